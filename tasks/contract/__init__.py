@@ -1,0 +1,1 @@
+"""The nouns that cross a task boundary: the only vocabulary steps, infra and flows share."""

@@ -1,0 +1,96 @@
+"""Between canonical values and the source's own types."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.contract.roles import Column, TableSchema
+
+
+def canonical_type(column: Column) -> pa.DataType:
+    """Return the Arrow type of a column's canonical values."""
+    if column.role == "treatment":
+        return pa.int8()
+    if column.role == "covariate" and column.is_category:
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.float64()
+
+
+def conform(column: Column, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Round and bound drawn numeric values to what the source's column can hold.
+
+    Parameters
+    ----------
+    column : Column
+        A numeric covariate, or the outcome.
+    values : pyarrow float64 array, shape (n,)
+        Canonical values; NaN is read as missing.
+
+    Returns
+    -------
+    pyarrow float64 array, shape (n,)
+        Null where missing.
+    """
+    raw = np.asarray(values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy(), dtype=np.float64)
+    kept = raw
+    if column.role == "covariate" and column.low is not None and column.high is not None:
+        kept = np.clip(kept, column.low, column.high)
+    if column.kind in ("integer", "datetime") or pa.types.is_integer(column.arrow().type):
+        kept = np.rint(kept)
+    elif column.decimals is not None:
+        kept = np.round(kept, column.decimals)
+    if column.arrow().type == pa.float32():
+        kept = kept.astype(np.float32).astype(np.float64)
+    return pa.array(kept, mask=np.isnan(raw))
+
+
+def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
+    """Give a canonical table the source's names, order and types.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The source's schema.
+    table : pyarrow.Table
+        Columns by id: every covariate, ``a`` (int8 0/1) and ``y`` (float64), already conformed.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns as in the source.
+    """
+    arrays, fields = [], []
+    for column in schema.columns:
+        field = column.arrow()
+        values = table.column(column.id)
+        if column.role == "treatment":
+            labels = pa.array([schema.control, schema.treated])
+            values = labels.take(values.combine_chunks().cast(pa.int32()))
+        arrays.append(_to_source(column, values, field.type))
+        fields.append(field)
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _to_source(column: Column, values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_dictionary(values.type) and not pa.types.is_dictionary(to):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_dictionary(to):
+        return values.cast(to.value_type).dictionary_encode().cast(to)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return _from_text(values, to)
+    if pa.types.is_temporal(to):
+        instants = values.cast(pa.int64()).cast(pa.timestamp("us"))
+        if pa.types.is_timestamp(to) and to.tz is not None:
+            instants = pc.assume_timezone(instants, "UTC")
+        return instants.cast(to, safe=False)
+    return values.cast(to, safe=False)
+
+
+def _from_text(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_boolean(to):
+        return pc.equal(values, "true")
+    if pa.types.is_integer(to):
+        return values.cast(pa.float64()).cast(to)
+    return values.cast(to)

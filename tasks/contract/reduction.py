@@ -1,0 +1,41 @@
+"""Sums over partitions: the one way a statistic of the whole table is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+State = TypeVar("State")
+PartT = TypeVar("PartT", contravariant=True)
+
+
+class Reduction(Protocol[State, PartT]):
+    """A statistic that can be computed partition by partition.
+
+    For every way of cutting the table, ``merge`` over ``visit`` of the pieces equals ``visit`` of the whole
+    (up to rounding); ``advance`` turns a merged state into the start of the next pass, for iterative fits.
+    """
+
+    def start(self) -> State:
+        """Return the neutral state."""
+        ...
+
+    def visit(self, state: State, part: PartT) -> State:
+        """Return the state with one partition seen (runs on a worker)."""
+        ...
+
+    def merge(self, left: State, right: State) -> State:
+        """Return the state that has seen what both have seen."""
+        ...
+
+    def advance(self, state: State) -> State:
+        """Return the start of the next pass (the same state where there is only one pass)."""
+        ...
+
+
+def reduce_parts(reduction: Reduction[State, PartT], parts: Iterable[PartT]) -> State:
+    """Run one pass of a reduction over partitions in their order."""
+    state = reduction.start()
+    for part in parts:
+        state = reduction.merge(state, reduction.visit(reduction.start(), part))
+    return state

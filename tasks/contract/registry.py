@@ -1,0 +1,81 @@
+"""One way to extend: the file name is the key."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.contract.errors import SpecError
+
+KINDS: Mapping[str, str] = {
+    "synthesizer": "tasks.covariates.methods",
+    "learner": "tasks.mechanisms.methods",
+    "estimator": "tasks.estimation.methods",
+    "check": "tasks.checks.methods",
+}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """List the keys of a kind without importing any of them.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``KINDS``.
+
+    Returns
+    -------
+    tuple of str
+        Files of the kind's folder and names of the entry-point group ``waymint.<kind>``, sorted.
+    """
+    package = importlib.import_module(KINDS[kind])
+    own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    others = {point.name for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
+    return tuple(sorted(own | others))
+
+
+def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) -> Any:
+    """Import the one file asked for, validate its ``Params`` and return what its ``build`` makes of them.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``KINDS``.
+    name : str
+        The file's name without ending, or an entry point of the group ``waymint.<kind>``.
+    params : mapping, optional
+        Values for the file's ``Params`` model.
+
+    Returns
+    -------
+    object
+        Whatever ``build(Params(...))`` of that file returns.
+
+    Raises
+    ------
+    SpecError
+        If the name is not known or the parameters are not valid.
+    """
+    known = names(kind)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else ""
+        raise SpecError(f"{kind} of SPEC must be one of {', '.join(known)}; got '{name}'.", hint)
+    points = {point.name: point for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
+    module = points[name].load() if name in points else importlib.import_module(f"{KINDS[kind]}.{name}")
+    model: type[BaseModel] = module.Params
+    try:
+        return module.build(model.model_validate(dict(params or {})))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(
+            f"{where} of {kind} '{name}' must be valid; {first['msg']}.",
+            f"Parameters of '{name}': {', '.join(model.model_fields) or 'none'}.",
+        ) from error

@@ -1,0 +1,56 @@
+"""Numeric results: each with its uncertainty."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Estimate(NamedTuple):
+    """An effect estimate.
+
+    Attributes
+    ----------
+    estimand : str
+        ``"ate"``, ``"att"``, ``"atc"``, ``"ato"`` or ``"gate[column=level]"``.
+    estimator : str
+        ``"or"``, ``"ipw"``, ``"aipw"``, ``"tmle"``.
+    estimate, se, ci_low, ci_high : float
+        In units of the outcome; the interval is two-sided at 95 %.
+    n : int
+        Rows used.
+    ess : float
+        Effective sample size of the inverse-probability weights, (sum w)^2 / sum w^2, both arms together.
+    clipped : float
+        Share of rows whose propensity was truncated, in [0, 1].
+    """
+
+    estimand: str
+    estimator: str
+    estimate: float
+    se: float
+    ci_low: float
+    ci_high: float
+    n: int
+    ess: float
+    clipped: float
+
+
+class Gate(BaseModel):
+    """One gate of a release: a metric, its bound and whether it holds.
+
+    ``passed`` is None where the gate was switched off; ``status`` tells the four cases apart.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float | None
+    threshold: float | None
+    rule: Literal["at most", "at least", "equal to"]
+    passed: bool | None
+    status: Literal["passed", "failed", "refused", "off"]
+    detail: str = ""
+    low: float | None = None
+    high: float | None = None

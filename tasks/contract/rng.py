@@ -1,0 +1,109 @@
+"""Randomness as a pure function of names: seeds, row keys and what is decided from them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+UInt64 = npt.NDArray[np.uint64]
+Float64 = npt.NDArray[np.float64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def salt(*names: object) -> int:
+    """Return a 64-bit integer that depends on the names alone.
+
+    Parameters
+    ----------
+    *names : object
+        Anything with a stable ``str``: seeds, step names, part numbers.
+
+    Returns
+    -------
+    int
+        In ``[0, 2**64)``.
+    """
+    text = "\x1f".join(str(name) for name in names)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def rng_for(seed: int, step: str, part: object = 0) -> np.random.Generator:
+    """Return the generator of one (seed, step, part): the same wherever and whenever it runs.
+
+    Parameters
+    ----------
+    seed : int
+        The SPEC's seed.
+    step : str
+        Name of the step, e.g. ``"draw"``.
+    part : object
+        Number or name of the part, anything with a stable ``str``.
+
+    Returns
+    -------
+    numpy.random.Generator
+        PCG64 seeded with a BLAKE2b digest of the three.
+    """
+    digest = hashlib.blake2b(f"{seed}\x1f{step}\x1f{part}".encode(), digest_size=32).digest()
+    return np.random.Generator(np.random.PCG64(np.frombuffer(digest, dtype=np.uint32).tolist()))
+
+
+def mix(values: UInt64, by: int) -> UInt64:
+    """Mix 64-bit values with a salt (the finaliser of SplitMix64; Steele, Lea, Flood 2014).
+
+    Parameters
+    ----------
+    values : ndarray of uint64, shape (n,)
+        Keys.
+    by : int
+        Salt in ``[0, 2**64)``.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n,)
+        A bijection of the input for each salt.
+    """
+    with np.errstate(over="ignore"):
+        z = values + _GOLDEN * np.uint64(1) + np.uint64(by)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+
+
+def unit(keys: UInt64, by: int) -> Float64:
+    """Map keys to uniform numbers in [0, 1), independent of row order and partitioning.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        Row keys.
+    by : int
+        Salt; see :func:`salt`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    return np.asarray((mix(keys, by) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
+def in_holdout(keys: UInt64, seed: int, share: float) -> npt.NDArray[np.bool_]:
+    """Decide which rows are held out from the covariate synthesizer.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        Row keys.
+    seed : int
+        The SPEC's seed.
+    share : float
+        Share of rows held out, in (0, 1).
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    return unit(keys, salt(seed, "holdout")) < share

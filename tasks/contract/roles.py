@@ -1,0 +1,127 @@
+"""Columns and their roles: how a source's table is seen by every step."""
+
+from __future__ import annotations
+
+import base64
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+Role = Literal["covariate", "treatment", "outcome"]
+Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
+
+
+class Column(BaseModel):
+    """One column of the source and its canonical form.
+
+    Inside the product a column goes by its ``id``, so no name of a source can clash with ours. Canonical
+    values are float64 with NaN for missing (continuous, integer, datetime in microseconds since 1970 UTC) or
+    a dictionary of strings with null for missing (boolean as "false"/"true", categorical).
+
+    Attributes
+    ----------
+    id : str
+        ``"w0"``, ``"w1"``, ... for covariates in their order, ``"a"``, ``"y"``.
+    name : str
+        As in the source.
+    field : str
+        The Arrow field of the source, serialised (base64 of an IPC schema of one field).
+    levels : tuple of str
+        Levels of a boolean or categorical column, sorted; empty otherwise.
+    decimals : int or None
+        Digits behind the point that every value of a continuous column has at most, None where more than 6.
+    low, high : float or None
+        Safe range of a numeric column: means of its five lowest and five highest values, never an exact extreme
+        (for an integer column with at least five rows at the extreme, the extreme).
+    missing : int
+        Missing cells.
+    constant : bool
+        True where all cells are the same; such a column is kept as it is and modelled by nobody.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    role: Role
+    kind: Kind
+    field: str
+    levels: tuple[str, ...] = ()
+    decimals: int | None = None
+    low: float | None = None
+    high: float | None = None
+    missing: int = 0
+    constant: bool = False
+
+    @property
+    def is_category(self) -> bool:
+        """Whether canonical values are strings from ``levels``."""
+        return self.kind in ("boolean", "categorical")
+
+    def arrow(self) -> pa.Field:
+        """Return the source's Arrow field: name, type, nullability."""
+        return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.field))).field(0)
+
+
+def pack_field(field: pa.Field) -> str:
+    """Serialise one Arrow field (its metadata left behind) for :class:`Column`."""
+    return base64.b64encode(pa.schema([field.remove_metadata()]).serialize().to_pybytes()).decode()
+
+
+class TableSchema(BaseModel):
+    """All role columns, in the source's order.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        Covariates, treatment and outcome in the source's order.
+    treated, control : str
+        Canonical text of the two treatment labels.
+    outcome_kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    rows : int
+        Rows with treatment and outcome known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[Column, ...]
+    treated: str
+    control: str
+    outcome_kind: Literal["binary", "continuous", "count"]
+    rows: int
+
+    @property
+    def covariates(self) -> tuple[Column, ...]:
+        """Covariates by id order (w0, w1, ...), constant ones included."""
+        found = [column for column in self.columns if column.role == "covariate"]
+        return tuple(sorted(found, key=lambda column: int(column.id[1:])))
+
+    @property
+    def modelled(self) -> tuple[Column, ...]:
+        """Covariates that vary: what synthesizers and learners see."""
+        return tuple(column for column in self.covariates if not column.constant)
+
+    @property
+    def treatment(self) -> Column:
+        """The treatment column."""
+        return next(column for column in self.columns if column.role == "treatment")
+
+    @property
+    def outcome(self) -> Column:
+        """The outcome column."""
+        return next(column for column in self.columns if column.role == "outcome")
+
+
+class ColumnRoles(BaseModel):
+    """Roles by plain column names, for callers who bring a frame of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    treatment: str
+    outcome: str
+    covariates: tuple[str, ...]
+    treated: str | int | float | bool = 1
+    outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
+    subgroups: tuple[str, ...] = ()

@@ -1,0 +1,233 @@
+"""The SPEC: what a user asks for. The same model is the parameter of every flow."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tasks.contract.errors import SpecError
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
+Label = str | int | float | bool
+Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no silent NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SourceSpec(Section):
+    """Where the table comes from and how it is cut."""
+
+    uri: str = Field(min_length=1, description="builtin:NAME, a file, a folder, a glob or s3://... of Parquet or CSV")
+    partition_rows: int = Field(250_000, ge=100, description="rows of one partition; bounds memory, not results")
+    holdout: float = Field(0.3, ge=0.05, le=0.5, description="share of rows the covariate synthesizer never sees")
+
+
+class RolesSpec(Section):
+    """Which column plays which part."""
+
+    treatment: str = Field(min_length=1)
+    treated: Label = Field(1, description="the label that means 'treated'")
+    outcome: str = Field(min_length=1)
+    outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
+    covariates: Literal["*"] | tuple[str, ...] = Field("*", description='a list of columns, or "*" for all others')
+    exclude: tuple[str, ...] = Field((), description='columns left out of "*"')
+    kinds: dict[str, Kind] = Field(default_factory=dict, description="overrides of detected covariate kinds")
+    subgroups: tuple[str, ...] = Field((), description="declared GATE columns")
+    missing_outcome: Literal["error", "drop"] = "error"
+    missing_treatment: Literal["error", "drop"] = "error"
+    max_levels: int = Field(200, ge=2, le=5000, description="most levels a categorical covariate may have")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> RolesSpec:
+        if self.treatment == self.outcome:
+            raise ValueError("treatment and outcome must be two different columns")
+        if isinstance(self.covariates, tuple):
+            if not self.covariates:
+                raise ValueError("covariates must name at least one column")
+            if len(set(self.covariates)) != len(self.covariates):
+                raise ValueError("covariates must not name a column twice")
+            if {self.treatment, self.outcome} & set(self.covariates):
+                raise ValueError("covariates must not contain the treatment or the outcome")
+        return self
+
+
+class CovariatesSpec(Section):
+    """The synthesizer of W."""
+
+    synthesizer: str = "forest"
+    params: dict[str, Any] = Field(default_factory=dict)
+    fit_rows: int = Field(50_000, ge=200, description="most seed rows the synthesizer is fitted on (a hash sample)")
+
+
+class MechanismsSpec(Section):
+    """The mechanisms of A and Y."""
+
+    treatment: Literal["randomized", "fitted", "tilted"] = "randomized"
+    probability: float = Field(0.5, gt=0, lt=1, description="P(A = 1) of the randomized design")
+    tilt: float = Field(1.0, ge=0, le=10, description="factor on logit g of the tilted design")
+    learner: str = "stack"
+    params: dict[str, Any] = Field(default_factory=dict)
+    folds: int = Field(5, ge=2, le=20)
+    fit_rows: int = Field(200_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample)")
+    truncation: Literal["auto"] | float = Field("auto", description='propensities are kept in [d, 1-d]; "auto" is Gruber et al. 2022')
+    outcome_range: tuple[float, float] | None = Field(None, description="range drawn outcomes are clipped to")
+    pool: float = Field(4.0, ge=1, le=20, description="size of the covariate pool that calibration chooses from, per released row")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> MechanismsSpec:
+        if self.outcome_range is not None and not self.outcome_range[0] < self.outcome_range[1]:
+            raise ValueError("outcome_range must be [low, high] with low < high")
+        if self.truncation != "auto" and not 0 <= float(self.truncation) < 0.5:
+            raise ValueError('truncation must be "auto" or in [0, 0.5)')
+        return self
+
+
+class ReleaseSpec(Section):
+    """What is drawn."""
+
+    rows: int = Field(10_000, ge=1, le=1_000_000_000)
+    copies: int = Field(1, ge=1, le=100)
+    mode: Literal["hybrid", "full"] = "hybrid"
+    part_rows: int = Field(100_000, ge=100, description="rows of one Parquet part")
+
+
+class GatesSpec(Section):
+    """Thresholds; ``false`` switches a gate off and the manifest says so. docs/gates.md gives the reason for each number."""
+
+    near_copies: float | Literal[False] = Field(0.01, description="largest p-value at which the excess of near copies fails")
+    exact_copies: float | Literal[False] = Field(0.01, description="largest p-value at which the excess of exact copies fails")
+    closeness_z: float | Literal[False] = Field(2.33, gt=0, description="largest z of the share closer to seed than to holdout")
+    dcr_margin: float | Literal[False] = Field(0.2, ge=0, lt=1, description="5th percentile DCR ratio must be at least 1 - margin")
+    min_reference_rows: int = Field(100, ge=20, description="fewest seed and holdout rows a distance gate may judge on")
+    distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")
+    source_overlap: float | Literal[False] = Field(0.1, ge=0, le=1, description="largest share of source rows with g outside [d, 1-d]")
+    release_overlap: float | Literal[False] = Field(0.1, ge=0, le=1, description="largest share of release rows with g outside [d, 1-d]")
+    overlap_bound: float | Literal["auto"] = Field("auto", description="d of the overlap gates")
+    source_ess: float | Literal[False] = Field(0.2, ge=0, le=1, description="smallest effective share of an arm of the source")
+    min_arm: int | Literal[False] = Field(50, ge=2, description="fewest source rows in an arm")
+    fidelity: float | Literal[False] = Field(2.58, gt=0, description="largest |ATE_release - ATE_source| in combined standard errors")
+    levels: bool = Field(True, description="no value outside the source's levels and safe ranges")
+    columns: bool = Field(True, description="names, order and types as in the source")
+
+
+class StoreSpec(Section):
+    """Where releases land."""
+
+    uri: str = Field("file://./releases", min_length=1)
+
+
+class EngineSpec(Section):
+    """How the work is run. Changes nothing in the result."""
+
+    dask: str = Field("local", pattern=r"^(local|threads|tcp://.+|tls://.+)$")
+    workers: int = Field(2, ge=1, le=512)
+    memory: str = Field("auto", description='memory limit of one local worker, e.g. "2GiB"')
+    workspace: str | None = Field(None, description="where intermediate files live: a folder or s3://...; never the store")
+
+
+class Spec(Section):
+    """A whole SPEC."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="release name in the store: lower case letters, digits, dashes")
+    seed: int = Field(0, ge=0, lt=2**63)
+    source: SourceSpec
+    roles: RolesSpec
+    covariates: CovariatesSpec = CovariatesSpec()
+    mechanisms: MechanismsSpec = MechanismsSpec()
+    release: ReleaseSpec = ReleaseSpec()
+    gates: GatesSpec = GatesSpec()
+    store: StoreSpec = StoreSpec()
+    engine: EngineSpec = EngineSpec()
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name == "rejected":
+            raise ValueError("'rejected' is a reserved name")
+        return name
+
+    def digest(self) -> str:
+        """Return the digest of everything that decides the bytes of a release.
+
+        The store and the engine change where and how, never what; they are left out, so a run can be
+        resumed with other workers or against another store.
+
+        Returns
+        -------
+        str
+            32 hexadecimal digits.
+        """
+        body = self.model_dump(mode="json", exclude={"store", "engine"})
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def parse_spec(values: dict[str, Any]) -> Spec:
+    """Validate plain values into a SPEC, with an error that names key, value and rule.
+
+    Parameters
+    ----------
+    values : dict
+        As read from TOML, YAML or JSON.
+
+    Returns
+    -------
+    Spec
+
+    Raises
+    ------
+    SpecError
+        With every fault listed; unknown keys get the nearest known one.
+    """
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        faults, hints = [], []
+        for fault in error.errors(include_url=False):
+            where = [str(part) for part in fault["loc"] if not _is_branch(part)]
+            key = ".".join(where)
+            if fault["type"] == "extra_forbidden":
+                faults.append(f"{key} of SPEC must be a known key; there is none of that name.")
+                hints.append(_nearest(where))
+            elif fault["type"] == "missing":
+                faults.append(f"{key} of SPEC must be given.")
+            else:
+                text = fault["msg"].removeprefix("Value error, ")
+                faults.append(f"{key or 'SPEC'} of SPEC must be valid: {text[:1].lower()}{text[1:]}; got {_short(fault['input'])}.")
+        # pydantic reports one fault per branch of a union: say each key once
+        unique = list(dict.fromkeys(faults))
+        raise SpecError(" ".join(unique), " ".join(h for h in dict.fromkeys(hints) if h) or "See 'waymint schema'.") from None
+
+
+def _is_branch(part: object) -> bool:
+    """Tell whether a part of an error's location names a union branch and not a key."""
+    text = str(part)
+    return text in {"float", "int", "str", "bool"} or "[" in text
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _nearest(where: list[str]) -> str:
+    """Suggest the known key closest to an unknown one."""
+    model: type[BaseModel] = Spec
+    for part in where[:-1]:
+        field = model.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return ""
+        model = field.annotation
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(where[-1], known, n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known keys there: {', '.join(known)}."
