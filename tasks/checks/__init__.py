@@ -1,0 +1,1 @@
+"""The gates: evidence to metrics, metrics to a verdict."""

@@ -94,3 +94,22 @@ def _from_text(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array 
     if pa.types.is_integer(to):
         return values.cast(pa.float64()).cast(to)
     return values.cast(to)
+
+
+def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
+    """Describe (W, A, Y) as columns of one joint law: treatment and a binary outcome as categories "0"/"1"."""
+    two = {"kind": "boolean", "levels": ("0", "1"), "low": None, "high": None, "decimals": None}
+    outcome = schema.outcome
+    return (
+        *schema.modelled,
+        schema.treatment.model_copy(update=two),
+        outcome.model_copy(update=two) if schema.outcome_kind == "binary" else outcome,
+    )
+
+
+def constant_array(column: Column, rows: int) -> pa.Array:
+    """Repeat the one value of a constant covariate."""
+    if column.is_category:
+        codes = pa.array(np.zeros(rows, dtype=np.int32))
+        return pa.DictionaryArray.from_arrays(codes, pa.array(column.levels[:1], type=pa.string()))
+    return pa.array(np.full(rows, column.low, dtype=np.float64))

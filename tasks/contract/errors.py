@@ -56,9 +56,13 @@ class SpecError(WaymintError):
 
 
 class GateFailed(WaymintError):
-    """A gate failed; nothing was published."""
+    """A gate failed; nothing was published.
+
+    ``reply`` is what ``--json`` prints; it travels with the error when that is pickled.
+    """
 
     exit_code = 3
+    reply: dict[str, object] | None = None
 
 
 class SourceError(WaymintError):

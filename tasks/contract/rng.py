@@ -107,3 +107,44 @@ def in_holdout(keys: UInt64, seed: int, share: float) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (n,)
     """
     return unit(keys, salt(seed, "holdout")) < share
+
+
+def bootstrap_weights(keys: UInt64, seed: int, copy: int) -> Float64:
+    """Return Bayesian bootstrap weights of one copy: exponential, mean one (Rubin 1981, doi:10.1214/aos/1176345338).
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        Row keys; a row's weight depends on its key alone, so partitioning does not matter.
+    seed : int
+        The SPEC's seed.
+    copy : int
+        Number of the copy.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Positive. They are not normalised over the rows given.
+    """
+    return np.asarray(-np.log1p(-unit(keys, salt(seed, "bootstrap", copy))) + 1e-12, dtype=np.float64)
+
+
+def bootstrap_rows(keys: UInt64, seed: int, copy: int) -> npt.NDArray[np.int64]:
+    """Draw as many rows as there are with the Bayesian bootstrap weights of one copy (systematic sampling).
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        Row keys.
+    seed, copy : int
+        As in :func:`bootstrap_weights`.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Row numbers in ascending order; a row may come more than once.
+    """
+    weights = bootstrap_weights(keys, seed, copy)
+    edges = np.cumsum(weights / weights.sum()) * len(keys)
+    points = np.arange(len(keys)) + rng_for(seed, "bootstrap rows", copy).random()
+    return np.minimum(np.searchsorted(edges, points, side="right"), len(keys) - 1).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Publishing: manifest, layout and the commit protocol."""

@@ -1,0 +1,1 @@
+"""Estimators, one file each: the file name is the key."""

@@ -1,0 +1,1 @@
+"""Learners of g and Q: one file each, the file name is the key."""

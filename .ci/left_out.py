@@ -1,0 +1,34 @@
+"""Say which tests were skipped and why; in CI that is a failure.
+
+Usage: left_out.py JUNIT_XML. Tests deselected by a marker (``-m "not slow"``) are not skipped tests.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+
+def skipped(report: Path) -> Counter[str]:
+    """Return how many tests were skipped for each reason."""
+    cases = ET.parse(report).iter("testcase")  # noqa: S314 (pytest wrote it a moment ago)
+    reasons = (found.get("message", "") for case in cases for found in case.iter("skipped") if found.get("type") != "pytest.xfail")
+    return Counter(reasons)
+
+
+def main() -> int:
+    """Print what was left out; return the exit code."""
+    reasons = skipped(Path(sys.argv[1]))
+    for reason, count in sorted(reasons.items()):
+        sys.stdout.write(f"left out: {count} x {reason}\n")
+    if reasons and os.environ.get("CI") == "true":
+        sys.stdout.write("In CI no test may be left out: install what the lines above name.\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Write the two lock files from the packages installed beside this interpreter.
+
+Run in an environment into which pyproject.toml's requirements were resolved (``make lock`` makes one). A distribution
+that nothing here needs is left out, so leftovers of such an environment never reach a lock file.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIME = ROOT / "requirements.lock"
+DEVELOPMENT = ROOT / "requirements-dev.lock"
+
+
+def canonical(name: str) -> str:
+    """Return the one spelling of a distribution's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def closure(requirements: Iterable[str]) -> dict[str, str]:
+    """Return name and version of everything the requirements need, directly or not, as it is installed.
+
+    Raises
+    ------
+    importlib.metadata.PackageNotFoundError
+        If something needed is not installed.
+    """
+    found: dict[str, str] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        wanted = waiting.pop()
+        key = (canonical(wanted.name), frozenset(wanted.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        distribution = importlib.metadata.distribution(wanted.name)
+        # "+cpu" names one build of a version; the version is what we ask for
+        found[key[0]] = distribution.version.split("+")[0]
+        for text in distribution.requires or []:
+            needed = Requirement(text)
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *wanted.extras}):
+                waiting.append(needed)
+    return found
+
+
+def write(path: Path, title: str, pins: dict[str, str]) -> None:
+    """Write one lock file, sorted."""
+    lines = [f"{name}=={version}" for name, version in sorted(pins.items())]
+    path.write_text(f"# {title}; written by 'make lock'\n" + "\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Write both lock files."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    runtime = closure([*project["project"]["dependencies"], *project["build-system"]["requires"]])
+    development = closure(project["project"]["optional-dependencies"]["dev"])
+    write(RUNTIME, "Everything waymint runs on", runtime)
+    write(DEVELOPMENT, "What its tests need besides requirements.lock", {k: v for k, v in development.items() if k not in runtime})
+
+
+if __name__ == "__main__":
+    main()

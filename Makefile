@@ -1,0 +1,69 @@
+# make setup, then make demo. Needs nothing but Python 3.11 or newer (with venv) and make.
+.DELETE_ON_ERROR:
+.PHONY: setup setup-dev demo test test-all bench lint lock clean
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+# --no-deps: the lock is complete, so pip has nothing to resolve; --no-compile: Python compiles what it imports
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile --prefer-binary
+SPEC ?= examples/nhefs.toml
+
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.development
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "waymint needs Python 3.11 or newer: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The second install finds torch installed and adds only what this platform's build of it needs beyond the lock.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/.python
+	@echo "installing $$(grep -c == requirements.lock) pinned packages into $(VENV): some minutes the first time"
+	$(PIP) --no-deps -r requirements.lock
+	$(PIP) -c requirements.lock "$$(grep '^torch==' requirements.lock)"
+	$(PIP) --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
+	touch $@
+
+$(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
+	$(PIP) --no-deps -r requirements-dev.lock
+	$(BIN)/python -m pip check
+	touch $@
+
+demo: setup
+	$(BIN)/waymint release $(SPEC)
+	@echo
+	@echo "Releases are in ./releases: data in <name>/<version>/data, the report beside it:"
+	@find releases -name report.html -newer $(VENV)/.runtime | sort
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow" --junitxml=build/tests.xml
+	$(BIN)/python .ci/left_out.py build/tests.xml
+
+test-all: lint
+	$(BIN)/python -m pytest --junitxml=build/tests.xml
+	$(BIN)/python .ci/left_out.py build/tests.xml
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks
+
+# Resolves pyproject.toml anew, in an environment of its own, and writes both lock files.
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet -e ".[dev]" "setuptools>=77" packaging
+	build/lock/bin/python .ci/lock.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

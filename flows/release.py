@@ -1,0 +1,259 @@
+"""The release flow: a real table in, a versioned, gated synthetic release out, or nothing."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+import tasks.checks.task as checks
+import tasks.covariates.task as covariates
+import tasks.distance.task as distance
+import tasks.estimation.task as estimation
+import tasks.mechanisms.task as mechanisms
+import tasks.publish.task as publishing
+import tasks.report.task as reporting
+import tasks.source.task as source
+from flows.releases import summary
+from infra.cluster import gather, task_runner
+from infra.logging import Stages, shown
+from infra.settings import Settings
+from infra.workspace import Run, run_workspace
+from tasks.checks.task import Measured
+from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
+from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.registry import resolve
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Spec
+from tasks.mechanisms.task import Copy, Fitted, Models, Table
+from tasks.publish.manifest import Manifest
+from tasks.source.task import Source
+
+# A cluster that lost all its workers is replaced by a new one; finished parts are not computed again.
+ATTEMPTS = 3
+LOST = (KilledWorker, CommClosedError, TimeoutError)
+
+
+@flow(name="release", flow_run_name="release {spec.name}", log_prints=False)
+def release(spec: Spec) -> dict[str, Any]:
+    """Mint one release.
+
+    Parameters
+    ----------
+    spec : Spec
+        What to release; see docs or ``waymint schema``.
+
+    Returns
+    -------
+    dict
+        ``{"status": "published", "uri", "version", "manifest"}``.
+
+    Raises
+    ------
+    GateFailed
+        If a gate failed; its ``reply`` is the ``"rejected"`` reply. Nothing was published.
+    WaymintError
+        SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
+    """
+    with run_workspace(spec, Settings()) as space, shown() as stages:
+        record = space.record("run.json")
+        if record is None:
+            now = datetime.now(UTC)
+            record = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}
+        else:
+            stages.note(f"resuming run {record['id']}: finished parts are kept")
+        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
+        _early_checks(run)
+        space.put_record("run.json", record)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                reply = mint.with_options(task_runner=task_runner(spec.engine))(run)
+            except LOST as error:
+                if attempt == ATTEMPTS:
+                    raise WaymintError(
+                        f"Dask cluster of the run must keep a worker alive; {ATTEMPTS} clusters did not ({type(error).__name__}).",
+                        "Give workers more memory (engine.memory), or make partitions smaller (source.partition_rows). The same command resumes.",
+                    ) from error
+                stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+            except (SourceError, SpecError, EstimationError):
+                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+                raise
+            else:
+                space.clear()
+                break
+    if reply["status"] == "rejected":
+        raise checks.rejection(reply)
+    return reply
+
+
+def _early_checks(run: Run) -> None:
+    """Tell what is wrong with names, parameters and store before any work is done."""
+    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    publishing.check_store(run)
+
+
+@flow(name="mint", flow_run_name="mint {run.spec.name}", validate_parameters=False)
+def mint(run: Run) -> dict[str, Any]:
+    """Do the work of one release on the run's task runner; returns the reply, published or rejected."""
+    stages = Stages.current()
+    found = _read(run, stages)
+    schema = found.described.table
+    for warning in found.described.warnings:
+        stages.warn(warning)
+    publishing.check_name(run, schema)
+    # Great Expectations takes 10 s to import: meanwhile the workers fit
+    threading.Thread(target=checks.load_judge, daemon=True).start()
+    copies = [_copy(run, stages, schema, found.parts, copy) for copy in range(run.spec.release.copies)]
+    return _conclude(run, stages, found, copies)
+
+
+def _read(run: Run, stages: Stages) -> Source:
+    """Bring the source into the workspace: typed, hashed, in hash order, cut into partitions."""
+    spec, timeout = run.spec, run.spec.engine.timeout
+    with stages.stage("read source: plan") as stage:
+        plan = gather([source.plan.submit(run)], stage, timeout)[0]
+    _forget_other_source(run, plan)
+    shards = source.shards(plan, spec.source.partition_rows)
+    with stages.stage("read source: inspect", len(shards)) as stage:
+        states = gather([source.inspect.submit(run, plan, shard, number) for number, shard in enumerate(shards)], stage, timeout)
+    described = source.describe(run, plan, states)
+    schema = described.table
+    buckets = -(-schema.rows // spec.source.partition_rows)
+    with stages.stage("read source: hash rows", len(shards)) as stage:
+        scattered = [source.scatter.submit(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+        pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
+    with stages.stage("read source: settle", buckets) as stage:
+        parts = gather([source.settle_bucket.submit(run, pieces, bucket) for bucket in range(buckets)], stage, timeout)
+    return Source(plan, described, tuple(part for part in parts if part.rows))
+
+
+def _forget_other_source(run: Run, plan: source.SourcePlan) -> None:
+    """Start over if the source has changed since a killed run read it."""
+    space = run.space()
+    seen = space.record("source.json")
+    if seen is not None and seen["fingerprint"] != plan.fingerprint:
+        space.clear(keep=("run.json", "claim.json", source.BUILTIN_KEY, f"{source.BUILTIN_KEY}.receipt"))
+    space.put_record("source.json", {"fingerprint": plan.fingerprint})
+
+
+def _copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:
+    """Fit everything one copy is drawn from, and draw it."""
+    spec, timeout = run.spec, run.spec.engine.timeout
+    of = f" of copy {copy}" if spec.release.copies > 1 else ""
+    table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None)
+    synthesizer = covariates.fit.submit(run, schema, parts, copy)
+    fitted = _cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
+    with stages.stage(f"fit covariates ({spec.covariates.synthesizer}){of}") as stage:
+        model = gather([synthesizer], stage, timeout)[0]
+    with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
+        predicted = gather([mechanisms.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
+        assembling = mechanisms.assemble.submit(run, schema, table, fitted.nuisances, fitted.fits, predicted)
+        assembled = gather([assembling], stage, timeout)[0]
+        anchoring = [mechanisms.anchor.submit(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
+        anchored = gather(anchoring, stage, timeout)
+    balance = None
+    if spec.release.mode == "hybrid":
+        with stages.stage(f"calibrate covariates{of}") as stage:
+            balance = gather([mechanisms.calibrate.submit(run, schema, table, model, assembled, anchored)], stage, timeout)[0]
+    models = Models(model, assembled, balance)
+    sizes = part_sizes(spec.release.rows, spec.release.part_rows)
+    with stages.stage(f"draw release{of}", len(sizes)) as stage:
+        drawing = [mechanisms.draw.submit(run, schema, models, copy, part, rows) for part, rows in enumerate(sizes)]
+        drawn = gather(drawing, stage, timeout)
+    return Copy(fitted, anchored, models, drawn)
+
+
+def part_sizes(rows: int, part_rows: int) -> list[int]:
+    """Cut rows into parts of at most ``part_rows``, as even as can be."""
+    parts = -(-rows // part_rows)
+    return [rows // parts + (part < rows % parts) for part in range(parts)]
+
+
+def _cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title: str) -> Fitted:
+    timeout = run.spec.engine.timeout
+    folds = range(run.spec.mechanisms.folds)
+    with stages.stage(title, len(folds) + 2) as stage:
+        assigned = gather([mechanisms.folds.submit(run, schema, table)], stage, timeout)[0]
+        fits = gather([mechanisms.fit.submit(run, schema, table, assigned, fold) for fold in folds], stage, timeout)
+        nuisances = gather([mechanisms.collect.submit(run, table, assigned, fits)], stage, timeout)[0]
+    return Fitted(table, nuisances, fits)
+
+
+def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
+    """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
+    schema, timeout = found.described.table, run.spec.engine.timeout
+    canonical = [part.canonical for copy in copies for part in copy.drawn]
+    distances = distance.measure.submit(run, schema, found.parts, canonical, sum(part.rows for part in canonical))
+    conform = [
+        checks.conformity.submit(run, schema, part.canonical, part.released, number, part.canonical.part)
+        for number, copy in enumerate(copies)
+        for part in copy.drawn
+    ]
+    refits, effects = [], []
+    for number, copy in enumerate(copies):
+        name = f"release/copy-{number}"
+        title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
+        refits.append(_cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
+        effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
+    first, refit = copies[0], refits[0]
+    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 3) as stage:
+        own = gather([estimation.effects.submit(run, schema, found.parts, first.fitted.nuisances, "source")], stage, timeout)[0]
+        transfer = Table("transfer", found.parts)
+        learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
+        released = gather(effects, stage, timeout)
+        known = [part.predictions for part in first.anchored]
+        drawn = [part.canonical for part in first.drawn] if run.spec.release.mode == "hybrid" else [refit.nuisances]
+        fidelity = estimation.fidelity.submit(run, schema, first.fitted.nuisances, known, learnt, drawn, released[0])
+        measured = Measured(
+            source=own,
+            release=released[0],
+            fidelity=gather([fidelity], stage, timeout)[0],
+            distances=gather([distances], stage, timeout)[0],
+            conformity=tuple(gather(conform, stage, timeout)),
+        )
+    return measured, released
+
+
+def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> dict[str, Any]:
+    """Judge, then publish the release or keep the reasons why not."""
+    schema, timeout = found.described.table, run.spec.engine.timeout
+    canonical = [part.canonical for copy in copies for part in copy.drawn]
+    counting = [reporting.marginals.submit(run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
+    measured, effects = _measure(run, stages, found, copies)
+    with stages.stage("count marginals", 2) as stage:
+        marginals = gather(counting, stage, timeout)
+    with stages.stage("judge (Great Expectations)"):
+        judged = checks.judge(run, measured, estimation.MAIN)
+    facts = publishing.facts(run, found.plan, found.described, measured, effects, judged.gates, estimation.MAIN)
+    rejected = any(gate.passed is False for gate in judged.gates)
+    pictures = reporting.pictures(run, schema, measured, marginals)
+    table = [gate.model_dump() for gate in judged.gates]
+    create_table_artifact(key="gates", table=table, description=f"Gates of release {run.spec.name}, run {run.id}")
+    page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
+    if rejected:
+        with stages.stage("keep checks of the rejected release"):
+            return publishing.keep_rejected(run, facts, judged.files, page)
+    parts = {publishing.part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
+    with stages.stage("publish"):
+        return publishing.publish(run, schema, parts, facts, judged.files, page)
+
+
+def describe(reply: dict[str, Any]) -> list[str]:
+    """Return the lines a user reads at the end of a published run."""
+    uri = reply["uri"]
+    return [
+        *summary(Manifest.model_validate(reply["manifest"])),
+        "",
+        f"release   {uri}",
+        f"report    {uri}/report.html",
+        f"verify    waymint releases verify {uri}",
+    ]

@@ -1,0 +1,106 @@
+"""Entry points that look after what a store holds: each returns a reply for --json and lines for people."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from infra.store import open_store, split_release_uri
+from tasks.contract.errors import SpecError
+from tasks.publish import collect, difference, releases
+from tasks.publish.manifest import Manifest
+from tasks.source.builtin import BUILTINS
+
+Reply = tuple[Any, list[str]]
+
+
+def listing(where: str) -> Reply:
+    """List the published releases of a store, or of one name in it."""
+    found = releases.list_releases(open_store(where))
+    if not found:
+        store, name, _ = split_release_uri(where)
+        found = releases.list_releases(open_store(store), name)
+    lines = [f"{info.name}  v{info.version:06d}  {info.created}  {info.rows:>12,} rows  {info.uri}" for info in found]
+    return [info._asdict() for info in found], lines or [f"no published release in {where}"]
+
+
+def show(where: str) -> Reply:
+    """Show one release: its manifest, or the lines that matter most of it."""
+    store, name, version = split_release_uri(where)
+    manifest = releases.show(open_store(store), name, version)
+    return manifest.as_dict(), summary(manifest)
+
+
+def summary(manifest: Manifest) -> list[str]:
+    """Return a release's lines for people."""
+    effects = manifest.effects
+    lines = [
+        f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows in {len(manifest.files)} files",
+        f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
+        f"mode      {manifest.spec['release']['mode']}, covariates by {manifest.spec['covariates']['synthesizer']}",
+    ]
+    for where in ("source", "release"):
+        ate = effects.get(where, {}).get("ate")
+        if ate:
+            lines.append(
+                f"ATE {where:<9}{ate['estimate']:.4g}  (SE {ate['se']:.2g}, 95 % {ate['ci_low']:.4g} to {ate['ci_high']:.4g}, {ate['estimator']})"
+            )
+    truth = effects.get("truth") or {}
+    if truth.get("ate") is not None:
+        lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {truth['mc_se']:.2g})")
+    passed = sum(gate.status == "passed" for gate in manifest.gates)
+    off = sum(gate.status == "off" for gate in manifest.gates)
+    lines.append(f"gates     {passed} of {len(manifest.gates)} passed" + (f", {off} switched off" if off else ""))
+    return lines + [f"warning   {text}" for text in manifest.warnings]
+
+
+def verify(where: str) -> Reply:
+    """Re-hash every file of a release."""
+    store, name, version = split_release_uri(where)
+    opened = open_store(store)
+    number = version if version is not None else releases.latest_version(opened, name)
+    problems = releases.verify(opened, name, number)
+    lines = [f"{problem.fault}: {problem.path}: {problem.detail}" for problem in problems]
+    reply = {"name": name, "version": number, "problems": [problem._asdict() for problem in problems]}
+    return reply, lines or [f"{name} v{number:06d}: every file is as its manifest says"]
+
+
+def pull(where: str, to: Path) -> Reply:
+    """Copy a release into a folder."""
+    store, name, version = split_release_uri(where)
+    manifest = releases.pull(open_store(store), name, version, to)
+    return manifest.as_dict(), [f"{name} v{manifest.version:06d}: {len(manifest.files)} files, {manifest.rows:,} rows in {to}"]
+
+
+def diff(left: str, right: str) -> Reply:
+    """Tell two releases apart."""
+    manifests = []
+    for where in (left, right):
+        store, name, version = split_release_uri(where)
+        manifests.append(releases.show(open_store(store), name, version))
+    found = difference.diff(*manifests)
+    reply = found.model_dump(mode="json")
+    lines = [f"rows: {found.rows[0]:,} | {found.rows[1]:,}"]
+    for group in ("spec", "table", "packages", "code"):
+        lines += [f"{group} {change['key']}: {change['left']} | {change['right']}" for change in reply[group]]
+    for change in reply["effects"]:
+        if change["difference"] is not None:
+            lines.append(f"effect {change['key']}: {change['left']:.4g} | {change['right']:.4g}  (difference {change['difference']:.2g})")
+    return reply, lines
+
+
+def gc(where: str, older_than_hours: float) -> Reply:
+    """Clear what dead writers left."""
+    store, name, version = split_release_uri(where)
+    if version is not None:
+        raise SpecError(f"gc takes STORE/NAME without a version; got '{where}'.", "Published versions are never collected.")
+    actions = collect.gc(open_store(store), name, older_than_hours * 3600, time.time())
+    lines = [" ".join(str(value) for value in action._asdict().values()) for action in actions]
+    return {"name": name, "actions": [action._asdict() for action in actions]}, lines or [f"{name}: nothing to clear"]
+
+
+def datasets() -> Reply:
+    """List the built-in sources."""
+    entries = [dict(entry) if isinstance(entry, dict) else entry._asdict() for entry in BUILTINS.values()]
+    return entries, [f"builtin:{entry['name']}  {entry['rows']:,} rows  {entry['description']}" for entry in entries]

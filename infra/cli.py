@@ -1,0 +1,162 @@
+"""The command line: reads a SPEC, runs a flow, says what came of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from infra.settings import Settings, prepare_environment
+from infra.specfile import load_spec
+from tasks.contract.errors import GateFailed, SpecError, WaymintError
+from tasks.contract.spec import Spec
+
+app = typer.Typer(
+    name="waymint",
+    help="Causally faithful synthetic releases of (W, A, Y) tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+releases_app = typer.Typer(help="Look at, check and fetch what a store holds.", no_args_is_help=True)
+app.add_typer(releases_app, name="releases")
+
+SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="a .toml or .yaml file; see examples/")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. release.rows=5000")]
+StoreOption = Annotated[str | None, typer.Option(metavar="URI", help="where the release lands: a folder or s3://bucket/prefix")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print exactly one JSON object")]
+ReleaseArgument = Annotated[str, typer.Argument(metavar="STORE/NAME[@VERSION]")]
+
+
+def entry(name: str) -> Any:
+    """Load an entry point by the name of its file in flows/, as Prefect does: infra knows no flow."""
+    return importlib.import_module(f"flows.{name}")
+
+
+@app.command()
+def release(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Mint a versioned, gated release from a real table."""
+    _run_flow("release", load_spec(spec, set_ or [], store), json_)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of SPEC."""
+    _print_json(Spec.model_json_schema())
+
+
+@app.command()
+def datasets(json_: JsonOption = False) -> None:
+    """List the built-in sources."""
+    _tell("releases", "datasets", json_)
+
+
+@releases_app.command("list")
+def list_(where: Annotated[str, typer.Argument(metavar="STORE[/NAME]")], json_: JsonOption = False) -> None:
+    """List published releases."""
+    _tell("releases", "listing", json_, where)
+
+
+@releases_app.command()
+def show(where: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Show what a release says of itself."""
+    _tell("releases", "show", json_, where)
+
+
+@releases_app.command()
+def verify(where: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Re-hash every file of a release against its manifest."""
+    _tell("releases", "verify", json_, where)
+
+
+@releases_app.command()
+def pull(where: ReleaseArgument, to: Annotated[Path, typer.Option(help="a new folder")], json_: JsonOption = False) -> None:
+    """Copy a release into a folder, checking every byte."""
+    _tell("releases", "pull", json_, where, to)
+
+
+@releases_app.command()
+def diff(left: ReleaseArgument, right: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Tell two releases apart: SPEC, schema, rows, effects, packages."""
+    _tell("releases", "diff", json_, left, right)
+
+
+@releases_app.command()
+def gc(
+    where: Annotated[str, typer.Argument(metavar="STORE/NAME")],
+    older_than: Annotated[float, typer.Option(min=0, help="hours after which a silent writer counts as dead")] = 24.0,
+    json_: JsonOption = False,
+) -> None:
+    """Clear what dead writers left behind; published releases stay as they are."""
+    _tell("releases", "gc", json_, where, older_than)
+
+
+def _run_flow(name: str, spec: Spec, as_json: bool) -> None:
+    """Run a flow against its Prefect server and print its reply."""
+    from infra.prefect_server import prefect_server  # after the SPEC is known to be good: errors come fast
+
+    settings = Settings()
+    if not as_json:
+        sys.stderr.write(f"waymint {name} '{spec.name}': starting (Prefect server, Dask: {spec.engine.dask})\n")
+    with prefect_server(settings):
+        module = entry(name)
+        reply = getattr(module, name)(spec)
+    _print(reply, module.describe(reply), as_json)
+
+
+def _tell(module: str, name: str, as_json: bool, *arguments: object) -> None:
+    """Call a read-only entry point and print its reply."""
+    reply, lines = getattr(entry(module), name)(*arguments)
+    _print(reply, lines, as_json)
+    if isinstance(reply, dict) and reply.get("problems"):
+        raise typer.Exit(5)
+
+
+def _print(reply: Any, lines: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        _print_json(reply)
+    else:
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _fail(error: WaymintError, as_json: bool) -> int:
+    reply = getattr(error, "reply", None)
+    if as_json:
+        _print_json(reply if reply is not None else error.as_dict())
+    else:
+        label = "rejected" if isinstance(error, GateFailed) else "error"
+        sys.stderr.write(f"{label}: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+    return error.exit_code
+
+
+def main() -> None:
+    """Run the command line; the exit codes are those of docs/errors.md."""
+    prepare_environment()
+    as_json = "--json" in sys.argv
+    try:
+        # click's own handling would turn an interrupt into exit code 1
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except WaymintError as error:
+        sys.exit(_fail(error, as_json))
+    except click.ClickException as error:
+        sys.exit(_fail(SpecError(error.format_message(), "See 'waymint --help'."), as_json))
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("interrupted: the same command resumes where this one stopped.\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

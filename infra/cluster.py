@@ -1,0 +1,117 @@
+"""Where tasks run, and what every task of ours has in common."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+import dask
+import threadpoolctl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import State
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from infra.logging import Stage
+from tasks.contract.errors import WaymintError
+from tasks.contract.spec import EngineSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
+    """Return the Prefect task runner that the SPEC's engine section asks for.
+
+    Parameters
+    ----------
+    engine : EngineSpec
+        ``dask = "threads"``, ``"local"`` (worker processes on loopback, one thread each) or a scheduler's address.
+    """
+    if engine.dask == "threads":
+        return ThreadPoolTaskRunner(max_workers=engine.workers)
+    from prefect_dask import DaskTaskRunner
+
+    # with the default of 15 s a cluster whose workers restart can lose all of them for ever
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "600s"})
+    if engine.dask == "local":
+        return DaskTaskRunner(
+            cluster_kwargs={
+                "n_workers": engine.workers,
+                "threads_per_worker": 1,
+                "processes": True,
+                "host": "127.0.0.1",
+                "dashboard_address": "127.0.0.1:0",
+                "memory_limit": engine.memory,
+                "silence_logs": "ERROR",
+            }
+        )
+    return DaskTaskRunner(address=engine.dask)
+
+
+def coarse(name: str, label: str) -> Callable[[Callable[P, R]], Any]:
+    """Make a function a Prefect task the way all our tasks are.
+
+    A task is some seconds of work (each costs about 0.2 s on Dask whatever it does), runs on one thread, may run twice,
+    keeps its outputs in the workspace and passes references on. Prefect's own caching is off: a finished output
+    is recognised by its name and sha256. Only errors that say they are passing are tried again.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    label : str
+        Name of a run, a template over the task's parameters: it tells the partition.
+    """
+
+    def decorate(function: Callable[P, R]) -> Any:
+        @functools.wraps(function)
+        def single_threaded(*args: P.args, **kwargs: P.kwargs) -> R:
+            threadpoolctl.threadpool_limits(limits=1)
+            return function(*args, **kwargs)
+
+        return task(
+            name=name,
+            task_run_name=label,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=2,
+            retry_delay_seconds=[1, 5],
+            retry_condition_fn=_retryable,
+        )(single_threaded)
+
+    return decorate
+
+
+def _retryable(_task: object, _run: TaskRun, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, WaymintError) and error.retryable
+
+
+def gather(futures: Iterable[PrefectFuture[R]], stage: Stage, timeout: float) -> list[R]:
+    """Wait for all futures and return their results in order, marking each on the stage as it ends.
+
+    Parameters
+    ----------
+    futures : iterable of PrefectFuture
+        Submitted tasks.
+    stage : Stage
+        Progress of the stage they belong to.
+    timeout : float
+        Seconds after which the wait is given up (a cluster without workers would else hang for ever).
+
+    Raises
+    ------
+    Exception
+        The first error of a task, as it was raised there.
+    TimeoutError
+        If the wait is given up.
+    """
+    wanted = list(futures)
+    for done in as_completed(wanted, timeout=timeout):
+        done.result(timeout=timeout)
+        stage.advance()
+    return [future.result(timeout=timeout) for future in wanted]

@@ -1,0 +1,98 @@
+"""What a user sees while a run works: a live display on a terminal, plain lines elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Stages:
+    """Progress over named stages; each stage counts its parts."""
+
+    _shown: ClassVar[Stages | None] = None
+
+    def __init__(self, display: Progress | None) -> None:
+        self._display = display
+        self._start = time.monotonic()
+
+    @classmethod
+    def current(cls) -> Stages:
+        """Return the stages that are shown now; plain lines where none are."""
+        return cls._shown or cls(None)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int = 1) -> Iterator[Stage]:
+        """Show one stage of ``total`` parts for the length of the block.
+
+        The block marks parts done with the yielded stage; what it has not marked when it ends well counts as done.
+        """
+        stage = Stage(self, name, total)
+        yield stage
+        stage.finish()
+
+    def warn(self, text: str) -> None:
+        """Show a warning that stays on the screen."""
+        if self._display is not None:
+            self._display.console.print(f"[yellow]warning[/yellow] {text}", highlight=False)
+        else:
+            self.line(f"warning: {text}")
+
+    def note(self, text: str) -> None:
+        """Show a line that stays on the screen."""
+        if self._display is not None:
+            self._display.console.print(text, highlight=False)
+        else:
+            self.line(text)
+
+    def line(self, text: str) -> None:
+        """Write one plain line, with the seconds since the run began."""
+        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f} s] {text}\n")
+        sys.stderr.flush()
+
+
+class Stage:
+    """One stage's counter."""
+
+    def __init__(self, stages: Stages, name: str, total: int) -> None:
+        self._stages = stages
+        self._name = name
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+        self._task = stages._display.add_task(name, total=total) if stages._display is not None else None
+
+    def advance(self) -> None:
+        """Mark one part done."""
+        self._done += 1
+        if self._stages._display is not None and self._task is not None:
+            self._stages._display.advance(self._task)
+        elif self._total > 1 and (self._done == self._total or self._done % max(1, self._total // 10) == 0):
+            self._stages.line(f"{self._name}: {self._done} of {self._total}")
+
+    def finish(self) -> None:
+        """Mark the stage done."""
+        if self._stages._display is not None and self._task is not None:
+            self._stages._display.update(self._task, completed=self._total)
+        else:
+            self._stages.line(f"{self._name}: done in {time.monotonic() - self._began:.1f} s")
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Stages]:
+    """Show stages for the length of the block, live on a terminal, as plain lines elsewhere."""
+    with contextlib.ExitStack() as stack:
+        display = None
+        if sys.stderr.isatty():
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            display = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
+        Stages._shown = Stages(display)
+        try:
+            yield Stages._shown
+        finally:
+            Stages._shown = None

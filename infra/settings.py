@@ -1,0 +1,85 @@
+"""What the environment says. The only file that reads or writes it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# One thread per process: the cluster is the only level of parallelism, and sums keep their order.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # with the default of 15 s a cluster whose workers restart can lose all of them for ever
+    "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "600s",
+    "DASK_DATAFRAME__CONVERT_STRING": "False",
+    "MPLBACKEND": "Agg",
+}
+
+
+class Settings(BaseSettings):
+    """Where this machine keeps state, and which Prefect server it talks to.
+
+    Attributes
+    ----------
+    home : Path
+        ``WAYMINT_HOME``: the embedded Prefect server's database, locks and, by default, the workspace.
+    workspace : str or None
+        ``WAYMINT_WORKSPACE``: default of ``engine.workspace``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="WAYMINT_", extra="ignore")
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".waymint")
+    workspace: str | None = None
+
+    @property
+    def workspace_uri(self) -> str:
+        """Default workspace: ``WAYMINT_WORKSPACE``, else ``work`` below the home."""
+        return self.workspace or f"file://{self.home.expanduser().resolve()}/work"
+
+
+def prefect_api_url() -> str | None:
+    """Return the Prefect server the user named, if any."""
+    return os.environ.get("PREFECT_API_URL") or None
+
+
+def use_prefect(url: str) -> None:
+    """Make this process and its children talk to one Prefect server."""
+    os.environ["PREFECT_API_URL"] = url
+
+
+def prepare_environment() -> None:
+    """Set one thread per process and no telemetry, before numpy, Prefect or Dask are imported.
+
+    What the user has set stays, but for the thread counts: results must not depend on them.
+    """
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """Return the environment of the embedded Prefect server.
+
+    Parameters
+    ----------
+    home : Path
+        Its ``PREFECT_HOME``.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+    return kept | _QUIET | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+
+
+def use_prefect_home(home: Path) -> None:
+    """Keep the Prefect client's files beside the embedded server's, unless the user has a place for them."""
+    os.environ.setdefault("PREFECT_HOME", str(home))

@@ -1,0 +1,143 @@
+"""URIs: to a store, to a release in it, to a file system."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pyarrow.fs
+
+from infra.stores.file import FileStore
+from infra.stores.keys import checked_prefix
+from tasks.contract.errors import SpecError, StoreError
+from tasks.contract.spec import NAME_PATTERN
+from tasks.contract.store import Store
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_FOLDER = re.compile(r"v(\d{6,})")
+_VERSION = re.compile(r"v?(\d{1,9})")
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a URI; nothing is written and no request is sent.
+
+    Parameters
+    ----------
+    uri : str
+        ``file:///abs``, ``file://./relative``, a bare path, or ``s3://bucket/prefix``.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    SpecError
+        If the URI is none of these.
+    """
+    scheme, rest = _split(uri, "store.uri")
+    if scheme == "file":
+        return FileStore(Path(rest))
+    # boto3 takes a third of a second to import: only who needs it pays
+    from infra.stores.s3 import S3Store
+
+    bucket, prefix = _bucket(uri, rest, "store.uri")
+    return S3Store(bucket, prefix)
+
+
+def filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return the Arrow file system of a source's URI and the path in it.
+
+    Parameters
+    ----------
+    uri : str
+        As in :func:`open_store`; globs are passed on as they are.
+
+    Returns
+    -------
+    tuple of pyarrow.fs.FileSystem and str
+        For S3 the path is ``bucket/key``; endpoint and credentials are those boto3 finds.
+
+    Raises
+    ------
+    SpecError
+        If the URI is of another scheme.
+    StoreForbidden
+        If S3 credentials are missing.
+    """
+    scheme, rest = _split(uri, "source.uri")
+    if scheme == "file":
+        return pyarrow.fs.LocalFileSystem(), os.path.abspath(rest)  # noqa: PTH100 - a glob is no Path, and links stay
+    from infra.stores.aws import open_filesystem
+
+    bucket, key = _bucket(uri, rest, "source.uri")
+    return open_filesystem(), f"{bucket}/{key}".rstrip("/")
+
+
+def split_release_uri(uri: str) -> tuple[str, str, int | None]:
+    """Split the URI of a release into store, name and version.
+
+    Parameters
+    ----------
+    uri : str
+        ``STORE_URI/NAME``, ``STORE_URI/NAME@3``, ``STORE_URI/NAME@v000003``, or the folder of a release as printed on
+        publishing, ``STORE_URI/NAME/v000003``.
+
+    Returns
+    -------
+    tuple of str, str and int or None
+        Store URI as it was written, name, version (None: the latest).
+
+    Raises
+    ------
+    SpecError
+        If there is no name in it, or what follows ``@`` is no version.
+    """
+    form = "Write STORE_URI/NAME or STORE_URI/NAME@VERSION, e.g. ./releases/nhefs@2."
+    scheme, mark, rest = uri.partition("://") if "://" in uri else ("", "", uri)
+    above, _, last = rest.rstrip("/").rpartition("/")
+    version: int | None = None
+    folder = _FOLDER.fullmatch(last)
+    if folder and re.fullmatch(NAME_PATTERN, above.rpartition("/")[2]):
+        version = int(folder[1])
+        above, _, last = above.rpartition("/")
+    name, at, number = last.partition("@")
+    if at:
+        found = _VERSION.fullmatch(number)
+        if version is not None or not found:
+            raise SpecError(f"version of release must be a number; got '{number}'.", form)
+        version = int(found[1])
+    if version == 0:
+        raise SpecError("version of release must be at least 1; got 0.", form)
+    if not re.fullmatch(NAME_PATTERN, name) or (scheme and not above):
+        raise SpecError(f"release must be named by lower case letters, digits and dashes below a store; got '{uri}'.", form)
+    store = above or ("/" if rest.startswith("/") else ".")
+    return f"{scheme}{mark}{store}", name, version
+
+
+def _split(uri: str, owner: str) -> tuple[str, str]:
+    """Return scheme and the rest; a bare path is a file."""
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        scheme, rest = "file", uri
+    scheme = scheme.lower()
+    if scheme not in ("file", "s3"):
+        raise SpecError(f"{owner} of SPEC must start with file:// or s3://, or be a path; got '{uri}'.")
+    if not rest:
+        raise SpecError(f"{owner} of SPEC must name a place; got '{uri}'.")
+    if scheme == "file" and mark and not rest.startswith(("/", "./", "../")) and rest not in (".", ".."):
+        raise SpecError(f"{owner} of SPEC must be file:///absolute or file://./relative; got '{uri}'.", f"Did you mean 'file://./{rest}'?")
+    return scheme, rest
+
+
+def _bucket(uri: str, rest: str, owner: str) -> tuple[str, str]:
+    bucket, _, key = rest.partition("/")
+    key = key.strip("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise SpecError(f"{owner} of SPEC must be s3://bucket/prefix with a valid bucket name; got '{uri}'.")
+    try:
+        checked_prefix(key)
+    except StoreError as error:
+        raise SpecError(f"{owner} of SPEC must have a prefix without empty parts or '..'; got '{uri}'.", error.hint) from None
+    return bucket, key

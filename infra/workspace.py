@@ -1,0 +1,227 @@
+"""Where a run keeps its intermediate files: real rows, models, drawn parts. Never the store."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import pickle
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from infra.settings import Settings
+from infra.store import filesystem, open_store
+from tasks.contract.errors import StoreMissing, WaymintError
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
+from tasks.contract.spec import Spec
+from tasks.contract.store import Store
+
+RefT = TypeVar("RefT", bound=Ref)
+
+# Packages whose version can change a byte of a release.
+PACKAGES = (
+    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
+)  # fmt: skip
+SLOTS = 64
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages a release depends on, and Python's."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+
+
+def code_digest() -> str:
+    """Return a digest of the product's own source files and the versions of its packages."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256(json.dumps(package_versions(), sort_keys=True).encode())
+    for package in ("flows", "tasks", "infra"):
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in {".py", ".html", ".css", ".j2"}:
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def code_record() -> dict[str, str | None]:
+    """Return version and commit of the product, as the manifest has them.
+
+    The commit is that of the checkout the code runs from, None for an installed wheel.
+    """
+    root = Path(__file__).resolve().parent.parent
+    commit = None
+    if (root / ".git").exists():
+        found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+        commit = found.stdout.strip() or None
+    return {"version": importlib.metadata.version("waymint"), "commit": commit, "digest": code_digest()}
+
+
+class Workspace:
+    """Named objects of one run. A finished object has a receipt with its sha256; one without receipt does not exist.
+
+    Names are pure functions of (spec, step, part), so a task that runs twice writes the same bytes to the same name.
+
+    Parameters
+    ----------
+    uri : str
+        ``file://...`` or ``s3://...``, the run's own folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._store: Store = open_store(uri)
+        self._files, self._path = filesystem(uri)
+
+    # -- receipts ------------------------------------------------------------------------------------------------
+    def finished(self, key: str, kind: type[RefT]) -> RefT | None:
+        """Return the reference of an object that an earlier run finished, after checking its bytes."""
+        try:
+            ref = kind.model_validate_json(self._store.get(f"{key}.receipt"))
+            data = self._store.get(key)
+        except StoreMissing:
+            return None
+        return ref if hashlib.sha256(data).hexdigest() == ref.sha256 else None
+
+    def _finish(self, ref: RefT, data: bytes) -> RefT:
+        self._store.put(ref.key, data)
+        self._store.put(f"{ref.key}.receipt", ref.model_dump_json().encode())
+        return ref
+
+    # -- tables --------------------------------------------------------------------------------------------------
+    def put_table(self, key: str, table: pa.Table, part: int = 0, row_group_rows: int | None = None) -> PartitionRef:
+        """Write a table as one Parquet file."""
+        return self.put_encoded(key, parquet_bytes(table, row_group_rows), rows=table.num_rows, part=part)
+
+    def put_encoded(self, key: str, data: bytes, rows: int, part: int = 0) -> PartitionRef:
+        """Write a table that is Parquet already."""
+        ref = PartitionRef(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), part=part, rows=rows)
+        return self._finish(ref, data)
+
+    def table(self, ref: Ref, columns: list[str] | None = None) -> pa.Table:
+        """Read a table, or some of its columns."""
+        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+            return pq.ParquetFile(source).read(columns=columns)
+
+    def tagged_row_group(self, ref: Ref, tag: str, value: int) -> pa.Table | None:
+        """Read the row group that the file's metadata names for a value: ``{tag: {value: row group}}``; None if it names none."""
+        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+            file = pq.ParquetFile(source)
+            groups = json.loads(file.schema_arrow.metadata[tag.encode()])
+            number = groups.get(str(value))
+            return None if number is None else file.read_row_group(number).replace_schema_metadata(None)
+
+    # -- bytes, models, records ----------------------------------------------------------------------------------
+    def put_bytes(self, key: str, data: bytes) -> Ref:
+        """Write an object."""
+        return self._finish(Ref(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
+
+    def read(self, key: str) -> bytes:
+        """Read an object by its key."""
+        return self._store.get(key)
+
+    def put_model(self, key: str, model: object) -> ModelRef:
+        """Pickle a fitted model. Only this machine's own runs ever read it back."""
+        buffer = io.BytesIO()
+        pickle.dump(model, buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        data = buffer.getvalue()
+        return self._finish(ModelRef(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
+
+    def model(self, ref: Ref) -> Any:
+        """Read a pickled model of this run; a process keeps the few it used last."""
+        return _load(self.uri, ref.key, ref.sha256)
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """Read a small JSON record, None where there is none."""
+        try:
+            return dict(json.loads(self._store.get(key)))
+        except StoreMissing:
+            return None
+
+    def put_record(self, key: str, value: dict[str, Any]) -> None:
+        """Write a small JSON record."""
+        self._store.put(key, json.dumps(value, sort_keys=True).encode())
+
+    def clear(self, keep: tuple[str, ...] = ()) -> None:
+        """Remove everything but the keys to keep: real rows have no business here once a run is over."""
+        for found in list(self._store.list("")):
+            if found.key not in keep:
+                self._store.delete(found.key)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(uri: str, key: str, _sha256: str) -> Any:
+    return pickle.loads(open_store(uri).get(key))  # noqa: S301 (written by this run in its own workspace)
+
+
+def parquet_bytes(table: pa.Table, row_group_rows: int | None = None) -> bytes:
+    """Encode a table as Parquet; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows, version="2.6")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def workspace_root(spec: Spec, settings: Settings) -> str:
+    """Return the folder below which runs keep their workspaces."""
+    return (spec.engine.workspace or settings.workspace_uri).rstrip("/")
+
+
+@contextlib.contextmanager
+def run_workspace(spec: Spec, settings: Settings) -> Iterator[Workspace]:
+    """Hold the workspace of this SPEC: the one a killed run left, else a new one.
+
+    The key is the SPEC's digest with the code's, so only a run that would do the very same work finds it. A second
+    live run of the same SPEC gets a workspace of its own. The lock is the kernel's: it ends with the process, however that dies.
+    """
+    key = hashlib.sha256(f"{spec.digest()}{code_digest()}".encode()).hexdigest()[:16]
+    root = workspace_root(spec, settings)
+    locks = settings.home.expanduser().resolve() / "locks"
+    locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+    where = hashlib.sha256(root.encode()).hexdigest()[:8]
+    host = "" if root.startswith("file://") or "://" not in root else f"-{platform.node()}"
+    with contextlib.ExitStack() as stack:
+        for slot in range(SLOTS):
+            name = f"{spec.name}-{key}-{slot}{host}"
+            lock = stack.enter_context((locks / f"{where}-{name}.lock").open("a+"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield Workspace(f"{root}/{name}")
+            return
+    raise WaymintError(f"Runs of one SPEC on one machine must be at most {SLOTS} at a time; got one more.", "Wait for one to end.")
+
+
+class Run(BaseModel):
+    """What every task is told of the run it belongs to.
+
+    Attributes
+    ----------
+    spec : Spec
+        What is asked for.
+    workspace : str
+        URI of the run's workspace.
+    id : str
+        Kept by a resumed run.
+    created : str
+        When the run first began, UTC, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: Spec
+    workspace: str
+    id: str
+    created: str
+
+    def space(self) -> Workspace:
+        """Open the run's workspace."""
+        return Workspace(self.workspace)

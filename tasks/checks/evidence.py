@@ -1,0 +1,165 @@
+"""What the gates judge on: plain arrays and numbers, gathered by others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.errors import EstimationError
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DistanceEvidence:
+    """Closest records of the released rows, on the covariates.
+
+    The pool is seed and holdout together, as its m distinct rows; see :func:`tasks.checks.pool.gather`, whose order
+    is blind to who is seed: where more than ``k`` distinct rows tie, those found are a blind choice among them,
+    and every test stays exact.
+
+    Attributes
+    ----------
+    seed : ndarray of float64, shape (n,)
+        Distance of each released row to its closest seed row.
+    holdout_to_seed : ndarray of float64, shape (n_holdout,)
+        Distance of each holdout row to its closest seed row.
+    pool_seed, pool_holdout : ndarray of int64, shape (m,)
+        Seed and holdout rows that are the distinct pool row.
+    pool_distances : ndarray of float64, shape (n, k)
+        Distances of each released row to its k closest distinct pool rows, ascending.
+    pool_rows : ndarray of int64, shape (n, k)
+        Their positions, in [0, m).
+    release_pairs : int
+        Pairs of released rows (of the n) with identical covariates; see :func:`tasks.checks.pool.identical_pairs`.
+    """
+
+    seed: Float64
+    holdout_to_seed: Float64
+    pool_seed: Int64
+    pool_holdout: Int64
+    pool_distances: Float64
+    pool_rows: Int64
+    release_pairs: int
+
+    def __post_init__(self) -> None:
+        n, size = len(self.seed), len(self.pool_seed)
+        if self.pool_distances.ndim != 2 or self.pool_distances.shape != self.pool_rows.shape or len(self.pool_rows) != n:
+            raise EstimationError(
+                f"pool_distances and pool_rows of the distance evidence must be of shape ({n}, k); "
+                f"got {self.pool_distances.shape} and {self.pool_rows.shape}."
+            )
+        if len(self.pool_holdout) != size or bool(np.any(self.pool_seed + self.pool_holdout < 1)):
+            raise EstimationError("pool_seed and pool_holdout of the distance evidence must count at least one row each; got a row of nobody.")
+        if len(self.holdout_to_seed) != self.n_holdout:
+            raise EstimationError(
+                f"holdout_to_seed of the distance evidence must be of length {self.n_holdout}; got {len(self.holdout_to_seed)}."
+            )
+        if n and (self.pool_rows.min() < 0 or self.pool_rows.max() >= size):
+            raise EstimationError(f"pool_rows of the distance evidence must be below {size}; got one outside.")
+
+    @property
+    def n_seed(self) -> int:
+        """Seed rows."""
+        return int(self.pool_seed.sum())
+
+    @property
+    def n_holdout(self) -> int:
+        """Holdout rows."""
+        return int(self.pool_holdout.sum())
+
+
+@dataclass(frozen=True)
+class OverlapEvidence:
+    """How much the two arms of one table overlap; see :func:`tasks.checks.positivity.measure_overlap`.
+
+    Attributes
+    ----------
+    rows : int
+        Rows judged.
+    bound : float
+        d: propensities in [d, 1-d] count as overlapping.
+    outside : float
+        Share of rows with g outside [d, 1-d], in [0, 1].
+    treated, control : int
+        Rows of each arm.
+    ess_treated, ess_control : float
+        Effective share of each arm, (sum w)^2 / (n_arm sum w^2), in [0, 1].
+    largest_weight : float
+        Largest weight as a share of its arm's sum of weights, in [0, 1].
+    slope : float or None
+        Calibration slope of g; None where it has no estimate.
+    """
+
+    rows: int
+    bound: float
+    outside: float
+    treated: int
+    control: int
+    ess_treated: float
+    ess_control: float
+    largest_weight: float
+    slope: float | None = None
+
+
+@dataclass(frozen=True)
+class FidelityEvidence:
+    """The effect in the source, in the release, and the truth of the model the release was drawn from.
+
+    Attributes
+    ----------
+    ate_source, se_source : float
+        Efficient estimate from the source and its standard error, in units of the outcome.
+    ate_release, se_release : float
+        The same estimator on the release.
+    truth, truth_se : float or None
+        Mean of Q*1 - Q*0 over released covariates and its Monte-Carlo error.
+    """
+
+    ate_source: float
+    se_source: float
+    ate_release: float
+    se_release: float
+    truth: float | None = None
+    truth_se: float | None = None
+
+
+@dataclass(frozen=True)
+class SchemaEvidence:
+    """How a released table differs in form from its source; adds up over parts.
+
+    Attributes
+    ----------
+    rows : int
+        Rows inspected.
+    mismatches : tuple of str
+        One line for each difference in names, order or types. Names of columns and types only.
+    outside : tuple of (str, int)
+        Columns with cells outside the source's levels or safe range, and how many such cells.
+    """
+
+    rows: int
+    mismatches: tuple[str, ...] = ()
+    outside: tuple[tuple[str, int], ...] = ()
+
+    def __add__(self, other: SchemaEvidence) -> SchemaEvidence:
+        """Return the evidence of both parts together."""
+        cells = dict(self.outside)
+        for name, count in other.outside:
+            cells[name] = cells.get(name, 0) + count
+        lines = tuple(dict.fromkeys(self.mismatches + other.mismatches))
+        return SchemaEvidence(self.rows + other.rows, lines, tuple(sorted(cells.items())))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything there is to judge on; a part that is None was not gathered and has no metrics."""
+
+    distance: DistanceEvidence | None = None
+    source: OverlapEvidence | None = None
+    release: OverlapEvidence | None = None
+    fidelity: FidelityEvidence | None = None
+    schema: SchemaEvidence | None = None

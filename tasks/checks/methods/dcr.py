@@ -1,0 +1,133 @@
+"""Distance to closest record: near copies, exact copies, closeness share, 5th percentile ratio."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.checks.evidence import DistanceEvidence, Evidence
+from tasks.checks.metric import Metric, Rule, bound
+from tasks.checks.null import SAME, closeness, coincidence_p, exceedance_p, hit, quantile_ratio, seed_side_p, tally
+from tasks.contract.spec import GatesSpec
+
+#: Near is closer than this share of the holdout rows come to the seed.
+NEAR = 0.01
+#: A faithful law may put this many times the expected share of rows near the seed before copying is the better word.
+TOLERANCE = 3
+#: The low quantile whose ratio is judged.
+LOW_QUANTILE = 0.05
+
+
+class Params(BaseModel):
+    """No parameters: the thresholds are in ``gates`` of the SPEC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DistanceCheck:
+    """Compares what the release knows of the seed with what it knows of the holdout."""
+
+    def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
+        """Return four gates and the numbers behind them; four refusals where the references are too small."""
+        found = evidence.distance
+        if found is None:
+            return []
+        if len(found.seed) == 0 or min(found.n_seed, found.n_holdout) < gates.min_reference_rows:
+            return _refusals(found, gates)
+        return [*_near_copies(found, gates), *_exact_copies(found, gates), *_closeness(found, gates), _low_quantile(found, gates)]
+
+
+def build(params: Params) -> DistanceCheck:  # noqa: ARG001 - every method's build takes its Params
+    """Return the check."""
+    return DistanceCheck()
+
+
+def _refusals(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
+    fault = (
+        f"{found.n_seed} seed and {found.n_holdout} holdout rows; a distance gate needs at least "
+        f"{gates.min_reference_rows} of each and a released row (gates.min_reference_rows)"
+    )
+    margin = bound(gates.dcr_margin)
+    rules: list[tuple[str, Rule, float | None]] = [
+        ("near_copies", "at least", bound(gates.near_copies)),
+        ("exact_copies", "at least", bound(gates.exact_copies)),
+        ("closeness_z", "at most", bound(gates.closeness_z)),
+        ("dcr_margin", "at least", None if margin is None else 1 - margin),
+    ]
+    return [Metric(name, None, rule, threshold, refused=True, detail=fault) for name, rule, threshold in rules]
+
+
+def _near_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
+    """Judge rows closer to the seed than 1 % of the holdout rows come: on the seed's side, and in number."""
+    n = len(found.seed)
+    order = max(1, math.floor(NEAR * (found.n_holdout + 1)))
+    radius = float(np.sort(found.holdout_to_seed)[order - 1])
+    # a holdout row that coincides with a seed row makes a radius of 0: nothing is nearer, exact_copies judges
+    count = int(np.sum(found.seed < radius)) if radius > SAME else 0
+    marked = hit(found.pool_distances, found.pool_rows, len(found.pool_seed), radius, strict=True)
+    p_side = seed_side_p(marked, found.pool_seed, found.pool_holdout) if radius > SAME else 1.0
+    p_number = exceedance_p(count, n, min(TOLERANCE * order, found.n_holdout), found.n_holdout)
+    p = min(1.0, 2 * min(p_side, p_number))
+    expected = order / (found.n_holdout + 1)
+    detail = (
+        f"{count} of {n} rows are nearer to a seed row than the nearest {order} of {found.n_holdout} holdout rows "
+        f"({count / n:.2%}, expected {expected:.2%}); "
+        f"p {p_side:.2g} for their side, {p_number:.2g} for more than {TOLERANCE} times their number"
+    )
+    return [
+        Metric("near_copies", p, "at least", bound(gates.near_copies), detail=detail),
+        Metric("near_copy_share", count / n, low=None, high=None, detail=f"expected {expected:.4f} when the release is as the holdout"),
+        Metric("near_copy_share_p", exceedance_p(count, n, order, found.n_holdout), detail="one-sided, against the holdout's own share"),
+    ]
+
+
+def _exact_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
+    """Judge rows that coincide with a seed row, beyond what the support explains."""
+    n = len(found.seed)
+    marked = hit(found.pool_distances, found.pool_rows, len(found.pool_seed), SAME)
+    seed_hits, holdout_hits = int(found.pool_seed[marked].sum()), int(found.pool_holdout[marked].sum())
+    p = seed_side_p(marked, found.pool_seed, found.pool_holdout)
+    second = coincidence_p(seed_hits, holdout_hits, found.release_pairs, n, found.n_seed, found.n_holdout)
+    if second is not None:
+        p = min(1.0, 2 * min(p, second))
+    detail = (
+        f"released rows coincide with {seed_hits} of {found.n_seed} seed rows and {holdout_hits} of {found.n_holdout} holdout rows; "
+        f"{found.release_pairs} pairs of released rows are identical"
+    )
+    share = float(np.mean(found.seed <= SAME))
+    return [
+        Metric("exact_copies", p, "at least", bound(gates.exact_copies), detail=detail),
+        Metric("exact_copy_share", share, detail="released rows that coincide with a seed row"),
+        Metric("holdout_copy_share", float(np.mean(found.holdout_to_seed <= SAME)), detail="holdout rows that coincide with a seed row"),
+    ]
+
+
+def _closeness(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
+    counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
+    seen = closeness(counts, found.pool_seed, found.pool_holdout)
+    half = 1.96 * seen.sd
+    detail = f"{seen.share:.4f} of the rows are closest to a seed row, {seen.null:.4f} expected, sd {seen.sd:.4f}"
+    return [
+        Metric("closeness_z", seen.z, "at most", bound(gates.closeness_z), detail=detail),
+        Metric("closeness_share", seen.share, low=seen.share - half, high=seen.share + half, detail=f"expected {seen.null:.4f}"),
+    ]
+
+
+def _low_quantile(found: DistanceEvidence, gates: GatesSpec) -> Metric:
+    """Judge the 5th percentile of distances to the seed, released rows over holdout rows: one reference, so sizes don't matter."""
+    seen = quantile_ratio(found.seed, found.holdout_to_seed, LOW_QUANTILE)
+    margin = bound(gates.dcr_margin)
+    detail = "fails below the bound where the one-sided 99 % upper limit is below 1 too"
+    if float(np.quantile(found.holdout_to_seed, LOW_QUANTILE, method="inverted_cdf")) <= SAME:
+        detail = "5 % of the holdout rows coincide with seed rows: the ratio is not defined and counts as 1; exact_copies judges"
+    return Metric(
+        "dcr_margin",
+        seen.ratio,
+        "at least",
+        None if margin is None else 1 - margin,
+        low=seen.low,
+        high=seen.high if math.isfinite(seen.high) else None,
+        detail=detail,
+    )

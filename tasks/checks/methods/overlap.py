@@ -1,0 +1,72 @@
+"""Overlap of the arms: is the question answerable in the source, and stays it so in the release."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.checks.evidence import Evidence, OverlapEvidence
+from tasks.checks.metric import Metric, bound
+from tasks.contract.spec import GatesSpec
+
+
+class Params(BaseModel):
+    """No parameters: the thresholds are in ``gates`` of the SPEC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OverlapCheck:
+    """Judges propensities, weights and arms of the source, and propensities of the release."""
+
+    def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
+        """Return the gates of whichever table was measured."""
+        metrics: list[Metric] = []
+        if evidence.source is not None:
+            metrics += _source(evidence.source, gates) + _information("source", evidence.source)
+        if evidence.release is not None:
+            metrics.append(
+                Metric(
+                    "release_overlap", evidence.release.outside, "at most", bound(gates.release_overlap), detail=_detail(evidence.release)
+                )
+            )
+            metrics += _information("release", evidence.release)
+        return metrics
+
+
+def build(params: Params) -> OverlapCheck:  # noqa: ARG001 - every method's build takes its Params
+    """Return the check."""
+    return OverlapCheck()
+
+
+def _source(found: OverlapEvidence, gates: GatesSpec) -> list[Metric]:
+    arm = "treated" if found.ess_treated <= found.ess_control else "control"
+    return [
+        Metric("source_overlap", found.outside, "at most", bound(gates.source_overlap), detail=_detail(found)),
+        Metric(
+            "source_ess",
+            min(found.ess_treated, found.ess_control),
+            "at least",
+            bound(gates.source_ess),
+            detail=f"effective share of the {arm} arm; treated {found.ess_treated:.3f}, control {found.ess_control:.3f}",
+        ),
+        Metric(
+            "min_arm",
+            float(min(found.treated, found.control)),
+            "at least",
+            bound(gates.min_arm),
+            detail=f"{found.treated} treated and {found.control} control rows",
+        ),
+    ]
+
+
+def _detail(found: OverlapEvidence) -> str:
+    return f"share of {found.rows} rows with g outside [{found.bound:.4g}, {1 - found.bound:.4g}]"
+
+
+def _information(name: str, found: OverlapEvidence) -> list[Metric]:
+    metrics = [Metric(f"{name}_largest_weight", found.largest_weight, detail="share of its arm's weights that one row carries")]
+    if name == "release":
+        metrics.append(Metric("release_ess", min(found.ess_treated, found.ess_control), detail="smallest effective share of an arm"))
+    if found.slope is not None:
+        metrics.append(Metric(f"{name}_calibration_slope", found.slope, detail="of g: 1 where calibrated, below 1 where too extreme"))
+    return metrics

@@ -1,0 +1,50 @@
+"""Form: the source's columns, and only values the source could have."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.checks.evidence import Evidence
+from tasks.checks.metric import Metric
+from tasks.contract.spec import GatesSpec
+
+_SHOWN = 5
+
+
+class Params(BaseModel):
+    """No parameters: the switches are in ``gates`` of the SPEC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SchemaCheck:
+    """Counts mismatched columns, and cells outside levels or safe ranges: none is allowed."""
+
+    def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
+        """Return the two gates; refusals where no row was inspected."""
+        found = evidence.schema
+        if found is None:
+            return []
+        cells = sum(count for _, count in found.outside)
+        where = [f"{name}: {count}" for name, count in found.outside]
+        return [
+            Metric("columns", float(len(found.mismatches)), "equal to", 0.0 if gates.columns else None, detail=_shorten(found.mismatches)),
+            Metric(
+                "levels",
+                float(cells) if found.rows else None,
+                "equal to",
+                0.0 if gates.levels else None,
+                refused=found.rows == 0,
+                detail=_shorten(where) if found.rows else "no released row was inspected",
+            ),
+        ]
+
+
+def build(params: Params) -> SchemaCheck:  # noqa: ARG001 - every method's build takes its Params
+    """Return the check."""
+    return SchemaCheck()
+
+
+def _shorten(lines: list[str] | tuple[str, ...]) -> str:
+    more = len(lines) - _SHOWN
+    return "; ".join(lines[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,84 @@
+"""The pool of seed and holdout rows as its distinct rows, so that ties cost nothing and are split exactly."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.errors import EstimationError
+
+
+class Pool(NamedTuple):
+    """Distinct rows of seed and holdout together.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame, shape (m, d)
+        Distinct rows, ordered by content: blind to who is seed and who is holdout.
+    seed, holdout : ndarray of int64, shape (m,)
+        Seed and holdout rows with that content; at least one in all.
+    """
+
+    rows: pd.DataFrame
+    seed: npt.NDArray[np.int64]
+    holdout: npt.NDArray[np.int64]
+
+
+def gather(seed: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
+    """Return the distinct rows of both tables with their multiplicities.
+
+    Parameters
+    ----------
+    seed, holdout : pandas.DataFrame, shapes (n, d), (m, d)
+        Canonical covariates, the same columns and categories in both; missing equals missing.
+
+    Returns
+    -------
+    Pool
+
+    Raises
+    ------
+    EstimationError
+        If the columns differ or there are no rows.
+    """
+    if list(seed.columns) != list(holdout.columns) or not len(seed) + len(holdout):
+        raise EstimationError(
+            f"columns of seed and holdout must be the same, and there must be rows; got {len(seed.columns)} and {len(holdout.columns)} columns, "
+            f"{len(seed) + len(holdout)} rows."
+        )
+    both = pd.concat([seed, holdout], ignore_index=True)
+    _, first, inverse = np.unique(_codes(both), axis=0, return_index=True, return_inverse=True)
+    group = inverse.ravel()
+    size = len(first)
+    return Pool(
+        both.iloc[first].reset_index(drop=True),
+        np.bincount(group[: len(seed)], minlength=size).astype(np.int64),
+        np.bincount(group[len(seed) :], minlength=size).astype(np.int64),
+    )
+
+
+def identical_pairs(frame: pd.DataFrame) -> int:
+    """Count pairs of identical rows: the sum of c (c - 1) / 2 over groups of c.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, shape (n, d)
+        Canonical covariates; missing equals missing.
+
+    Returns
+    -------
+    int
+    """
+    if not len(frame):
+        return 0
+    _, counts = np.unique(_codes(frame), axis=0, return_counts=True)
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _codes(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return each cell's rank among the values of its column, -1 where missing; shape (n, d)."""
+    columns = [np.asarray(pd.factorize(frame[name], sort=True)[0], dtype=np.int64) for name in frame.columns]
+    return np.column_stack(columns) if columns else np.zeros((len(frame), 1), dtype=np.int64)

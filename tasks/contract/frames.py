@@ -1,0 +1,89 @@
+"""Between canonical Arrow tables on disk and the pandas frames that models are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.contract.columns import canonical_type, conform
+from tasks.contract.roles import Column, TableSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def to_frame(table: pa.Table, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return canonical columns as a pandas frame.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Canonical table with a column for each id.
+    columns : sequence of Column
+        Covariates wanted.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n, len(columns))
+        float64 with NaN, or categories in the order of ``Column.levels`` with NaN; the same for every partition.
+    """
+    chosen = table.select([column.id for column in columns])
+    frame: pd.DataFrame = chosen.to_pandas()
+    for column in columns:
+        if column.is_category:
+            frame[column.id] = frame[column.id].astype("category").cat.set_categories(list(column.levels))
+    return frame
+
+
+def from_frame(frame: pd.DataFrame, columns: Sequence[Column]) -> pa.Table:
+    """Return drawn covariates as a canonical table, rounded and bounded to what the source's columns can hold.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, shape (n, d)
+        Columns by id, as :func:`to_frame` gives them.
+    columns : sequence of Column
+        Covariates to take.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
+    arrays, names = [], []
+    for column in columns:
+        series = frame[column.id]
+        if column.is_category:
+            codes = np.asarray(series.cat.codes, dtype=np.int32)
+            levels = pa.array([str(level) for level in series.cat.categories], type=pa.string())
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), levels))
+        else:
+            arrays.append(conform(column, pa.array(series.to_numpy(dtype=np.float64))).cast(canonical_type(column)))
+        names.append(column.id)
+    return pa.table(arrays, names=names)
+
+
+def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
+    """Return covariates, treatment and outcome as one frame: treatment as a category "0"/"1".
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Canonical table with ``a`` and ``y``.
+    schema : TableSchema
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n, d + 2)
+        Columns of :func:`tasks.contract.columns.joint_columns`.
+    """
+    frame = to_frame(table, schema.modelled)
+    text = table.column("a").cast(pa.string()).dictionary_encode().to_pandas()
+    frame["a"] = text.astype("category").cat.set_categories(["0", "1"])
+    frame["y"] = table.column("y").to_numpy()
+    if schema.outcome_kind == "binary":
+        binary = table.column("y").cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
+        frame["y"] = binary.astype("category").cat.set_categories(["0", "1"])
+    return frame

@@ -1,0 +1,232 @@
+"""A forest of randomised trees whose leaves hold the coded cells of one column: its conditional law."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
+
+from tasks.covariates.margins import Coded, Float64, Intp
+
+Float32 = npt.NDArray[np.float32]
+_FEWEST_SMOOTH = 5
+
+
+class Leaves(NamedTuple):
+    """Trees joined into one array of nodes, and the donors of every leaf.
+
+    Attributes
+    ----------
+    roots : ndarray of intp, shape (trees,)
+        Root node of each tree.
+    left, right : ndarray of intp, shape (nodes,)
+        Children; -1 in a leaf.
+    feature : ndarray of intp, shape (nodes,)
+    threshold : ndarray of float64, shape (nodes,)
+        A row goes left where its feature is at most the threshold.
+    start, count : ndarray of intp, shape (nodes,)
+        Donors of a leaf are ``[start, start + count)``.
+    wide_start, wide_count : ndarray of intp, shape (nodes,)
+        Donors of the leaf's parent.
+    smooth_count : ndarray of intp, shape (nodes,)
+        How many donors of a leaf are continuous: they come first and sorted.
+    centre, spread : ndarray of float64, shape (nodes,)
+        Mean and standard deviation of a leaf's continuous donors.
+    state : ndarray of int32, shape (donors,)
+    residual : ndarray of float64, shape (donors,)
+    pooled : ndarray of float64
+        Sorted residuals of the whole table, for leaves with too few continuous donors.
+    """
+
+    roots: Intp
+    left: Intp
+    right: Intp
+    feature: Intp
+    threshold: Float64
+    start: Intp
+    count: Intp
+    wide_start: Intp
+    wide_count: Intp
+    smooth_count: Intp
+    centre: Float64
+    spread: Float64
+    state: npt.NDArray[np.int32]
+    residual: Float64
+    pooled: Float64
+
+
+class Growth(NamedTuple):
+    """How trees are grown: number of trees, fewest rows of a leaf, most rows that choose the splits of one tree."""
+
+    trees: int
+    min_leaf: int
+    split_rows: int
+    features: float
+
+
+def grow(features: Float32, coded: Coded, residual: Float64, smooth: int, growth: Growth, rng: np.random.Generator) -> Leaves:
+    """Grow the trees of one column and fill their leaves.
+
+    Splits are those of extremely randomised trees (Geurts, Ernst, Wehenkel 2006, 10.1007/s10994-006-6226-1): a
+    categorical target by Gini impurity of its states; a target with a continuous part by the summed squared error of
+    its residual and its states' indicators.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, p)
+    coded : Coded
+        States (missing included) of the n cells.
+    residual : ndarray of float64, shape (n,)
+        Continuous cells net of their linear prediction; anything elsewhere.
+    smooth : int
+        The continuous state, or -1.
+    growth : Growth
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Leaves
+        Every leaf holds at least ``growth.min_leaf`` rows that chose its splits.
+    """
+    n = len(features)
+    is_smooth = coded.state == smooth if smooth >= 0 else np.zeros(n, dtype=np.bool_)
+    residual = np.where(is_smooth, residual, 0.0)
+    target = _target(coded.state, residual, is_smooth)
+    kind = ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+    # donors of a leaf: continuous ones first, by residual
+    rank = np.where(is_smooth, residual, np.inf)
+    parts = []
+    for seed in rng.integers(2**31, size=growth.trees):
+        chosen = rng.permutation(n)[: growth.split_rows] if n > growth.split_rows else np.arange(n)
+        model = kind(min_samples_leaf=growth.min_leaf, max_features=growth.features, random_state=int(seed))
+        tree = model.fit(features[chosen], target[chosen]).tree_
+        parts.append(_fill(tree, features, coded.state, residual, rank, is_smooth))
+    return _join(parts, np.sort(residual[is_smooth]))
+
+
+def _target(state: Intp, residual: Float64, is_smooth: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | Intp:
+    if not is_smooth.any():
+        return state
+    others = np.unique(state[~is_smooth])
+    spread = float(residual[is_smooth].std())
+    scaled = residual / spread if spread > 0 else residual
+    # a state's indicator weighs as much as the whole spread of the continuous part
+    return np.column_stack([scaled, *[2.0 * (state == other) for other in others]])
+
+
+def _fill(tree: object, features: Float32, state: Intp, residual: Float64, rank: Float64, is_smooth: npt.NDArray[np.bool_]) -> Leaves:
+    left, right = np.asarray(tree.children_left, dtype=np.intp), np.asarray(tree.children_right, dtype=np.intp)
+    leaf = np.asarray(tree.apply(features), dtype=np.intp)
+    order = np.lexsort((rank, leaf))
+    nodes = len(left)
+    count = np.bincount(leaf, minlength=nodes)
+    start = np.concatenate(([0], np.cumsum(count)[:-1]))
+    # nodes are numbered depth first: the donors below a node are contiguous
+    last = np.arange(nodes)
+    for node in range(nodes - 1, -1, -1):
+        if right[node] >= 0:
+            last[node] = last[right[node]]
+    parent = np.zeros(nodes, dtype=np.intp)
+    inner = np.flatnonzero(left >= 0)
+    parent[left[inner]] = inner
+    parent[right[inner]] = inner
+    wide_start = start[parent]
+    wide_count = (start + count)[last[parent]] - wide_start
+    donors = residual[order]
+    smooth_count = np.bincount(leaf[is_smooth], minlength=nodes)
+    centre, spread = _kernels(donors, start, smooth_count)
+    empty = np.zeros(0)
+    return Leaves(
+        np.zeros(1, dtype=np.intp), left, right, np.maximum(tree.feature, 0).astype(np.intp), tree.threshold.astype(np.float64),
+        start, count, wide_start, wide_count, smooth_count, centre, spread, state[order].astype(np.int32), donors, empty,
+    )  # fmt: skip
+
+
+def _kernels(donors: Float64, start: Intp, count: Intp) -> tuple[Float64, Float64]:
+    """Return mean and standard deviation (ddof 1) of the continuous donors of every leaf; 0 where there are too few."""
+    centre, spread = np.zeros(len(start)), np.zeros(len(start))
+    nodes = np.flatnonzero(count >= _FEWEST_SMOOTH)
+    for node in nodes:
+        mine = donors[start[node] : start[node] + count[node]]
+        centre[node], spread[node] = mine.mean(), mine.std(ddof=1)
+    return centre, spread
+
+
+def _join(parts: list[Leaves], pooled: Float64) -> Leaves:
+    nodes = np.cumsum([0] + [len(part.left) for part in parts])
+    donors = np.cumsum([0] + [len(part.state) for part in parts])
+
+    def stack(name: str, offsets: Intp | None = None) -> npt.NDArray[np.generic]:
+        pieces = [getattr(part, name) for part in parts]
+        if offsets is None:
+            return np.concatenate(pieces)
+        return np.concatenate([np.where(piece < 0, piece, piece + by) for piece, by in zip(pieces, offsets, strict=False)])
+
+    moved = {"roots": nodes, "left": nodes, "right": nodes, "start": donors, "wide_start": donors}
+    fields = {name: stack(name, moved.get(name)) for name in Leaves._fields if name != "pooled"}
+    return Leaves(**fields, pooled=pooled)
+
+
+def land(leaves: Leaves, features: Float32, rng: np.random.Generator) -> Intp:
+    """Send each row down one tree, all trees equally often; return the leaf it lands in, shape (n,)."""
+    n = len(features)
+    node = leaves.roots[rng.permutation(n) % len(leaves.roots)]
+    active = np.flatnonzero(leaves.left[node] >= 0)
+    while len(active):
+        at = node[active]
+        goes_left = features[active, leaves.feature[at]] <= leaves.threshold[at]
+        at = np.where(goes_left, leaves.left[at], leaves.right[at])
+        node[active] = at
+        active = active[leaves.left[at] >= 0]
+    return node
+
+
+def draw(leaves: Leaves, node: Intp, prior: float, bandwidth: float, rng: np.random.Generator) -> tuple[Intp, Float64]:
+    """Draw states and residuals from the laws in the leaves.
+
+    The state is that of a donor of the leaf, or, with probability ``prior / (prior + count)``, of its parent
+    (additive smoothing towards the parent). A residual comes from a Gaussian kernel estimate over the leaf's m
+    continuous donors with bandwidth ``h = bandwidth * 1.06 * sd * m^(-1/5)`` (Silverman 1986, 10.1201/9781315140919),
+    shrunk to the donors' mean so that their variance is kept: no donor's own value is returned.
+
+    Parameters
+    ----------
+    leaves : Leaves
+    node : ndarray of intp, shape (n,)
+        Leaf of each row.
+    prior : float
+        Weight of the parent, in rows.
+    bandwidth : float
+        Factor on the normal-reference bandwidth.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    state : ndarray of intp, shape (n,)
+    residual : ndarray of float64, shape (n,)
+        Meaningful where the state is continuous.
+    """
+    n = len(node)
+    count = leaves.count[node]
+    widen = rng.random(n) * (prior + count) < prior
+    start = np.where(widen, leaves.wide_start[node], leaves.start[node])
+    size = np.where(widen, leaves.wide_count[node], count)
+    pick = np.minimum((rng.random(n) * size).astype(np.intp), size - 1)
+    state = leaves.state[start + pick].astype(np.intp)
+    return state, _smoothed(leaves, node, bandwidth, rng)
+
+
+def _smoothed(leaves: Leaves, node: Intp, bandwidth: float, rng: np.random.Generator) -> Float64:
+    n, pooled = len(node), len(leaves.pooled)
+    if pooled == 0:
+        return np.zeros(n)
+    few = leaves.smooth_count[node] < _FEWEST_SMOOTH
+    m = np.where(few, pooled, leaves.smooth_count[node])
+    pick = np.minimum((rng.random(n) * m).astype(np.intp), m - 1)
+    donor = np.where(few, leaves.pooled[np.minimum(pick, pooled - 1)], leaves.residual[np.where(few, 0, leaves.start[node] + pick)])
+    centre = np.where(few, leaves.pooled.mean(), leaves.centre[node])
+    spread = np.where(few, leaves.pooled.std(), leaves.spread[node])
+    ratio = bandwidth * 1.06 * m**-0.2
+    return np.asarray(centre + (donor - centre + ratio * spread * rng.standard_normal(n)) / np.sqrt(1 + ratio**2))

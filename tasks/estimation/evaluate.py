@@ -1,0 +1,117 @@
+"""Fit once, evaluate all: every estimator on one cross-fitting."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.errors import EstimationError, SpecError
+from tasks.contract.fluctuation import truncation_bound
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.registry import resolve
+from tasks.contract.results import Estimate
+from tasks.estimation.influence import Estimator, interval, prepare_rows
+
+#: Fewest rows that each arm of a subgroup must have.
+MIN_SUBGROUP_ARM = 10
+#: Most levels of a subgroup column.
+MAX_SUBGROUP_LEVELS = 20
+
+Levels = npt.NDArray[np.object_]
+
+
+def evaluate(
+    a: Int8,
+    y: Float64,
+    nuisances: Nuisances,
+    kind: str,
+    names: Sequence[str],
+    truncation: Literal["auto"] | float = "auto",
+    subgroups: Mapping[str, Levels] | None = None,
+    weights: Float64 | None = None,
+) -> list[Estimate]:
+    """Evaluate estimators on one cross-fitting.
+
+    Parameters
+    ----------
+    a : ndarray of int8, shape (n,)
+        Treatment, 0 or 1.
+    y : ndarray of float64, shape (n,)
+        Outcome.
+    nuisances : Nuisances
+        Out-of-fold predictions, each (n,).
+    kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    names : sequence of str
+        Files of ``methods``: ``"or"``, ``"ipw"``, ``"aipw"``, ``"tmle"`` (ATE), ``"att"``, ``"atc"``, ``"ato"``. ``"gate"`` may be
+        named; it is added wherever subgroups are given.
+    truncation : "auto" or float
+        See :func:`tasks.contract.fluctuation.truncation_bound`.
+    subgroups : mapping of str to ndarray of str, shape (n,), optional
+        Level of each row by subgroup column; None where the level is missing (such rows are in no subgroup).
+    weights : ndarray of float64, shape (n,), optional
+        Row weights, not negative.
+
+    Returns
+    -------
+    list of Estimate
+        In the order of ``names``; then one GATE per subgroup column and level, levels sorted.
+
+    Raises
+    ------
+    SpecError
+        If a name is not known, or "gate" is asked for without subgroups.
+    EstimationError
+        If the rows can't answer: an empty arm, values that are not finite, a subgroup with too few rows.
+    """
+    check_names(names, bool(subgroups))
+    bound = truncation_bound(len(y), truncation)
+    rows = prepare_rows(a, y, nuisances, kind, bound, weights)
+    results = [interval(_estimator(name).influence(rows), rows) for name in dict.fromkeys(names) if name != "gate"]
+    for column, levels in (subgroups or {}).items():
+        for level in subgroup_levels(column, levels):
+            member = np.asarray(levels == level, dtype=np.float64) * rows.weights
+            _check_subgroup(column, rows.treated, member)
+            results.append(_estimator("gate", column=column, level=level).evaluate(a, y, nuisances, kind, bound, member))
+    return results
+
+
+def check_names(names: Sequence[str], has_subgroups: bool) -> None:
+    """Refuse estimators that don't exist, before anything is fitted."""
+    if isinstance(names, str):
+        raise SpecError(f"estimators must be a list of names; got '{names}'.", f"Write ('{names}',).")
+    for name in names:
+        _estimator(name)  # raises where there is none, with the nearest name
+        if name == "gate" and not has_subgroups:
+            raise SpecError("subgroups of roles must be given where 'gate' is asked for; got none.", "Name the columns in roles.subgroups.")
+
+
+def subgroup_levels(column: str, levels: Levels) -> list[str]:
+    """Return the sorted levels of a subgroup column; missing is no level."""
+    found = sorted({str(level) for level in levels if level is not None})
+    if not 1 <= len(found) <= MAX_SUBGROUP_LEVELS:
+        raise SpecError(
+            f"levels of subgroup '{column}' must be 1 to {MAX_SUBGROUP_LEVELS}; got {len(found)}.",
+            "Cut the column into a few levels first.",
+        )
+    return found
+
+
+@functools.cache
+def _estimator(name: str, **params: str) -> Estimator:
+    # frozen, and asked for thousands of times by a simulation: looking up entry points costs milliseconds
+    built: Estimator = resolve("estimator", name, params)
+    return built
+
+
+def _check_subgroup(column: str, treated: Float64, member: Float64) -> None:
+    arms = [int(np.count_nonzero((treated == arm) & (member > 0.0))) for arm in (0.0, 1.0)]
+    if min(arms) < MIN_SUBGROUP_ARM:
+        raise EstimationError(
+            f"rows of each arm in every level of subgroup '{column}' must be at least {MIN_SUBGROUP_ARM}; got {min(arms)}.",
+            "Merge rare levels, or leave the subgroup out.",
+        )

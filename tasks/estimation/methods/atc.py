@@ -1,0 +1,39 @@
+"""ATC: the effect among the controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size
+
+
+class Params(BaseModel):
+    """ATC has no parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class EffectOnControls(InfluenceEstimator):
+    """ATC = E[tau(W) | A = 0], AIPW form: minus the ATT with the two arms swapped.
+
+    mean(A (1-g)/g (Y - Q1) - (1-A) (Y - Q1)) / mean(1-A), with influence values (numerator - (1-A) ATC) / mean(1-A): Hahn
+    (1998), DOI 10.2307/2998560. Weights, for the effective size: 1 for controls, (1-g)/g for the treated.
+    """
+
+    def influence(self, rows: Rows) -> Influence:
+        """Return the estimate and its influence values."""
+        odds = rows.treated * rows.p0 / rows.p1
+        share = rows.mean(rows.control)
+        numerator = (odds - rows.control) * (rows.y - rows.q1)
+        point = rows.mean(numerator) / share
+        values = (numerator - rows.control * point) / share
+        return Influence("atc", "aipw", point, values, effective_size(rows.weights * (rows.control + odds)), rows.clipped)
+
+
+def build(params: Params) -> EffectOnControls:
+    """Return the estimator."""
+    del params
+    return EffectOnControls()

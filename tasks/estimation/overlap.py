@@ -1,0 +1,179 @@
+"""Overlap of the two arms, measured on cross-fitted propensities."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.estimation.influence import Z95, effective_size, prepare_rows
+
+#: Levels of the reported quantiles; the extremes are left out, for one row's g may be one row's secret.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+#: Bins of the reported histogram over [0, 1].
+BINS = 20
+#: Histogram cells with fewer rows are not shown.
+MIN_CELL = 5
+
+
+class CalibrationSlope(NamedTuple):
+    """Slope of the logistic regression of A on logit g: 1 is calibrated, below 1 is overconfident.
+
+    All three are NaN where the slope can't be identified: g does not vary, or separates the arms.
+    """
+
+    slope: float
+    ci_low: float
+    ci_high: float
+
+
+class OverlapSummary(NamedTuple):
+    """Overlap of one data set.
+
+    Attributes
+    ----------
+    n : int
+        Rows of positive weight.
+    bound : float
+        d.
+    outside, below, above : float
+        Share of rows with g outside [d, 1-d], below d, above 1-d; in [0, 1].
+    arm0, arm1 : int
+        Rows of each arm.
+    ess0, ess1 : float
+        Effective sample size of the arm's inverse-probability weights over the arm's rows, in (0, 1].
+    largest_weight : float
+        Largest share of one row in its arm's weights, in (0, 1].
+    quantiles0, quantiles1 : tuple of float
+        Quantiles of g at ``QUANTILES``, by arm.
+    histogram0, histogram1 : tuple of int or None
+        Rows by equal bins of g over [0, 1], by arm; None where suppressed.
+    calibration : CalibrationSlope
+    """
+
+    n: int
+    bound: float
+    outside: float
+    below: float
+    above: float
+    arm0: int
+    arm1: int
+    ess0: float
+    ess1: float
+    largest_weight: float
+    quantiles0: tuple[float, ...]
+    quantiles1: tuple[float, ...]
+    histogram0: tuple[int | None, ...]
+    histogram1: tuple[int | None, ...]
+    calibration: CalibrationSlope
+
+    @property
+    def smallest_arm(self) -> int:
+        """Rows of the smaller arm."""
+        return min(self.arm0, self.arm1)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values for JSON, None for what could not be identified."""
+        plain = self._asdict()
+        plain["calibration"] = {key: value if math.isfinite(value) else None for key, value in self.calibration._asdict().items()}
+        return {**plain, "smallest_arm": self.smallest_arm}
+
+
+def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -> OverlapSummary:
+    """Measure overlap.
+
+    Parameters
+    ----------
+    a : ndarray of int8, shape (n,)
+        Treatment, 0 or 1; both arms present.
+    g : ndarray of float64, shape (n,)
+        Out-of-fold P(A = 1 | W), not truncated.
+    bound : float
+        d, in [0, 0.5); weights are taken after truncation to [d, 1-d].
+    weights : ndarray of float64, shape (n,), optional
+        Row weights, not negative; shares and effective sizes follow them, counts don't.
+
+    Returns
+    -------
+    OverlapSummary
+
+    Raises
+    ------
+    EstimationError
+        If an arm is empty or a value is not valid.
+    """
+    zeros = np.zeros(len(g))
+    rows = prepare_rows(a, zeros, Nuisances(g, zeros, zeros), "continuous", bound, weights)
+    below, above = rows.g < bound, 1.0 - rows.g < bound
+    arms = [(rows.treated == arm) & (rows.weights > 0.0) for arm in (0.0, 1.0)]
+    inverse = [rows.weights[arms[0]] / rows.p0[arms[0]], rows.weights[arms[1]] / rows.p1[arms[1]]]
+    return OverlapSummary(
+        n=rows.n,
+        bound=float(bound),
+        outside=rows.mean((below | above).astype(np.float64)),
+        below=rows.mean(below.astype(np.float64)),
+        above=rows.mean(above.astype(np.float64)),
+        arm0=len(inverse[0]),
+        arm1=len(inverse[1]),
+        ess0=effective_size(inverse[0]) / len(inverse[0]),
+        ess1=effective_size(inverse[1]) / len(inverse[1]),
+        largest_weight=max(float(np.max(w) / np.sum(w)) for w in inverse),
+        quantiles0=_quantiles(rows.g[arms[0]]),
+        quantiles1=_quantiles(rows.g[arms[1]]),
+        histogram0=_histogram(rows.g[arms[0]]),
+        histogram1=_histogram(rows.g[arms[1]]),
+        calibration=calibration_slope(rows.treated, rows.g, rows.weights),
+    )
+
+
+def calibration_slope(treated: Float64, g: Float64, weights: Float64) -> CalibrationSlope:
+    """Regress A on logit g (Cox 1958, DOI 10.1093/biomet/45.3-4.562), with a robust 95 % interval.
+
+    Parameters
+    ----------
+    treated, g, weights : ndarray of float64, shape (n,)
+        A as 0/1, P(A = 1 | W), row weights.
+
+    Returns
+    -------
+    CalibrationSlope
+    """
+    unit = np.clip(g, 1e-9, 1.0 - 1e-9)
+    x = np.log(unit) - np.log1p(-unit)
+    unknown = CalibrationSlope(math.nan, math.nan, math.nan)
+    if float(np.ptp(x)) < 1e-6:
+        return unknown
+    design = np.column_stack([np.ones_like(x), x])
+    beta = np.array([0.0, 1.0])
+    for _ in range(50):
+        mean = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -700.0, 700.0)))
+        information = design.T @ (design * (weights * mean * (1.0 - mean))[:, None])
+        if np.linalg.cond(information) > 1e12:
+            return unknown
+        step = np.linalg.solve(information, design.T @ (weights * (treated - mean)))
+        beta = beta + np.clip(step, -2.0, 2.0)
+        if float(np.max(np.abs(step))) < 1e-10:
+            break
+    else:
+        return unknown
+    scores = design * (weights * (treated - mean))[:, None]
+    bread = np.linalg.inv(information)
+    se = math.sqrt(float((bread @ (scores.T @ scores) @ bread)[1, 1]))
+    slope = float(beta[1])
+    return CalibrationSlope(slope, slope - Z95 * se, slope + Z95 * se)
+
+
+def _quantiles(g: Float64) -> tuple[float, ...]:
+    return tuple(float(q) for q in np.quantile(g, QUANTILES))
+
+
+def _histogram(g: Float64) -> tuple[int | None, ...]:
+    """Count by bin; cells of 1 to 4 rows are suppressed, and a second cell where one alone could be found by subtraction."""
+    counts = [int(c) for c in np.histogram(g, bins=BINS, range=(0.0, 1.0))[0]]
+    hidden = {j for j, count in enumerate(counts) if 0 < count < MIN_CELL}
+    others = [j for j, count in enumerate(counts) if count >= MIN_CELL]
+    if len(hidden) == 1 and others:
+        hidden.add(min(others, key=lambda j: counts[j]))
+    return tuple(None if j in hidden else count for j, count in enumerate(counts))

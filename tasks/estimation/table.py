@@ -1,0 +1,294 @@
+"""From any pandas frame to canonical arrays: what estimation asks of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import ValidationError
+
+from tasks.contract.errors import EstimationError, SpecError
+from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.rng import UInt64
+from tasks.contract.roles import ColumnRoles
+from tasks.estimation.evaluate import Levels
+from tasks.estimation.keys import row_keys
+
+#: Most levels of a text covariate.
+MAX_LEVELS = 200
+#: A count outcome is recognised up to this largest value.
+MAX_COUNT = 30
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data set as the estimators see it, rows in the order of their keys; arrays of shape (n,).
+
+    Attributes
+    ----------
+    covariates : DataFrame
+        Columns w0, w1, ... that vary: float64 with NaN, or category with NaN.
+    names : dict
+        Name in the caller's frame by covariate id.
+    label : ndarray of int8
+        1 where the treatment has the second of its two labels in sorted order. Nuisances are fitted on it, so that calling the
+        other label "treated" changes the sign of every effect and nothing else.
+    flipped : bool
+        True where the treated label is the first one.
+    y : ndarray of float64
+        Outcome.
+    kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    keys : ndarray of uint64
+        Distinct and increasing.
+    order : ndarray of intp
+        Position in the caller's frame.
+    subgroups : dict
+        Level of each row by subgroup column, None for missing.
+    """
+
+    covariates: pd.DataFrame
+    names: dict[str, str]
+    label: Int8
+    flipped: bool
+    y: Float64
+    kind: str
+    keys: UInt64
+    order: npt.NDArray[np.intp]
+    subgroups: dict[str, Levels]
+
+    @property
+    def a(self) -> Int8:
+        """Treatment: 1 where the label is the treated one."""
+        return np.asarray(1 - self.label if self.flipped else self.label, dtype=np.int8)
+
+    def oriented(self, g: Float64, q_first: Float64, q_second: Float64) -> tuple[Float64, Float64, Float64]:
+        """Turn predictions by label into (g, Q0, Q1)."""
+        return (1.0 - g, q_second, q_first) if self.flipped else (g, q_first, q_second)
+
+
+def read_roles(frame: pd.DataFrame, roles: ColumnRoles | Mapping[str, Any]) -> ColumnRoles:
+    """Check roles against a frame's columns.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    roles : ColumnRoles or mapping
+        A mapping has the keys of :class:`tasks.contract.roles.ColumnRoles`; its covariates may be ``"*"``, or left out: all columns
+        that play no other part.
+
+    Returns
+    -------
+    ColumnRoles
+
+    Raises
+    ------
+    SpecError
+        If the roles are not valid, or name a column that is not there, is there twice, or plays two parts.
+    """
+    if not isinstance(roles, ColumnRoles):
+        values = dict(roles)
+        if values.get("covariates", "*") == "*":
+            taken = {values.get("treatment"), values.get("outcome")}
+            values["covariates"] = tuple(name for name in frame.columns if name not in taken)
+        try:
+            roles = ColumnRoles.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+            raise SpecError(f"roles of estimate must be valid; got {faults}.", f"Keys: {', '.join(ColumnRoles.model_fields)}.") from None
+    parts = (roles.treatment, roles.outcome, *roles.covariates)
+    for name in (*parts, *roles.subgroups):
+        found = int(np.count_nonzero(np.asarray([column == name for column in frame.columns], dtype=bool)))
+        if found != 1:
+            raise SpecError(f"column '{name}' of the frame must be there once; got {found} of that name.", "See roles.")
+    if len(set(parts)) != len(parts):
+        raise SpecError("roles of estimate must give each column one part; got a column with two.", "Remove it from covariates.")
+    return roles
+
+
+def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | None = None) -> Table:
+    """Make the canonical table of a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Numbers, booleans, texts, categories, dates; missing covariates allowed.
+    roles : ColumnRoles
+        As :func:`read_roles` returns them.
+    propensity : ndarray of float64, shape (n,), optional
+        Known P(treated | W) by row: it is content too, and enters the row's key.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    EstimationError
+        If treatment or outcome is missing somewhere, a value is infinite, the treatment has not two labels, the outcome is not a
+        number or does not vary, or no covariate varies.
+    SpecError
+        If the treated label or the outcome's kind does not fit the data, or a text covariate has too many levels.
+    """
+    label, flipped = _read_treatment(frame[roles.treatment], roles)
+    y, kind = _read_outcome(frame[roles.outcome], roles)
+    columns = {name: canonical(frame[name]) for name in roles.covariates}
+    subgroups = {name: columns[name] if name in columns else canonical(frame[name]) for name in roles.subgroups}
+    content = [
+        *columns.values(),
+        *(subgroups[name] for name in roles.subgroups if name not in columns),
+        pd.Series(label.astype(np.float64)),
+    ]
+    if propensity is not None:
+        content.append(pd.Series(propensity))
+    keys = row_keys(content, y)
+    order = np.argsort(keys, kind="stable")
+    varying = {f"w{j}": name for j, name in enumerate(columns) if _varies(columns[name])}
+    if not varying:
+        raise EstimationError(
+            "covariates of the table must contain one that varies; got none.", "Compare the arms' means directly instead."
+        )
+    covariates = pd.DataFrame({key: columns[name] for key, name in varying.items()}).iloc[order].reset_index(drop=True)
+    levels = {name: _levels(column)[order] for name, column in subgroups.items()}
+    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels)
+
+
+def canonical(column: pd.Series, owner: str = "covariate") -> pd.Series:
+    """Return canonical values: float64 with NaN, or category of sorted strings with NaN; index 0..n-1."""
+    column = column.reset_index(drop=True)
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return _categories(column.astype(object), owner)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        stamps = column.dt.tz_convert("UTC").dt.tz_localize(None) if column.dt.tz is not None else column
+        return _microseconds(stamps, "M8[us]")
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        return _microseconds(column, "m8[us]")
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise EstimationError(f"{owner} '{column.name}' of the frame must be of real numbers; got complex ones.")
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return _numbers(column, owner)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return _numbers(pd.to_numeric(column.astype(object).where(column.notna(), np.nan)), owner)
+    if kind in ("datetime", "datetime64", "date"):
+        return canonical(pd.to_datetime(column, utc=True), owner)
+    return _categories(column, owner)
+
+
+def _numbers(column: pd.Series, owner: str) -> pd.Series:
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = int(np.count_nonzero(np.isinf(values)))
+    if infinite:
+        raise EstimationError(f"{owner} '{column.name}' of the frame must be finite; got {infinite} infinite values.", "Set them missing.")
+    # + 0.0 turns -0.0 into 0.0: one number, one key
+    return pd.Series(values + 0.0, name=column.name)
+
+
+def _microseconds(column: pd.Series, unit: str) -> pd.Series:
+    raw = column.to_numpy(dtype=unit)
+    return pd.Series(np.where(np.isnat(raw), np.nan, raw.astype(np.int64).astype(np.float64)), name=column.name)
+
+
+def _categories(column: pd.Series, owner: str) -> pd.Series:
+    if owner == "outcome":
+        raise EstimationError(f"outcome '{column.name}' of the frame must be a number or a boolean; got text.", "Code it as 0 and 1, or as a number.")
+    texts = pd.Series([None if missing else label_text(value) for value, missing in zip(column, column.isna())], dtype=object)
+    found = sorted(set(texts.dropna()))
+    if len(found) > MAX_LEVELS:
+        raise SpecError(
+            f"levels of {owner} '{column.name}' must be at most {MAX_LEVELS}; got {len(found)}.", "Leave it out, or group its levels first."
+        )
+    return pd.Series(pd.Categorical(texts, categories=pd.Index(found, dtype=object)), name=column.name)
+
+
+def label_text(value: object) -> str:
+    """Return the canonical text of a label: 1, 1.0 and "1" are one label; True is "true"."""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _varies(column: pd.Series) -> bool:
+    known = column.dropna()
+    return len(known) > 0 and (len(known) < len(column) or known.nunique() > 1)
+
+
+def _levels(column: pd.Series) -> Levels:
+    known = column.notna().to_numpy()
+    return np.asarray([label_text(value) if there else None for value, there in zip(column, known)], dtype=object)
+
+
+def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
+    missing = int(column.isna().sum())
+    if missing:
+        raise EstimationError(
+            f"treatment '{roles.treatment}' of the frame must be known in every row; got {missing} missing.", "Drop these rows."
+        )
+    texts = np.asarray([label_text(value) for value in column], dtype=object)
+    labels = sorted(set(texts.tolist()))
+    if len(labels) != 2:
+        raise EstimationError(
+            f"labels of treatment '{roles.treatment}' must be two; got {len(labels)}.", "Keep the rows of the two arms to be compared."
+        )
+    treated = label_text(roles.treated)
+    truths = {"1": "true", "0": "false", "true": "1", "false": "0"}
+    if treated not in labels and set(labels) in ({"true", "false"}, {"0", "1"}):
+        treated = truths.get(treated.lower(), treated)
+    if treated not in labels:
+        raise SpecError(
+            f"treated of roles must be one of the two labels of '{roles.treatment}'; got '{treated}'.", "Name the label that means treated."
+        )
+    return np.asarray(texts == labels[1], dtype=np.int8), treated == labels[0]
+
+
+def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:
+    owner = f"outcome '{roles.outcome}' of the frame"
+    missing = int(column.isna().sum())
+    if missing:
+        raise EstimationError(f"{owner} must be known in every row; got {missing} missing.", "Drop these rows, or model the missingness.")
+    if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
+        column = column.astype(np.float64)
+    types = pd.api.types
+    if (
+        isinstance(column.dtype, pd.CategoricalDtype)
+        or types.is_datetime64_any_dtype(column.dtype)
+        or types.is_timedelta64_dtype(column.dtype)
+    ):
+        raise EstimationError(f"{owner} must be a number or a boolean; got values of type {column.dtype.name}.", "Code it as a number.")
+    y = np.asarray(canonical(column, "outcome").to_numpy(), dtype=np.float64)
+    if len(y) == 0 or float(np.min(y)) == float(np.max(y)):
+        raise EstimationError(
+            f"{owner} must take at least two values; got {min(len(y), 1)}.", "A constant outcome has no effect to estimate."
+        )
+    return y, outcome_kind(y, roles)
+
+
+def outcome_kind(y: Float64, roles: ColumnRoles) -> str:
+    """Return the outcome's kind, as declared or as seen.
+
+    ``auto``: only 0 and 1 is binary; whole numbers from 0 to at most 30 with at least three values, 0 or 1 among them, are a count;
+    all else is continuous.
+
+    Raises
+    ------
+    SpecError
+        If the declared kind can't hold the values.
+    """
+    whole = bool(np.all(y == np.rint(y)))
+    binary = bool(np.all((y == 0.0) | (y == 1.0)))
+    if roles.outcome_kind == "auto":
+        if binary:
+            return "binary"
+        counts = whole and 0.0 <= float(np.min(y)) <= 1.0 and float(np.max(y)) <= MAX_COUNT and len(np.unique(y)) >= 3
+        return "count" if counts else "continuous"
+    if roles.outcome_kind == "binary" and not binary:
+        raise SpecError(f"outcome '{roles.outcome}' of kind binary must be 0 or 1; got other values.", "Recode it, or declare continuous.")
+    if roles.outcome_kind == "count" and not (whole and float(np.min(y)) >= 0.0):
+        raise SpecError(f"outcome '{roles.outcome}' of kind count must be whole and not negative; got other values.", "Declare continuous.")
+    return roles.outcome_kind

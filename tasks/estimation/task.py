@@ -1,0 +1,148 @@
+"""Tasks of the estimation step: effects and overlap of one table from its cross-fitted nuisances."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from infra.cluster import coarse
+from infra.workspace import Run, Workspace
+from tasks.contract.errors import SpecError
+from tasks.contract.fluctuation import truncation_bound
+from tasks.contract.frames import to_frame
+from tasks.contract.nuisance import Nuisances
+from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.results import Estimate
+from tasks.contract.roles import Column, TableSchema
+from tasks.estimation.evaluate import evaluate
+from tasks.estimation.fidelity import LedgerEntry, error_ledger
+from tasks.estimation.influence import Z95, prepare_rows, pseudo_outcomes
+from tasks.estimation.overlap import overlap
+from tasks.estimation.transfer import observed_predictions, transfer_scores
+
+# The estimate that the targeted mechanism carries by construction.
+MAIN = "tmle"
+ESTIMATORS = ("or", "ipw", "aipw", "tmle", "att", "atc", "ato")
+
+
+@coarse("estimate effects", "estimate effects of {name}")
+def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisances: PartitionRef, name: str) -> Ref:
+    """Evaluate every estimator and the overlap of one table. A JSON record: ``{"estimates": [...], "overlap": {...}}``."""
+    space, spec = run.space(), run.spec
+    key = f"{name}/effects.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    table = space.table(nuisances)
+    a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
+    fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
+    groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
+    found = evaluate(a, y, fitted, schema.outcome_kind, ESTIMATORS, spec.mechanisms.truncation, groups or None)
+    rule = spec.gates.overlap_bound
+    bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
+    record = {"estimates": [estimate._asdict() for estimate in found], "overlap": overlap(a, fitted.g, bound).as_dict()}
+    return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def subgroup_columns(schema: TableSchema, names: Sequence[str]) -> list[Column]:
+    """Find the declared subgroup columns among the covariates.
+
+    Raises
+    ------
+    SpecError
+        If a name is no covariate that varies.
+    """
+    known = {column.name: column for column in schema.modelled}
+    for name in names:
+        if name not in known:
+            raise SpecError(f"subgroups of roles must be covariates that vary; '{name}' is none.", "Covariates: see roles.covariates.")
+    return [known[name] for name in names]
+
+
+def _levels(space: Workspace, parts: Sequence[PartitionRef], column: Column) -> npt.NDArray[np.object_]:
+    """Return each row's level of a subgroup column as text, None where missing."""
+    frames = [to_frame(space.table(part, [column.id]), (column,)) for part in parts]
+    series = pd.concat(frames, ignore_index=True)[column.id]
+    text = series.astype(object) if column.is_category else series.map(lambda value: f"{value:g}", na_action="ignore").astype(object)
+    return np.asarray(text.where(series.notna(), None), dtype=np.object_)
+
+
+@coarse("measure fidelity", "measure fidelity")
+def fidelity(
+    run: Run,
+    schema: TableSchema,
+    source: PartitionRef,
+    mechanism: Sequence[PartitionRef],
+    transferred: Sequence[PartitionRef],
+    release: Sequence[PartitionRef],
+    released: Ref,
+) -> Ref:
+    """Measure what became of the effect, and what prediction says of the release, side by side.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    schema : TableSchema
+        The source's schema.
+    source : PartitionRef
+        Out-of-fold nuisances of the source.
+    mechanism : sequence of PartitionRef
+        The released mechanism's Q at the source's rows: known in mode "hybrid"; in mode "full" there is none and ``transferred`` stands in.
+    transferred : sequence of PartitionRef
+        Q learnt from the release, at the source's rows.
+    release : sequence of PartitionRef
+        Canonical drawn parts of the first copy (hybrid: with the mechanism's Q), or nuisances learnt from it (full).
+    released : Ref
+        Effects record of the first copy.
+
+    Returns
+    -------
+    Ref
+        A JSON record: ``{"ledger", "tstr", "truth"}``.
+    """
+    space, spec = run.space(), run.spec
+    key = "checks/fidelity.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    rows = space.table(source)
+    y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
+    own = _predictions(rows)
+    prepared = prepare_rows(a, y, own, schema.outcome_kind, truncation_bound(len(y), spec.mechanisms.truncation))
+    learnt = _predictions(pa.concat_tables([space.table(ref) for ref in transferred]))
+    hybrid = spec.release.mode == "hybrid"
+    known = _predictions(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
+    drawn = _predictions(pa.concat_tables([space.table(ref, ["g", "q0", "q1"]) for ref in release]))
+    estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
+    main = next(each for each in estimates if each.estimand == "ate" and each.estimator == MAIN)
+    entries = error_ledger(pseudo_outcomes(prepared), known.q1 - known.q0, drawn.q1 - drawn.q0, main)
+    scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, own), schema.outcome_kind)
+    record = {
+        "ledger": [_entry(entry) for entry in entries],
+        "tstr": [
+            {"metric": score.metric, "tstr": score.tstr._asdict(), "trtr": score.trtr._asdict(), "difference": score.difference._asdict()}
+            for score in scores
+        ],
+        "truth": _truth(drawn.q1 - drawn.q0) if hybrid else None,
+    }
+    return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def _predictions(table: pa.Table) -> Nuisances:
+    return Nuisances(*(table.column(name).to_numpy() for name in ("g", "q0", "q1")))
+
+
+def _entry(entry: LedgerEntry) -> dict[str, object]:
+    if entry.value is None:
+        return {"name": entry.name, "value": None, "se": entry.se, "ci_low": None, "ci_high": None}
+    low, high = entry.value - Z95 * entry.se, entry.value + Z95 * entry.se
+    return {"name": entry.name, "value": entry.value, "se": entry.se, "ci_low": low, "ci_high": high}
+
+
+def _truth(tau: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return the exact effect of the release: E[Q*1 - Q*0] over its covariates, with the error of having drawn finitely many."""
+    return {"ate": float(np.mean(tau)), "mc_se": float(np.std(tau, ddof=1) / np.sqrt(len(tau))) if len(tau) > 1 else float("nan")}

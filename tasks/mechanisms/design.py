@@ -1,0 +1,168 @@
+"""The design matrix of the linear learners: fitted once on training rows, then applied to any frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Int8
+
+_DISTINCT = 5  # fewest distinct values a numeric column must have to get a square
+
+
+class NumericTerm(NamedTuple):
+    """One numeric covariate: ``(x - centre) / scale``, held inside the training range, median where missing."""
+
+    name: str
+    centre: float
+    scale: float
+    fill: float
+    low: float
+    high: float
+    missing: float | None
+    square: tuple[float, float] | None
+
+
+class CategoryTerm(NamedTuple):
+    """One category covariate: a column per level; the last of ``levels`` may be None, the level of missing cells."""
+
+    name: str
+    levels: tuple[str | None, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A fitted map from canonical covariates to centred float64 columns.
+
+    Numeric columns and their squares have mean 0 and variance 1 over the training rows. Indicator columns are centred
+    and doubled, so that a balanced one has variance 1 and a ridge penalty shrinks rare levels harder than common ones.
+    A level that was not seen in training is a row of the overall mean: no level's effect at all.
+    """
+
+    numeric: tuple[NumericTerm, ...]
+    category: tuple[CategoryTerm, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        own = sum(1 + (term.missing is not None) + (term.square is not None) for term in self.numeric)
+        return own + sum(len(term.levels) for term in self.category)
+
+    def matrix(self, covariates: pd.DataFrame) -> Float64:
+        """Return the design of a canonical frame, shape (n, width)."""
+        out = np.empty((len(covariates), self.width))
+        at = 0
+        for term in self.numeric:
+            at = _numeric_columns(term, covariates[term.name].to_numpy(dtype=np.float64), out, at)
+        for group in self.category:
+            values = covariates[group.name].astype(object).to_numpy()
+            missing = pd.isna(values)
+            known = np.zeros(len(values), dtype=bool)
+            first = at
+            for level, share in zip(group.levels, group.shares):
+                hit = missing if level is None else (values == level) & ~missing
+                known |= hit
+                out[:, at] = 2.0 * (hit - share)
+                at += 1
+            out[~known, first:at] = 0.0
+        return out
+
+
+def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int = 50) -> Design:
+    """Fit the design on training rows.
+
+    Parameters
+    ----------
+    covariates : DataFrame, n rows
+        Canonical covariates: float64 columns with NaN, category columns with NaN.
+    squares : bool
+        Whether numeric columns with at least five distinct values also get a square.
+    max_levels : int
+        Most levels of one category that get a column; the most frequent ones do.
+
+    Returns
+    -------
+    Design
+        Columns that are constant over the training rows are left out.
+    """
+    numeric, category = [], []
+    for name in covariates.columns:
+        column = covariates[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            group = _category_term(str(name), column, max_levels)
+            if len(group.levels) > 1:
+                category.append(group)
+        else:
+            term = _numeric_term(str(name), column.to_numpy(dtype=np.float64), squares)
+            if term is not None:
+                numeric.append(term)
+    return Design(tuple(numeric), tuple(category))
+
+
+def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Float64:
+    """Return intercept, treatment, covariates and, if wanted, interactions: shape (n, 2 + width) or (n, 2 + 2 width).
+
+    The treatment enters as A - 1/2, so that swapping the arms' names flips signs and nothing else.
+    """
+    side = treatment.astype(np.float64)[:, None] - 0.5
+    parts = [np.ones((len(x), 1)), side, x]
+    if interactions:
+        parts.append(x * side)
+    return np.hstack(parts)
+
+
+def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:
+    gaps = np.isnan(values)
+    seen = values[~gaps]
+    if len(seen) == 0:
+        return None
+    fill = float(np.median(seen))
+    filled = np.where(gaps, fill, values)
+    centre = float(filled.mean())
+    scale = float(filled.std())
+    share = float(gaps.mean())
+    varies = scale > 1e-12 * max(1.0, abs(centre))
+    if not varies and share == 0.0:
+        return None
+    scale = scale if varies else 1.0
+    square = None
+    if squares and varies and len(np.unique(seen)) >= _DISTINCT:
+        squared = ((filled - centre) / scale) ** 2
+        square = (float(squared.mean()), max(float(squared.std()), 1e-6))
+    return NumericTerm(name, centre, scale, fill, float(seen.min()), float(seen.max()), share if 0.0 < share < 1.0 else None, square)
+
+
+def _numeric_columns(term: NumericTerm, values: Float64, out: Float64, at: int) -> int:
+    gaps = np.isnan(values)
+    # outside the training range a square or a log link would extrapolate without bound
+    z = (np.clip(np.where(gaps, term.fill, values), term.low, term.high) - term.centre) / term.scale
+    out[:, at] = z
+    at += 1
+    if term.square is not None:
+        out[:, at] = (z * z - term.square[0]) / term.square[1]
+        at += 1
+    if term.missing is not None:
+        out[:, at] = 2.0 * (gaps - term.missing)
+        at += 1
+    return at
+
+
+def _category_term(name: str, column: pd.Series, max_levels: int) -> CategoryTerm:
+    codes = column.cat.codes.to_numpy()
+    names = [str(level) for level in column.cat.categories]
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    # ties in frequency are broken by the level's text: the order of categories must not matter
+    ranked = sorted((level for level in range(len(names)) if counts[level] > 0), key=lambda level: (-counts[level], names[level]))
+    kept = sorted(names[level] for level in ranked[:max_levels])
+    share = {names[level]: float(counts[level]) / len(codes) for level in ranked}
+    levels: list[str | None] = list(kept)
+    shares = [share[level] for level in kept]
+    gaps = float((codes < 0).mean())
+    if gaps > 0.0:
+        levels.append(None)
+        shares.append(gaps)
+    return CategoryTerm(name, tuple(levels), tuple(shares))

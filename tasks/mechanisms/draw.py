@@ -1,0 +1,111 @@
+"""Drawing treatments and outcomes of released rows."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.mechanisms.bounds import EDGE
+from tasks.mechanisms.residuals import OutcomeLaw
+
+Design = Literal["randomized", "fitted", "tilted"]
+
+
+class DrawnTreatment(NamedTuple):
+    """Drawn treatments and the probabilities they were drawn with.
+
+    Attributes
+    ----------
+    a : ndarray of int8, shape (n,)
+        0 or 1.
+    g : ndarray of float64, shape (n,)
+        P(A~ = 1 | W~) of the release's own design.
+    """
+
+    a: Int8
+    g: Float64
+
+
+class DrawnOutcome(NamedTuple):
+    """Drawn outcomes.
+
+    Attributes
+    ----------
+    y : ndarray of float64, shape (n,)
+        In units of the outcome.
+    clipped : float
+        Share of rows that were moved to a bound of the declared range, in [0, 1].
+    """
+
+    y: Float64
+    clipped: float
+
+
+def draw_treatment(g: Float64, design: Design, probability: float, tilt: float, rng: np.random.Generator) -> DrawnTreatment:
+    """Draw treatments under a design.
+
+    Parameters
+    ----------
+    g : ndarray of float64, shape (n,)
+        Fitted propensities, inside (0, 1).
+    design : {"randomized", "fitted", "tilted"}
+        Bernoulli(probability); Bernoulli(g); or Bernoulli with logit ``tilt * logit g``.
+    probability : float
+        Of the randomized design, in (0, 1).
+    tilt : float
+        Of the tilted design: 0 is a fair coin, below 1 relieves overlap, above 1 stresses it.
+    rng : numpy.random.Generator
+        One number per row.
+
+    Returns
+    -------
+    DrawnTreatment
+    """
+    if design == "randomized":
+        used = np.full(len(g), float(probability))
+    elif design == "fitted":
+        used = np.array(g, dtype=np.float64)
+    else:
+        held = np.clip(g, EDGE, 1.0 - EDGE)
+        logit = np.clip(tilt * (np.log(held) - np.log1p(-held)), -30.0, 30.0)
+        used = np.clip(1.0 / (1.0 + np.exp(-logit)), EDGE, 1.0 - EDGE)
+    return DrawnTreatment((rng.random(len(g)) < used).astype(np.int8), used)
+
+
+def draw_outcome(
+    law: OutcomeLaw,
+    a: Int8,
+    nuisances: Nuisances,
+    covariates: pd.DataFrame,
+    rng: np.random.Generator,
+    outcome_range: tuple[float, float] | None = None,
+) -> DrawnOutcome:
+    """Draw outcomes around the targeted Q*.
+
+    Parameters
+    ----------
+    law : OutcomeLaw
+        The fitted law around the mean.
+    a : ndarray of int8, shape (n,)
+        Drawn treatments.
+    nuisances : Nuisances
+        Targeted predictions of the drawn covariates.
+    covariates : DataFrame, n rows
+        The drawn covariates, canonical.
+    rng : numpy.random.Generator
+        Spent row by row.
+    outcome_range : tuple of two float, optional
+        Range that outcomes are clipped to; only a declared one: clipping moves means.
+
+    Returns
+    -------
+    DrawnOutcome
+    """
+    y = law.draw(a, np.where(a == 1, nuisances.q1, nuisances.q0), covariates, rng)
+    if outcome_range is None:
+        return DrawnOutcome(y, 0.0)
+    held = np.clip(y, outcome_range[0], outcome_range[1])
+    return DrawnOutcome(held, float(np.mean(held != y)) if len(y) else 0.0)

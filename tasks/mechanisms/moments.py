@@ -1,0 +1,118 @@
+"""The directions in which a release's covariate law must agree with the source's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Nuisances
+from tasks.contract.roles import Column
+
+MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
+
+
+def feature_names(columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return the name of each column of :func:`features`, by column id.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        Covariates that vary.
+
+    Returns
+    -------
+    tuple of str
+        ``"w0"``, ``"w0^2"``, ``"w1=level 2"`` (the number of a level, counted from 0), ``"w0 missing"``, then ``"g"``, ``"q0"``, ``"q1"``.
+    """
+    names: list[str] = []
+    for column in columns:
+        if column.is_category:
+            count = len(column.levels)
+            # levels sum to one (with missing): one of them says nothing new
+            names.extend(f"{column.id}=level {at}" for at in range(1, count) if count <= MOST_LEVELS)
+        else:
+            names.extend((column.id, f"{column.id}^2"))
+        if column.missing > 0:
+            names.append(f"{column.id} missing")
+    return (*names, "g", "q0", "q1")
+
+
+def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[Column]) -> Float64:
+    """Return W, squares of numeric W, indicators of levels and of missing cells, g, Q*0 and Q*1.
+
+    Numeric columns are put on their safe range ([low, high] to [-1, 1]) before they are squared; a missing cell
+    counts as the middle of the range. A pure function of each row: the same in every partition.
+
+    Parameters
+    ----------
+    covariates : DataFrame, n rows
+        Canonical covariates.
+    nuisances : Nuisances
+        Predictions for the same rows, each (n,).
+    columns : sequence of Column
+        Covariates that vary.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, p)
+        Columns as in :func:`feature_names`.
+    """
+    parts: list[Float64] = []
+    for column in columns:
+        values = covariates[column.id]
+        if column.is_category:
+            codes = values.cat.codes.to_numpy()
+            missing = codes < 0
+            if len(column.levels) <= MOST_LEVELS:
+                texts = np.array([str(level) for level in values.cat.categories] + [""], dtype=object)[codes]
+                parts.extend(((texts == level) & ~missing).astype(np.float64) for level in column.levels[1:])
+        else:
+            raw = values.to_numpy(dtype=np.float64)
+            missing = np.isnan(raw)
+            low, high = (-1.0, 1.0) if column.low is None or column.high is None else (column.low, column.high)
+            half = (high - low) / 2.0 if high > low else 1.0
+            x = np.where(missing, 0.0, (raw - (low + high) / 2.0) / half)
+            parts.extend((x, x * x))
+        if column.missing > 0:
+            parts.append(missing.astype(np.float64))
+    return np.column_stack((*parts, nuisances.g, nuisances.q0, nuisances.q1))
+
+
+class Moments(NamedTuple):
+    """Sums over rows, to be added up over partitions.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of row weights.
+    total, squares : ndarray of float64, shape (p,)
+        Weighted sums of the features and of their squares.
+    """
+
+    weight: float
+    total: Float64
+    squares: Float64
+
+    @property
+    def means(self) -> Float64:
+        """Feature means, shape (p,)."""
+        return self.total / self.weight
+
+    @property
+    def deviations(self) -> Float64:
+        """Feature standard deviations, shape (p,)."""
+        return np.sqrt(np.maximum(self.squares / self.weight - self.means**2, 0.0))
+
+
+def moments(values: Float64, weights: Float64 | None = None) -> Moments:
+    """Return the sums of one partition's features, shape (n, p)."""
+    w = np.ones(len(values)) if weights is None else weights
+    return Moments(float(w.sum()), w @ values, w @ (values * values))
+
+
+def merge(left: Moments, right: Moments) -> Moments:
+    """Return the sums of two partitions together."""
+    return Moments(left.weight + right.weight, left.total + right.total, left.squares + right.squares)

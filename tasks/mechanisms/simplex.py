@@ -1,0 +1,69 @@
+"""Convex weights of several predictions: the meta-learner of the stack."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.optimize
+
+from tasks.contract.nuisance import Float64
+
+_PASSES = 500
+
+
+def convex_weights(predictions: Float64, target: Float64, kind: str, weights: Float64 | None = None) -> Float64:
+    """Return the convex combination of predictions that fits a target best.
+
+    Least squares over the simplex (non-negative least squares with the sum held at one) for continuous and count targets;
+    log loss for binary ones, by the EM steps of mixture proportions: every step lowers the loss, which is convex.
+
+    Parameters
+    ----------
+    predictions : ndarray of float64, shape (n, m)
+        Out-of-fold predictions of m learners; inside (0, 1) for a binary target.
+    target : ndarray of float64, shape (n,)
+        What they predict.
+    kind : {"binary", "continuous", "count"}
+        Kind of the target.
+    weights : ndarray of float64, shape (n,), optional
+        Row weights.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        Not negative, sum one.
+
+    References
+    ----------
+    van der Laan, Polley, Hubbard (2007), Super Learner, doi:10.2202/1544-6115.1309.
+    """
+    w = np.ones(len(target)) if weights is None else weights / weights.mean()
+    if kind == "binary":
+        return _least_log_loss(predictions, target, w)
+    return _least_squares(predictions, target, w)
+
+
+def _least_squares(predictions: Float64, target: Float64, w: Float64) -> Float64:
+    root = np.sqrt(w)
+    # with the sum at one, a common shift of target and predictions changes nothing: centring keeps the digits
+    centre = float(np.average(target, weights=w))
+    x = (predictions - centre) * root[:, None]
+    y = (target - centre) * root
+    scale = max(float(np.abs(x).max()), float(np.abs(y).max()), 1e-12)
+    # the last row holds the sum at one: heavy against the data, light against the digits of a double
+    heavy = 1e3 * np.sqrt(len(y))
+    found, _ = scipy.optimize.nnls(np.vstack((x / scale, np.full((1, x.shape[1]), heavy))), np.append(y / scale, heavy))
+    total = float(found.sum())
+    return np.asarray(found / total if total > 0.0 else np.full(len(found), 1.0 / len(found)), dtype=np.float64)
+
+
+def _least_log_loss(predictions: Float64, target: Float64, w: Float64) -> Float64:
+    likelihood = np.where(target[:, None] > 0.5, predictions, 1.0 - predictions)
+    share = np.full(predictions.shape[1], 1.0 / predictions.shape[1])
+    for _ in range(_PASSES):
+        following = share * ((w / (likelihood @ share)) @ likelihood) / w.sum()
+        following /= following.sum()
+        moved = float(np.abs(following - share).max())
+        share = following
+        if moved < 1e-6:
+            break
+    return share

@@ -1,0 +1,81 @@
+"""Covariates as gradient-boosted trees take them: one float64 matrix, categories as codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.nuisance import Float64
+
+_MOST_LEVELS = 250  # the trees bin categories into at most 255 bins
+
+
+@dataclass(frozen=True)
+class TreeColumns:
+    """A fitted map from canonical covariates to a float64 matrix with NaN for missing.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Columns in their order.
+    levels : tuple
+        For each column its levels by code, or None where it is numeric.
+    """
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[str, ...] | None, ...]
+
+    @property
+    def categorical(self) -> npt.NDArray[np.bool_]:
+        """Which columns hold codes, shape (d,)."""
+        return np.array([found is not None for found in self.levels], dtype=bool)
+
+    def matrix(self, covariates: pd.DataFrame) -> Float64:
+        """Return the matrix of a canonical frame, shape (n, d); an unknown level is NaN, as missing is."""
+        out = np.empty((len(covariates), len(self.names)))
+        for at, (name, levels) in enumerate(zip(self.names, self.levels)):
+            if levels is None:
+                out[:, at] = covariates[name].to_numpy(dtype=np.float64)
+            else:
+                own = pd.Index(levels).get_indexer(covariates[name].cat.categories)
+                codes = covariates[name].cat.codes.to_numpy()
+                # the last place answers for missing cells, whose code is -1
+                place = np.where(own < 0, np.nan, own.astype(np.float64))
+                out[:, at] = np.append(place, np.nan)[codes]
+        return out
+
+
+def fit_columns(covariates: pd.DataFrame) -> TreeColumns:
+    """Choose the columns and levels that trees can use.
+
+    Parameters
+    ----------
+    covariates : DataFrame, n rows
+        Canonical training covariates.
+
+    Returns
+    -------
+    TreeColumns
+        Columns that are constant over the training rows are left out; of a category with more than 250 levels
+        the most frequent ones are kept.
+    """
+    names: list[str] = []
+    levels: list[tuple[str, ...] | None] = []
+    for name in covariates.columns:
+        column = covariates[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            codes = column.cat.codes.to_numpy()
+            texts = [str(level) for level in column.cat.categories]
+            counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+            ranked = sorted(np.flatnonzero(counts).tolist(), key=lambda level: (-int(counts[level]), texts[level]))
+            kept = tuple(sorted(texts[level] for level in ranked[:_MOST_LEVELS]))
+            if kept and len(kept) + int((codes < 0).any()) > 1:
+                names.append(str(name))
+                levels.append(kept)
+        elif column.nunique(dropna=False) > 1:
+            names.append(str(name))
+            levels.append(None)
+    return TreeColumns(tuple(names), tuple(levels))

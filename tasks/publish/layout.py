@@ -1,0 +1,174 @@
+"""Every object key that is written to a store, made and read in one place.
+
+::
+
+    <name>/v000001/data/copy-0/part-00000.parquet
+    <name>/v000001/report.html
+    <name>/v000001/checks/...
+    <name>/v000001/manifest.json            written last
+    <name>/rejected/<run id>/...            checks and report of a failed gate
+    <name>/claims/identity.json             what table the name stands for
+    <name>/claims/access-<run id>.json      there for a moment: may this run write?
+    <name>/claims/v000001/owner.json        who may write below <name>/v000001/
+    <name>/claims/v000001/heir-<token>.json who goes on for an owner that died: a resumed run
+    <name>/claims/v000001/decision.json     sealed or abandoned, written once
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from tasks.contract.errors import SpecError, StoreError
+from tasks.contract.spec import NAME_PATTERN
+
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+
+_OWNER = "owner.json"
+_HEIR = "heir-"
+_DECISION = "decision.json"
+_VERSION = re.compile(r"v(\d{6,})")
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class Place(NamedTuple):
+    """Where a key belongs.
+
+    Attributes
+    ----------
+    name : str
+        The release name.
+    kind : str
+        ``"release"`` (a file of a version's folder), ``"claim"`` or ``"other"``.
+    version : int or None
+        Of a release's file or a claim.
+    path : str
+        Below the version's folder.
+    """
+
+    name: str
+    kind: Literal["release", "claim", "other"]
+    version: int | None
+    path: str
+
+
+def part_path(copy: int, part: int) -> str:
+    """Return the path of one Parquet part in a release."""
+    return f"data/copy-{copy}/part-{part:05d}.parquet"
+
+
+def check_path(path: str) -> str:
+    """Return the path of one file of the checks in a release."""
+    return checked_path(f"checks/{path}")
+
+
+def name_folder(name: str) -> str:
+    """Return the folder of a release name, with its slash."""
+    if not re.fullmatch(NAME_PATTERN, name) or name == "rejected":
+        raise SpecError(f"name of SPEC must be lower case letters, digits and dashes, and not 'rejected'; got '{name}'.")
+    return f"{name}/"
+
+
+def version_folder(name: str, version: int) -> str:
+    """Return the folder of one release, with its slash."""
+    if version < 1:
+        raise SpecError(f"version of release must be at least 1; got {version}.")
+    return f"{name_folder(name)}{version_text(version)}/"
+
+
+def version_text(version: int) -> str:
+    """Return a version as it stands in keys: ``v000001``."""
+    return f"v{version:06d}"
+
+
+def release_key(name: str, version: int, path: str) -> str:
+    """Return the key of one file of a release."""
+    return version_folder(name, version) + checked_path(path)
+
+
+def manifest_key(name: str, version: int) -> str:
+    """Return the key whose presence makes a release exist."""
+    return version_folder(name, version) + MANIFEST
+
+
+def claims_folder(name: str) -> str:
+    """Return the folder of a name's claims, with its slash."""
+    return f"{name_folder(name)}claims/"
+
+
+def identity_key(name: str) -> str:
+    """Return the key that says what table a name stands for."""
+    return f"{claims_folder(name)}identity.json"
+
+
+def access_key(name: str, run_id: str) -> str:
+    """Return the key of the small object a run writes and removes to learn whether it may write."""
+    return f"{claims_folder(name)}access-{checked_run(run_id)}.json"
+
+
+def owner_key(name: str, version: int) -> str:
+    """Return the key that says who may write a version."""
+    return f"{claims_folder(name)}{version_text(version)}/{_OWNER}"
+
+
+def heir_key(name: str, version: int, token: str) -> str:
+    """Return the key that says who goes on with a run's claim."""
+    return f"{claims_folder(name)}{version_text(version)}/{_HEIR}{checked_run(token)}.json"
+
+
+def is_owner(place: Place) -> bool:
+    """Tell whether a place holds an owner or an heir of a claim."""
+    return place.kind == "claim" and (place.path == _OWNER or place.path.startswith(_HEIR))
+
+
+def decision_key(name: str, version: int) -> str:
+    """Return the key that says what became of a claim."""
+    return f"{claims_folder(name)}{version_text(version)}/{_DECISION}"
+
+
+def rejected_folder(name: str, run_id: str) -> str:
+    """Return the folder of a run that failed a gate, with its slash."""
+    return f"{name_folder(name)}rejected/{checked_run(run_id)}/"
+
+
+def checked_run(run_id: str) -> str:
+    """Return a run id if it can stand in a key."""
+    if not _RUN.fullmatch(run_id):
+        raise StoreError(f"run id or token of release must be letters, digits, dots and dashes; got {run_id!r}.")
+    return run_id
+
+
+def checked_path(path: str) -> str:
+    """Return a path inside a release if it stays inside it."""
+    if "\\" in path or not path.isprintable() or any(part in ("", ".", "..") for part in path.split("/")):
+        raise StoreError(f"path of release file must be relative, without empty parts or '..'; got {path!r}.")
+    return path
+
+
+def place_of(key: str) -> Place | None:
+    """Read a key: the reverse of the functions above.
+
+    Returns
+    -------
+    Place or None
+        None where the key is none of ours.
+    """
+    name, _, rest = key.partition("/")
+    if not rest or not re.fullmatch(NAME_PATTERN, name):
+        return None
+    first, _, path = rest.partition("/")
+    version = _read_version(first)
+    if version is not None and path:
+        return Place(name, "release", version, path)
+    if first == "claims":
+        claimed = _read_version(path.partition("/")[0])
+        return Place(name, "other" if claimed is None else "claim", claimed, path.partition("/")[2])
+    return Place(name, "other", None, rest)
+
+
+def _read_version(text: str) -> int | None:
+    found = _VERSION.fullmatch(text)
+    number = int(found[1]) if found else 0
+    # v0000001 is not how we write 1: a key that we would not make is not ours
+    return number if number and version_text(number) == text else None

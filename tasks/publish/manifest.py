@@ -1,0 +1,162 @@
+"""The manifest: the record of one release, and the file that makes it exist."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tasks.contract.errors import StoreError
+from tasks.contract.refs import FileRef
+from tasks.contract.results import Gate
+from tasks.publish.layout import checked_path
+
+FORMAT: Literal["waymint-release/1"] = "waymint-release/1"
+
+
+class Manifest(BaseModel):
+    """What a release is, where it comes from and how good it is.
+
+    Values that JSON can't hold are put right on the way in: NaN and infinities become None, NumPy scalars plain
+    numbers, tuples lists. So a manifest that was written and read again equals the first.
+
+    Attributes
+    ----------
+    name, version : str, int
+        Where it is in the store.
+    created : str
+        UTC, ISO 8601.
+    run, profile : str
+        Id of the run that made it; what it was made as (e.g. ``"release"``, ``"augment"``).
+    spec, source, code, packages, seed
+        Everything that decided the bytes.
+    files : tuple of FileRef
+        Every file of the release but the manifest.
+    table : dict
+        The columns; ``schema`` in JSON.
+    effects, fidelity, privacy, overlap : dict
+        Measurements.
+    gates : tuple of Gate
+        Verdicts.
+    parents : tuple
+        Releases this one was made from.
+    warnings : tuple of str
+        What a user should know before using it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    format: Literal["waymint-release/1"] = FORMAT
+    name: str
+    version: int = Field(ge=1)
+    created: str
+    run: str
+    profile: str = "release"
+    spec: dict[str, Any]
+    source: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    seed: int
+    files: tuple[FileRef, ...]
+    table: dict[str, Any] = Field(alias="schema")
+    effects: dict[str, Any] = Field(default_factory=dict)
+    fidelity: dict[str, Any] = Field(default_factory=dict)
+    privacy: dict[str, Any] = Field(default_factory=dict)
+    overlap: dict[str, Any] = Field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    parents: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @field_validator("spec", "source", "code", "table", "effects", "fidelity", "privacy", "overlap", "parents", mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return plain(value)
+
+    @field_validator("gates", mode="after")
+    @classmethod
+    def _plain_gates(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+        return tuple(Gate.model_validate(plain(gate.model_dump())) for gate in gates)
+
+    @field_validator("files", mode="after")
+    @classmethod
+    def _inside(cls, files: tuple[FileRef, ...]) -> tuple[FileRef, ...]:
+        paths = [checked_path(file.path) for file in files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("files must not list a path twice")
+        return tuple(sorted(files, key=lambda file: file.path))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts together."""
+        return sum(file.rows or 0 for file in self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return self.model_dump(mode="json")
+
+    def to_bytes(self) -> bytes:
+        """Return canonical JSON: sorted keys, two spaces, one newline at the end; no NaN."""
+        text = json.dumps(plain(self.as_dict()), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
+
+    def sha256(self) -> str:
+        """Return the digest of :meth:`to_bytes`."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+
+def read_manifest(data: bytes, owner: str = "release") -> Manifest:
+    """Read a manifest.
+
+    Parameters
+    ----------
+    data : bytes
+        JSON. Fields that this version does not know are left out: the format grows by adding.
+    owner : str
+        What it belongs to, for the error's text.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    StoreError
+        If it is no JSON object, of another format, or incomplete.
+    """
+    try:
+        values = json.loads(data)
+    except ValueError:
+        raise StoreError(f"manifest of {owner} must be JSON; got {len(data)} bytes that are not.", _DAMAGED) from None
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
+        hint = "A newer waymint may have written it." if str(found).startswith("waymint-release/") else _DAMAGED
+        raise StoreError(f"format of manifest of {owner} must be '{FORMAT}'; got {found!r:.80}.", hint)
+    known = {field.alias or key for key, field in Manifest.model_fields.items()}
+    try:
+        return Manifest.model_validate({key: value for key, value in values.items() if key in known})
+    except ValidationError as error:
+        faults = sorted({".".join(str(part) for part in fault["loc"]) for fault in error.errors(include_url=False)})
+        raise StoreError(f"manifest of {owner} must be complete; got faults in {', '.join(faults)}.", _DAMAGED) from None
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON can hold it: NaN and infinities None, NumPy scalars numbers, sequences lists."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value
+
+
+_DAMAGED = "The file may be damaged or not be ours; 'waymint releases verify' tells about the rest."

@@ -1,0 +1,68 @@
+"""From what a run has found to its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.contract.refs import FileRef
+from tasks.contract.results import Gate
+from tasks.publish.manifest import Manifest, plain
+
+
+class Facts(BaseModel):
+    """All that a manifest says but the version and the files: known before a number is claimed.
+
+    Attributes are those of :class:`tasks.publish.manifest.Manifest`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    created: str
+    run: str
+    spec: dict[str, Any]
+    source: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    seed: int
+    table: dict[str, Any]
+    effects: dict[str, Any]
+    fidelity: dict[str, Any]
+    privacy: dict[str, Any]
+    overlap: dict[str, Any]
+    gates: tuple[Gate, ...]
+    warnings: tuple[str, ...]
+
+    def manifest(self, version: int, files: Sequence[FileRef]) -> Manifest:
+        """Return the manifest of a published release."""
+        return Manifest(version=version, files=tuple(files), **{name: getattr(self, name) for name in Facts.model_fields})
+
+    def unpublished(self) -> dict[str, Any]:
+        """Return the manifest's values for a release that was rejected: no version, no files."""
+        values: dict[str, Any] = plain(self.manifest(1, ()).as_dict())
+        return {**values, "version": None}
+
+
+def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
+    """Arrange one table's estimates: the main one of each estimand by name, and all of them.
+
+    Parameters
+    ----------
+    records : mapping
+        ``{"estimates": [...]}`` as the estimation step writes it.
+    main : str
+        The estimator of the ATE that stands for the table.
+
+    Returns
+    -------
+    dict
+        ``{"ate": {estimate, se, ci_low, ci_high, estimator, n}, "att": ..., "all": [...]}``.
+    """
+    section: dict[str, Any] = {}
+    for each in records["estimates"]:
+        if each["estimand"] != "ate" or each["estimator"] == main:
+            section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
+    return {**section, "all": list(records["estimates"])}

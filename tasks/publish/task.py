@@ -1,0 +1,194 @@
+"""Tasks of the publish step: claim a number, upload, seal; or keep the checks of a rejected run."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from infra.cluster import coarse
+from infra.store import open_store
+from infra.workspace import Run, code_record, package_versions
+from tasks.contract.errors import StoreConflict, StoreError
+from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.results import Gate
+from tasks.contract.roles import TableSchema
+from tasks.publish.commit import claim, reject, seal, upload, withdraw
+from tasks.publish.identity import check_identity, identity_of
+from tasks.publish.layout import REPORT, access_key, check_path
+from tasks.publish.record import Facts, effect_section
+
+# A claim is lost only to garbage collection that took this run for dead; losing several in a row is not chance.
+MOST_CLAIMS = 3
+PRIVACY_GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
+
+
+class Planned(Protocol):
+    """What is needed of the source's plan."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the source's content."""
+        ...
+
+
+class Described(Protocol):
+    """What is needed of the source's inspection."""
+
+    @property
+    def table(self) -> TableSchema:
+        """The schema."""
+        ...
+
+    @property
+    def profile(self) -> BaseModel:
+        """The profile, free of extremes and rare values."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know."""
+        ...
+
+
+class MeasuredRefs(Protocol):
+    """What is needed of the measurements."""
+
+    @property
+    def source(self) -> Ref:
+        """Record of the source's effects."""
+        ...
+
+    @property
+    def fidelity(self) -> Ref:
+        """Record of ledger, TSTR and exact effect."""
+        ...
+
+
+def check_store(run: Run) -> None:
+    """Write and remove a small object: a store that refuses is told before any work is done."""
+    store = open_store(run.spec.store.uri)
+    key = access_key(run.spec.name, run.id)
+    store.put(key, b"{}")
+    store.delete(key)
+
+
+def check_name(run: Run, schema: TableSchema) -> None:
+    """Refuse a release name that stands for another table, before any work is done."""
+    check_identity(open_store(run.spec.store.uri), run.spec.name, identity_of(schema))
+
+
+def facts(
+    run: Run, plan: Planned, described: Described, measured: MeasuredRefs, effects: Sequence[Ref], gates: Sequence[Gate], main: str
+) -> Facts:
+    """Gather the manifest's values from the run's records.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    plan, described
+        The source's plan (its fingerprint) and inspection (schema, profile, warnings).
+    measured
+        References to records of source, fidelity.
+    effects : sequence of Ref
+        Record of effects and overlap of each copy of the release.
+    gates : sequence of Gate
+        Verdicts.
+    main : str
+        The estimator of the ATE that stands for a table.
+    """
+    space, schema = run.space(), described.table
+    own = json.loads(space.read(measured.source.key))
+    copies = [json.loads(space.read(ref.key)) for ref in effects]
+    found = json.loads(space.read(measured.fidelity.key))
+    release = effect_section(copies[0], main)
+    if len(copies) > 1:
+        release["copies"] = [effect_section(copy, main) for copy in copies]
+    return Facts(
+        name=run.spec.name,
+        created=run.created,
+        run=run.id,
+        spec=run.spec.model_dump(mode="json"),
+        source={
+            "uri": run.spec.source.uri,
+            "fingerprint": plan.fingerprint,
+            "rows": schema.rows,
+            "profile": described.profile.model_dump(mode="json"),
+        },
+        code=code_record(),
+        packages=package_versions(),
+        seed=run.spec.seed,
+        table=schema.model_dump(mode="json"),
+        effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
+        fidelity={"ledger": found["ledger"], "tstr": found["tstr"]},
+        privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES},
+        overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
+        gates=tuple(gates),
+        warnings=tuple(described.warnings),
+    )
+
+
+@coarse("publish release", "publish release")
+def publish(
+    run: Run,
+    schema: TableSchema,
+    parts: Mapping[str, PartitionRef],
+    facts: Facts,
+    checks: Mapping[str, bytes],
+    page: Callable[[dict[str, Any]], bytes],
+) -> dict[str, Any]:
+    """Publish a release under a number of its own; return the reply.
+
+    Parameters
+    ----------
+    run : Run
+        The run; resumed, it finds the number it had.
+    schema : TableSchema
+        What table the name stands for.
+    parts : mapping
+        Path in the release to the drawn part in the workspace.
+    facts : Facts
+        The manifest but for version and files.
+    checks : mapping
+        Files of the checks by their path below ``checks/``.
+    page : callable
+        Renders the report of a manifest's values.
+    """
+    store, space, name = open_store(run.spec.store.uri), run.space(), run.spec.name
+    identity = identity_of(schema)
+    version = (space.record("claim.json") or {}).get("version")
+    for attempt in range(1, MOST_CLAIMS + 1):
+        version = claim(store, name, run.id, uuid.uuid4().hex, identity, version)
+        space.put_record("claim.json", {"version": version})
+        try:
+            files = [upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()]
+            report = page(facts.manifest(version, files).as_dict())
+            small = {check_path(path): data for path, data in checks.items()} | {REPORT: report}
+            files += [upload(store, name, version, path, data) for path, data in sorted(small.items())]
+            manifest = facts.manifest(version, files)
+            sealed = seal(store, manifest)
+        except StoreConflict:
+            # garbage collection took this run for dead: another number, and the files again
+            if attempt == MOST_CLAIMS:
+                raise
+            version = None
+        except StoreError:
+            # nothing half-written stays readable; the claim stays, so the same command gets the same number
+            withdraw(store, name, version)
+            raise
+        else:
+            return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
+    raise AssertionError("the last attempt returns or raises")
+
+
+@coarse("keep rejected checks", "keep rejected checks")
+def keep_rejected(run: Run, facts: Facts, checks: Mapping[str, bytes], page: Callable[[dict[str, Any]], bytes]) -> dict[str, Any]:
+    """Keep checks and report of a rejected run in the store, never rows; return the reply."""
+    values = facts.unpublished()
+    files = {check_path(path): data for path, data in checks.items()} | {REPORT: page(values)}
+    uri = reject(open_store(run.spec.store.uri), run.spec.name, run.id, files)
+    return {"status": "rejected", "uri": uri, "version": None, "manifest": values}

@@ -1,0 +1,221 @@
+"""One covariate: its kind, levels, range, and what the profile shows of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.roles import Column, Kind, pack_field
+from tasks.contract.spec import RolesSpec
+from tasks.source.findings import ColumnFindings
+from tasks.source.levels import fold_flags, pooled_name
+from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, distinct, exact_values
+from tasks.source.profile import ColumnProfile, deciles, shown_levels
+from tasks.source.ranges import safe_range
+from tasks.source.values import family, is_text, level_text
+
+FEWEST_KNOWN = 10
+_WHOLE = 2.0**53
+_DETECTED: dict[str, Kind] = {
+    "boolean": "boolean",
+    "integer": "integer",
+    "float": "continuous",
+    "text": "categorical",
+    "datetime": "datetime",
+}
+_POSSIBLE: dict[str, tuple[Kind, ...]] = {
+    "boolean": ("boolean", "categorical"),
+    "integer": ("integer", "continuous", "categorical"),
+    "float": ("continuous", "integer", "categorical"),
+    "text": ("categorical",),
+    "datetime": ("datetime", "categorical"),
+}
+
+
+class Decided(NamedTuple):
+    """A column, its profile, and what the user should know about it."""
+
+    column: Column
+    profile: ColumnProfile
+    warnings: tuple[str, ...]
+
+
+def decide_covariate(name: str, identity: str, field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> Decided:
+    """Decide what a covariate is.
+
+    Parameters
+    ----------
+    name, identity : str
+        The column's name and id.
+    field : pyarrow.Field
+        The released field.
+    found : ColumnFindings
+        Over the rows used.
+    roles : RolesSpec
+        The SPEC's roles.
+
+    Returns
+    -------
+    Decided
+
+    Raises
+    ------
+    SourceError
+        If the column is empty, infinite, too rare or has too many levels.
+    SpecError
+        If ``roles.kinds`` asks for what the column can't be.
+    """
+    rows = found.known + found.missing
+    if not found.known:
+        raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
+    kind = _kind(name, field.type, found, roles)
+    if kind in ("boolean", "categorical"):
+        decided = _with_levels(name, identity, kind, field, found, roles.max_levels)
+    else:
+        decided = _with_range(name, identity, kind, field, found)
+    return decided._replace(warnings=decided.warnings + _told_missing(name, found.missing, rows))
+
+
+def found_levels(found: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
+    """Return a column's canonical level texts with their rows, None where there are too many to have been kept."""
+    seen_as = family(arrow)
+    if seen_as == "boolean":
+        return None if found.levels is None else fold_flags(found.levels)
+    if seen_as == "text":
+        return found.levels
+    values = None if found.numbers is None else exact_values(found.numbers)
+    return None if values is None else {level_text(value, arrow): rows for value, rows in values.items()}
+
+
+def refuse_infinite(name: str, numbers: Numbers) -> None:
+    """Raise ``SourceError`` where a column has infinite cells."""
+    if numbers.infinite:
+        raise SourceError(
+            f"cells of column '{name}' must be finite; got {numbers.infinite} infinite.", "Make them missing or drop the rows."
+        )
+
+
+def _kind(name: str, arrow: pa.DataType, found: ColumnFindings, roles: RolesSpec) -> Kind:
+    seen_as = family(arrow)
+    if seen_as is None:
+        raise SourceError(f"type of column '{name}' must be known; got {arrow}.", "Cast it or add it to roles.exclude.")
+    if name not in roles.kinds:
+        return _DETECTED[seen_as]
+    wish = roles.kinds[name]
+    possible = _POSSIBLE[seen_as]
+    if pa.types.is_decimal(arrow) or pa.types.is_timestamp(arrow):
+        possible = tuple(kind for kind in possible if kind != "categorical")
+    if seen_as == "float" and (found.numbers is None or found.numbers.decimals > 0):
+        possible = tuple(kind for kind in possible if kind != "integer")
+    if wish not in possible:
+        raise SpecError(f"kinds.{name} of roles must be one of {', '.join(possible)} for a column of type {arrow}; got '{wish}'.", "")
+    return wish
+
+
+def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, found: ColumnFindings, most: int) -> Decided:
+    if found.numbers is not None and family(field.type) in ("integer", "float", "datetime"):
+        refuse_infinite(name, found.numbers)
+    levels = found_levels(found, field.type)
+    if levels is None or len(levels) > most:
+        raise SourceError(
+            f"levels of covariate '{name}' must be at most {most}; got more.",
+            f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
+        )
+    constant = len(levels) == 1 and not found.missing
+    warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
+    kept = levels
+    if kind == "categorical" and family(field.type) != "boolean":
+        kept, told = _pooled(name, levels, is_text(field.type))
+        warnings += told
+    shown, rare = shown_levels(kept)
+    rows = found.known + found.missing
+    column = Column(
+        id=identity,
+        name=name,
+        role="covariate",
+        kind=kind,
+        field=pack_field(field),
+        levels=tuple(sorted(kept)),
+        missing=found.missing,
+        constant=constant,
+    )
+    profile = ColumnProfile(
+        name=name,
+        role="covariate",
+        kind=kind,
+        missing=found.missing,
+        missing_share=round(found.missing / rows, 4),
+        levels=shown,
+        rare=rare,
+    )
+    return Decided(column, profile, warnings)
+
+
+def _pooled(name: str, levels: dict[str, int], text: bool) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Pool levels of fewer than five rows: texts into one level "(other)", numbers and dates into the nearest level."""
+    kept = {level: rows for level, rows in levels.items() if rows >= EDGE}
+    rare = {level: rows for level, rows in levels.items() if rows < EDGE}
+    if not rare:
+        return kept, ()
+    if not kept:
+        raise SourceError(
+            f"levels of covariate '{name}' must have a level of at least {EDGE} rows; got {len(levels)} levels, all rarer.",
+            f"Add '{name}' to roles.exclude.",
+        )
+    into = "the nearest level"
+    if text:
+        into = f"'{pooled_name(levels)}'"
+        kept[pooled_name(levels)] = sum(rare.values())
+    told = f"{len(rare)} levels of covariate '{name}' with fewer than {EDGE} rows each ({sum(rare.values())} rows) are pooled into {into}."
+    return kept, (told,)
+
+
+def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, found: ColumnFindings) -> Decided:
+    numbers = found.numbers
+    if numbers is None:  # a numeric reading is what made the field numeric
+        raise SourceError(f"covariate '{name}' must have numbers; got text.", f"Add '{name}' to roles.exclude.")
+    refuse_infinite(name, numbers)
+    if numbers.finite < FEWEST_KNOWN:
+        raise SourceError(
+            f"known cells of covariate '{name}' must be at least {FEWEST_KNOWN}; got {numbers.finite}.", f"Add '{name}' to roles.exclude."
+        )
+    if kind == "integer" and max(abs(float(numbers.lowest[0])), abs(float(numbers.highest[-1]))) > _WHOLE:
+        raise SourceError(f"whole numbers of covariate '{name}' must be within 2**53; got larger ones.", f"Add '{name}' to roles.exclude.")
+    constant = len(numbers.lowest) == 1 and not found.missing
+    warnings = []
+    if constant:
+        warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
+    share = 1.0 if not numbers.shift else 0.9  # above 8192 distinct values their number is an estimate
+    if kind == "integer" and not found.missing and distinct(numbers) >= share * numbers.finite:
+        warnings.append(f"covariate '{name}' looks like an identifier: every row has another value; consider roles.exclude.")
+    low, high = safe_range(numbers, kind, field.type)
+    decimals = numbers.decimals if kind == "continuous" and numbers.decimals < MANY_DECIMALS else 0 if kind == "integer" else None
+    column = Column(
+        id=identity,
+        name=name,
+        role="covariate",
+        kind=kind,
+        field=pack_field(field),
+        decimals=decimals,
+        low=low,
+        high=high,
+        missing=found.missing,
+        constant=constant,
+    )
+    profile = ColumnProfile(
+        name=name,
+        role="covariate",
+        kind=kind,
+        missing=found.missing,
+        missing_share=round(found.missing / (found.known + found.missing), 4),
+        deciles=deciles(numbers, kind),
+    )
+    return Decided(column, profile, tuple(warnings))
+
+
+def _told_missing(name: str, missing: int, rows: int) -> tuple[str, ...]:
+    if missing * 2 <= rows:
+        return ()
+    return (f"covariate '{name}' is missing in {missing} of {rows} rows ({missing / rows:.0%}).",)

@@ -1,0 +1,162 @@
+"""Which files a source's path names: a file, a folder or a glob, over any filesystem."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from tasks.contract.errors import SourceError
+
+ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
+_TAKEN = f"Files ending in {', '.join(ENDINGS)} are taken."
+
+
+class Located(NamedTuple):
+    """One file: its path on the filesystem, its name below the source's root, its size in bytes."""
+
+    path: str
+    relative: str
+    size: int
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn a filesystem's and a format's faults into ``SourceError``; their texts stay behind, for they may hold cells.
+
+    Parameters
+    ----------
+    what : str
+        The file or folder being read, as the user knows it.
+
+    Raises
+    ------
+    SourceError
+        Naming the file and the reason: gone, refused, or damaged.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceError(f"uri of source must be there; got '{what}', which is not.", "Check the path.") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, UnicodeDecodeError):
+        raise SourceError(f"file of source must be whole and readable; got '{what}', which is truncated or damaged.", _TAKEN) from None
+    except OSError as error:
+        refused = isinstance(error, PermissionError) or any(
+            word in str(error) for word in ("ACCESS_DENIED", "Forbidden", "HTTP response code 403")
+        )
+        if refused:
+            raise SourceError(f"uri of source must be readable; access to '{what}' was refused.", "Ask for read access to it.") from None
+        raise SourceError(f"file of source must be whole and readable; got '{what}', which could not be read to its end.", "") from None
+
+
+def format_of(path: str) -> str | None:
+    """Return ``"parquet"`` or ``"csv"`` by a path's ending, None for any other."""
+    lower = path.lower()
+    return next((kind for ending, kind in ENDINGS.items() if lower.endswith(ending)), None)
+
+
+def locate(fs: pafs.FileSystem, path: str, uri: str) -> tuple[Located, ...]:
+    """List the files of a source.
+
+    Parameters
+    ----------
+    fs : pyarrow.fs.FileSystem
+        Where the source lies.
+    path : str
+        A file, a folder (read recursively; names starting with ``.`` or ``_`` are left out) or a glob with ``*``,
+        ``?``, ``[...]`` and ``**`` (any number of folders). A path that is there is taken literally, whatever its
+        characters.
+    uri : str
+        The path as the user wrote it, for messages.
+
+    Returns
+    -------
+    tuple of Located
+        Sorted by their names below the source's root; at least one.
+
+    Raises
+    ------
+    SourceError
+        If nothing is there, nothing of a known format is there, or access is refused.
+    """
+    clean = path.rstrip("/") or "/"
+    with reading(uri):
+        info = fs.get_file_info(clean)
+        if info.type == pafs.FileType.File:
+            if format_of(clean) is None:
+                raise SourceError(f"uri of source must be a Parquet or CSV file; got '{uri}'.", _TAKEN)
+            return (Located(clean, "", info.size),)
+        if info.type == pafs.FileType.Directory:
+            found = _below(fs, clean)
+            if not found:
+                raise SourceError(f"uri of source must be a folder with Parquet or CSV files; got '{uri}', which has none.", _TAKEN)
+            return found
+        if not _is_glob(clean):
+            raise SourceError(f"uri of source must be there; got '{uri}', which is no file and no folder.", "Check the path.")
+        found = _matching(fs, clean)
+    if not found:
+        raise SourceError(f"uri of source must match at least one Parquet or CSV file; got '{uri}', which matches none.", _TAKEN)
+    return found
+
+
+def _is_glob(path: str) -> bool:
+    return any(character in path for character in "*?[")
+
+
+def _below(fs: pafs.FileSystem, base: str) -> tuple[Located, ...]:
+    """List a folder's files of known formats, hidden ones left out."""
+    infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+    found = []
+    for info in infos:
+        relative = posixpath.relpath(info.path, base)
+        shown = not any(part.startswith((".", "_")) for part in relative.split("/"))
+        if info.type == pafs.FileType.File and shown and format_of(info.path):
+            found.append(Located(info.path, relative, info.size))
+    return tuple(sorted(found, key=lambda one: one.relative))
+
+
+def _matching(fs: pafs.FileSystem, pattern: str) -> tuple[Located, ...]:
+    """List the files a glob matches, or, where it matches folders only, the files in them."""
+    parts = pattern.split("/")
+    fixed = next(number for number, part in enumerate(parts) if _is_glob(part))
+    base = "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else ".")
+    rule = _translate(parts[fixed:])
+    listed = _below(fs, base)
+    exact = tuple(one for one in listed if re.fullmatch(rule, one.relative, re.DOTALL))
+    return exact or tuple(one for one in listed if re.fullmatch(rule + "/.*", one.relative, re.DOTALL))
+
+
+def _translate(parts: list[str]) -> str:
+    """Return the regular expression of a glob's path parts."""
+    pieces = []
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        if part == "**":
+            pieces.append(".*" if last else "(?:[^/]+/)*")
+        else:
+            pieces.append(_translate_part(part) + ("" if last else "/"))
+    return "".join(pieces)
+
+
+def _translate_part(part: str) -> str:
+    text, position = "", 0
+    while position < len(part):
+        character = part[position]
+        close = part.find("]", position + 2)
+        if character == "*":
+            text += "[^/]*"
+        elif character == "?":
+            text += "[^/]"
+        elif character == "[" and close > 0:
+            inside = part[position + 1 : close].replace("\\", "\\\\").replace("[", "\\[")
+            text += f"(?!/)[{'^' + inside[1:] if inside[0] == '!' else inside}]"
+            position = close
+        else:
+            text += re.escape(character)
+        position += 1
+    return text

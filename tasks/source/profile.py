@@ -1,0 +1,102 @@
+"""The profile of a source: what may be shown of it. No row, no exact extreme, nothing rarer than five rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.source.numbers import EDGE, Numbers, quantile
+
+FEWEST_FOR_DECILES = 50
+
+
+class ColumnProfile(BaseModel):
+    """One column.
+
+    Attributes
+    ----------
+    name, role, kind : str
+    missing : int
+        Missing cells among the rows used.
+    missing_share : float
+        In [0, 1].
+    levels : dict of str to int, or None
+        Levels of a boolean or categorical column that at least five rows have; None for numeric columns.
+    rare : int
+        Rows of the levels not shown.
+    deciles : tuple of (float, str or None), or None
+        Quantiles at 10, 20, ..., 90 %, approximate (at most 8192 histogram buckets) and rounded to three significant
+        digits, dates to the month; one that falls on an extreme of the column is None. None as a whole for columns
+        with fewer than 50 values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    role: str
+    kind: str
+    missing: int
+    missing_share: float
+    levels: dict[str, int] | None = None
+    rare: int = 0
+    deciles: tuple[float | str | None, ...] | None = None
+
+
+class Profile(BaseModel):
+    """The whole table.
+
+    Attributes
+    ----------
+    rows, rows_used, dropped : int
+        Rows read; rows with treatment and outcome; the rest.
+    columns : tuple of ColumnProfile
+        In the source's order.
+    arms : dict of str to int
+        Rows of each treatment label.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    rows_used: int
+    dropped: int
+    columns: tuple[ColumnProfile, ...]
+    arms: dict[str, int]
+
+
+def shown_levels(levels: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Split levels into those that at least five rows have and the number of rows of all others."""
+    shown = {text: rows for text, rows in levels.items() if rows >= EDGE}
+    return shown, sum(levels.values()) - sum(shown.values())
+
+
+def deciles(numbers: Numbers, kind: str) -> tuple[float | str | None, ...] | None:
+    """Return what a profile shows of a numeric column's distribution.
+
+    Parameters
+    ----------
+    numbers : Numbers
+    kind : str
+        ``"datetime"`` shows months; ``"continuous"`` hides every decile that equals an extreme, other kinds those that
+        equal an extreme of fewer than five rows.
+    """
+    if numbers.finite < FEWEST_FOR_DECILES:
+        return None
+    found = [quantile(numbers, tenth / 10) for tenth in range(1, 10)]
+    if kind == "datetime":
+        return tuple(_month(value) for value in found)
+    ends = ((numbers.lowest[0], numbers.lowest_counts[0]), (numbers.highest[-1], numbers.highest_counts[-1]))
+    hidden = {float(value) for value, rows in ends if kind == "continuous" or rows < EDGE}
+    return tuple(None if value in hidden else value for value in (_rounded(value) for value in found))
+
+
+def _rounded(value: float) -> float:
+    if value == 0.0:
+        return 0.0
+    return float(f"{value:.2e}") if math.isfinite(value) else value
+
+
+def _month(microseconds: float) -> str:
+    return str(np.datetime64(int(microseconds), "us").astype("datetime64[M]"))

@@ -1,0 +1,86 @@
+"""Which columns of a source play a part, by the SPEC's roles."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.spec import RolesSpec
+
+
+class Selection(NamedTuple):
+    """Role columns by name.
+
+    Attributes
+    ----------
+    covariates : tuple of str
+        In the order of their ids: as the SPEC lists them, or as in the source for ``"*"``.
+    ordered : tuple of str
+        Covariates, treatment and outcome in the source's order.
+    """
+
+    covariates: tuple[str, ...]
+    ordered: tuple[str, ...]
+
+
+def select(roles: RolesSpec, names: Sequence[str], whole: bool = False) -> Selection:
+    """Find the role columns among a source's columns.
+
+    Parameters
+    ----------
+    roles : RolesSpec
+        The SPEC's roles.
+    names : sequence of str
+        Columns of the source in its order.
+    whole : bool
+        Whether these are all its columns: then ``exclude`` must name columns that are there.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    SourceError
+        If a role's column is not in the source, or no covariate is left.
+    SpecError
+        If ``kinds`` or ``subgroups`` name a column that is no covariate.
+    """
+    for role, name in (("treatment", roles.treatment), ("outcome", roles.outcome)):
+        _present(role, name, names)
+    for name in roles.exclude if whole else ():
+        _present("exclude", name, names)
+    if roles.covariates == "*":
+        others = {roles.treatment, roles.outcome, *roles.exclude}
+        covariates = tuple(name for name in names if name not in others)
+        if not covariates:
+            raise SourceError(
+                "covariates of roles must leave at least one column; got none beside treatment, outcome and the excluded ones.",
+                "Shorten roles.exclude.",
+            )
+    else:
+        covariates = tuple(roles.covariates)
+        for name in covariates:
+            _present("covariates", name, names)
+    for key, named in (("kinds", roles.kinds), ("subgroups", roles.subgroups)):
+        for name in named:
+            if name not in covariates:
+                raise SpecError(f"{key} of roles must name covariates; got '{name}', which is none.", _nearest(name, covariates))
+    wanted = {*covariates, roles.treatment, roles.outcome}
+    return Selection(covariates, tuple(name for name in names if name in wanted))
+
+
+def _present(role: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise SourceError(f"{role} of roles must name a column of the source; got '{name}', which is not there.", _nearest(name, names))
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    folded = {known.strip().casefold(): known for known in names}
+    close = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)
+    if close:
+        return f"Did you mean '{folded[close[0]]}'?"
+    shown = ", ".join(f"'{known}'" for known in list(names)[:20])
+    return f"Columns: {shown}{', ...' if len(names) > 20 else ''}."

@@ -1,0 +1,134 @@
+"""Tasks of the source step: plan, inspect, scatter, settle."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra.cluster import coarse
+from infra.store import filesystem
+from infra.workspace import Run, Workspace
+from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.roles import TableSchema
+from tasks.source.builtin import load_builtin
+from tasks.source.inspection import Inspected, Inspection
+from tasks.source.plan import Fragment, SourcePlan, plan_source
+from tasks.source.read import read_batches
+from tasks.source.rows import bucket_of, canonical, content_hash, settle
+
+BUILTIN = "builtin:"
+BUILTIN_KEY = "source/builtin.parquet"
+
+
+class Source(NamedTuple):
+    """The source as a run sees it: how it is read, what it holds, its rows in hash order by partitions."""
+
+    plan: SourcePlan
+    described: Inspected
+    parts: tuple[PartitionRef, ...]
+
+
+@coarse("plan source", "plan source")
+def plan(run: Run) -> SourcePlan:
+    """List the source's fragments and take its fingerprint; a built-in source is first written to the workspace."""
+    spec, space = run.spec, run.space()
+    uri = spec.source.uri
+    if uri.startswith(BUILTIN):
+        space.put_table(BUILTIN_KEY, load_builtin(uri.removeprefix(BUILTIN)))
+        fs, path = filesystem(f"{space.uri}/{BUILTIN_KEY}")
+    else:
+        fs, path = filesystem(uri)
+    return plan_source(fs, path, uri, spec.source.partition_rows)
+
+
+def shards(source: SourcePlan, rows: int) -> list[tuple[Fragment, ...]]:
+    """Pack fragments into shards of about ``rows`` rows: few, coarse tasks."""
+    packed: list[list[Fragment]] = []
+    filled = rows
+    for fragment in source.fragments:
+        size = fragment.rows if fragment.rows is not None else rows
+        if filled + size > rows:
+            packed.append([])
+            filled = 0
+        packed[-1].append(fragment)
+        filled += size
+    return [tuple(shard) for shard in packed]
+
+
+@coarse("inspect source", "inspect shard {shard}")
+def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: int) -> Ref:
+    """Collect type evidence, counts and the profile of one shard."""
+    space = run.space()
+    key = f"source/inspection-{shard:05d}"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    inspection = Inspection(run.spec.roles)
+    state = inspection.start()
+    for batch in _batches(run, source, fragments, list(inspection.columns(source.names))):
+        state = inspection.visit(state, batch)
+    return space.put_bytes(key, pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def describe(run: Run, source: SourcePlan, states: Sequence[Ref]) -> Inspected:
+    """Merge the shards' evidence into the table's schema and profile (in the flow process: it is small)."""
+    space, inspection = run.space(), Inspection(run.spec.roles)
+    state = inspection.start()
+    for ref in states:
+        state = inspection.merge(state, pickle.loads(space.read(ref.key)))  # noqa: S301 (written by this run)
+    return inspection.finish(state, run.spec.roles, folds=run.spec.mechanisms.folds, source_format=source.format)
+
+
+@coarse("scatter rows", "scatter shard {shard}")
+def scatter(
+    run: Run, source: SourcePlan, schema: TableSchema, fragments: Sequence[Fragment], shard: int, buckets: int
+) -> list[PartitionRef]:
+    """Type and hash one shard's rows; write them grouped by bucket, a row group for each bucket."""
+    space = run.space()
+    names = [column.name for column in schema.columns]
+    refs = []
+    for number, batch in enumerate(_batches(run, source, fragments, names)):
+        key = f"source/scattered-{shard:05d}-{number:05d}.parquet"
+        done = space.finished(key, PartitionRef)
+        refs.append(done if done is not None else _scatter(space, key, canonical(batch, schema, source.format), buckets))
+    return refs
+
+
+def _scatter(space: Workspace, key: str, table: pa.Table, buckets: int) -> PartitionRef:
+    hashes = content_hash(table)
+    bucket = bucket_of(hashes, buckets)
+    order = bucket.argsort(kind="stable")
+    table = table.append_column("hash", pa.array(hashes)).take(pa.array(order))
+    sink = pa.BufferOutputStream()
+    present, counts = np.unique(bucket, return_counts=True)
+    groups = {int(value): number for number, value in enumerate(present)}
+    schema = table.schema.with_metadata({b"buckets": json.dumps(groups).encode()})
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        start = 0
+        for count in counts.tolist():
+            writer.write_table(table.slice(start, count).replace_schema_metadata(schema.metadata), row_group_size=count)
+            start += count
+    return space.put_encoded(key, bytes(sink.getvalue().to_pybytes()), rows=table.num_rows)
+
+
+@coarse("settle partition", "settle partition {bucket}")
+def settle_bucket(run: Run, pieces: Sequence[PartitionRef], bucket: int) -> PartitionRef:
+    """Bring one bucket's rows into their final order and give each its key."""
+    space = run.space()
+    key = f"snapshot/part-{bucket:05d}.parquet"
+    if (done := space.finished(key, PartitionRef)) is not None:
+        return done
+    tables = [table for piece in pieces if (table := space.tagged_row_group(piece, "buckets", bucket)) is not None]
+    return space.put_table(key, settle(pa.concat_tables(tables)) if tables else pa.table({"key": []}), part=bucket)
+
+
+def _batches(run: Run, source: SourcePlan, fragments: Sequence[Fragment], columns: list[str]) -> Iterator[pa.Table]:
+    uri = run.spec.source.uri
+    fs, _ = filesystem(f"{run.workspace}/{BUILTIN_KEY}" if uri.startswith(BUILTIN) else uri)
+    for fragment in fragments:
+        yield from read_batches(fs, source, fragment, columns)

@@ -1,0 +1,236 @@
+"""The distance gates on real closest-record searches: quiet where nothing leaks, loud where rows are copied."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial import cKDTree
+
+from tasks.checks.evidence import DistanceEvidence, Evidence
+from tasks.checks.methods.dcr import DistanceCheck
+from tasks.checks.pool import gather, identical_pairs
+from tasks.contract.errors import EstimationError
+from tasks.contract.registry import resolve
+from tasks.contract.spec import GatesSpec
+
+GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
+
+
+def search(seed, holdout, release, k=8):
+    pool = gather(pd.DataFrame(seed), pd.DataFrame(holdout))
+    distances, rows = cKDTree(pool.rows.to_numpy()).query(release, k=min(k, len(pool.rows)))
+    to_seed = cKDTree(seed)
+    return DistanceEvidence(
+        seed=to_seed.query(release)[0],
+        holdout_to_seed=to_seed.query(holdout)[0],
+        pool_seed=pool.seed,
+        pool_holdout=pool.holdout,
+        pool_distances=distances,
+        pool_rows=rows,
+        release_pairs=identical_pairs(pd.DataFrame(release)),
+    )
+
+
+def failures(evidence, gates=None):
+    bad = set()
+    for metric in DistanceCheck().measure(Evidence(distance=evidence), gates or GatesSpec()):
+        if metric.rule is None:
+            continue
+        if metric.name == "dcr_margin":
+            good = metric.value >= metric.threshold or metric.high is None or metric.high >= 1
+        else:
+            good = metric.value >= metric.threshold if metric.rule == "at least" else metric.value <= metric.threshold
+        bad |= set() if good else {metric.name}
+    return bad
+
+
+def normal(rng, n):
+    return rng.normal(size=(n, 4))
+
+
+def discrete(rng, n):
+    return np.column_stack([rng.integers(0, levels, n) for levels in (2, 3, 4, 3)]).astype(float)
+
+
+def mixed(rng, n):
+    return np.column_stack([discrete(rng, n), rng.normal(size=(n, 2))])
+
+
+def atoms(rng, n):
+    earnings = rng.lognormal(size=(n, 2)) * (rng.random((n, 1)) < 0.5)
+    return np.column_stack([rng.integers(18, 60, n), rng.integers(0, 2, n), earnings])
+
+
+def rounded(rng, n):
+    return np.round(rng.normal(size=(n, 3)), 1)
+
+
+def outlier(rng, n):
+    values = normal(rng, n)
+    values[rng.integers(n)] += 30
+    return values
+
+
+LAWS = (normal, discrete, mixed, atoms, rounded, outlier)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_fresh_rows_of_the_same_law_rarely_fail(law):
+    counts = dict.fromkeys(GATES, 0)
+    either, reps = 0, 60
+    for rep in range(reps):
+        rng = np.random.default_rng([7, rep])
+        n = (300, 600)[rep % 2]
+        rows = law(rng, n)
+        cut = int(n * (0.4, 0.5)[rep // 2 % 2])
+        bad = failures(search(rows[cut:], rows[:cut], law(rng, 2000)))
+        either += bool(bad)
+        for name in bad:
+            counts[name] += 1
+    # nominal 1 % each: 4 of 60 has probability 0.003 for one gate, 7 of 60 for 4 gates together 0.01
+    assert max(counts.values()) <= 4, counts
+    assert either <= 7, counts
+
+
+def bootstrap(rng, seed, n, law):
+    return seed[rng.integers(len(seed), size=n)]
+
+
+def noisy_bootstrap(rng, seed, n, law):
+    return bootstrap(rng, seed, n, law) + 0.01 * rng.normal(size=(n, seed.shape[1]))
+
+
+def half_verbatim(rng, seed, n, law):
+    rows = law(rng, n)
+    rows[: n // 2] = bootstrap(rng, seed, n // 2, law)
+    return rng.permutation(rows)
+
+
+def one_in_a_thousand(rng, seed, n, law):
+    rows = law(rng, n)
+    rows[: n // 1000] = seed[rng.choice(len(seed), n // 1000, replace=False)]
+    return rng.permutation(rows)
+
+
+@pytest.mark.parametrize(
+    ("law", "leak", "gates"),
+    [
+        (normal, bootstrap, {"exact_copies", "closeness_z", "dcr_margin"}),
+        (normal, noisy_bootstrap, {"near_copies", "closeness_z", "dcr_margin"}),
+        (normal, half_verbatim, {"exact_copies", "closeness_z", "dcr_margin"}),
+        (normal, one_in_a_thousand, {"exact_copies"}),
+        (mixed, bootstrap, {"exact_copies", "closeness_z"}),
+        (mixed, one_in_a_thousand, {"exact_copies"}),
+        (atoms, bootstrap, {"exact_copies", "closeness_z"}),
+        (discrete, bootstrap, {"closeness_z"}),
+        (discrete, half_verbatim, {"closeness_z"}),
+    ],
+)
+@pytest.mark.parametrize("n", [400, 1046])
+def test_copies_fail(law, leak, gates, n):
+    for rep in range(3):
+        rng = np.random.default_rng([11, rep])
+        rows = law(rng, n)
+        cut = int(0.3 * n)
+        seed, holdout = rows[cut:], rows[:cut]
+        assert gates <= failures(search(seed, holdout, leak(rng, seed, 10_000, law)))
+
+
+def test_one_percent_of_rows_with_a_little_noise_are_near_copies():
+    caught = 0
+    for rep in range(10):
+        rng = np.random.default_rng([13, rep])
+        rows, release = normal(rng, 1046), normal(rng, 10_000)
+        seed = rows[314:]
+        release[:100] = seed[rng.choice(len(seed), 100, replace=False)] + 0.01 * rng.normal(size=(100, 4))
+        caught += "near_copies" in failures(search(seed, rows[:314], release))
+    assert caught >= 8
+
+
+def test_copying_seed_and_holdout_alike_shows_in_number():
+    rng = np.random.default_rng(17)
+    rows = normal(rng, 1000)
+    release = rows[rng.integers(1000, size=5000)] + 0.001 * rng.normal(size=(5000, 4))
+    assert {"near_copies", "dcr_margin"} <= failures(search(rows[300:], rows[:300], release))
+
+
+def test_a_faithful_law_that_is_too_narrow_is_no_copy():
+    for rep in range(5):
+        rng = np.random.default_rng([19, rep])
+        rows = normal(rng, 3000)
+        bad = failures(search(rows[900:], rows[:900], 0.93 * normal(rng, 10_000)))
+        assert not bad & {"near_copies", "exact_copies"}
+
+
+@pytest.mark.parametrize(("n_seed", "n_holdout"), [(500, 99), (99, 500), (10, 10)])
+def test_too_small_a_reference_is_refused_without_a_number(n_seed, n_holdout):
+    rng = np.random.default_rng(1)
+    found = search(normal(rng, n_seed), normal(rng, n_holdout), normal(rng, 200))
+    metrics = DistanceCheck().measure(Evidence(distance=found), GatesSpec())
+    assert [metric.name for metric in metrics] == list(GATES)
+    assert all(metric.refused and metric.value is None for metric in metrics)
+    assert all("min_reference_rows" in metric.detail for metric in metrics)
+    assert not any(metric.refused for metric in DistanceCheck().measure(Evidence(distance=found), GatesSpec(min_reference_rows=20))) or n_seed == 10
+
+
+def test_a_gate_switched_off_is_measured_all_the_same():
+    rng = np.random.default_rng(2)
+    gates = GatesSpec(near_copies=False, exact_copies=False, closeness_z=False, dcr_margin=False)
+    metrics = DistanceCheck().measure(Evidence(distance=search(normal(rng, 300), normal(rng, 200), normal(rng, 500))), gates)
+    gated = [metric for metric in metrics if metric.rule is not None]
+    assert [metric.name for metric in gated] == list(GATES)
+    assert all(metric.threshold is None and metric.value is not None for metric in gated)
+
+
+def test_order_of_released_rows_does_not_matter():
+    rng = np.random.default_rng(4)
+    rows, release = atoms(rng, 500), atoms(rng, 1000)
+    found = search(rows[200:], rows[:200], release)
+    turned = rng.permutation(1000)
+    other = DistanceEvidence(
+        found.seed[turned],
+        found.holdout_to_seed[::-1],
+        found.pool_seed,
+        found.pool_holdout,
+        found.pool_distances[turned],
+        found.pool_rows[turned],
+        found.release_pairs,
+    )
+    here, there = (DistanceCheck().measure(Evidence(distance=part), GatesSpec()) for part in (found, other))
+    assert [m.value for m in here] == pytest.approx([m.value for m in there], rel=1e-9)
+
+
+def test_evidence_of_the_wrong_shape_is_refused():
+    ones, rows = np.array([1, 1, 1, 0, 0]), np.zeros((4, 1), dtype=np.int64)
+    distances = np.zeros((4, 1))
+    with pytest.raises(EstimationError, match="shape"):
+        DistanceEvidence(np.zeros(4), np.zeros(2), ones, 1 - ones, np.zeros((4, 2)), rows, 0)
+    with pytest.raises(EstimationError, match="length 2"):
+        DistanceEvidence(np.zeros(4), np.zeros(3), ones, 1 - ones, distances, rows, 0)
+    with pytest.raises(EstimationError, match="below 5"):
+        DistanceEvidence(np.zeros(4), np.zeros(2), ones, 1 - ones, distances, rows + 5, 0)
+    with pytest.raises(EstimationError, match="nobody"):
+        DistanceEvidence(np.zeros(4), np.zeros(0), ones, 0 * ones, distances, rows, 0)
+
+
+def test_pool_counts_rows_with_missing_cells():
+    def frame(rows):
+        values = pd.DataFrame(rows, columns=["w0", "w1"])
+        values["w1"] = pd.Categorical(values["w1"], categories=["a", "b"])
+        return values
+
+    pool = gather(frame([[1.0, "a"], [np.nan, None], [1.0, "a"], [-0.0, "b"]]), frame([[np.nan, None], [2.0, None], [0.0, "b"]]))
+    assert dict(zip(pool.rows["w0"].fillna(-9), zip(pool.seed, pool.holdout))) == {-9: (1, 1), 0: (1, 1), 1: (2, 0), 2: (0, 1)}
+    assert pool.rows["w1"].dtype == "category"
+    assert identical_pairs(frame([[1.0, "a"], [np.nan, None], [1.0, "a"], [np.nan, None], [1.0, "a"]])) == 4
+
+
+def test_pool_order_is_blind_to_who_is_seed():
+    rng = np.random.default_rng(6)
+    left, right = (pd.DataFrame(rounded(rng, 50)) for _ in range(2))
+    one, other = gather(left, right), gather(right, left)
+    pd.testing.assert_frame_equal(one.rows, other.rows)
+    assert (one.seed == other.holdout).all()
+
+
+def test_the_check_is_found_by_its_file_name():
+    assert isinstance(resolve("check", "dcr"), DistanceCheck)

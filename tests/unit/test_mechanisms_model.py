@@ -1,0 +1,252 @@
+"""Cross-fitting, targeting, the assembled mechanisms and their draws."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.fluctuation import truncation_bound
+from tasks.contract.nuisance import Nuisances, assign_folds
+from tasks.contract.registry import resolve
+from tasks.mechanisms.crossfit import cross_fit, fit_fold, training_rows
+from tasks.mechanisms.draw import draw_outcome, draw_treatment
+from tasks.mechanisms.model import Mechanisms, assemble, averaged, effect_of
+from tasks.mechanisms.residuals import BinaryLaw, CountLaw, distance_by_arm, fit_law, kolmogorov
+from tasks.mechanisms.targeting import Targeting, target
+
+
+def base_world(n: int, seed: int, continuous: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """The base world of the benchmarks with moderate overlap; its continuous sister has noise that grows with w4 and A."""
+    rng = np.random.default_rng(seed)
+    w1, w2 = (rng.random(n) < 0.5).astype(float), (rng.random(n) < 0.5).astype(float)
+    w3 = (rng.random(n) < 0.3 + 0.35 * (w1 + w2) / 2).astype(float)
+    w4, w5 = rng.normal(size=n), rng.normal(size=n)
+    w6 = w4 / 2 + w5 / 2 + rng.normal(size=n)
+    tau = 2 + 0.5 * np.sin(w1) + 0.3 * np.log(w2 + 1) - 0.2 * w3**2 + 0.1 * np.exp(w4) - 0.3 * np.tanh(w5) + 0.2 * np.cos(w6)
+    g = 1 / (1 + np.exp(0.4 - 0.7 * w1 + 0.7 * w2 - 0.5 * w3 - 0.4 * w4 + 0.4 * w5 - 0.5 * w6))
+    a = (rng.random(n) < g).astype(np.int8)
+    eta = -0.5 + tau * a + 0.5 * w1 + w2 - w3 + 0.2 * w4 - 0.3 * w5 + 0.1 * w6
+    y = 10 + 3 * eta + np.exp(0.3 + 0.5 * w5 + 0.4 * a) * rng.normal(size=n) if continuous else rng.random(n) < 1 / (1 + np.exp(-eta))
+    return pd.DataFrame({"w0": w1, "w1": w2, "w2": w3, "w3": w4, "w4": w5, "w5": w6}), a, np.asarray(y, dtype=float), tau
+
+
+def keys_of(n: int) -> np.ndarray:
+    return np.random.default_rng(1).permutation(n).astype(np.uint64)
+
+
+def fitted(
+    n: int, seed: int, kind: str, learner: str = "glm", weights: np.ndarray | None = None
+) -> tuple[Mechanisms, Targeting, pd.DataFrame, np.ndarray, np.ndarray, Nuisances]:
+    frame, a, y, _ = base_world(n, seed, kind == "continuous")
+    folds = assign_folds(keys_of(n), a.astype(np.int64), 5, seed)
+    found, models = cross_fit(resolve("learner", learner), frame, a, y, kind, folds, seed, weights)
+    targeting = target(a, y, found, kind, truncation_bound(n, "auto"), weights)
+    law = fit_law(a, y, targeting.q0, targeting.q1, frame, kind, np.random.default_rng(0), weights)
+    return assemble(models, targeting, averaged(models, frame), law, kind, weights), targeting, frame, a, y, found
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous"])
+@pytest.mark.parametrize("learner", ["glm", "boosted"])
+def test_source_effect_of_the_mechanisms_is_the_tmle(kind: str, learner: str) -> None:
+    model, targeting, frame, _, _, _ = fitted(400, 3, kind, learner)
+    told = model.predict(frame)
+    assert told.q1.mean() == pytest.approx(targeting.q1.mean(), abs=1e-9)
+    assert told.q0.mean() == pytest.approx(targeting.q0.mean(), abs=1e-9)
+    assert model.truth(frame)[0] == pytest.approx(targeting.ate, abs=1e-8)
+    # without the offsets it is not: averaging fold models moves the means
+    bare = Mechanisms(model.models, model.fluctuation, (0.0, 0.0), model.law, kind)
+    assert abs(bare.truth(frame)[0] - targeting.ate) > 1e-6
+
+
+def test_weighted_source_effect_is_the_weighted_tmle() -> None:
+    weights = np.random.default_rng(8).exponential(size=400)
+    model, targeting, frame, _, _, _ = fitted(400, 3, "binary", weights=weights)
+    told = model.predict(frame)
+    assert np.average(told.q1 - told.q0, weights=weights) == pytest.approx(targeting.ate, abs=1e-8)
+
+
+def test_targeting_solves_the_score_and_strength_zero_is_the_plug_in() -> None:
+    frame, a, y, _ = base_world(500, 1)
+    found, _ = cross_fit(resolve("learner", "glm"), frame, a, y, "binary", assign_folds(keys_of(500), a.astype(np.int64), 5, 0), 0)
+    bound = truncation_bound(500, "auto")
+    full = target(a, y, found, "binary", bound)
+    g = np.clip(found.g, bound, 1 - bound)
+    assert abs(np.mean(a * (y - full.q1) / g)) < 1e-8
+    assert abs(np.mean((1 - a) * (y - full.q0) / (1 - g))) < 1e-8
+    plug = target(a, y, found, "binary", bound, strength=0.0)
+    np.testing.assert_allclose(plug.q1, found.q1, atol=1e-9)
+    assert min(plug.ate, full.ate) <= target(a, y, found, "binary", bound, strength=0.5).ate <= max(plug.ate, full.ate)
+    with pytest.raises(ValueError, match="strength"):
+        target(a, y, found, "binary", bound, strength=1.5)
+
+
+def test_effect_is_recovered_over_seeds() -> None:
+    errors, scores = [], []
+    for seed in range(8):
+        frame, a, y, _ = base_world(1000, 100 + seed)
+        found, _ = cross_fit(resolve("learner", "glm"), frame, a, y, "binary", assign_folds(keys_of(1000), a.astype(np.int64), 5, 0), 0)
+        got = target(a, y, found, "binary", truncation_bound(1000, "auto"))
+        errors.append(got.ate - 0.4186)
+        scores.append(errors[-1] / got.se)
+    assert abs(np.mean(errors)) < 0.03
+    assert max(np.abs(scores)) < 3.5
+    assert 0.3 < np.std(scores) < 2.0
+
+
+def test_stack_predicts_no_worse_than_its_worse_member() -> None:
+    rows: dict[str, list[float]] = {"glm": [], "boosted": [], "stack": []}
+    for seed in range(3):
+        frame, a, y, _ = base_world(600, seed, continuous=True)
+        fresh, b, z, _ = base_world(4000, 50 + seed, continuous=True)
+        for name, found in rows.items():
+            model = resolve("learner", name).fit_outcome(frame, a, y, "continuous", np.random.default_rng(0))
+            found.append(float(np.mean((z - model.predict(fresh, b)) ** 2)))
+    best = min(np.mean(rows["glm"]), np.mean(rows["boosted"]))
+    assert np.mean(rows["stack"]) < 1.03 * best
+
+
+def test_out_of_fold_means_out_of_fold() -> None:
+    """Changing the outcomes of one fold must not change that fold's own predictions."""
+    frame, a, y, _ = base_world(300, 2)
+    folds = assign_folds(keys_of(300), a.astype(np.int64), 5, 0)
+    learner = resolve("learner", "glm")
+    before, _ = cross_fit(learner, frame, a, y, "binary", folds, 0)
+    after, _ = cross_fit(learner, frame, a, np.where(folds == 2, 1 - y, y), "binary", folds, 0)
+    np.testing.assert_array_equal(before.q1[folds == 2], after.q1[folds == 2])
+    assert np.abs(before.q1[folds != 2] - after.q1[folds != 2]).max() > 1e-3
+
+
+def test_row_order_does_not_matter_with_keys() -> None:
+    frame, a, y, _ = base_world(300, 2)
+    keys = keys_of(300)
+    order = np.random.default_rng(7).permutation(300)
+    learner, train = resolve("learner", "stack"), np.ones(300, dtype=bool)
+    one = fit_fold(learner, frame, a, y, "binary", train, np.random.default_rng(0), keys=keys)
+    other = fit_fold(learner, frame.iloc[order], a[order], y[order], "binary", train, np.random.default_rng(0), keys=keys[order])
+    for left, right in zip(one.predict(frame), other.predict(frame)):
+        assert left.tobytes() == right.tobytes()
+
+
+def test_training_rows_are_a_hash_sample() -> None:
+    keys, train = keys_of(1000), np.arange(1000) % 5 > 0
+    kept = training_rows(keys, train, 200, seed=9)
+    assert kept.sum() == 200
+    assert not (kept & ~train).any()
+    order = np.random.default_rng(0).permutation(1000)
+    np.testing.assert_array_equal(training_rows(keys[order], train[order], 200, seed=9), kept[order])
+    np.testing.assert_array_equal(training_rows(keys, train, 5000, seed=9), train)
+    assert (training_rows(keys, train, 200, seed=10) != kept).any()
+
+
+def test_one_fold_is_refused() -> None:
+    frame, a, y, _ = base_world(100, 0)
+    with pytest.raises(EstimationError, match="folds of cross-fitting"):
+        cross_fit(resolve("learner", "glm"), frame, a, y, "binary", np.zeros(100, dtype=np.int8), 0)
+
+
+def test_small_table_goes_through_the_stack() -> None:
+    model, targeting, frame, _, _, _ = fitted(200, 5, "continuous", "stack")
+    assert model.truth(frame)[0] == pytest.approx(targeting.ate, abs=1e-8)
+
+
+def test_mechanisms_pickle_and_stay_small() -> None:
+    model, _, frame, _, _, _ = fitted(400, 3, "continuous", "boosted")
+    data = pickle.dumps(model)
+    assert len(data) < 5_000_000
+    np.testing.assert_array_equal(pickle.loads(data).predict(frame).q1, model.predict(frame).q1)
+
+
+def test_drawn_outcomes_have_the_sources_law_by_arm() -> None:
+    model, targeting, frame, a, y, found = fitted(3000, 4, "continuous")
+    told = Nuisances(found.g, targeting.q0, targeting.q1)
+    drawn = draw_outcome(model.law, a, told, frame, np.random.default_rng(2)).y
+    # 1.63 sqrt(2 / n) is the 1 % point of two independent samples; the smaller arm has about 1300 rows
+    assert max(distance_by_arm(a, drawn, y)) < 0.06
+    many = np.repeat(np.arange(len(a)), 50)
+    again = draw_outcome(model.law, a[many], Nuisances(*(v[many] for v in told)), frame.iloc[many], np.random.default_rng(3)).y
+    for arm in (0, 1):
+        rows, mean = a == arm, np.where(a == 1, told.q1, told.q0)
+        error, residual = (again - mean[many])[a[many] == arm], (y - mean)[rows]
+        assert error.mean() == pytest.approx(0.0, abs=5 * error.std() / np.sqrt(len(error)))
+        assert error.std() == pytest.approx(residual.std(), rel=0.02)
+        assert not np.isin(np.round(error, 12), np.round(residual, 12)).any()
+
+
+def test_noise_that_grows_with_w_is_seen_and_even_noise_is_not() -> None:
+    frame, a, _, _ = base_world(1500, 6)
+    rng = np.random.default_rng(0)
+    zero = np.zeros(1500)
+    spread = np.exp(0.6 * frame["w4"].to_numpy())
+    uneven = fit_law(a, spread * rng.normal(size=1500), zero, zero, frame, "continuous", rng)
+    assert uneven.scale is not None
+    relative = np.log(uneven.scale.predict(frame, a))
+    assert np.corrcoef(relative, np.log(spread))[0, 1] > 0.9
+    even = [fit_law(a, rng.normal(size=1500), zero, zero, frame, "continuous", rng).scale for _ in range(6)]
+    assert sum(found is not None for found in even) <= 2
+
+
+def test_count_law_sees_overdispersion() -> None:
+    rng = np.random.default_rng(1)
+    n = 6000
+    a, mean = rng.integers(0, 2, n).astype(np.int8), rng.uniform(1, 6, n)
+    y = np.where(a == 1, rng.poisson(mean * rng.gamma(2.0, 0.5, n)), rng.poisson(mean)).astype(float)
+    law = fit_law(a, y, mean, mean, pd.DataFrame(index=range(n)), "count", rng)
+    assert isinstance(law, CountLaw)
+    assert law.dispersion[1] == pytest.approx(0.5, abs=0.12)
+    assert law.dispersion[0] < 0.05
+    flat = np.full(200_000, 3.0)
+    drawn = law.draw(np.ones(200_000, dtype=np.int8), flat, pd.DataFrame(), rng)
+    assert drawn.mean() == pytest.approx(3.0, abs=0.03)
+    assert drawn.var() == pytest.approx(3 + 9 * law.dispersion[1], rel=0.05)
+    assert (drawn == np.rint(drawn)).all()
+
+
+def test_binary_draw_and_declared_range() -> None:
+    rng = np.random.default_rng(0)
+    q = np.full(100_000, 0.3)
+    told = Nuisances(q, q, q)
+    a = np.zeros(100_000, dtype=np.int8)
+    drawn = draw_outcome(BinaryLaw(), a, told, pd.DataFrame(index=range(100_000)), rng)
+    assert set(np.unique(drawn.y)) == {0.0, 1.0}
+    assert drawn.y.mean() == pytest.approx(0.3, abs=0.006)
+    assert drawn.clipped == 0.0
+    held = draw_outcome(CountLaw((0.0, 0.0)), a, Nuisances(q, q * 10, q), pd.DataFrame(index=range(100_000)), rng, (0.0, 2.0))
+    assert held.y.max() == 2.0
+    assert held.clipped == pytest.approx(0.5768, abs=0.01)  # P(Poisson(3) > 2)
+
+
+def test_treatment_designs() -> None:
+    rng = np.random.default_rng(0)
+    g = rng.uniform(0.05, 0.95, 50_000)
+    trial = draw_treatment(g, "randomized", 0.25, 1.0, rng)
+    assert trial.a.dtype == np.int8
+    assert trial.a.mean() == pytest.approx(0.25, abs=0.01)
+    assert (trial.g == 0.25).all()
+    fitted_ = draw_treatment(g, "fitted", 0.5, 1.0, rng)
+    np.testing.assert_array_equal(fitted_.g, g)
+    assert fitted_.a[g > 0.8].mean() == pytest.approx(g[g > 0.8].mean(), abs=0.02)
+    np.testing.assert_allclose(draw_treatment(g, "tilted", 0.5, 1.0, rng).g, g, atol=1e-12)
+    np.testing.assert_allclose(draw_treatment(g, "tilted", 0.5, 0.0, rng).g, 0.5)
+    assert draw_treatment(g, "tilted", 0.5, 3.0, rng).g.std() > g.std()
+
+
+def test_kolmogorov_equals_its_definition() -> None:
+    assert kolmogorov(np.array([0.0, 1.0]), np.array([2.0, 3.0])) == 1.0
+    assert kolmogorov(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0, 40.0])) == pytest.approx(0.25)
+
+
+def test_too_few_rows_for_residuals_are_refused() -> None:
+    a = np.array([0] * 10 + [1] * 3, dtype=np.int8)
+    with pytest.raises(EstimationError, match="residuals"):
+        fit_law(
+            a, np.arange(13.0), np.zeros(13), np.zeros(13), pd.DataFrame({"w0": np.arange(13.0)}), "continuous", np.random.default_rng(0)
+        )
+
+
+def test_effect_of_gives_monte_carlo_error() -> None:
+    tau = np.array([1.0, 2.0, 3.0, 4.0])
+    mean, error = effect_of(Nuisances(tau, np.zeros(4), tau))
+    assert mean == 2.5
+    assert error == pytest.approx(tau.std(ddof=1) / 2)

@@ -1,0 +1,127 @@
+"""The ridge GLM against independent solvers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+
+from tasks.mechanisms.design import fit_design
+from tasks.mechanisms.ridge import fit_ridge, loss_of
+from tasks.mechanisms.simplex import convex_weights
+
+
+def data(n: int = 300, p: int = 5) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(n, p))
+    return x, x @ np.linspace(-0.5, 0.5, p), rng
+
+
+def with_intercept(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.column_stack((np.ones(len(x)), x)), np.append(0.0, np.ones(x.shape[1]))
+
+
+def test_gaussian_equals_sklearn() -> None:
+    x, eta, rng = data()
+    y = eta + rng.normal(size=len(eta))
+    design, penalty = with_intercept(x)
+    found = fit_ridge(design, y, penalty, "gaussian", strengths=(0.1,))
+    other = Ridge(alpha=0.1 * len(y)).fit(x, y)
+    np.testing.assert_allclose(found.coefficients, np.append(other.intercept_, other.coef_), atol=1e-7)
+
+
+def test_binomial_equals_sklearn() -> None:
+    x, eta, rng = data()
+    y = (rng.random(len(eta)) < 1 / (1 + np.exp(-eta))).astype(float)
+    design, penalty = with_intercept(x)
+    found = fit_ridge(design, y, penalty, "binomial", strengths=(0.1,))
+    strength = 0.1 * y.mean() * (1 - y.mean()) * len(y)
+    other = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(found.coefficients, np.append(other.intercept_, other.coef_[0]), atol=1e-5)
+
+
+def test_poisson_equals_sklearn() -> None:
+    x, eta, rng = data()
+    y = rng.poisson(np.exp(1 + eta)).astype(float)
+    design, penalty = with_intercept(x)
+    found = fit_ridge(design, y, penalty, "poisson", strengths=(0.1,))
+    other = PoissonRegressor(alpha=0.1 * y.mean(), tol=1e-10, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(found.coefficients, np.append(other.intercept_, other.coef_), atol=1e-5)
+
+
+def test_leave_one_out_is_exact_for_gaussian_and_close_for_binomial() -> None:
+    x, eta, rng = data(n=60)
+    design, penalty = with_intercept(x)
+    for family, y, tolerance in (
+        ("gaussian", eta + rng.normal(size=60), 1e-6),
+        ("binomial", (rng.random(60) < 1 / (1 + np.exp(-eta))).astype(float), 5e-3),
+    ):
+        strength = 0.05
+        told = fit_ridge(design, y, penalty, family, strengths=(strength,)).loss
+        losses = []
+        for row in range(60):
+            rest = np.arange(60) != row
+            # the same penalty in absolute terms as the full fit has
+            scale = 60 / 59 if family == "gaussian" else 60 / 59 * (y.mean() * (1 - y.mean())) / (y[rest].mean() * (1 - y[rest].mean()))
+            b = fit_ridge(design[rest], y[rest], penalty, family, strengths=(strength * scale,)).coefficients
+            losses.append(loss_of(family, y[row : row + 1], design[row : row + 1] @ b)[0])
+        assert told == pytest.approx(np.mean(losses), abs=tolerance)
+
+
+def test_weights_are_repetitions() -> None:
+    x, eta, rng = data(n=100)
+    y = (rng.random(100) < 1 / (1 + np.exp(-eta))).astype(float)
+    times = rng.integers(1, 4, 100)
+    design, penalty = with_intercept(x)
+    weighted = fit_ridge(design, y, penalty, "binomial", times.astype(float), strengths=(1e-8,))
+    repeated = fit_ridge(np.repeat(design, times, axis=0), np.repeat(y, times), penalty, "binomial", strengths=(1e-8,))
+    np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, atol=1e-5)
+
+
+def test_separated_data_stay_finite() -> None:
+    x = np.linspace(-1, 1, 40)[:, None]
+    design, penalty = with_intercept(x)
+    found = fit_ridge(design, (x[:, 0] > 0).astype(float), penalty, "binomial")
+    assert np.isfinite(found.coefficients).all()
+    assert found.coefficients[1] > 1
+
+
+def test_noise_gets_a_stronger_penalty_than_signal() -> None:
+    x, eta, rng = data(n=200, p=20)
+    design, penalty = with_intercept(x)
+    noise = fit_ridge(design, rng.normal(size=200), penalty, "gaussian").strength
+    signal = fit_ridge(design, 5 * eta + 0.1 * rng.normal(size=200), penalty, "gaussian").strength
+    assert noise > 10 * signal
+
+
+def test_design_standardises_and_knows_missing_and_unseen_levels() -> None:
+    frame = pd.DataFrame({"w0": [1.0, 2.0, 3.0, 4.0, 9.0, np.nan], "w1": pd.Categorical(["p", "p", "q", "q", None, "p"], ["p", "q", "r"])})
+    design = fit_design(frame)
+    x = design.matrix(frame)
+    assert x.shape == (6, design.width) == (6, 6)
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(x[:, :2].std(axis=0), 1, atol=1e-12)
+    unseen = design.matrix(pd.DataFrame({"w0": [1e12], "w1": pd.Categorical(["r"], ["p", "q", "r"])}))
+    np.testing.assert_allclose(unseen[0, 3:], 0)
+    assert unseen[0, 0] == pytest.approx(x[4, 0])
+
+
+def test_design_ignores_the_order_of_levels() -> None:
+    values = ["p", "q", "q", "s", "p", "s"]
+    left = pd.DataFrame({"w0": pd.Categorical(values, ["p", "q", "s"])})
+    right = pd.DataFrame({"w0": pd.Categorical(values, ["s", "q", "p"])})
+    np.testing.assert_array_equal(fit_design(left).matrix(left), fit_design(right).matrix(right))
+    np.testing.assert_array_equal(fit_design(left).matrix(right), fit_design(left).matrix(left))
+
+
+def test_convex_weights_find_the_best_mixture() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.1, 0.9, size=(4000, 2))
+    y = (rng.random(4000) < 0.7 * p[:, 0] + 0.3 * p[:, 1]).astype(float)
+    share = convex_weights(p, y, "binary")
+    grid = np.linspace(0, 1, 1001)
+    losses = [-np.mean(np.log(np.where(y > 0, m, 1 - m))) for m in (s * p[:, 0] + (1 - s) * p[:, 1] for s in grid)]
+    assert share[0] == pytest.approx(grid[int(np.argmin(losses))], abs=2e-3)
+    z = 100 + rng.normal(size=(500, 3))
+    share = convex_weights(z, 0.6 * z[:, 0] + 0.4 * z[:, 2], "continuous")
+    np.testing.assert_allclose(share, [0.6, 0, 0.4], atol=1e-4)
+    assert convex_weights(z, -z[:, 1], "continuous").sum() == pytest.approx(1)
