@@ -37,8 +37,8 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
 demo: setup
 	$(BIN)/waymint release $(SPEC)
 	@echo
-	@echo "Releases are in ./releases: data in <name>/<version>/data, the report beside it:"
-	@find releases -name report.html -newer $(VENV)/.runtime | sort
+	@echo "All releases so far: the data is in the folder 'data' beside each report."
+	@find releases -path '*/v*/report.html' | sort
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -28,6 +28,8 @@ LEVELS = (2, 2, 3, 4, 5, 6, 8, 10)
 
 
 class Run(NamedTuple):
+    """One method on one data set; CPU and wall in seconds, scaled up to all queries."""
+
     method: str
     queries: int
     cpu: float
@@ -48,7 +50,9 @@ def mixture(rows: int, rng: np.random.Generator) -> pd.DataFrame:
     values[:, 1] = np.exp(values[:, 1] / 2)
     values[:, 2] = np.maximum(values[:, 2], 0)
     values[:, 3] = np.round(values[:, 3], 1)
-    codes = np.column_stack([(table[part].cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1).clip(max=table.shape[1] - 1) for table in tables])
+    codes = np.column_stack(
+        [(table[part].cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1).clip(max=table.shape[1] - 1) for table in tables]
+    )
     copies = rng.choice(rows, (2, rows // 50), replace=False) if rows >= 50 else np.empty((2, 0), dtype=int)
     values[copies[0]] = values[copies[1]]
     values[copies[0], 4:] += rng.normal(0, 0.01, (copies.shape[1], 8))
@@ -83,7 +87,11 @@ DATA: dict[str, Callable[[int, np.random.Generator], pd.DataFrame]] = {
 
 def one_hot(frame: pd.DataFrame, scale: Scale, dtype: type) -> np.ndarray:
     """Return coordinates whose Euclidean distance is the metric l2."""
-    parts = [frame[name].to_numpy(np.float64)[:, None] / width for name, kind, width in zip(scale.names, scale.kinds, scale.widths) if kind == "numeric"]
+    parts = [
+        frame[name].to_numpy(np.float64)[:, None] / width
+        for name, kind, width in zip(scale.names, scale.kinds, scale.widths)
+        if kind == "numeric"
+    ]
     for name in scale.categorical:
         codes = frame[name].cat.codes.to_numpy()
         parts.append((codes[:, None] == np.arange(len(frame[name].cat.categories))) * np.sqrt(0.5))
@@ -162,8 +170,14 @@ PEERS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Scale], np.ndarray]] = {
 def truth(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
     """Brute force over all pairs, in float64, from the definition."""
     best = np.empty(len(query))
-    left = [query[name].to_numpy(np.float64) if kind == "numeric" else query[name].cat.codes.to_numpy() for name, kind in zip(scale.names, scale.kinds)]
-    right = [reference[name].to_numpy(np.float64) if kind == "numeric" else reference[name].cat.codes.to_numpy() for name, kind in zip(scale.names, scale.kinds)]
+    left = [
+        query[name].to_numpy(np.float64) if kind == "numeric" else query[name].cat.codes.to_numpy()
+        for name, kind in zip(scale.names, scale.kinds)
+    ]
+    right = [
+        reference[name].to_numpy(np.float64) if kind == "numeric" else reference[name].cat.codes.to_numpy()
+        for name, kind in zip(scale.names, scale.kinds)
+    ]
     for row in range(len(query)):
         total = np.zeros(len(reference))
         for x, y, kind, width in zip(left, right, scale.kinds, scale.widths):
@@ -194,6 +208,7 @@ class Memory:
 
     @property
     def extra_mib(self) -> float:
+        """Return mebibytes."""
         return (self.peak - self.before) / 2**20
 
 
@@ -219,7 +234,10 @@ def compare(data: str, rows: int, methods: list[str], sample: int, seed: int) ->
         some = 2000 if method == "scipy cKDTree" else rows
         run = clock(method, query[:some], reference, scale, check, expected)
         runs.append(run._replace(queries=min(some, rows), cpu=run.cpu * rows / min(some, rows), wall=run.wall * rows / min(some, rows)))
-        print(f"{data:8} {rows:>8} {method:24} cpu {runs[-1].cpu:9.2f} s  wall {runs[-1].wall:9.2f} s  extra {run.extra_mib:6.0f} MiB  error {run.error:.1e}", flush=True)
+        print(
+            f"{data:8} {rows:>8} {method:24} cpu {runs[-1].cpu:9.2f} s  wall {runs[-1].wall:9.2f} s  extra {run.extra_mib:6.0f} MiB  error {run.error:.1e}",
+            flush=True,
+        )
     return runs
 
 

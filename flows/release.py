@@ -34,6 +34,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy, Fitted, Models, Table
+from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.source.task import Source
 
@@ -192,7 +193,7 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
     """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
     schema, timeout = found.described.table, run.spec.engine.timeout
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    distances = distance.measure.submit(run, schema, found.parts, canonical, sum(part.rows for part in canonical))
+    sampled = checks.sample.submit(run, schema, found.parts, canonical)
     conform = [
         checks.conformity.submit(run, schema, part.canonical, part.released, number, part.canonical.part)
         for number, copy in enumerate(copies)
@@ -205,7 +206,10 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
         refits.append(_cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
         effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
     first, refit = copies[0], refits[0]
-    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 3) as stage:
+    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 4) as stage:
+        sample = gather([sampled], stage, timeout)[0]
+        near = sample.seed.rows and sample.holdout.rows
+        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn) if near else None
         own = gather([estimation.effects.submit(run, schema, found.parts, first.fitted.nuisances, "source")], stage, timeout)[0]
         transfer = Table("transfer", found.parts)
         learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
@@ -217,7 +221,8 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
             source=own,
             release=released[0],
             fidelity=gather([fidelity], stage, timeout)[0],
-            distances=gather([distances], stage, timeout)[0],
+            sample=sample,
+            distances=gather([distances], stage, timeout)[0] if distances is not None else None,
             conformity=tuple(gather(conform, stage, timeout)),
         )
     return measured, released
@@ -242,7 +247,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     if rejected:
         with stages.stage("keep checks of the rejected release"):
             return publishing.keep_rejected(run, facts, judged.files, page)
-    parts = {publishing.part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
+    parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
     with stages.stage("publish"):
         return publishing.publish(run, schema, parts, facts, judged.files, page)
 

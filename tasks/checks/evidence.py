@@ -53,7 +53,9 @@ class DistanceEvidence:
                 f"got {self.pool_distances.shape} and {self.pool_rows.shape}."
             )
         if len(self.pool_holdout) != size or bool(np.any(self.pool_seed + self.pool_holdout < 1)):
-            raise EstimationError("pool_seed and pool_holdout of the distance evidence must count at least one row each; got a row of nobody.")
+            raise EstimationError(
+                "pool_seed and pool_holdout of the distance evidence must count at least one row each; got a row of nobody."
+            )
         if len(self.holdout_to_seed) != self.n_holdout:
             raise EstimationError(
                 f"holdout_to_seed of the distance evidence must be of length {self.n_holdout}; got {len(self.holdout_to_seed)}."

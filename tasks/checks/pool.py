@@ -46,8 +46,8 @@ def gather(seed: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
     """
     if list(seed.columns) != list(holdout.columns) or not len(seed) + len(holdout):
         raise EstimationError(
-            f"columns of seed and holdout must be the same, and there must be rows; got {len(seed.columns)} and {len(holdout.columns)} columns, "
-            f"{len(seed) + len(holdout)} rows."
+            "columns of seed and holdout must be the same, and there must be rows; "
+            f"got {len(seed.columns)} and {len(holdout.columns)} columns, {len(seed) + len(holdout)} rows."
         )
     both = pd.concat([seed, holdout], ignore_index=True)
     _, first, inverse = np.unique(_codes(both), axis=0, return_index=True, return_inverse=True)

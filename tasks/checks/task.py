@@ -6,26 +6,83 @@ import importlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.cluster import coarse
-from infra.workspace import Run
+from infra.workspace import Run, Workspace
 from tasks.checks.conformity import inspect
 from tasks.checks.evidence import DistanceEvidence, Evidence, FidelityEvidence, OverlapEvidence, SchemaEvidence
 from tasks.checks.metric import Metric, measure_all
+from tasks.checks.pool import gather, identical_pairs
 from tasks.checks.verdict import decide, explain
 from tasks.contract.errors import GateFailed
+from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Gate
+from tasks.contract.rng import in_holdout
 from tasks.contract.roles import TableSchema
 
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
+
+
+class Sample(NamedTuple):
+    """Rows that the distance gates judge on: at most ``gates.distance_rows`` of each table.
+
+    Attributes
+    ----------
+    seed, holdout, drawn : PartitionRef
+        Covariates of seed, holdout and released rows.
+    pool : PartitionRef
+        Distinct rows of seed and holdout.
+    counts : Ref
+        npz: ``pool_seed``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
+    """
+
+    seed: PartitionRef
+    holdout: PartitionRef
+    drawn: PartitionRef
+    pool: PartitionRef
+    counts: Ref
+
+
+@coarse("sample rows to compare", "sample rows to compare")
+def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef]) -> Sample:
+    """Take the first seed and holdout rows in hash order (so, at random), and released rows evenly from all parts."""
+    space, spec = run.space(), run.spec
+    names, limit = [column.id for column in schema.modelled], spec.gates.distance_rows
+    held, kept = _side(run, space, source, names, held_out=True), _side(run, space, source, names, held_out=False)
+    share = -(-limit // len(release))
+    drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
+    pool = gather(to_frame(kept, schema.modelled), to_frame(held, schema.modelled))
+    buffer = io.BytesIO()
+    pairs = np.array(identical_pairs(to_frame(drawn, schema.modelled)))
+    np.savez(buffer, allow_pickle=False, pool_seed=pool.seed, pool_holdout=pool.holdout, release_pairs=pairs)
+    return Sample(
+        seed=space.put_table("checks/seed.parquet", kept),
+        holdout=space.put_table("checks/holdout.parquet", held),
+        drawn=space.put_table("checks/drawn.parquet", drawn),
+        pool=space.put_table("checks/pool.parquet", from_frame(pool.rows, schema.modelled)),
+        counts=space.put_bytes("checks/counts.npz", buffer.getvalue()),
+    )
+
+
+def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], names: list[str], held_out: bool) -> pa.Table:
+    found, wanted = [], run.spec.gates.distance_rows
+    for part in parts:
+        table = space.table(part, ["key", *names])
+        chosen = in_holdout(table.column("key").to_numpy(), run.spec.seed, run.spec.source.holdout) == held_out
+        found.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
+        wanted -= found[-1].num_rows
+        if wanted <= 0:
+            break
+    return pa.concat_tables(found)
 
 
 @coarse("inspect release", "inspect part {part} of copy {copy}")
@@ -48,8 +105,10 @@ class Measured(NamedTuple):
         Records of effects and overlap; the release's is that of its first copy.
     fidelity : Ref
         Record of the error ledger, TSTR and the exact effect.
-    distances : Ref
-        Arrays of closest-record distances.
+    sample : Sample
+        Rows that distances were measured on.
+    distances : Ref or None
+        Arrays of closest-record distances; None where seed or holdout has no rows.
     conformity : tuple of ModelRef
         Of every drawn part.
     """
@@ -57,7 +116,8 @@ class Measured(NamedTuple):
     source: Ref
     release: Ref
     fidelity: Ref
-    distances: Ref
+    sample: Sample
+    distances: Ref | None
     conformity: tuple[ModelRef, ...]
 
 
@@ -91,7 +151,7 @@ def _metrics(run: Run, measured: Measured, main: str) -> list[Metric]:
     truth = json.loads(space.read(measured.fidelity.key))["truth"] or {}
     parts: list[SchemaEvidence] = [space.model(ref) for ref in measured.conformity]
     evidence = Evidence(
-        distance=_distances(space.read(measured.distances.key)),
+        distance=_distances(space, measured.sample, measured.distances),
         source=_overlap(effects["source"]["overlap"]),
         release=_overlap(effects["release"]["overlap"]),
         fidelity=FidelityEvidence(
@@ -111,22 +171,28 @@ def _ate(record: Mapping[str, Any], main: str) -> Mapping[str, Any]:
     return next(each for each in record["estimates"] if each["estimand"] == "ate" and each["estimator"] == main)
 
 
-def _distances(data: bytes) -> DistanceEvidence:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        found = dict(arrays)
-    n_seed, n_holdout = int(found["n_seed"]), int(found["n_holdout"])
-    if "seed" not in found:
-        empty, none = np.empty(0), np.empty((0, 1))
-        return DistanceEvidence(n_seed, n_holdout, empty, np.empty(n_holdout), none, none.astype(np.int64), 0)
+def _distances(space: Workspace, sample: Sample, distances: Ref | None) -> DistanceEvidence:
+    with np.load(io.BytesIO(space.read(sample.counts.key)), allow_pickle=False) as arrays:
+        counts = dict(arrays)
+    if distances is None:
+        none = np.empty((0, 1))
+        found = {
+            "seed": np.empty(0),
+            "holdout_to_seed": np.empty(sample.holdout.rows),
+            "pool_distances": none,
+            "pool_rows": none.astype(np.int64),
+        }
+    else:
+        with np.load(io.BytesIO(space.read(distances.key)), allow_pickle=False) as arrays:
+            found = dict(arrays)
     return DistanceEvidence(
-        n_seed=n_seed,
-        n_holdout=n_holdout,
         seed=found["seed"],
         holdout_to_seed=found["holdout_to_seed"],
+        pool_seed=counts["pool_seed"],
+        pool_holdout=counts["pool_holdout"],
         pool_distances=found["pool_distances"],
         pool_rows=found["pool_rows"],
-        release_pairs=int(found["release_pairs"]),
-        rows_total=int(found["rows_total"]),
+        release_pairs=int(counts["release_pairs"]),
     )
 
 

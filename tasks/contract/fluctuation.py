@@ -113,7 +113,8 @@ class Fluctuation(NamedTuple):
         width = self.high - self.low
         star0 = _expit(_logit(q0, self.low, self.high) + self.epsilon0 / p0)
         star1 = _expit(_logit(q1, self.low, self.high) + self.epsilon1 / p1)
-        return self.low + width * star0, self.low + width * star1
+        # rounding may step over a bound by the last bit
+        return np.clip(self.low + width * star0, self.low, self.high), np.clip(self.low + width * star1, self.low, self.high)
 
 
 def fluctuate(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Fluctuation:

@@ -6,9 +6,9 @@ import difflib
 import hashlib
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tasks.contract.errors import SpecError
 
@@ -100,21 +100,37 @@ class ReleaseSpec(Section):
     part_rows: int = Field(100_000, ge=100, description="rows of one Parquet part")
 
 
+def _is_false(value: object) -> object:
+    """Let false through and nothing that equals it: a threshold of 0 is a number."""
+    if value is not False:
+        raise ValueError("input should be a number, or false to switch the gate off")
+    return value
+
+
+Off = Annotated[Literal[False], BeforeValidator(_is_false)]
+# bounds stand on the number, not on the field, where False would have to meet them; strict, so that true is no 1.0
+PValue = Annotated[float, Field(gt=0, lt=1, strict=True)] | Off
+Share = Annotated[float, Field(ge=0, le=1, strict=True)] | Off
+Positive = Annotated[float, Field(gt=0, strict=True)] | Off
+Margin = Annotated[float, Field(ge=0, lt=1, strict=True)] | Off
+Rows = Annotated[int, Field(ge=2, strict=True)] | Off
+
+
 class GatesSpec(Section):
     """Thresholds; ``false`` switches a gate off and the manifest says so. docs/gates.md gives the reason for each number."""
 
-    near_copies: float | Literal[False] = Field(0.01, description="largest p-value at which the excess of near copies fails")
-    exact_copies: float | Literal[False] = Field(0.01, description="largest p-value at which the excess of exact copies fails")
-    closeness_z: float | Literal[False] = Field(2.33, gt=0, description="largest z of the share closer to seed than to holdout")
-    dcr_margin: float | Literal[False] = Field(0.2, ge=0, lt=1, description="5th percentile DCR ratio must be at least 1 - margin")
+    near_copies: PValue = Field(0.01, description="smallest p-value of the excess of near copies that passes")
+    exact_copies: PValue = Field(0.01, description="smallest p-value of the excess of exact copies that passes")
+    closeness_z: Positive = Field(2.33, description="largest z of the share closer to seed than to holdout")
+    dcr_margin: Margin = Field(0.2, description="5th percentile DCR ratio must be at least 1 - margin")
     min_reference_rows: int = Field(100, ge=20, description="fewest seed and holdout rows a distance gate may judge on")
     distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")
-    source_overlap: float | Literal[False] = Field(0.1, ge=0, le=1, description="largest share of source rows with g outside [d, 1-d]")
-    release_overlap: float | Literal[False] = Field(0.1, ge=0, le=1, description="largest share of release rows with g outside [d, 1-d]")
+    source_overlap: Share = Field(0.1, description="largest share of source rows with g outside [d, 1-d]")
+    release_overlap: Share = Field(0.1, description="largest share of release rows with g outside [d, 1-d]")
     overlap_bound: float | Literal["auto"] = Field("auto", description="d of the overlap gates")
-    source_ess: float | Literal[False] = Field(0.2, ge=0, le=1, description="smallest effective share of an arm of the source")
-    min_arm: int | Literal[False] = Field(50, ge=2, description="fewest source rows in an arm")
-    fidelity: float | Literal[False] = Field(2.58, gt=0, description="largest |ATE_release - ATE_source| in combined standard errors")
+    source_ess: Share = Field(0.2, description="smallest effective share of an arm of the source")
+    min_arm: Rows = Field(50, description="fewest source rows in an arm")
+    fidelity: Positive = Field(2.58, description="largest |ATE_release - ATE_source| in combined standard errors")
     levels: bool = Field(True, description="no value outside the source's levels and safe ranges")
     columns: bool = Field(True, description="names, order and types as in the source")
 
@@ -211,7 +227,7 @@ def parse_spec(values: dict[str, Any]) -> Spec:
 def _is_branch(part: object) -> bool:
     """Tell whether a part of an error's location names a union branch and not a key."""
     text = str(part)
-    return text in {"float", "int", "str", "bool"} or "[" in text
+    return text in {"float", "int", "str", "bool", "constrained-float", "constrained-int"} or "[" in text
 
 
 def _short(value: object) -> str:

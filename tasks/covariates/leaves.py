@@ -12,6 +12,9 @@ from tasks.covariates.margins import Coded, Float64, Intp
 
 Float32 = npt.NDArray[np.float32]
 _FEWEST_SMOOTH = 5
+_TRIAL_ROWS = 4_000
+_TRIAL_TREES = 6
+_FOLDS = 3
 
 
 class Leaves(NamedTuple):
@@ -58,7 +61,19 @@ class Leaves(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How trees are grown: number of trees, fewest rows of a leaf, most rows that choose the splits of one tree."""
+    """How trees are grown.
+
+    Attributes
+    ----------
+    trees : int
+        Trees of a column.
+    min_leaf : int
+        Fewest rows of a leaf, where the column's own choice is not larger.
+    split_rows : int
+        Most rows that choose the splits of one tree.
+    features : float
+        Share of the predictors tried at each split.
+    """
 
     trees: int
     min_leaf: int
@@ -94,13 +109,14 @@ def grow(features: Float32, coded: Coded, residual: Float64, smooth: int, growth
     is_smooth = coded.state == smooth if smooth >= 0 else np.zeros(n, dtype=np.bool_)
     residual = np.where(is_smooth, residual, 0.0)
     target = _target(coded.state, residual, is_smooth)
-    kind = ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+    kind = _kind(target)
     # donors of a leaf: continuous ones first, by residual
     rank = np.where(is_smooth, residual, np.inf)
+    size = choose_leaf(features, target, growth, rng)
     parts = []
     for seed in rng.integers(2**31, size=growth.trees):
         chosen = rng.permutation(n)[: growth.split_rows] if n > growth.split_rows else np.arange(n)
-        model = kind(min_samples_leaf=growth.min_leaf, max_features=growth.features, random_state=int(seed))
+        model = kind(min_samples_leaf=size, max_features=growth.features, random_state=int(seed))
         tree = model.fit(features[chosen], target[chosen]).tree_
         parts.append(_fill(tree, features, coded.state, residual, rank, is_smooth))
     return _join(parts, np.sort(residual[is_smooth]))
@@ -113,7 +129,67 @@ def _target(state: Intp, residual: Float64, is_smooth: npt.NDArray[np.bool_]) ->
     spread = float(residual[is_smooth].std())
     scaled = residual / spread if spread > 0 else residual
     # a state's indicator weighs as much as the whole spread of the continuous part
-    return np.column_stack([scaled, *[2.0 * (state == other) for other in others]])
+    # its size lets trees see where the spread changes; a state's indicator weighs as much as the whole spread
+    return np.column_stack([scaled, np.abs(scaled), *[2.0 * (state == other) for other in others]])
+
+
+def _kind(target: npt.NDArray[np.generic]) -> type[ExtraTreeClassifier] | type[ExtraTreeRegressor]:
+    return ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+
+
+def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Growth, rng: np.random.Generator) -> int:
+    """Choose the fewest rows of a leaf by held-out squared error: the largest within one standard error of the best.
+
+    Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
+    would fit no better and lean on single rows.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, p)
+    target : ndarray, shape (n,) of states or (n, k) of float64
+    growth : Growth
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int
+        At least ``growth.min_leaf``; in rows of one tree.
+    """
+    n = len(features)
+    chosen = rng.permutation(n)[:_TRIAL_ROWS]
+    sizes = [size for size in growth.min_leaf * 3 ** np.arange(8) if 4 * size <= n]
+    if not sizes:
+        return max(growth.min_leaf, n)
+    features, target = features[chosen], target[chosen]
+    truth = (target[:, None] == np.unique(target)).astype(np.float64) if target.ndim == 1 else target
+    # the trial tables are smaller: leaves shrink with them
+    ratio = len(chosen) * (1 - 1 / _FOLDS) / min(n, growth.split_rows)
+    fold = np.arange(len(chosen)) % _FOLDS
+    loss = np.empty((len(sizes) + 1, len(chosen)))
+    for k in range(_FOLDS):
+        held = fold == k
+        loss[-1, held] = ((truth[held] - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
+        for row, size in enumerate(sizes):
+            guess = np.zeros_like(truth[held])
+            for seed in rng.integers(2**31, size=_TRIAL_TREES):
+                leaf = max(int(size * ratio), 5)
+                model = _kind(target)(min_samples_leaf=leaf, max_features=growth.features, random_state=int(seed))
+                model.fit(features[~held], target[~held])
+                guess += _predict(model, features[held], target) / _TRIAL_TREES
+            loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
+    worse = loss - loss[int(loss.mean(axis=1).argmin())]
+    fits = worse.mean(axis=1) <= worse.std(axis=1) / np.sqrt(len(chosen))
+    return int([*sizes, n][int(np.flatnonzero(fits)[-1])])
+
+
+def _predict(model: ExtraTreeClassifier | ExtraTreeRegressor, features: Float32, target: npt.NDArray[np.generic]) -> Float64:
+    """Return mean predictions, one column per output or per state of the whole target."""
+    if target.ndim == 2:
+        return np.asarray(model.predict(features))
+    states = np.unique(target)
+    result = np.zeros((len(features), len(states)))
+    result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features)
+    return result
 
 
 def _fill(tree: object, features: Float32, state: Intp, residual: Float64, rank: Float64, is_smooth: npt.NDArray[np.bool_]) -> Leaves:

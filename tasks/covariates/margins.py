@@ -165,7 +165,9 @@ def _fit_levels(cells: pd.Series, column: Column) -> tuple[Margin, Coded]:
     shares = counts / max(counts.sum(), 1.0)
     position = _positions(shares)
     none = np.zeros(0)
-    margin = Margin(column.id, shares, float((state < 0).mean()), position, np.zeros(len(shares)), MISSING, False, dtype, none, none, none, 0.0)
+    margin = Margin(
+        column.id, shares, float((state < 0).mean()), position, np.zeros(len(shares)), MISSING, False, dtype, none, none, none, 0.0
+    )
     return margin, Coded(state, np.append(position, 0.0)[state])
 
 
@@ -276,7 +278,17 @@ def _knots(ordered: Float64, low: float, high: float, bins: int) -> tuple[Float6
     within = (inner > low) & (inner < high)
     knots = np.concatenate(([-end], scores[within], [end]))
     heights = np.maximum.accumulate(np.concatenate(([low], inner[within], [high])))
-    return knots, heights
+    return knots, _with_moments(knots, heights, ordered)
+
+
+def _with_moments(knots: Float64, heights: Float64, ordered: Float64) -> Float64:
+    """Move inner heights affinely so that the law has the rows' mean and variance; none leaves the safe range."""
+    grid = np.interp(ndtri((np.arange(2048) + 0.5) / 2048), knots, heights)
+    if grid.std() == 0 or len(heights) < 4:
+        return heights
+    factor = float(np.clip(ordered.std() / grid.std(), 0.8, 1.25))
+    moved = ordered.mean() + factor * (heights - grid.mean())
+    return np.concatenate((heights[:1], np.clip(moved[1:-1], heights[0], heights[-1]), heights[-1:]))
 
 
 def _log_density(values: Float64, knots: Float64, heights: Float64) -> Float64:

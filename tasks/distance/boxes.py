@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from tasks.distance.partition import Codes
 from tasks.distance.records import Int64
 from tasks.distance.shadow import REACH, Float32
 
+Cell = TypeVar("Cell", np.float32, np.uint8)
 Words = npt.NDArray[np.uint32]
 
 LEAF = 64  # rows a leaf
@@ -123,8 +124,11 @@ def lay_out(z: Float32, codes: Codes, slack: Float64, order: Int64, sizes: tuple
 
 def _block(low: Float32, high: Float32, absent: Codes, slack: Float64, blocks: int) -> Bounds:
     """Turn (boxes, columns) into (blocks, columns, width), so that one column of a block's boxes is contiguous."""
-    parts = [np.ascontiguousarray(part.reshape(blocks, len(part) // blocks, part.shape[1]).swapaxes(1, 2)) for part in (low, high, absent)]
-    return Bounds(parts[0], parts[1], parts[2], slack.reshape(blocks, -1))
+    return Bounds(_turn(low, blocks), _turn(high, blocks), _turn(absent, blocks), slack.reshape(blocks, -1))
+
+
+def _turn(part: npt.NDArray[Cell], blocks: int) -> npt.NDArray[Cell]:
+    return np.ascontiguousarray(part.reshape(blocks, len(part) // blocks, part.shape[1]).swapaxes(1, 2))
 
 
 def pack(codes: Codes) -> Words:

@@ -38,7 +38,7 @@ def kind_of(values: pd.Series) -> CellKind | None:
         return "categorical"
     if bool(values.isna().all()):
         return None
-    if dtype == object:
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         found = pd.api.types.infer_dtype(values, skipna=True)
         return "numeric" if found in _NUMBERS or found in _INSTANTS or found.startswith("timedelta") else "categorical"
     if pd.api.types.is_complex_dtype(dtype):
@@ -80,7 +80,9 @@ def as_numbers(values: pd.Series, owner: str) -> Float64:
     numbers[missing] = np.nan
     infinite = int(np.isinf(numbers).sum())
     if infinite:
-        raise SourceError(f"{values.name} of {owner} must be finite or missing; got {infinite} infinite cells.", "Set them to missing or bound them.")
+        raise SourceError(
+            f"{values.name} of {owner} must be finite or missing; got {infinite} infinite cells.", "Set them to missing or bound them."
+        )
     # -0.0 and 0.0 are one number, and must be one bit pattern where rows are hashed
     return np.asarray(numbers + 0.0, dtype=np.float64)
 
@@ -118,4 +120,4 @@ def as_codes(columns: Iterable[pd.Series]) -> tuple[list[Int32], int]:
 def _key(level: object) -> Hashable:
     """Keep True apart from 1: Python's dictionaries don't."""
     plain = level.item() if isinstance(level, np.generic) else level
-    return ("boolean", plain) if isinstance(plain, bool) else plain  # type: ignore[return-value]  # levels come out of hash tables
+    return ("boolean", plain) if isinstance(plain, bool) else plain

@@ -44,9 +44,7 @@ class _Problem(NamedTuple):
     sizes: tuple[int, ...]
 
 
-def closest(
-    query: pd.DataFrame, reference: pd.DataFrame, k: int = 1, *, scale: Scale, threads: int = 1
-) -> tuple[Float64, Int64]:
+def closest(query: pd.DataFrame, reference: pd.DataFrame, k: int = 1, *, scale: Scale, threads: int = 1) -> tuple[Float64, Int64]:
     """Find the k closest reference rows of every query row, exactly.
 
     Distances are those of the scale's metric computed in float64, terms added in column order; the same bits whatever the size of
@@ -84,9 +82,7 @@ def closest(
     else:
         from tasks.distance import tree
 
-        distances, indices = tree.search(
-            problem.query, problem.reference, problem.reference_copies, problem.sizes, k, scale, threads
-        )
+        distances, indices = tree.search(problem.query, problem.reference, problem.reference_copies, problem.sizes, k, scale, threads)
     group = problem.query_copies.group
     return distances[group], indices[group]
 

@@ -112,10 +112,8 @@ def _add_terms(query: Records, reference: Records, plan: Plan, block: slice, sca
     cut = len(plan.plain)
     left, right = plan.query.z[block], plan.reference.z
     shape = (len(left), len(right))
-    if cut:
-        sums = cdist(left[:, :cut], right[:, :cut], "sqeuclidean" if scale.metric == "l2" else "cityblock")
-    else:
-        sums = np.zeros(shape)
+    name = "sqeuclidean" if scale.metric == "l2" else "cityblock"
+    sums: Float64 = cdist(left[:, :cut], right[:, :cut], name) if cut else np.zeros(shape)
     for position in range(cut, len(plan.plain) + len(plan.odd)):
         x, y = left[:, position, None], right[None, :, position]
         step = np.abs(x - y)

@@ -6,12 +6,10 @@ The float32 loops may be reordered by the compiler (they only filter, within pro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _SEVENS = np.uint32(0x7F7F7F7F)
 _ONES = np.uint32(0x01010101)
@@ -20,19 +18,23 @@ _TOP = np.uint32(24)
 TILE = 8  # leaves that stay in the first cache while all queries of a block pass by
 
 
-def compiled(reorder: bool = False, inline: bool = False) -> Callable[[F], F]:
+def compiled(reorder: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Compile on first call and keep the machine code on disk where some folder can be written."""
-    # a call that hands arrays over costs as much as a leaf: the hot loops are pasted into their callers
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "inline": "always" if inline else "never"}
-    if reorder:
-        # NaN marks missing cells: the flags that assume there are none stay off
-        options["fastmath"] = {"reassoc", "nsz", "contract"}
+    # a call that hands arrays over costs as much as a leaf: the hot loops are pasted into their callers.
+    # NaN marks missing cells: the flags that assume there are none stay off. And no flag must be left to inheritance:
+    # Numba compiles a function with the flags of whoever calls it first, and a fused multiply-add changes the last bit.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "inline": "always" if inline else "never",
+        "fastmath": {"reassoc", "nsz", "contract"} if reorder else False,
+    }
 
-    def wrap(function: F) -> F:
+    def wrap(function: Callable[..., Any]) -> Any:
         try:
-            return cast(F, numba.njit(cache=True, **options)(function))
+            return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # Numba found neither the package folder nor the user's cache writable
-            return cast(F, numba.njit(**options)(function))
+            return numba.njit(**options)(function)
 
     return wrap
 
@@ -234,7 +236,7 @@ def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
 @compiled(reorder=True)
 def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` to ``stop`` through every leaf: where boxes overlap, looking at them is lost time."""
-    q, state, z, words, word, row, x, a, y, b = task.q, task.state, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
+    q, z, words, word, row, x, a, y, b = task.q, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
     widths, starts, rows, own_slack, leaf_slack = task.widths, task.starts, task.rows, task.slack, task.leaf_slack
     metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
     sums, flags = np.empty(z.shape[2], np.float32), np.empty(z.shape[2], np.uint32)

@@ -64,8 +64,8 @@ def fit_scale(frames: Sequence[pd.DataFrame], metric: Metric = "l2") -> Scale:
     frames : sequence of pandas.DataFrame
         At least one; the same columns in any order, missing cells allowed.
     metric : str
-        ``"l2"``: sqrt(sum of (\\|x - y\\| / unit)^2 + mismatches); ``"l1"``: sum of \\|x - y\\| / unit + mismatches;
-        ``"gower"``: mean over all columns of min(\\|x - y\\| / range, 1) or mismatch. Missing against missing
+        ``"l2"``: sqrt(sum of (abs(x - y) / unit)^2 + mismatches); ``"l1"``: sum of abs(x - y) / unit + mismatches;
+        ``"gower"``: mean over all columns of min(abs(x - y) / range, 1) or mismatch. Missing against missing
         adds 0, missing against a value counts as one mismatch.
 
     Returns
@@ -92,7 +92,9 @@ def fit_scale(frames: Sequence[pd.DataFrame], metric: Metric = "l2") -> Scale:
     for name in names:
         kind = _shared_kind([frame[name] for frame in frames], name)
         kinds.append(kind)
-        widths.append(_width([as_numbers(frame[name], f"frame {i}") for i, frame in enumerate(frames)], metric) if kind == "numeric" else 1.0)
+        widths.append(
+            _width([as_numbers(frame[name], f"frame {i}") for i, frame in enumerate(frames)], metric) if kind == "numeric" else 1.0
+        )
     return Scale(metric, names, tuple(kinds), tuple(widths))
 
 
@@ -113,7 +115,9 @@ def check_kind(values: pd.Series, kind: CellKind, owner: str) -> None:
     """Refuse a column that can't be compared the way the scale says."""
     found = kind_of(values)
     if found is not None and found != kind:
-        raise SourceError(f"{values.name} of {owner} must be {kind} as in the scale; got {found}.", "Give the column one type in every frame.")
+        raise SourceError(
+            f"{values.name} of {owner} must be {kind} as in the scale; got {found}.", "Give the column one type in every frame."
+        )
 
 
 def _shared_kind(columns: list[pd.Series], name: Hashable) -> CellKind:

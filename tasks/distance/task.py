@@ -1,83 +1,60 @@
-"""Task of the distance step: closest real records of the released rows."""
+"""Task of the distance step: closest real records of released rows."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 
 from infra.cluster import coarse
-from infra.workspace import Run, Workspace
+from infra.workspace import Run
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import PartitionRef, Ref
-from tasks.contract.rng import in_holdout, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
 
-# More pool rows than this may tie; the search then finds a choice of them that is blind to who is seed.
+# Where more pool rows tie, the search finds the first of them; the pool's order is blind to who is seed.
 NEIGHBOURS = 4
 
 
 @coarse("measure distances", "measure distances")
-def measure(run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef], rows_total: int) -> Ref:
-    """Measure released rows against seed and holdout rows, on the covariates.
+def measure(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, pool: PartitionRef, drawn: PartitionRef) -> Ref:
+    """Measure drawn rows against seed, holdout and pool, on the covariates, on one scale.
 
-    An npz file with the arrays of ``tasks.checks.evidence.DistanceEvidence``; of each table at most
-    ``gates.distance_rows`` rows are taken: the first in hash order of the source, evenly from the parts of the release.
+    Parameters
+    ----------
+    run : Run
+        The run.
+    schema : TableSchema
+        The source's schema.
+    seed, holdout : PartitionRef
+        Rows that the synthesizer saw and did not see.
+    pool : PartitionRef
+        Distinct rows of both.
+    drawn : PartitionRef
+        Released rows.
+
+    Returns
+    -------
+    Ref
+        An npz file: ``seed`` (n,), ``holdout`` (n,), ``holdout_to_seed`` (m,), ``pool_distances`` and ``pool_rows`` (n, k).
     """
-    space, spec = run.space(), run.spec
+    space = run.space()
     key = "checks/distances.npz"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    limit = spec.gates.distance_rows
-    seed = _source_rows(run, space, schema, source, limit, held_out=False)
-    holdout = _source_rows(run, space, schema, source, limit, held_out=True)
-    drawn = _release_rows(space, schema, release, limit)
-    arrays = {"n_seed": np.array(len(seed)), "n_holdout": np.array(len(holdout)), "rows_total": np.array(rows_total)}
-    if len(seed) and len(holdout):
-        arrays |= _search(seed, holdout, drawn, rng_for(spec.seed, "pool order"))
+    frames = {name: to_frame(space.table(ref), schema.modelled) for name, ref in (("seed", seed), ("holdout", holdout), ("drawn", drawn))}
+    scale = fit_scale([frames["seed"], frames["holdout"]], metric="l2")
+    reference = to_frame(space.table(pool), schema.modelled)
+    distances, rows = closest(frames["drawn"], reference, k=min(NEIGHBOURS, len(reference)), scale=scale)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(
+        buffer,
+        allow_pickle=False,
+        seed=closest(frames["drawn"], frames["seed"], scale=scale)[0][:, 0],
+        holdout=closest(frames["drawn"], frames["holdout"], scale=scale)[0][:, 0],
+        holdout_to_seed=closest(frames["holdout"], frames["seed"], scale=scale)[0][:, 0],
+        pool_distances=distances,
+        pool_rows=rows,
+    )
     return space.put_bytes(key, buffer.getvalue())
-
-
-def _search(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
-    scale = fit_scale([seed, holdout], metric="l2")
-    pool = pd.concat([seed, holdout], ignore_index=True)
-    # ties go to the first row of the reference: its order must not tell seed from holdout
-    order = rng.permutation(len(pool))
-    distances, rows = closest(drawn, pool.iloc[order], k=min(NEIGHBOURS, len(pool)), scale=scale)
-    identical = drawn.groupby(list(drawn.columns), dropna=False, observed=True).size().to_numpy()
-    return {
-        "seed": closest(drawn, seed, scale=scale)[0][:, 0],
-        "holdout": closest(drawn, holdout, scale=scale)[0][:, 0],
-        "holdout_to_seed": closest(holdout, seed, scale=scale)[0][:, 0],
-        "pool_distances": distances,
-        "pool_rows": order[rows],
-        "release_pairs": np.array(int((identical * (identical - 1) // 2).sum())),
-    }
-
-
-def _source_rows(
-    run: Run, space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], limit: int, held_out: bool
-) -> pd.DataFrame:
-    names, found, wanted = ["key", *(column.id for column in schema.modelled)], [], limit
-    for part in parts:
-        table = space.table(part, names)
-        chosen = in_holdout(table.column("key").to_numpy(), run.spec.seed, run.spec.source.holdout) == held_out
-        found.append(table.filter(pa.array(chosen)).slice(0, wanted))
-        wanted -= found[-1].num_rows
-        if wanted <= 0:
-            break
-    return to_frame(pa.concat_tables(found), schema.modelled)
-
-
-def _release_rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], limit: int) -> pd.DataFrame:
-    """Take rows evenly from the parts of all copies."""
-    share = -(-limit // len(parts))
-    tables = [space.table(part, [column.id for column in schema.modelled]).slice(0, share) for part in parts]
-    return to_frame(pa.concat_tables(tables).slice(0, limit), schema.modelled)

@@ -86,7 +86,9 @@ class Task(NamedTuple):
     cap: np.float32
 
 
-def search(query: Records, reference: Records, copies: Distinct, sizes: tuple[int, ...], k: int, scale: Scale, threads: int) -> tuple[Float64, Int64]:
+def search(
+    query: Records, reference: Records, copies: Distinct, sizes: tuple[int, ...], k: int, scale: Scale, threads: int
+) -> tuple[Float64, Int64]:
     """Find the k closest reference rows of each query row; see :func:`tasks.distance.dense.search`.
 
     Parameters

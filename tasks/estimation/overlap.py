@@ -146,14 +146,14 @@ def calibration_slope(treated: Float64, g: Float64, weights: Float64) -> Calibra
     if float(np.ptp(x)) < 1e-6:
         return unknown
     design = np.column_stack([np.ones_like(x), x])
-    beta = np.array([0.0, 1.0])
+    beta = np.zeros(2)
     for _ in range(50):
         mean = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -700.0, 700.0)))
         information = design.T @ (design * (weights * mean * (1.0 - mean))[:, None])
         if np.linalg.cond(information) > 1e12:
             return unknown
         step = np.linalg.solve(information, design.T @ (weights * (treated - mean)))
-        beta = beta + np.clip(step, -2.0, 2.0)
+        beta = beta + step
         if float(np.max(np.abs(step))) < 1e-10:
             break
     else:

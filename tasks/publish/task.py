@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,12 @@ from tasks.contract.errors import StoreConflict, StoreError
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
-from tasks.publish.commit import claim, reject, seal, upload, withdraw
+from tasks.contract.store import Store
+from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
 from tasks.publish.identity import check_identity, identity_of
 from tasks.publish.layout import REPORT, access_key, check_path
 from tasks.publish.record import Facts, effect_section
+from tasks.publish.releases import show
 
 # A claim is lost only to garbage collection that took this run for dead; losing several in a row is not chance.
 MOST_CLAIMS = 3
@@ -160,29 +163,37 @@ def publish(
     """
     store, space, name = open_store(run.spec.store.uri), run.space(), run.spec.name
     identity = identity_of(schema)
-    version = (space.record("claim.json") or {}).get("version")
     for attempt in range(1, MOST_CLAIMS + 1):
-        version = claim(store, name, run.id, uuid.uuid4().hex, identity, version)
+        known = (space.record("claim.json") or {}).get("version")
+        version = claim(store, name, run.id, uuid.uuid4().hex, identity, known)
         space.put_record("claim.json", {"version": version})
         try:
-            files = [upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()]
-            report = page(facts.manifest(version, files).as_dict())
-            small = {check_path(path): data for path, data in checks.items()} | {REPORT: report}
-            files += [upload(store, name, version, path, data) for path, data in sorted(small.items())]
-            manifest = facts.manifest(version, files)
-            sealed = seal(store, manifest)
+            sealed = finish(store, name, version)  # a killed run may have come so far
+            if sealed is None:
+                files = [upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()]
+                report = page(facts.manifest(version, files).as_dict())
+                small = {check_path(path): data for path, data in checks.items()} | {REPORT: report}
+                files += [upload(store, name, version, path, data) for path, data in sorted(small.items())]
+                sealed = seal(store, facts.manifest(version, files))
         except StoreConflict:
-            # garbage collection took this run for dead: another number, and the files again
+            # either garbage collection took this run for dead, and it needs another number, or a killed run left a file that differs
+            _take_back(store, name, version)
             if attempt == MOST_CLAIMS:
                 raise
-            version = None
         except StoreError:
             # nothing half-written stays readable; the claim stays, so the same command gets the same number
-            withdraw(store, name, version)
+            _take_back(store, name, version)
             raise
         else:
+            manifest = show(store, name, sealed.version)
             return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
     raise AssertionError("the last attempt returns or raises")
+
+
+def _take_back(store: Store, name: str, version: int) -> None:
+    """Remove what was uploaded; where the store fails at this too, the first error is the one to tell."""
+    with contextlib.suppress(StoreError):
+        withdraw(store, name, version)
 
 
 @coarse("keep rejected checks", "keep rejected checks")

@@ -46,8 +46,8 @@ class MeasuredRefs(Protocol):
         ...
 
     @property
-    def distances(self) -> Ref:
-        """Arrays of closest-record distances."""
+    def distances(self) -> Ref | None:
+        """Arrays of closest-record distances, if any."""
         ...
 
 
@@ -61,8 +61,10 @@ def pictures(run: Run, schema: TableSchema, measured: MeasuredRefs, marginals: S
     }
     arms = {name: arm_shares(record) for name, record in overlap.items()}
     bins = len(arms["source"]["treated"])
-    with np.load(io.BytesIO(space.read(measured.distances.key)), allow_pickle=False) as arrays:
-        series = {title: arrays[name] for title, name in DISTANCES.items() if name in arrays and len(arrays[name])}
+    series = {}
+    if measured.distances is not None:
+        with np.load(io.BytesIO(space.read(measured.distances.key)), allow_pickle=False) as arrays:
+            series = {title: arrays[name] for title, name in DISTANCES.items()}
     return {
         "marginals": paired(schema, left, right),
         "overlap": {"edges": [edge / bins for edge in range(bins + 1)], "bound": overlap["source"]["bound"], "arms": arms},

@@ -149,6 +149,7 @@ def tiny_spec(folder: Path, name: str) -> dict[str, Any]:
         "seed": 7,
         "source": {"uri": str(source)},
         "roles": {"treatment": "drug", "outcome": "score", "covariates": ["age", "sex"]},
+        "covariates": {"synthesizer": "copula"},
         "mechanisms": {"learner": "glm", "folds": 2},
         "release": {"rows": 300},
         "store": {"uri": f"file://{folder}/store"},
@@ -175,7 +176,7 @@ def test_the_specs_of_the_file_are_the_example() -> None:
         assert parse_spec(deployment["parameters"]["spec"]) == example
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_deployments_are_on_the_server(site: Site) -> None:
     found = {deployment["name"]: deployment for deployment in site.ask("deployments/filter", {})}
     assert set(found) >= {"release-nightly", "release-on-demand"}
@@ -189,18 +190,18 @@ def test_the_deployments_are_on_the_server(site: Site) -> None:
     assert {"SourceSpec", "RolesSpec", "ReleaseSpec"} <= set(schema["definitions"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_run_on_demand_publishes(site: Site) -> None:
     spec = tiny_spec(site.folder, "demanded")
     site.prefect("deployment", "run", "release/release-on-demand", "--param", f"spec={json.dumps(spec)}")
-    run = site.ended("release-on-demand", 120)
+    run = site.ended("release-on-demand", 240)
     assert run["state_type"] == "COMPLETED", site.logs(run)
     versions = published(site.folder, "demanded")
     assert [manifest["version"] for manifest in versions] == [1]
     assert sum(file["rows"] or 0 for file in versions[0]["files"] if file["path"].startswith("data/copy-0/")) == 300
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_bad_spec_is_refused_before_it_runs(site: Site) -> None:
     spec = tiny_spec(site.folder, "refused") | {"release": {"rows": 0}}
     identity = next(d["id"] for d in site.ask("deployments/filter", {}) if d["name"] == "release-on-demand")
@@ -210,7 +211,7 @@ def test_a_bad_spec_is_refused_before_it_runs(site: Site) -> None:
     assert published(site.folder, "refused") == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_schedule_fires_by_itself(site: Site) -> None:
     config = yaml.safe_load(FILE.read_text())
     nightly = next(deployment for deployment in config["deployments"] if deployment["name"] == "release-nightly")
@@ -222,7 +223,7 @@ def test_a_schedule_fires_by_itself(site: Site) -> None:
     file = site.folder / "prefect.yaml"
     file.write_text(yaml.safe_dump({"name": "waymint", "deployments": [often]}))
     site.prefect("deploy", "--prefect-file", str(file), "--name", "release-often")
-    run = site.ended("release-often", 120)
+    run = site.ended("release-often", 240)
     assert run["auto_scheduled"] is True
     assert run["state_type"] == "COMPLETED", site.logs(run)
     assert [manifest["version"] for manifest in published(site.folder, "scheduled")][:1] == [1]

@@ -128,7 +128,12 @@ def test_cells_at_the_edge_of_float64_are_still_ranked(path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 60), metric=st.sampled_from(["l2", "l1", "gower"]), digits=st.sampled_from([0, 1, None]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 60),
+    metric=st.sampled_from(["l2", "l1", "gower"]),
+    digits=st.sampled_from([0, 1, None]),
+)
 def test_small_and_large_paths_agree_bit_for_bit(seed, rows, metric, digits):
     rng = np.random.default_rng(seed)
     query, reference = table(rng, 40, digits=digits), table(rng, rows, digits=digits)

@@ -1,5 +1,7 @@
 """Calibration: for any pool and any reachable target the means are met, and every draw is of different rows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -189,7 +191,7 @@ def test_moments_add_up_however_the_table_is_cut(seed: int, cuts: list[int]) -> 
     values, w = rng.normal(size=(50, 3)), rng.exponential(size=50)
     edges = [0, *sorted(cuts), 50]
     state = moments(values[:0], w[:0])
-    for start, stop in zip(edges, edges[1:]):
+    for start, stop in pairwise(edges):
         state = merge(state, moments(values[start:stop], w[start:stop]))
     np.testing.assert_allclose(state.means, np.average(values, axis=0, weights=w), atol=1e-12)
     np.testing.assert_allclose(state.deviations, np.sqrt(np.cov(values.T, aweights=w, ddof=0).diagonal()), atol=1e-9)

@@ -169,7 +169,10 @@ def test_too_small_a_reference_is_refused_without_a_number(n_seed, n_holdout):
     assert [metric.name for metric in metrics] == list(GATES)
     assert all(metric.refused and metric.value is None for metric in metrics)
     assert all("min_reference_rows" in metric.detail for metric in metrics)
-    assert not any(metric.refused for metric in DistanceCheck().measure(Evidence(distance=found), GatesSpec(min_reference_rows=20))) or n_seed == 10
+    assert (
+        not any(metric.refused for metric in DistanceCheck().measure(Evidence(distance=found), GatesSpec(min_reference_rows=20)))
+        or n_seed == 10
+    )
 
 
 def test_a_gate_switched_off_is_measured_all_the_same():

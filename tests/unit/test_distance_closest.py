@@ -10,7 +10,9 @@ from tasks.distance import Scale, closest, closest_counts, closest_tied, fit_sca
 
 
 def scale_of(metric, **kinds):
-    return Scale(metric, tuple(kinds), tuple("numeric" if w else "categorical" for w in kinds.values()), tuple(w or 1.0 for w in kinds.values()))
+    return Scale(
+        metric, tuple(kinds), tuple("numeric" if w else "categorical" for w in kinds.values()), tuple(w or 1.0 for w in kinds.values())
+    )
 
 
 def one(query, reference, scale):

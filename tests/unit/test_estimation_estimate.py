@@ -6,64 +6,74 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tasks.contract.errors import EstimationError, SpecError, WaymintError
 from tasks.contract.roles import ColumnRoles
 from tasks.estimation import analyse, estimate
 from tasks.estimation.analysis import median_estimate
-from tasks.estimation.table import canonical, read_roles, read_table
+from tasks.estimation.canonical import canonical
+from tasks.estimation.table import read_roles, read_table
 
 
 def design(covariates: pd.DataFrame) -> np.ndarray:
-    parts = []
+    parts = [np.ones(len(covariates))]
     for name in covariates:
         column = covariates[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             parts += [np.asarray(column == level, dtype=float) for level in column.cat.categories[1:]]
         else:
             values = column.to_numpy(dtype=float)
-            known = values[~np.isnan(values)]
-            parts.append((np.nan_to_num(values, nan=known.mean() if len(known) else 0.0)) / MAGNITUDE.get(name, 1.0))
-        if column.isna().any():
-            parts.append(column.isna().to_numpy(dtype=float))
+            unit = 1e15 if np.nanmax(np.abs(values)) > 1e12 else 1.0  # microseconds would drown a plain regression
+            parts.append(np.nan_to_num(values / unit))
+        parts.append(column.isna().to_numpy(dtype=float))
     return np.column_stack(parts)
 
 
-MAGNITUDE: dict[str, float] = {}
+def logistic(x, y):
+    """A few Newton steps with a little ridge."""
+    beta = np.zeros(x.shape[1])
+    for _ in range(8):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        beta += np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]) + 0.1 * np.eye(len(beta)), x.T @ (y - p) - 0.1 * beta)
+    return beta
+
+
+def linear(x, y):
+    """Least squares of least norm."""
+    return np.linalg.lstsq(x, y, rcond=None)[0]
 
 
 class Propensity:
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, beta):
+        self.beta = beta
 
     def predict(self, covariates):
-        return self.model.predict_proba(design(covariates))[:, 1]
+        return 1 / (1 + np.exp(-np.clip(design(covariates) @ self.beta, -13, 13)))
 
 
 class Outcome:
-    def __init__(self, model, kind):
-        self.model, self.kind = model, kind
+    def __init__(self, beta, kind):
+        self.beta, self.kind = beta, kind
 
     def predict(self, covariates, treatment):
-        x = interacted(design(covariates), treatment)
-        return self.model.predict_proba(x)[:, 1] if self.kind == "binary" else self.model.predict(x)
+        eta = interacted(design(covariates), treatment) @ self.beta
+        return 1 / (1 + np.exp(-np.clip(eta, -13, 13))) if self.kind == "binary" else eta
 
 
 def interacted(x, treatment):
     a = np.asarray(treatment, dtype=float)[:, None]
-    return np.hstack([x, a, a * x])
+    return np.hstack([x, a * x])
 
 
 class Plain:
     """Logistic g, logistic or linear Q with interactions."""
 
     def fit_propensity(self, covariates, treatment, rng, weights=None):
-        return Propensity(LogisticRegression(C=100.0, max_iter=2000).fit(design(covariates), treatment))
+        return Propensity(logistic(design(covariates), treatment))
 
     def fit_outcome(self, covariates, treatment, outcome, kind, rng, weights=None):
-        model = LogisticRegression(C=100.0, max_iter=2000) if kind == "binary" else LinearRegression()
-        return Outcome(model.fit(interacted(design(covariates), treatment), outcome), kind)
+        x = interacted(design(covariates), treatment)
+        return Outcome(logistic(x, outcome) if kind == "binary" else linear(x, outcome), kind)
 
 
 class Means:
@@ -127,23 +137,17 @@ def messy(n: int = 300, seed: int = 0) -> pd.DataFrame:
 MESSY = {"treatment": "arm", "treated": "drug", "outcome": "score", "covariates": "*"}
 
 
-@pytest.fixture(autouse=True)
-def dates_in_years(monkeypatch):
-    monkeypatch.setitem(MAGNITUDE, "w3", 3e15)  # microseconds would drown a plain regression
-
-
 @pytest.mark.parametrize("assignment", ["moderate", "trial"])
 def test_recovers_the_base_world(assignment):
-    """n = 2000, 12 tables: mean error within 3 standard errors of the mean, single errors within their own."""
+    """n = 2000, 8 tables: mean error within 3 standard errors of the mean, single errors within their own."""
     errors = {name: [] for name in ("or", "ipw", "aipw", "tmle")}
-    for seed in range(12):
+    for seed in range(8):
         frame = base_world(2000, seed, assignment)
-        MAGNITUDE.clear()
         for one in estimate(frame, {"treatment": "a", "outcome": "y"}, learner=Plain(), seed=seed):
             assert one.n == 2000
             errors[one.estimator].append((one.estimate - 0.4186) / one.se)
     for name, z in errors.items():
-        assert abs(np.mean(z)) * np.sqrt(12) < 3, name
+        assert abs(np.mean(z)) * np.sqrt(8) < 3, name
         assert np.max(np.abs(z)) < 3.5, name
 
 
@@ -177,8 +181,10 @@ def test_calling_the_other_label_treated_flips_the_sign_exactly():
     assert here.overlap.arm1 == there.overlap.arm0
 
 
-@pytest.mark.parametrize("treated", [1, "1", True, 1.0])
-@pytest.mark.parametrize("coding", [int, bool, float, str, "boolean", "Int8", "category"])
+@pytest.mark.parametrize(
+    ("coding", "treated"),
+    [(int, 1), (bool, 1), (float, True), (str, 1), ("boolean", "1"), ("Int8", 1.0), ("category", "1"), (bool, "True")],
+)
 def test_every_coding_of_the_treatment_means_the_same(coding, treated):
     frame = base_world(300, 1)
     expected = estimate(frame, {"treatment": "a", "outcome": "y"}, learner=Plain())
@@ -252,15 +258,6 @@ def test_subgroups_add_their_effects():
         estimate(messy(), {**MESSY, "subgroups": ("age",)}, learner=Plain())
 
 
-def broken(**columns) -> pd.DataFrame:
-    return messy().assign(**columns)
-
-
-def first(values: object, n: int = 3):
-    """A change of the first n cells of a column."""
-    return lambda column: pd.Series([values] * n + column.astype(object).tolist()[n:])
-
-
 CASES = [
     (messy().drop(columns="age"), {**MESSY, "covariates": ("age",)}, SpecError, "column 'age' of the frame"),
     (messy().drop(columns="score"), MESSY, SpecError, "column 'score'"),
@@ -298,7 +295,8 @@ def test_what_cannot_be_answered_is_refused_by_name(frame, roles, error, match):
 
 
 @pytest.mark.parametrize(
-    ("changes", "match"), [({"folds": 1}, "folds"), ({"folds": 21}, "folds"), ({"repeats": 0}, "repeats"), ({"estimators": ("x",)}, "estimator")]
+    ("changes", "match"),
+    [({"folds": 1}, "folds"), ({"folds": 21}, "folds"), ({"repeats": 0}, "repeats"), ({"estimators": ("x",)}, "estimator")],
 )
 def test_arguments_are_checked(changes, match):
     with pytest.raises(SpecError, match=match):
@@ -318,7 +316,8 @@ def test_canonical_values():
 
 
 @pytest.mark.parametrize(
-    ("y", "kind"), [([0, 1, 1], "binary"), ([0, 3, 2], "count"), ([2, 3, 4], "continuous"), ([0, 31, 2], "continuous"), ([1, 2, 1], "continuous")]
+    ("y", "kind"),
+    [([0, 1, 1], "binary"), ([0, 3, 2], "count"), ([2, 3, 4], "continuous"), ([0, 31, 2], "continuous"), ([1, 2, 1], "continuous")],
 )
 def test_the_kind_of_an_outcome_is_seen(y, kind):
     frame = pd.DataFrame({"w": [1.0, 2.0, 3.0], "a": [0, 1, 0], "y": y})
@@ -333,5 +332,7 @@ def test_keys_are_distinct_follow_content_and_ignore_the_scale_of_the_outcome():
     assert np.array_equal(table.keys, scaled.keys)
     negative_zero = frame.assign(age=frame["age"].where(frame.index > 5, -0.0))
     positive_zero = frame.assign(age=frame["age"].where(frame.index > 5, 0.0))
-    assert np.array_equal(read_table(negative_zero, read_roles(frame, MESSY)).keys, read_table(positive_zero, read_roles(frame, MESSY)).keys)
+    assert np.array_equal(
+        read_table(negative_zero, read_roles(frame, MESSY)).keys, read_table(positive_zero, read_roles(frame, MESSY)).keys
+    )
     assert not np.array_equal(read_table(positive_zero, read_roles(frame, MESSY)).keys, table.keys)

@@ -93,7 +93,9 @@ def test_a_wrong_outcome_model_is_repaired_by_the_propensity():
     """Q is zero: OR sees no effect, the others find it within 4 standard errors."""
     _, a, y, nuisances = draw(20_000, np.random.default_rng(9))
     zero = np.zeros(len(y))
-    found = {one.estimator: one for one in evaluate(a, y, Nuisances(nuisances.g, zero, zero), "continuous", ("or", "ipw", "aipw", "tmle"), 1e-6)}
+    found = {
+        one.estimator: one for one in evaluate(a, y, Nuisances(nuisances.g, zero, zero), "continuous", ("or", "ipw", "aipw", "tmle"), 1e-6)
+    }
     assert found["or"].estimate == 0
     for name in ("ipw", "aipw", "tmle"):
         assert abs(found[name].estimate - 1) < 4 * found[name].se, name

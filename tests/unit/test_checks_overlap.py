@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from tasks.checks.evidence import Evidence, FidelityEvidence
+from tasks.checks.methods.fidelity import FidelityCheck
+from tasks.checks.methods.overlap import OverlapCheck
+from tasks.checks.positivity import calibration_slope, measure_overlap
+from tasks.contract.errors import EstimationError
+from tasks.contract.spec import GatesSpec
+
+
+def draw(scale, n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    g = 1 / (1 + np.exp(-scale * rng.normal(size=n)))
+    return g, (rng.random(n) < g).astype(np.int8)
+
+
+def by_name(metrics):
+    return {metric.name: metric for metric in metrics}
+
+
+def test_measures_by_hand():
+    g = np.array([0.5, 0.2, 0.04, 0.96, 0.8])
+    a = np.array([1, 1, 0, 1, 0], dtype=np.int8)
+    found = measure_overlap(g, a, 0.05)
+    assert found.outside == pytest.approx(2 / 5)
+    assert (found.treated, found.control, found.rows) == (3, 2, 5)
+    treated, control = np.array([2, 5, 1 / 0.95]), np.array([1 / 0.95, 5])
+    assert found.ess_treated == pytest.approx(treated.sum() ** 2 / (3 * (treated**2).sum()))
+    assert found.ess_control == pytest.approx(control.sum() ** 2 / (2 * (control**2).sum()))
+    assert found.largest_weight == pytest.approx(5 / control.sum())
+
+
+def test_randomised_arms_overlap_fully():
+    g = np.full(500, 0.5)
+    found = measure_overlap(g, (np.arange(500) % 2).astype(np.int8), 0.1)
+    assert (found.outside, found.ess_treated, found.ess_control) == (0.0, 1.0, 1.0)
+    assert found.slope is None  # g does not vary
+
+
+def test_an_empty_arm_has_no_effective_rows():
+    found = measure_overlap(np.full(50, 0.3), np.zeros(50, dtype=np.int8), 0.1)
+    assert (found.treated, found.ess_treated, found.largest_weight) == (0, 0.0, 1.0)
+
+
+def test_good_overlap_passes_and_poor_overlap_fails():
+    gates = GatesSpec()
+    good, poor = measure_overlap(*draw(0.5), 0.05), measure_overlap(*draw(6.0), 0.05)
+    fine, bad = (by_name(OverlapCheck().measure(Evidence(source=part, release=part), gates)) for part in (good, poor))
+    for name in ("source_overlap", "release_overlap"):
+        assert fine[name].value <= fine[name].threshold < bad[name].value
+    # truncation at 0.05 caps the weights at 20; where it is weaker, a few rows carry their arm
+    sparse = by_name(OverlapCheck().measure(Evidence(source=measure_overlap(*draw(6.0), 0.001)), gates))
+    assert fine["source_ess"].value >= fine["source_ess"].threshold > sparse["source_ess"].value
+    assert fine["min_arm"].value >= 50
+
+
+def test_only_what_was_measured_is_judged():
+    found = measure_overlap(*draw(0.5), 0.05)
+    assert "source_overlap" not in by_name(OverlapCheck().measure(Evidence(release=found), GatesSpec()))
+    assert OverlapCheck().measure(Evidence(), GatesSpec()) == []
+
+
+def test_calibration_slope_finds_what_is_too_extreme():
+    g, a = draw(1.0, n=40_000)
+    logit = np.log(g / (1 - g))
+    assert calibration_slope(g, a) == pytest.approx(1, abs=0.05)
+    assert calibration_slope(1 / (1 + np.exp(-2 * logit)), a) == pytest.approx(0.5, abs=0.03)
+
+
+def test_separated_arms_have_no_slope():
+    g = np.linspace(0.01, 0.99, 100)
+    assert calibration_slope(g, (g > 0.5).astype(np.int8)) is None
+
+
+@pytest.mark.parametrize("g", [np.array([]), np.array([0.5, np.nan]), np.array([0.5, 1.1]), np.array([0.5])])
+def test_unusable_propensities_are_an_error(g):
+    with pytest.raises(EstimationError, match="overlap"):
+        measure_overlap(g, np.zeros(0 if len(g) == 0 else 2, dtype=np.int8), 0.1)
+
+
+def fidelity(**changes):
+    values = {"ate_source": 2.0, "se_source": 0.3, "ate_release": 2.1, "se_release": 0.4} | changes
+    return FidelityCheck().measure(Evidence(fidelity=FidelityEvidence(**values)), GatesSpec())
+
+
+def test_fidelity_is_the_gap_in_combined_errors():
+    metrics = by_name(fidelity(truth=2.05, truth_se=0.01))
+    assert metrics["fidelity"].value == pytest.approx(0.1 / 0.5)
+    assert (metrics["effect_gap"].low, metrics["effect_gap"].high) == pytest.approx((0.1 - 0.98, 0.1 + 0.98))
+    assert metrics["truth_gap"].value == pytest.approx(0.05)
+    assert by_name(fidelity(ate_release=0.0))["fidelity"].value > 2.58
+
+
+@pytest.mark.parametrize(
+    "fault", [{"se_source": 0.0}, {"se_release": float("nan")}, {"ate_release": float("inf")}, {"ate_source": float("nan")}]
+)
+def test_fidelity_of_no_number_is_refused(fault):
+    (metric,) = fidelity(**fault)
+    assert metric.refused
+    assert metric.value is None
+
+
+def test_fidelity_rejects_at_the_nominal_rate():
+    rng = np.random.default_rng(9)
+    source, release = rng.normal(0, 0.3, 4000), rng.normal(0, 0.4, 4000)
+    share = np.mean([fidelity(ate_source=s, ate_release=r)[0].value > 2.58 for s, r in zip(source, release)])
+    assert share == pytest.approx(0.01, abs=0.006)
