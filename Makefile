@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # --no-deps: the lock is complete, so pip has nothing to resolve; --no-compile: Python compiles what it imports
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile --prefer-binary
 SPEC ?= examples/nhefs.toml
+BENCH ?= benchmarks/distance.py
 
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -55,7 +56,7 @@ test-all: lint
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
 bench: setup-dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python $(BENCH)
 
 # Resolves pyproject.toml anew, in an environment of its own, and writes both lock files.
 lock:

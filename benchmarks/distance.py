@@ -73,7 +73,7 @@ def iid_numeric(columns: int) -> Callable[[int, np.random.Generator], pd.DataFra
 def _frame(values: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
     columns: dict[str, Any] = {f"w{j}": values[:, j] for j in range(values.shape[1])}
     for j in range(codes.shape[1]):
-        columns[f"w{values.shape[1] + j}"] = pd.Categorical.from_codes(codes[:, j], categories=[f"level {i}" for i in range(LEVELS[j])])
+        columns[f"w{values.shape[1] + j}"] = pd.Categorical.from_codes(codes[:, j].tolist(), categories=[f"level {i}" for i in range(LEVELS[j])])
     return pd.DataFrame(columns)
 
 
@@ -110,8 +110,8 @@ def recheck(x: np.ndarray, y: np.ndarray, near: np.ndarray) -> np.ndarray:
 def run_faiss(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
     import faiss
 
-    index = faiss.IndexFlatL2(0 or one_hot(reference[:2], scale, np.float32).shape[1])
     both = one_hot(pd.concat([query, reference]), scale, np.float32)
+    index = faiss.IndexFlatL2(both.shape[1])
     index.add(both[len(query) :])
     return np.sqrt(np.maximum(index.search(both[: len(query)], 1)[0][:, 0], 0))
 
@@ -121,14 +121,14 @@ def run_sklearn(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> n
 
     both = one_hot(pd.concat([query, reference]), scale, np.float64)
     model = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(both[len(query) :])
-    return model.kneighbors(both[: len(query)])[0][:, 0]
+    return np.asarray(model.kneighbors(both[: len(query)])[0][:, 0])
 
 
 def run_scipy(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     both = one_hot(pd.concat([query, reference]), scale, np.float64)
-    return cKDTree(both[len(query) :]).query(both[: len(query)])[0]
+    return np.asarray(cKDTree(both[len(query) :]).query(both[: len(query)])[0])
 
 
 def run_gemm(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
@@ -209,7 +209,7 @@ class Memory:
     @property
     def extra_mib(self) -> float:
         """Return mebibytes."""
-        return (self.peak - self.before) / 2**20
+        return float(self.peak - self.before) / 2**20
 
 
 def clock(method: str, query: pd.DataFrame, reference: pd.DataFrame, scale: Scale, check: np.ndarray, expected: np.ndarray) -> Run:
@@ -234,17 +234,16 @@ def compare(data: str, rows: int, methods: list[str], sample: int, seed: int) ->
         some = 2000 if method == "scipy cKDTree" else rows
         run = clock(method, query[:some], reference, scale, check, expected)
         runs.append(run._replace(queries=min(some, rows), cpu=run.cpu * rows / min(some, rows), wall=run.wall * rows / min(some, rows)))
-        print(
-            f"{data:8} {rows:>8} {method:24} cpu {runs[-1].cpu:9.2f} s  wall {runs[-1].wall:9.2f} s  extra {run.extra_mib:6.0f} MiB  error {run.error:.1e}",
-            flush=True,
-        )
+        last = runs[-1]
+        figures = f"cpu {last.cpu:9.2f} s  wall {last.wall:9.2f} s  extra {last.extra_mib:6.0f} MiB  error {last.error:.1e}"
+        print(f"{data:8} {rows:>8} {method:24} {figures}", flush=True)
     return runs
 
 
 def warm_up() -> None:
     """Compile once, on rows enough to leave the small path."""
     for data in DATA.values():
-        small = data(6000, np.random.default_rng(0))
+        small = data(6000, np.random.default_rng(0))  # enough queries for the engine to see where boxes do not pay
         closest(small, small[::-1], scale=fit_scale([small]))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import secrets
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
 import tasks.checks.task as checks
 import tasks.covariates.task as covariates
@@ -36,10 +38,14 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy, Fitted, Models, Table
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
+from tasks.source.inspection import Profile
+from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
 
 # A cluster that lost all its workers is replaced by a new one; finished parts are not computed again.
 ATTEMPTS = 3
+# Stages of reading, of drawing one copy (without calibration and re-estimation), of judging and publishing.
+READING, DRAWING, CONCLUDING = 4, 4, 4
 LOST = (KilledWorker, CommClosedError, TimeoutError)
 
 
@@ -80,8 +86,8 @@ def release(spec: Spec) -> dict[str, Any]:
             except LOST as error:
                 if attempt == ATTEMPTS:
                     raise WaymintError(
-                        f"Dask cluster of the run must keep a worker alive; {ATTEMPTS} clusters did not ({type(error).__name__}).",
-                        "Give workers more memory (engine.memory), or make partitions smaller (source.partition_rows). The same command resumes.",
+                        f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
+                        "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
                     ) from error
                 stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
             except (SourceError, SpecError, EstimationError):
@@ -106,8 +112,10 @@ def _early_checks(run: Run) -> None:
 def mint(run: Run) -> dict[str, Any]:
     """Do the work of one release on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
+    stages.watch(_progress(run))
     found = _read(run, stages)
     schema = found.described.table
+    stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:
         stages.warn(warning)
     publishing.check_name(run, schema)
@@ -115,6 +123,30 @@ def mint(run: Run) -> dict[str, Any]:
     threading.Thread(target=checks.load_judge, daemon=True).start()
     copies = [_copy(run, stages, schema, found.parts, copy) for copy in range(run.spec.release.copies)]
     return _conclude(run, stages, found, copies)
+
+
+def _progress(run: Run) -> Callable[[int, str], None]:
+    """Show the run's progress as a Prefect artifact; returns what is to be called at the end of each stage."""
+    copies, hybrid = run.spec.release.copies, run.spec.release.mode == "hybrid"
+    total = READING + copies * (DRAWING + hybrid + 1) + CONCLUDING
+    artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Release {run.spec.name}, run {run.id}")
+    assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
+
+    def told(done: int, name: str) -> None:
+        update_progress_artifact(artifact, progress=round(100.0 * min(1.0, done / total), 1), description=name)
+
+    return told
+
+
+def profile_line(profile: Profile, schema: TableSchema) -> str:
+    """Return the profile's line for the log: rows, columns by kind, missing cells, arms."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(column.kind for column in schema.covariates).items())
+    arms = ", ".join(f"{label}: {rows:,}" for label, rows in profile.arms.items())
+    missing = sum(column.missing for column in schema.covariates)
+    return (
+        f"source: {profile.rows_used:,} of {profile.rows:,} rows used; covariates: {kinds}; "
+        f"{missing:,} missing cells; outcome {schema.outcome_kind}; arms {arms}"
+    )
 
 
 def _read(run: Run, stages: Stages) -> Source:
@@ -137,7 +169,7 @@ def _read(run: Run, stages: Stages) -> Source:
     return Source(plan, described, tuple(part for part in parts if part.rows))
 
 
-def _forget_other_source(run: Run, plan: source.SourcePlan) -> None:
+def _forget_other_source(run: Run, plan: SourcePlan) -> None:
     """Start over if the source has changed since a killed run read it."""
     space = run.space()
     seen = space.record("source.json")
@@ -246,10 +278,12 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
     if rejected:
         with stages.stage("keep checks of the rejected release"):
-            return publishing.keep_rejected(run, facts, judged.files, page)
+            reply: dict[str, Any] = publishing.keep_rejected(run, facts, judged.files, page)
+            return reply
     parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
     with stages.stage("publish"):
-        return publishing.publish(run, schema, parts, facts, judged.files, page)
+        reply = publishing.publish(run, schema, parts, facts, judged.files, page)
+        return reply
 
 
 def describe(reply: dict[str, Any]) -> list[str]:

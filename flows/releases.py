@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra.settings import Settings
 from infra.store import open_store, split_release_uri
+from infra.workspace import sweep
 from tasks.contract.errors import SpecError
 from tasks.publish import collect, difference, releases
 from tasks.publish.manifest import Manifest
@@ -43,9 +45,8 @@ def summary(manifest: Manifest) -> list[str]:
     for where in ("source", "release"):
         ate = effects.get(where, {}).get("ate")
         if ate:
-            lines.append(
-                f"ATE {where:<9}{ate['estimate']:.4g}  (SE {ate['se']:.2g}, 95 % {ate['ci_low']:.4g} to {ate['ci_high']:.4g}, {ate['estimator']})"
-            )
+            interval = f"95 % {ate['ci_low']:.4g} to {ate['ci_high']:.4g}"
+            lines.append(f"ATE {where:<9}{ate['estimate']:.4g}  (SE {ate['se']:.2g}, {interval}, {ate['estimator']})")
     truth = effects.get("truth") or {}
     if truth.get("ate") is not None:
         lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {truth['mc_se']:.2g})")
@@ -95,9 +96,13 @@ def gc(where: str, older_than_hours: float) -> Reply:
     store, name, version = split_release_uri(where)
     if version is not None:
         raise SpecError(f"gc takes STORE/NAME without a version; got '{where}'.", "Published versions are never collected.")
-    actions = collect.gc(open_store(store), name, older_than_hours * 3600, time.time())
+    age, now, settings = older_than_hours * 3600, time.time(), Settings()
+    actions = collect.gc(open_store(store), name, age, now)
+    swept = sweep(settings.workspace_uri, settings, name, age, now)
     lines = [" ".join(str(value) for value in action._asdict().values()) for action in actions]
-    return {"name": name, "actions": [action._asdict() for action in actions]}, lines or [f"{name}: nothing to clear"]
+    lines += [f"removed workspace {uri}" for uri in swept]
+    reply = {"name": name, "actions": [action._asdict() for action in actions], "workspaces": swept}
+    return reply, lines or [f"{name}: nothing to clear"]
 
 
 def datasets() -> Reply:

@@ -1,0 +1,1 @@
+"""What touches the world: settings, stores, workspace, cluster, command line."""

@@ -13,7 +13,7 @@ import click
 import typer
 
 from infra.settings import Settings, prepare_environment
-from infra.specfile import load_spec
+from infra.specfile import literal, load_spec
 from tasks.contract.errors import GateFailed, SpecError, WaymintError
 from tasks.contract.spec import Spec
 
@@ -43,6 +43,37 @@ def entry(name: str) -> Any:
 def release(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Mint a versioned, gated release from a real table."""
     _run_flow("release", load_spec(spec, set_ or [], store), json_)
+
+
+@app.command()
+def estimate(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="a table (file, folder, glob, s3://, builtin:NAME) or a release")],
+    treatment: Annotated[str, typer.Option(help="treatment column (a release knows its own)")] = "",
+    outcome: Annotated[str, typer.Option(help="outcome column (a release knows its own)")] = "",
+    covariates: Annotated[str, typer.Option(help='comma-separated columns, or "*" for all others')] = "*",
+    treated: Annotated[str, typer.Option(help="the label that means 'treated', as a TOML value")] = "1",
+    outcome_kind: Annotated[str, typer.Option(help="auto, binary, continuous or count")] = "auto",
+    missing_outcome: Annotated[str, typer.Option(help="error or drop")] = "error",
+    estimators: Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato")] = "or,ipw,aipw,tmle",
+    learner: Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")] = "stack",
+    folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="cross-fittings to take the median over")] = 1,
+    propensity: Annotated[float | None, typer.Option(help="known P(treated), as in a trial")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
+    roles = {
+        "treatment": treatment,
+        "outcome": outcome,
+        "covariates": covariates if covariates == "*" else tuple(name.strip() for name in covariates.split(",")),
+        "treated": literal(treated),
+        "outcome_kind": outcome_kind,
+        "missing_outcome": missing_outcome,
+    }
+    names = tuple(name.strip() for name in estimators.split(","))
+    options = {"estimators": names, "learner": learner, "folds": folds, "repeats": repeats, "propensity": propensity, "seed": seed}
+    _tell("estimate", "estimate", json_, data, roles, options)
 
 
 @app.command()

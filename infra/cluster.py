@@ -10,9 +10,8 @@ import dask
 import threadpoolctl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
-from prefect.states import State
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from infra.logging import Stage
@@ -32,24 +31,23 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
         ``dask = "threads"``, ``"local"`` (worker processes on loopback, one thread each) or a scheduler's address.
     """
     if engine.dask == "threads":
-        return ThreadPoolTaskRunner(max_workers=engine.workers)
+        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=engine.workers)
+        return threads
     from prefect_dask import DaskTaskRunner
 
     # with the default of 15 s a cluster whose workers restart can lose all of them for ever
     dask.config.set({"distributed.deploy.lost-worker-timeout": "600s"})
-    if engine.dask == "local":
-        return DaskTaskRunner(
-            cluster_kwargs={
-                "n_workers": engine.workers,
-                "threads_per_worker": 1,
-                "processes": True,
-                "host": "127.0.0.1",
-                "dashboard_address": "127.0.0.1:0",
-                "memory_limit": engine.memory,
-                "silence_logs": "ERROR",
-            }
-        )
-    return DaskTaskRunner(address=engine.dask)
+    local = {
+        "n_workers": engine.workers,
+        "threads_per_worker": 1,
+        "processes": True,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+        "memory_limit": engine.memory,
+        "silence_logs": "ERROR",
+    }
+    runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local) if engine.dask == "local" else DaskTaskRunner(address=engine.dask)
+    return runner
 
 
 def coarse(name: str, label: str) -> Callable[[Callable[P, R]], Any]:

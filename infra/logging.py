@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from rich.console import Console
@@ -20,6 +20,12 @@ class Stages:
     def __init__(self, display: Progress | None) -> None:
         self._display = display
         self._start = time.monotonic()
+        self._finished = 0
+        self._watch: Callable[[int, str], None] | None = None
+
+    def watch(self, told: Callable[[int, str], None]) -> None:
+        """Call ``told(stages finished, name of the last)`` at the end of every stage."""
+        self._watch = told
 
     @classmethod
     def current(cls) -> Stages:
@@ -35,6 +41,9 @@ class Stages:
         stage = Stage(self, name, total)
         yield stage
         stage.finish()
+        self._finished += 1
+        if self._watch is not None:
+            self._watch(self._finished, name)
 
     def warn(self, text: str) -> None:
         """Show a warning that stays on the screen."""

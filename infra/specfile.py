@@ -73,14 +73,18 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise SpecError(f"--set must be KEY=VALUE; got '{setting}'.", "For example --set release.rows=5000.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word
     place = values
     for part in parts[:-1]:
         inner = place.setdefault(part, {})
         if not isinstance(inner, dict):
             raise SpecError(f"--set must name a key; '{key}' goes below '{part}', which is a value.")
         place = inner
-    place[parts[-1]] = value
+    place[parts[-1]] = literal(text)
+
+
+def literal(text: str) -> Any:
+    """Read a TOML value; what is none is a bare word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,7 @@ def code_record() -> dict[str, str | None]:
     root = Path(__file__).resolve().parent.parent
     commit = None
     if (root / ".git").exists():
-        found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+        found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
         commit = found.stdout.strip() or None
     return {"version": importlib.metadata.version("waymint"), "commit": commit, "digest": code_digest()}
 
@@ -183,21 +184,65 @@ def run_workspace(spec: Spec, settings: Settings) -> Iterator[Workspace]:
     """
     key = hashlib.sha256(f"{spec.digest()}{code_digest()}".encode()).hexdigest()[:16]
     root = workspace_root(spec, settings)
-    locks = settings.home.expanduser().resolve() / "locks"
-    locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-    where = hashlib.sha256(root.encode()).hexdigest()[:8]
     host = "" if root.startswith("file://") or "://" not in root else f"-{platform.node()}"
     with contextlib.ExitStack() as stack:
         for slot in range(SLOTS):
             name = f"{spec.name}-{key}-{slot}{host}"
-            lock = stack.enter_context((locks / f"{where}-{name}.lock").open("a+"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield Workspace(f"{root}/{name}")
-            return
+            if stack.enter_context(_lock(settings, root, name)):
+                yield Workspace(f"{root}/{name}")
+                return
     raise WaymintError(f"Runs of one SPEC on one machine must be at most {SLOTS} at a time; got one more.", "Wait for one to end.")
+
+
+@contextlib.contextmanager
+def _lock(settings: Settings, root: str, name: str) -> Iterator[bool]:
+    """Hold the lock of a workspace, or yield False where a live run of this machine holds it."""
+    folder = settings.home.expanduser().resolve() / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / f"{hashlib.sha256(root.encode()).hexdigest()[:8]}-{name}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def sweep(root: str, settings: Settings, name: str, older_than_seconds: float, now: float) -> list[str]:
+    """Remove workspaces that killed runs of a release name left and nobody came back for: they hold real rows.
+
+    Parameters
+    ----------
+    root : str
+        As :func:`workspace_root` gives it.
+    settings : Settings
+        Where this machine keeps its locks.
+    name : str
+        The release name.
+    older_than_seconds : float
+        Least age of a workspace's youngest file.
+    now : float
+        UTC seconds.
+
+    Returns
+    -------
+    list of str
+        URIs of the removed workspaces.
+    """
+    store = open_store(root)
+    youngest: dict[str, float] = {}
+    for found in store.list(f"{name}-"):
+        folder = found.key.partition("/")[0]
+        youngest[folder] = max(youngest.get(folder, 0.0), found.modified)
+    removed = []
+    for folder, modified in youngest.items():
+        if not re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}-\d+(-.*)?", folder) or now - modified < older_than_seconds:
+            continue
+        with _lock(settings, root, folder) as ours:
+            if ours:
+                Workspace(f"{root}/{folder}").clear()
+                removed.append(f"{root}/{folder}")
+    return removed
 
 
 class Run(BaseModel):

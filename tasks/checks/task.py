@@ -173,7 +173,8 @@ def _ate(record: Mapping[str, Any], main: str) -> Mapping[str, Any]:
 
 def _distances(space: Workspace, sample: Sample, distances: Ref | None) -> DistanceEvidence:
     with np.load(io.BytesIO(space.read(sample.counts.key)), allow_pickle=False) as arrays:
-        counts = dict(arrays)
+        counts: dict[str, Any] = dict(arrays)
+    found: dict[str, Any]
     if distances is None:
         none = np.empty((0, 1))
         found = {

@@ -68,12 +68,12 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
         if column.role == "treatment":
             labels = pa.array([schema.control, schema.treated])
             values = labels.take(values.combine_chunks().cast(pa.int32()))
-        arrays.append(_to_source(column, values, field.type))
+        arrays.append(_to_source(values, field.type))
         fields.append(field)
     return pa.table(arrays, schema=pa.schema(fields))
 
 
-def _to_source(column: Column, values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+def _to_source(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_dictionary(values.type) and not pa.types.is_dictionary(to):
         values = values.cast(values.type.value_type)
     if pa.types.is_dictionary(to):

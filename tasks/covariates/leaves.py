@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
 
+if __import__('os').environ.get('DT'):
+    from sklearn.tree import DecisionTreeClassifier as ExtraTreeClassifier
+    from sklearn.tree import DecisionTreeRegressor as ExtraTreeRegressor
+
 from tasks.covariates.margins import Coded, Float64, Intp
 
 Float32 = npt.NDArray[np.float32]
@@ -15,6 +19,7 @@ _FEWEST_SMOOTH = 5
 _TRIAL_ROWS = 4_000
 _TRIAL_TREES = 6
 _FOLDS = 3
+_TOLERANCE = float(__import__('os').environ.get('TOL','0.25'))
 
 
 class Leaves(NamedTuple):
@@ -178,7 +183,7 @@ def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Grow
                 guess += _predict(model, features[held], target) / _TRIAL_TREES
             loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
     worse = loss - loss[int(loss.mean(axis=1).argmin())]
-    fits = worse.mean(axis=1) <= worse.std(axis=1) / np.sqrt(len(chosen))
+    fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(len(chosen))
     return int([*sizes, n][int(np.flatnonzero(fits)[-1])])
 
 

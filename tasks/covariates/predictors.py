@@ -14,7 +14,8 @@ _MOST_INDICATORS = 8
 _MOST_INDICES = 8
 _PRIOR_ROWS = 20.0
 _BINS = 8
-_RIDGE = 2.0
+_MOST_SQUARE = 9.0
+_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 class Block(NamedTuple):
@@ -25,7 +26,8 @@ class Block(NamedTuple):
     table : ndarray of float64, shape (states + 1, k)
         Row of predictors of each state, the last row for missing.
     smooth : int
-        The continuous state, or -1: its score is added to the first predictor.
+        The continuous state, or -1: its score is added to the first predictor, and the square of its score
+        (centred, capped) to the second.
     """
 
     table: Float64
@@ -71,6 +73,7 @@ def make_block(margin: Margin, coded: Coded, classes: Intp) -> Block:
         if margin.smooth == MISSING and states <= 2:
             return Block(np.column_stack(columns + ([_hot(states, states)] if present else [])), MISSING)
         if margin.smooth != MISSING:
+            columns.append(np.zeros(states + 1))
             columns += [_hot(k, states) for k in range(min(margin.smooth, _MOST_INDICATORS))]
     elif states + present <= _MOST_INDICATORS:
         columns += [_hot(k, states) for k in range(1, states)]
@@ -124,7 +127,9 @@ def expand(block: Block, coded: Coded) -> Float64:
     """Return the predictors of coded cells, shape (n, k)."""
     result = block.table[coded.state]  # -1 is the last row
     if block.smooth != MISSING:
-        result[:, 0] += np.where(coded.state == block.smooth, coded.score, 0.0)
+        inside = coded.state == block.smooth
+        result[:, 0] += np.where(inside, coded.score, 0.0)
+        result[:, 1] = np.where(inside, (np.minimum(coded.score**2, _MOST_SQUARE) - 1) / np.sqrt(2), 0.0)
     return result
 
 
@@ -143,6 +148,9 @@ def target_classes(margin: Margin, coded: Coded) -> Intp:
 def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
     """Fit ridge regressions of every target on a standardised design (Hoerl, Kennard 1970, 10.2307/1267351).
 
+    One penalty for all targets, by generalised cross-validation (Golub, Heath, Wahba 1979,
+    10.1080/00401706.1979.10489751).
+
     Parameters
     ----------
     design : ndarray of float64, shape (n, p)
@@ -157,14 +165,21 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
     spread = np.where(spread > 1e-9, spread, np.inf)
     standard = (design - centre) / spread
     level = target.mean(axis=0)
-    gram = standard.T @ standard
-    values, vectors = scipy.linalg.eigh(gram)
+    values, vectors = scipy.linalg.eigh(standard.T @ standard)
     values = np.maximum(values, 0.0)
-    weight = 1.0 / (values + _RIDGE)
-    slope = (vectors * weight) @ (vectors.T @ (standard.T @ (target - level))) / spread[:, None]
-    freedom = float((values * weight).sum()) + 1.0
-    inflation = float(np.sqrt(n / max(n - freedom, 0.5 * n)))
-    return Index(slope, level - centre @ slope, inflation)
+    projected = vectors.T @ (standard.T @ (target - level))
+    best, weight, freedom = np.inf, np.zeros_like(values), 1.0
+    for penalty in _PENALTIES:
+        trial = 1.0 / (values + penalty)
+        used = float((values * trial).sum()) + 1.0
+        # residual sum of squares from the eigenbasis, up to the part no predictor touches
+        explained = ((2 * trial - values * trial**2)[:, None] * projected**2).sum()
+        left = float(((target - level) ** 2).sum() - explained)
+        score = left / max(n - used, 0.1 * n) ** 2
+        if score < best:
+            best, weight, freedom = score, trial, used
+    slope = (vectors * weight) @ projected / spread[:, None]
+    return Index(slope, level - centre @ slope, float(np.sqrt(n / max(n - freedom, 0.5 * n))))
 
 
 def state_targets(state: Intp, margin: Margin) -> Float64:

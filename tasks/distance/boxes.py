@@ -16,7 +16,7 @@ Cell = TypeVar("Cell", np.float32, np.uint8)
 Words = npt.NDArray[np.uint32]
 
 LEAF = 64  # rows a leaf
-GROUP = 16  # leaves a group
+GROUP = 8  # leaves a group
 
 
 class Bounds(NamedTuple):

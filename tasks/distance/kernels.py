@@ -249,6 +249,25 @@ def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
                     _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices)
 
 
+@compiled(reorder=True, inline=True)
+def _promising(products, half, words, word, leaf, at, limit, lanes):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Count rows of a leaf within the limit; with more than eight categorical columns, by their first eight."""
+    hits = np.int32(0)
+    if words.shape[1] == 0:
+        for i in range(lanes):
+            hits += np.int32(half[leaf, i] - products[i] <= limit)
+        return hits
+    second = min(1, words.shape[1] - 1)
+    mask = _ONES if second else np.uint32(0)
+    a, b = word[at, 0], word[at, second]
+    for i in range(lanes):
+        flags = np.uint32(np.uint32(np.uint32(words[leaf, 0, i] ^ a) + _SEVENS) >> _SEVEN) & _ONES
+        flags += np.uint32(np.uint32(np.uint32(words[leaf, second, i] ^ b) + _SEVENS) >> _SEVEN) & mask
+        mismatches = np.float32(np.int32(np.uint32(flags * _ONES) >> _TOP))
+        hits += np.int32(np.float32(0.5) * mismatches + (half[leaf, i] - products[i]) <= limit)
+    return hits
+
+
 @compiled(reorder=True)
 def screen(products, task, begin, first, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` on through leaves ``first`` on, given the inner products of their shadows (l2, no gaps)."""
@@ -257,24 +276,23 @@ def screen(products, task, begin, first, k, distances, indices):  # type: ignore
     half, own_half, leaf_half = task.half, task.own_half, task.leaf_half
     columns, lanes = x.shape[1] + a.shape[1], half.shape[1]
     sums, flags = np.empty(lanes, np.float32), np.empty(lanes, np.uint32)
-    # rounding of a product of p terms, of both halves and of their sums: at most (p + 12) units in the last place of the halves
+    # rounding of a product of p terms, of both halves and of their sums: less than (p + 12) times 8 units of the halves
     rounding = (x.shape[1] + 12) * 4.8e-7
     for r in range(products.shape[0]):
         at = begin + r
+        own = np.float32(own_half[at])
         for leaf in range(first, first + products.shape[1] // lanes):
             left = (leaf - first) * lanes
-            own = np.float32(own_half[at])
-            for i in range(lanes):
-                sums[i] = np.float32(2.0) * (half[leaf, i] + own - products[r, left + i])
-            _mismatch(words, leaf, lanes, word, at, flags, sums, np.float32(1.0))
+            part = products[r, left : left + lanes]  # a view: its indices are seen to start at 0, so the loops vectorise
             extra = rounding * (own_half[at] + leaf_half[leaf])
             slack = own_slack[at] + leaf_slack[leaf]
             reach = distances[at, k - 1] + slack
             limit = np.float32((reach * reach + extra) * (1.0 + (columns + 16) * 2.4e-7))
-            if _count(sums, limit):
+            if _promising(part, half, words, word, leaf, at, np.float32(0.5) * limit - own, lanes):
                 # the exact pass judges by its own limit: the room for this one's rounding is taken out of the sums
                 for i in range(lanes):
-                    sums[i] = sums[i] - np.float32(extra * 1.01) if sums[i] <= limit else np.float32(np.inf)
+                    sums[i] = np.float32(2.0) * (half[leaf, i] + own - part[i]) - np.float32(1.01 * extra)
+                _mismatch(words, leaf, lanes, word, at, flags, sums, np.float32(1.0))
                 _settle(leaf, at, k, row, x, a, y, b, widths, 0, starts, rows, slack, sums, distances, indices)
 
 

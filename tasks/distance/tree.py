@@ -20,7 +20,7 @@ T = TypeVar("T")
 BLOCK = 1024  # queries that one call of a kernel takes
 PROBE = 1024  # queries that tell whether boxes pay
 PANEL = 16  # leaves of one matrix product
-ROWS = 128  # queries of one matrix product
+ROWS = 256  # queries of one matrix product
 PRODUCT_FROM = 8  # numeric columns from which matrix products beat differences
 SWEEP_ABOVE = 0.4  # share of leaves scanned beyond which boxes cost more than they save
 

@@ -17,6 +17,7 @@ from tasks.contract.rng import UInt64, mix, rng_for, salt
 from tasks.mechanisms.bounds import require_arms
 
 Mask = npt.NDArray[np.bool_]
+_BLOCK = 8_192  # rows predicted at a time
 
 
 @contextmanager
@@ -45,12 +46,16 @@ class FoldModel:
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g, Q0 and Q1 of any rows, each of shape (n,)."""
         n = len(covariates)
+        found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
         with one_thread():
-            return Nuisances(
-                self.propensity.predict(covariates),
-                self.outcome.predict(covariates, np.zeros(n, dtype=np.int8)),
-                self.outcome.predict(covariates, np.ones(n, dtype=np.int8)),
-            )
+            # design matrices of a block stay in the cache, and memory does not grow with n
+            for start in range(0, n, _BLOCK):
+                block = covariates.iloc[start : start + _BLOCK]
+                rows = slice(start, start + len(block))
+                found.g[rows] = self.propensity.predict(block)
+                found.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
+                found.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
+        return found
 
 
 def training_rows(keys: UInt64, train: Mask, cap: int, seed: int) -> Mask:

@@ -59,16 +59,11 @@ class Design:
         for term in self.numeric:
             at = _numeric_columns(term, covariates[term.name].to_numpy(dtype=np.float64), out, at)
         for group in self.category:
-            values = covariates[group.name].astype(object).to_numpy()
-            missing = pd.isna(values)
-            known = np.zeros(len(values), dtype=bool)
-            first = at
-            for level, share in zip(group.levels, group.shares):
-                hit = missing if level is None else (values == level) & ~missing
-                known |= hit
-                out[:, at] = 2.0 * (hit - share)
-                at += 1
-            out[~known, first:at] = 0.0
+            column = covariates[group.name]
+            lookup = _category_rows(group, [str(level) for level in column.cat.categories])
+            # the last row of the lookup answers for missing cells, whose code is -1
+            out[:, at : at + len(group.levels)] = lookup[column.cat.codes.to_numpy()]
+            at += len(group.levels)
         return out
 
 
@@ -103,6 +98,13 @@ def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int =
     return Design(tuple(numeric), tuple(category))
 
 
+def _category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
+    """Return what a cell of each category, and last a missing one, is in the design; zeros where it was not seen in training."""
+    cells: list[str | None] = [*categories, None]
+    hit = np.array([[cell == level for level in group.levels] for cell in cells], dtype=bool)
+    return np.where(hit.any(axis=1)[:, None], 2.0 * (hit - np.array(group.shares)), 0.0)
+
+
 def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Float64:
     """Return intercept, treatment, covariates and, if wanted, interactions: shape (n, 2 + width) or (n, 2 + 2 width).
 
@@ -113,6 +115,13 @@ def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Fl
     if interactions:
         parts.append(x * side)
     return np.hstack(parts)
+
+
+def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True) -> Float64:
+    """Return ``with_treatment(x, treatment, interactions) @ coefficients`` without laying the wide matrix out, shape (n,)."""
+    side = treatment.astype(np.float64) - 0.5
+    own = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
+    return own + side * (x @ coefficients[2 + x.shape[1] :]) if interactions else own
 
 
 def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:

@@ -67,8 +67,8 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
             codes = values.cat.codes.to_numpy()
             missing = codes < 0
             if len(column.levels) <= MOST_LEVELS:
-                texts = np.array([str(level) for level in values.cat.categories] + [""], dtype=object)[codes]
-                parts.extend(((texts == level) & ~missing).astype(np.float64) for level in column.levels[1:])
+                place = {str(level): code for code, level in enumerate(values.cat.categories)}
+                parts.extend((codes == place.get(level, len(place))).astype(np.float64) for level in column.levels[1:])
         else:
             raw = values.to_numpy(dtype=np.float64)
             missing = np.isnan(raw)

@@ -18,6 +18,7 @@ FAMILY: dict[str, Family] = {"continuous": "gaussian", "binary": "binomial", "co
 STRENGTHS: tuple[float, ...] = tuple(float(v) for v in 10.0 ** np.linspace(1.5, -4.0, 12))
 
 _ETA = 30.0  # |linear predictor| beyond which a probability or a rate is numerically at its bound
+_BLOCK = 4_096  # rows whose products are in memory at a time
 _LEVERAGE = 1e-3  # smallest 1 - leverage used: a row that fits itself alone can't vote with infinite weight
 
 
@@ -94,11 +95,13 @@ def fit_ridge(
     centre = float(np.average(y, weights=w))
     unit = {"gaussian": 1.0, "binomial": max(centre * (1.0 - centre), 1e-3), "poisson": max(centre, 1e-3)}[family]
     coefficients = np.zeros(x.shape[1])
+    # the information of gaussian rows is their weight, whatever the fit: one Gram matrix serves all strengths
+    gram = _gram(x, w) if family == "gaussian" else None
     best: RidgeFit | None = None
     for strength in strengths:
         diagonal = penalty * (strength * unit * len(y))
-        coefficients = _newton(x, y, w, diagonal, family, coefficients)
-        loss = _left_out(x, y, w, diagonal, family, coefficients)
+        coefficients = _newton(x, y, w, diagonal, family, coefficients, gram)
+        loss = _left_out(x, y, w, diagonal, family, coefficients, gram)
         if best is None or loss < best.loss:
             best = RidgeFit(coefficients, strength, loss)
     if best is None:
@@ -106,7 +109,7 @@ def fit_ridge(
     return best
 
 
-def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, start: Float64) -> Float64:
+def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, start: Float64, gram: Float64 | None) -> Float64:
     """Minimise the penalised loss from a starting point."""
     b = start
     eta = x @ b
@@ -114,7 +117,8 @@ def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Famil
     for _ in range(1 if family == "gaussian" else 50):
         mu = mean_of(family, eta)
         gradient = x.T @ (w * (mu - y)) + diagonal * b
-        step = -_solve(x, w * _variance(family, mu), diagonal, gradient)
+        factor, lower = _factor(_gram(x, w * _variance(family, mu)) if gram is None else gram, diagonal)
+        step = -np.asarray(scipy.linalg.cho_solve((factor, lower), gradient, check_finite=False))
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
@@ -142,25 +146,32 @@ def _variance(family: Family, mu: Float64) -> Float64:
     return np.maximum(mu if family == "poisson" else mu * (1.0 - mu), 1e-10)
 
 
-def _factor(x: Float64, information: Float64, diagonal: Float64) -> tuple[Float64, bool]:
-    hessian = (x * information[:, None]).T @ x
+def _gram(x: Float64, information: Float64) -> Float64:
+    """Return ``x' diag(information) x``, summed over blocks of rows: no second copy of x."""
+    total = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), _BLOCK):
+        block = x[start : start + _BLOCK]
+        total += (block * information[start : start + _BLOCK, None]).T @ block
+    return total
+
+
+def _factor(gram: Float64, diagonal: Float64) -> tuple[Float64, bool]:
+    hessian = gram.copy()
     # free columns may be collinear in a fold: a trace of ridge picks the short solution
     hessian[np.diag_indices_from(hessian)] += diagonal + 1e-9 * max(float(np.trace(hessian)) / len(hessian), 1e-12)
     factor, lower = scipy.linalg.cho_factor(hessian, lower=True, check_finite=False)
     return factor, bool(lower)
 
 
-def _solve(x: Float64, information: Float64, diagonal: Float64, right: Float64) -> Float64:
-    return np.asarray(scipy.linalg.cho_solve(_factor(x, information, diagonal), right, check_finite=False), dtype=np.float64)
-
-
-def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64) -> float:
+def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, gram: Float64 | None) -> float:
     """Return the mean loss of each row under the fit that would have left it out (one Newton step away)."""
     eta = x @ b
     mu = mean_of(family, eta)
     information = w * _variance(family, mu)
-    factor, lower = _factor(x, information, diagonal)
-    half = scipy.linalg.solve_triangular(factor, x.T, lower=lower, check_finite=False)
-    leverage = np.einsum("ij,ij->j", half, half)
+    factor, lower = _factor(_gram(x, information) if gram is None else gram, diagonal)
+    leverage = np.empty(len(x))
+    for start in range(0, len(x), _BLOCK):
+        half = scipy.linalg.solve_triangular(factor, x[start : start + _BLOCK].T, lower=lower, check_finite=False)
+        leverage[start : start + _BLOCK] = np.einsum("ij,ij->j", half, half)
     moved = eta + w * (mu - y) * leverage / np.maximum(1.0 - information * leverage, _LEVERAGE)
     return float(np.average(loss_of(family, y, moved), weights=w))

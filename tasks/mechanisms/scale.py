@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, assign_folds
-from tasks.mechanisms.design import Design, fit_design, with_treatment
+from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
 from tasks.mechanisms.ridge import fit_ridge
 
 _ROWS = 20_000  # rows a scale model is fitted on: a spread needs no more
@@ -37,7 +37,7 @@ class ScaleModel:
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return the relative spread of each row, shape (n,), positive."""
-        eta = with_treatment(self.design.matrix(covariates), treatment) @ self.coefficients
+        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients)
         return np.exp(np.clip(eta, self.low, self.high))
 
 

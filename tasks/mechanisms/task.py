@@ -244,9 +244,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     for number, start in enumerate(range(0, rows, BLOCK)):
         rng = rng_for(spec.seed, "draw", f"{copy}/{part}/{number}")
         n = min(BLOCK, rows - start)
-        blocks.append(
-            _joint_block(run, space, schema, models, n, rng) if models.balance is None else _block(run, space, schema, models, n, rng)
-        )
+        blocks.append(_joint_block(space, schema, models, n, rng) if models.balance is None else _block(run, space, schema, models, n, rng))
     table = pa.concat_tables(blocks)
     keys = mix(np.arange(rows, dtype=np.uint64), salt(spec.seed, "release key", copy, part))
     for column in schema.covariates:
@@ -280,7 +278,7 @@ def _block(run: Run, space: Workspace, schema: TableSchema, models: Models, n: i
     return _with_outcome(schema, table, pa.array(treatment.a), outcome.y, Nuisances(treatment.g, kept.q0, kept.q1))
 
 
-def _joint_block(run: Run, space: Workspace, schema: TableSchema, models: Models, n: int, rng: np.random.Generator) -> pa.Table:
+def _joint_block(space: Workspace, schema: TableSchema, models: Models, n: int, rng: np.random.Generator) -> pa.Table:
     """Draw n rows of (W, A, Y) from the synthesizer alone; g and Q are the source's, for comparison only."""
     drawn = space.model(models.covariates).sample(n, rng)
     table = from_frame(drawn, schema.modelled)

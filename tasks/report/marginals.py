@@ -85,10 +85,7 @@ class Marginals:
 def _count(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     bins = bins_of(column)
     known = pc.drop_null(values)
-    if bins.edges is None:
-        codes = _codes(column, known)
-    else:
-        codes = np.searchsorted(bins.edges, known.to_numpy(), side="right")
+    codes = _codes(column, known) if bins.edges is None else np.searchsorted(bins.edges, known.to_numpy(), side="right")
     counts = np.bincount(codes, minlength=len(bins.labels)).astype(np.int64)
     if column.missing:
         counts[-1] += values.null_count

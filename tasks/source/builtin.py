@@ -29,6 +29,8 @@ class Builtin(NamedTuple):
     licence: str
 
 
+#: How the URI of a built-in source begins.
+BUILTIN = "builtin:"
 _PACKAGE = "causaldata"
 _LICENCE = "Data of a United States agency, in the public domain; packaged by causaldata under the MIT licence."
 BUILTINS: Mapping[str, Builtin] = {

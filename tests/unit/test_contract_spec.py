@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.contract.errors import SpecError
-from tasks.contract.spec import Spec, parse_spec
+from tasks.contract.spec import GatesSpec, Spec, parse_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN: dict[str, Any] = {"name": "nhefs", "source": {"uri": "builtin:nhefs"}, "roles": {"treatment": "qsmk", "outcome": "wt82_71"}}
@@ -143,6 +143,27 @@ class TestDigest:
             environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
             result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
             assert result.stdout.strip() == parse_spec(PLAIN).digest()
+
+
+SWITCH = {"const": False, "type": "boolean"}
+GATES = sorted(name for name, shape in GatesSpec.model_json_schema()["properties"].items() if SWITCH in shape.get("anyOf", ()))
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_only_false_switches_a_gate_off(gate: str) -> None:
+    assert getattr(parse_spec(changed(**{f"gates__{gate}": False})).gates, gate) is False
+    with pytest.raises(SpecError, match=rf"gates\.{gate} of SPEC"):
+        parse_spec(changed(**{f"gates__{gate}": True}))
+    try:
+        kept = getattr(parse_spec(changed(**{f"gates__{gate}": 0})).gates, gate)
+    except SpecError:
+        return  # 0 is out of this gate's bounds, and that is said: it is not taken for "off"
+    assert kept == 0
+    assert kept is not False
+
+
+def test_there_are_gates_to_switch_off() -> None:
+    assert {"near_copies", "closeness_z", "fidelity", "min_arm"} <= set(GATES)
 
 
 def test_the_schema_describes_every_section() -> None:

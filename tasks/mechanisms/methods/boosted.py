@@ -58,6 +58,8 @@ class ArmEnsembles:
         out = np.empty(len(covariates))
         for arm, ensemble in ((0, self.control), (1, self.treated)):
             rows = treatment == arm
+            if rows.all():
+                return ensemble.predict(covariates)
             if rows.any():
                 out[rows] = ensemble.predict(covariates.loc[rows])
         return out

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.bounds import require_arms, within
-from tasks.mechanisms.design import Design, fit_design, with_treatment
+from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
 from tasks.mechanisms.ridge import FAMILY, Family, fit_ridge, mean_of
 
 
@@ -55,7 +55,7 @@ class LinearOutcome:
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
-        eta = with_treatment(self.design.matrix(covariates), treatment, self.interactions) @ self.coefficients
+        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients, self.interactions)
         if self.kind == "count":
             # a log link would otherwise multiply small extrapolations up
             eta = np.clip(eta, self.low, self.high)
