@@ -73,7 +73,9 @@ def iid_numeric(columns: int) -> Callable[[int, np.random.Generator], pd.DataFra
 def _frame(values: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
     columns: dict[str, Any] = {f"w{j}": values[:, j] for j in range(values.shape[1])}
     for j in range(codes.shape[1]):
-        columns[f"w{values.shape[1] + j}"] = pd.Categorical.from_codes(codes[:, j].tolist(), categories=[f"level {i}" for i in range(LEVELS[j])])
+        columns[f"w{values.shape[1] + j}"] = pd.Categorical.from_codes(
+            codes[:, j].tolist(), categories=[f"level {i}" for i in range(LEVELS[j])]
+        )
     return pd.DataFrame(columns)
 
 

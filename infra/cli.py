@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
-from infra.settings import Settings, prepare_environment
+from infra.settings import Settings, prepare_environment, quiet_terminal
 from infra.specfile import literal, load_spec
 from tasks.contract.errors import GateFailed, SpecError, WaymintError
 from tasks.contract.spec import Spec
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="waymint",
@@ -164,29 +165,31 @@ def _fail(error: WaymintError, as_json: bool) -> int:
     reply = getattr(error, "reply", None)
     if as_json:
         _print_json(reply if reply is not None else error.as_dict())
-    else:
-        label = "rejected" if isinstance(error, GateFailed) else "error"
-        sys.stderr.write(f"{label}: {error.message}\n")
-        if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
+    label = "rejected" if isinstance(error, GateFailed) else "error"
+    sys.stderr.write(f"{label}: {error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
     return error.exit_code
 
 
 def main() -> None:
     """Run the command line; the exit codes are those of docs/errors.md."""
     prepare_environment()
+    quiet_terminal()
     as_json = "--json" in sys.argv
     try:
         # click's own handling would turn an interrupt into exit code 1
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
     except WaymintError as error:
-        sys.exit(_fail(error, as_json))
-    except click.ClickException as error:
-        sys.exit(_fail(SpecError(error.format_message(), "See 'waymint --help'."), as_json))
-    except (KeyboardInterrupt, click.Abort):
+        code = _fail(error, as_json)
+    except typer.TyperException as error:
+        text = error.format_message()  # empty where a bare command has printed its help
+        code = _fail(SpecError(text, "See 'waymint --help'."), as_json) if text else SpecError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         sys.stderr.write("interrupted: the same command resumes where this one stopped.\n")
-        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

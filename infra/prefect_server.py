@@ -27,10 +27,17 @@ IDLE_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def prefect_server(settings: Settings) -> Iterator[str]:
+def prefect_server(settings: Settings, idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
     """Hold a Prefect server for the length of the block.
 
     A server the user named (``PREFECT_API_URL``) is used as it is. Otherwise one server on loopback is found or started.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where this machine keeps state.
+    idle_seconds : float
+        A server that is started here ends when no run has used it for so long.
 
     Yields
     ------
@@ -51,7 +58,7 @@ def prefect_server(settings: Settings) -> Iterator[str]:
     use_prefect_home(home)
     with (home / "users.lock").open("a+") as users:
         with _starting(home):
-            url = _running(home) or _start(home)
+            url = _running(home) or _start(home, idle_seconds)
             fcntl.flock(users, fcntl.LOCK_SH)
         use_prefect(url)
         yield url
@@ -82,14 +89,14 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _start(home: Path) -> str:
+def _start(home: Path, idle_seconds: float) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     with (home / "server.log").open("ab") as log:
         # its own session: a Ctrl-C meant for one run must not take the server from the others
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "infra.prefect_server", str(home), str(port)],
+            [sys.executable, "-m", "infra.prefect_server", str(home), str(port), str(idle_seconds)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -111,8 +118,8 @@ def _start(home: Path) -> str:
     )
 
 
-def keep(home: Path, port: int) -> None:
-    """Run the server until no run has used it for ``IDLE_SECONDS``."""
+def keep(home: Path, port: int, idle_seconds: float) -> None:
+    """Run the server until no run has used it for ``idle_seconds``."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
@@ -122,7 +129,7 @@ def keep(home: Path, port: int) -> None:
             time.sleep(2)
             if _locked(users.fileno()):
                 unused_since = time.monotonic()
-            elif time.monotonic() - unused_since > IDLE_SECONDS:
+            elif time.monotonic() - unused_since > idle_seconds:
                 with _starting(home):
                     if _locked(users.fileno()):
                         continue
@@ -146,4 +153,4 @@ def _locked(users: int) -> bool:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), int(sys.argv[2]))
+    keep(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

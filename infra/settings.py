@@ -68,6 +68,15 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def quiet_terminal() -> None:
+    """Keep Prefect's log lines off the terminal of this process and its children: the command line tells errors itself.
+
+    They still reach the Prefect server, where a run's page shows them. Deployments do not call this. To see them on the
+    terminal too: ``PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO``.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
 def server_environment(home: Path) -> dict[str, str]:
     """Return the environment of the embedded Prefect server.
 

@@ -12,6 +12,7 @@ import json
 import pickle
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel, ConfigDict
 
 from infra.settings import Settings
@@ -156,6 +158,8 @@ class Workspace:
         for found in list(self._store.list("")):
             if found.key not in keep:
                 self._store.delete(found.key)
+        if not keep and isinstance(self._files, LocalFileSystem):
+            shutil.rmtree(self._path, ignore_errors=True)  # the folder itself, and what killed writers left half-written in it
 
 
 @functools.lru_cache(maxsize=8)

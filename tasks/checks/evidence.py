@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +78,7 @@ class DistanceEvidence:
 
 @dataclass(frozen=True)
 class OverlapEvidence:
-    """How much the two arms of one table overlap; see :func:`tasks.checks.positivity.measure_overlap`.
+    """How much the two arms of one table overlap; as the estimation step measures it.
 
     Attributes
     ----------
@@ -105,6 +107,21 @@ class OverlapEvidence:
     ess_control: float
     largest_weight: float
     slope: float | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> OverlapEvidence:
+        """Read the overlap record of the estimation step (``OverlapSummary.as_dict``)."""
+        return cls(
+            rows=record["n"],
+            bound=record["bound"],
+            outside=record["outside"],
+            treated=record["arm1"],
+            control=record["arm0"],
+            ess_treated=record["ess1"],
+            ess_control=record["ess0"],
+            largest_weight=record["largest_weight"],
+            slope=record["calibration"]["slope"],
+        )
 
 
 @dataclass(frozen=True)

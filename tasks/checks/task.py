@@ -57,7 +57,7 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     """Take the first seed and holdout rows in hash order (so, at random), and released rows evenly from all parts."""
     space, spec = run.space(), run.spec
     names, limit = [column.id for column in schema.modelled], spec.gates.distance_rows
-    held, kept = _side(run, space, source, names, held_out=True), _side(run, space, source, names, held_out=False)
+    held, kept = (_side(run, space, source, schema, held_out=side) for side in (True, False))
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
     pool = gather(to_frame(kept, schema.modelled), to_frame(held, schema.modelled))
@@ -73,8 +73,9 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     )
 
 
-def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], names: list[str], held_out: bool) -> pa.Table:
-    found, wanted = [], run.spec.gates.distance_rows
+def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: TableSchema, held_out: bool) -> pa.Table:
+    """Take rows of one side, rounded and bounded as released rows are: all distances see the same values."""
+    names, found, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
     for part in parts:
         table = space.table(part, ["key", *names])
         chosen = in_holdout(table.column("key").to_numpy(), run.spec.seed, run.spec.source.holdout) == held_out
@@ -82,7 +83,7 @@ def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], names: list
         wanted -= found[-1].num_rows
         if wanted <= 0:
             break
-    return pa.concat_tables(found)
+    return from_frame(to_frame(pa.concat_tables(found), schema.modelled), schema.modelled)
 
 
 @coarse("inspect release", "inspect part {part} of copy {copy}")
@@ -152,8 +153,8 @@ def _metrics(run: Run, measured: Measured, main: str) -> list[Metric]:
     parts: list[SchemaEvidence] = [space.model(ref) for ref in measured.conformity]
     evidence = Evidence(
         distance=_distances(space, measured.sample, measured.distances),
-        source=_overlap(effects["source"]["overlap"]),
-        release=_overlap(effects["release"]["overlap"]),
+        source=OverlapEvidence.of(effects["source"]["overlap"]),
+        release=OverlapEvidence.of(effects["release"]["overlap"]),
         fidelity=FidelityEvidence(
             ate_source=ate["source"]["estimate"],
             se_source=ate["source"]["se"],
@@ -194,20 +195,6 @@ def _distances(space: Workspace, sample: Sample, distances: Ref | None) -> Dista
         pool_distances=found["pool_distances"],
         pool_rows=found["pool_rows"],
         release_pairs=int(counts["release_pairs"]),
-    )
-
-
-def _overlap(record: Mapping[str, Any]) -> OverlapEvidence:
-    return OverlapEvidence(
-        rows=record["n"],
-        bound=record["bound"],
-        outside=record["outside"],
-        treated=record["arm1"],
-        control=record["arm0"],
-        ess_treated=record["ess1"],
-        ess_control=record["ess0"],
-        largest_weight=record["largest_weight"],
-        slope=record["calibration"]["slope"],
     )
 
 

@@ -12,7 +12,7 @@ from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
 
 _MOST_INDICATORS = 8
 _MOST_INDICES = 8
-_PRIOR_ROWS = 20.0
+_PRIOR_ROWS = float(__import__('os').environ.get('PR','20'))
 _BINS = 8
 _MOST_SQUARE = 9.0
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)

@@ -16,7 +16,7 @@ Cell = TypeVar("Cell", np.float32, np.uint8)
 Words = npt.NDArray[np.uint32]
 
 LEAF = 64  # rows a leaf
-GROUP = 8  # leaves a group
+GROUP = 64  # leaves a group
 
 
 class Bounds(NamedTuple):
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
     ----------
     z : ndarray of float32, shape (leaves, p, LEAF)
         Shadows; NaN where missing.
-    words : ndarray of uint32, shape (leaves, ceil(c / 4), LEAF)
+    words : ndarray of uint32, shape (ceil(c / 4), leaves, LEAF)
         Codes modulo 128, four to a word.
     row : ndarray of int64, shape (leaves * LEAF,)
         Row at each position, -1 behind the last one.
@@ -111,8 +111,7 @@ def lay_out(z: Float32, codes: Codes, slack: Float64, order: Int64, sizes: tuple
     for j in range(codes.shape[1]):
         column = codes[padded, j]
         absent[which, offset[j] + column] = 0
-    packed = pack(codes)[padded].reshape(leaves, LEAF, -1)
-    laid_words = np.ascontiguousarray(packed.swapaxes(1, 2))
+    laid_words = np.ascontiguousarray(pack(codes)[padded].T).reshape(-(-codes.shape[1] // 4), leaves, LEAF)
     worst = slack[padded].reshape(leaves, LEAF).max(axis=1)
     leaf_bounds = _block(low, high, absent, worst, groups)
     several = [part.reshape(groups, GROUP, -1) for part in (low, high, absent)]

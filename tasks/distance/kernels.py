@@ -73,26 +73,36 @@ def _limit(best, slack, metric, columns):  # type: ignore[no-untyped-def]  # typ
 
 
 @compiled(reorder=True, inline=True)
-def _mismatch(words, leaf, lanes, word, at, flags, sums, unit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Add ``unit`` to ``sums`` for each byte in which the words of a row differ from the query's."""
-    if words.shape[1]:
+def _mismatch(words, leaf, lanes, word, at, flags, sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Add to ``sums`` the number of bytes in which the words of each row differ from the query's."""
+    if words.shape[0]:
         for i in range(lanes):
             flags[i] = np.uint32(0)
-        for j in range(words.shape[1]):
+        for j in range(words.shape[0]):
             own = word[at, j]
             for i in range(lanes):
                 # bytes are below 128: adding 127 sets the top bit of those that differ, and carries nothing over
-                flags[i] += np.uint32(np.uint32(np.uint32(words[leaf, j, i] ^ own) + _SEVENS) >> _SEVEN) & _ONES
+                flags[i] += np.uint32(np.uint32(np.uint32(words[j, leaf, i] ^ own) + _SEVENS) >> _SEVEN) & _ONES
         for i in range(lanes):
-            sums[i] += unit * np.float32(np.int32(np.uint32(flags[i] * _ONES) >> _TOP))
+            sums[i] += np.float32(np.int32(np.uint32(flags[i] * _ONES) >> _TOP))
+
+
+@compiled(inline=True)
+def _count(sums, limit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Count sums at or below a limit."""
+    hits = np.int32(0)
+    for i in range(sums.shape[0]):
+        hits += np.int32(sums[i] <= limit)
+    return hits
 
 
 @compiled(reorder=True, inline=True)
-def _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Fill ``sums`` with the rounded sums of terms of one query and the rows of one leaf."""
+def _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Fill ``sums`` with the rounded sums of one query and the rows of one leaf, and count those within the limit; stop where none can be."""
     lanes = z.shape[2]
     for i in range(lanes):
         sums[i] = np.float32(0.0)
+    _mismatch(words, leaf, lanes, word, at, flags, sums)
     j = 0
     if squared:
         while j + 4 <= plain:
@@ -101,6 +111,8 @@ def _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags):  # typ
                 s, t, u, v = z[leaf, j, i] - a, z[leaf, j + 1, i] - b, z[leaf, j + 2, i] - c, z[leaf, j + 3, i] - d
                 sums[i] += s * s + t * t + u * u + v * v
             j += 4
+            if j + 4 <= plain and not _count(sums, limit):
+                return np.int32(0)
         while j < plain:
             a = q[at, j]
             for i in range(lanes):
@@ -129,7 +141,7 @@ def _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags):  # typ
                 s = np.float32(0.0) if np.isnan(a) and np.isnan(z[leaf, j, i]) else np.float32(1.0)
             sums[i] += s
         j += 1
-    _mismatch(words, leaf, lanes, word, at, flags, sums, np.float32(1.0))
+    return _count(sums, limit)
 
 
 @compiled(reorder=True, inline=True)
@@ -155,15 +167,6 @@ def _bound(low, high, absent, block, offset, q, state, at, squared, cap, sums, m
             missed[i] += absent[block, row, i]
     for i in range(width):
         sums[i] += np.float32(missed[i])
-
-
-@compiled(inline=True)
-def _count(sums, limit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Count sums at or below a limit."""
-    hits = np.int32(0)
-    for i in range(sums.shape[0]):
-        hits += np.int32(sums[i] <= limit)
-    return hits
 
 
 @compiled()
@@ -197,7 +200,7 @@ def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
     q, state, z, words, word, row, x, a, y, b = task.q, task.state, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
     low, high, absent, offset, widths, starts, rows = task.low, task.high, task.absent, task.offset, task.widths, task.starts, task.rows
     group_low, group_high, group_absent = task.group_low, task.group_high, task.group_absent
-    own_slack, leaf_slack, group_slack = task.slack, task.leaf_slack, task.group_slack
+    own_slack, group_slack = task.slack, task.group_slack
     metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
     blocks, width = group_low.shape[2], low.shape[2]
     far, far_missed = np.empty(blocks, np.float32), np.empty(blocks, np.uint16)
@@ -211,25 +214,25 @@ def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
             # the group the query falls into first, the others in their order
             block = home if group_turn == 0 else group_turn - 1
             slack = own_slack[at] + group_slack[block]
-            if (group_turn and block == home) or far[block] > _limit(distances[at, k - 1], slack, metric, columns):
+            limit = _limit(distances[at, k - 1], slack, metric, columns)
+            if (group_turn and block == home) or far[block] > limit:
                 continue
             _bound(low, high, absent, block, offset, q, state, at, squared, cap, bounds, missed)
             best = 0
-            for i in range(width):
-                if bounds[i] < bounds[best]:
-                    best = i
-            for turn in range(width + 1):
-                # the most promising leaf first, the others in their order
-                i = best if turn == 0 else turn - 1
-                leaf = block * width + i
-                slack = own_slack[at] + leaf_slack[leaf]
-                limit = _limit(distances[at, k - 1], slack, metric, columns)
-                if (turn and i == best) or bounds[i] > limit:
+            if group_turn == 0:
+                for i in range(width):
+                    if bounds[i] < bounds[best]:
+                        best = i
+            for turn in range(width):
+                # at home the most promising leaf first: it changes places with the first one
+                i = turn if group_turn else best if turn == 0 else 0 if turn == best else turn
+                if bounds[i] > limit:
                     continue
-                _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags)
                 visited += 1
-                if _count(sums, limit):
+                leaf = block * width + i
+                if _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
                     _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices)
+                    limit = _limit(distances[at, k - 1], slack, metric, columns)
     return visited
 
 
@@ -244,28 +247,38 @@ def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
         for at in range(begin, stop):
             for leaf in range(first, min(first + TILE, z.shape[0])):
                 slack = own_slack[at] + leaf_slack[leaf]
-                _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags)
-                if _count(sums, _limit(distances[at, k - 1], slack, metric, columns)):
+                limit = _limit(distances[at, k - 1], slack, metric, columns)
+                if _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
                     _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices)
 
 
 @compiled(reorder=True, inline=True)
-def _promising(products, half, words, word, leaf, at, limit, lanes):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Count rows of a leaf within the limit; with more than eight categorical columns, by their first eight."""
+def _promising(products, half, words, start, word, at, limit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Count rows within half the limit, of categorical columns the first eight only."""
     hits = np.int32(0)
-    if words.shape[1] == 0:
-        for i in range(lanes):
-            hits += np.int32(half[leaf, i] - products[i] <= limit)
-        return hits
-    second = min(1, words.shape[1] - 1)
-    mask = _ONES if second else np.uint32(0)
-    a, b = word[at, 0], word[at, second]
-    for i in range(lanes):
-        flags = np.uint32(np.uint32(np.uint32(words[leaf, 0, i] ^ a) + _SEVENS) >> _SEVEN) & _ONES
-        flags += np.uint32(np.uint32(np.uint32(words[leaf, second, i] ^ b) + _SEVENS) >> _SEVEN) & mask
-        mismatches = np.float32(np.int32(np.uint32(flags * _ONES) >> _TOP))
-        hits += np.int32(np.float32(0.5) * mismatches + (half[leaf, i] - products[i]) <= limit)
+    size = products.shape[0]
+    if words.shape[0] == 0:
+        for i in range(size):
+            hits += np.int32(half[i] - products[i] <= limit)
+    else:
+        second = min(1, words.shape[0] - 1)
+        mask = _ONES if second else np.uint32(0)
+        a, b = word[at, 0], word[at, second]
+        one, other = words[0, start : start + size], words[second, start : start + size]
+        for i in range(size):
+            flags = np.uint32(np.uint32(np.uint32(one[i] ^ a) + _SEVENS) >> _SEVEN) & _ONES
+            flags += np.uint32(np.uint32(np.uint32(other[i] ^ b) + _SEVENS) >> _SEVEN) & mask
+            mismatches = np.float32(np.int32(np.uint32(flags * _ONES) >> _TOP))
+            hits += np.int32(np.float32(0.5) * mismatches + (half[i] - products[i]) <= limit)
     return hits
+
+
+@compiled(inline=True)
+def _product_limit(best, slack, halves, p, columns):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Return the largest float32 sum, computed by products, of a row at distance ``best`` or less, and the part rounding has in it."""
+    # rounding of a product of p terms, of both halves and of their sums: less than (p + 12) times 8 units of the halves
+    extra = (p + 12) * 4.8e-7 * halves
+    return ((best + slack) * (best + slack) + extra) * (1.0 + (columns + 16) * 2.4e-7), extra
 
 
 @compiled(reorder=True)
@@ -273,26 +286,34 @@ def screen(products, task, begin, first, k, distances, indices):  # type: ignore
     """Search queries ``begin`` on through leaves ``first`` on, given the inner products of their shadows (l2, no gaps)."""
     words, word, row, x, a, y, b = task.words, task.word, task.row, task.x, task.a, task.y, task.b
     widths, starts, rows, own_slack, leaf_slack = task.widths, task.starts, task.rows, task.slack, task.leaf_slack
-    half, own_half, leaf_half = task.half, task.own_half, task.leaf_half
-    columns, lanes = x.shape[1] + a.shape[1], half.shape[1]
+    own_half, leaf_half = task.own_half, task.leaf_half
+    p, columns, lanes, size = x.shape[1], x.shape[1] + a.shape[1], task.z.shape[2], products.shape[1]
+    last = first + size // lanes
+    start = first * lanes
+    half = task.half[start : start + size]
+    flat = words.reshape(words.shape[0], words.shape[1] * lanes)
+    most_slack, most_half = leaf_slack[first:last].max(), leaf_half[first:last].max()
     sums, flags = np.empty(lanes, np.float32), np.empty(lanes, np.uint32)
-    # rounding of a product of p terms, of both halves and of their sums: less than (p + 12) times 8 units of the halves
-    rounding = (x.shape[1] + 12) * 4.8e-7
     for r in range(products.shape[0]):
         at = begin + r
+        best = distances[at, k - 1]
+        limit, extra = _product_limit(best, own_slack[at] + most_slack, own_half[at] + most_half, p, columns)
+        if not _promising(products[r], half, flat, start, word, at, np.float32(0.5 * limit - own_half[at] + extra)):
+            continue
         own = np.float32(own_half[at])
-        for leaf in range(first, first + products.shape[1] // lanes):
+        for leaf in range(first, last):
             left = (leaf - first) * lanes
-            part = products[r, left : left + lanes]  # a view: its indices are seen to start at 0, so the loops vectorise
-            extra = rounding * (own_half[at] + leaf_half[leaf])
+            # views: their indices are seen to start at 0, so the loops vectorise
+            part, half_part = products[r, left : left + lanes], half[left : left + lanes]
             slack = own_slack[at] + leaf_slack[leaf]
-            reach = distances[at, k - 1] + slack
-            limit = np.float32((reach * reach + extra) * (1.0 + (columns + 16) * 2.4e-7))
-            if _promising(part, half, words, word, leaf, at, np.float32(0.5) * limit - own, lanes):
+            limit, extra = _product_limit(distances[at, k - 1], slack, own_half[at] + leaf_half[leaf], p, columns)
+            for i in range(lanes):
+                sums[i] = np.float32(2.0) * (half_part[i] + own - part[i])
+            _mismatch(words, leaf, lanes, word, at, flags, sums)
+            if _count(sums, np.float32(limit)):
                 # the exact pass judges by its own limit: the room for this one's rounding is taken out of the sums
                 for i in range(lanes):
-                    sums[i] = np.float32(2.0) * (half[leaf, i] + own - part[i]) - np.float32(1.01 * extra)
-                _mismatch(words, leaf, lanes, word, at, flags, sums, np.float32(1.0))
+                    sums[i] -= np.float32(1.01 * extra)
                 _settle(leaf, at, k, row, x, a, y, b, widths, 0, starts, rows, slack, sums, distances, indices)
 
 
@@ -321,7 +342,8 @@ def collect(task, begin, stop, best, found_counts):  # type: ignore[no-untyped-d
                 limit = _limit(best[at], task.slack[at] + task.leaf_slack[leaf], metric, columns)
                 if bounds[i] > limit:
                     continue
-                _scan(z, words, leaf, plain, q, word, at, squared, cap, sums, flags)
+                if not _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
+                    continue
                 for lane in range(lanes):
                     unique = row[leaf * lanes + lane]
                     if unique >= 0 and sums[lane] <= limit and _exact(x[at], y[unique], a[at], b[unique], widths, metric) == best[at]:

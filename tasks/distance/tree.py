@@ -20,7 +20,7 @@ T = TypeVar("T")
 BLOCK = 1024  # queries that one call of a kernel takes
 PROBE = 1024  # queries that tell whether boxes pay
 PANEL = 16  # leaves of one matrix product
-ROWS = 256  # queries of one matrix product
+ROWS = 64  # queries of one matrix product
 PRODUCT_FROM = 8  # numeric columns from which matrix products beat differences
 SWEEP_ABOVE = 0.4  # share of leaves scanned beyond which boxes cost more than they save
 
@@ -155,7 +155,7 @@ def _prepare(query: Records, reference: Records, copies: Distinct, sizes: tuple[
         query.numeric[order], query.codes[order], reference.numeric, reference.codes, copies.starts, copies.rows,
         shadows[0].z[order], states(shadows[0].z, query.codes[:, some], len(plain))[order], shadows[0].slack[order],
         position[order] // (LEAF * GROUP), pack(narrow[0])[order], _half(shadows[0].z)[order],
-        layout.z, layout.words, half.astype(np.float32), half.max(axis=1), layout.row, leaves.slack.ravel(),
+        layout.z, layout.words, half.astype(np.float32).ravel(), half.max(axis=1), layout.row, leaves.slack.ravel(),
         leaves.low, leaves.high, leaves.absent, groups.low, groups.high, groups.absent, groups.slack.ravel(),
         layout.offset, widths, ("l2", "l1", "gower").index(scale.metric), len(plain),
         np.float32(1.0 if scale.metric == "gower" else np.inf),

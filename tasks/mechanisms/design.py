@@ -110,11 +110,13 @@ def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Fl
 
     The treatment enters as A - 1/2, so that swapping the arms' names flips signs and nothing else.
     """
-    side = treatment.astype(np.float64)[:, None] - 0.5
-    parts = [np.ones((len(x), 1)), side, x]
+    side = treatment.astype(np.float64) - 0.5
+    width = x.shape[1]
+    out = np.empty((len(x), 2 + (2 * width if interactions else width)))
+    out[:, 0], out[:, 1], out[:, 2 : 2 + width] = 1.0, side, x
     if interactions:
-        parts.append(x * side)
-    return np.hstack(parts)
+        np.multiply(x, side[:, None], out=out[:, 2 + width :])
+    return out
 
 
 def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True) -> Float64:

@@ -35,6 +35,8 @@ NUISANCES = ("g", "q0", "q1")
 BLOCK = 25_000
 # Pool rows the balancing weights are solved on.
 POOL_ROWS = 40_000
+# Rows whose design matrices and features are in memory at a time.
+SLICE = 12_500
 
 
 class Table(NamedTuple):
@@ -193,8 +195,13 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
     model: Mechanisms = space.model(mechanisms)
     found = model.anchored(_nuisances(space.table(predicted)))
     rows = space.table(part)
-    frame = to_frame(rows, schema.modelled)
-    total = moments(features(frame, found, schema.modelled), _weights(run, table, rows))
+    frame, weight = to_frame(rows, schema.modelled), _weights(run, table, rows)
+    total: Moments | None = None
+    for start in range(0, len(frame), SLICE):
+        here = slice(start, start + SLICE)
+        own = features(frame.iloc[here], Nuisances(*(values[here] for values in found)), schema.modelled)
+        sums_here = moments(own, None if weight is None else weight[here])
+        total = sums_here if total is None else merge(total, sums_here)
     return Anchored(space.put_table(f"{base}.parquet", pa.table(found._asdict()), part=part.part), space.put_model(f"{base}.sums", total))
 
 
@@ -297,8 +304,9 @@ def _with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64,
 
 def _pool(space: Workspace, schema: TableSchema, covariates: ModelRef, size: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draw covariates as they can be released: rounded and bounded before anything is computed from them."""
-    drawn = space.model(covariates).sample(size, rng)
-    return to_frame(from_frame(drawn, schema.modelled), schema.modelled)
+    model = space.model(covariates)
+    drawn = [from_frame(model.sample(min(SLICE, size - start), rng), schema.modelled) for start in range(0, size, SLICE)]
+    return to_frame(pa.concat_tables(drawn).unify_dictionaries(), schema.modelled)
 
 
 def _nuisances(table: pa.Table) -> Nuisances:

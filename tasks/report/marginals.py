@@ -1,77 +1,36 @@
-"""Binned marginals of one table, mergeable over partitions, small cells suppressed."""
+"""Marginals of one table: counts per cell of every column, mergeable over partitions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.contract.roles import Column, TableSchema
+from tasks.report.bins import Bins, bins_of
+from tasks.report.disclosure import Int64, folded, groups
 
-Counts = Mapping[str, npt.NDArray[np.int64]]
-BINS = 14
-SMALLEST_CELL = 5
-
-
-class Bins(NamedTuple):
-    """How one column is binned.
-
-    Attributes
-    ----------
-    name : str
-        Column name in the source.
-    labels : tuple of str
-        One for each cell; the last is "missing" where the column has missing cells.
-    edges : ndarray of float64 or None
-        Inner edges of a numeric column; None for categories.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    edges: npt.NDArray[np.float64] | None
-
-
-def bins_of(column: Column) -> Bins:
-    """Choose the bins of a column from its schema alone, so that source and release share them.
-
-    The edges lie between the safe ends ``Column.low`` and ``Column.high``: no exact extreme shows.
-    """
-    missing = ("missing",) if column.missing else ()
-    if column.is_category or column.role == "treatment":
-        levels = column.levels if column.role == "covariate" else ("control", "treated")
-        return Bins(column.name, (*levels, *missing), None)
-    low, high = column.low, column.high
-    if low is None or high is None or not low < high:
-        return Bins(column.name, ("all", *missing), np.empty(0))
-    whole = column.kind == "integer" and high - low < BINS
-    edges = np.arange(low, high) + 0.5 if whole else np.linspace(low, high, BINS + 1)[1:-1]
-    if whole:
-        labels = tuple(f"{value:g}" for value in np.arange(low, high + 1))
-    elif column.kind == "datetime":
-        middles = np.linspace(low, high, 2 * BINS + 1)[1::2].astype("datetime64[us]")
-        labels = tuple(str(value.astype("datetime64[D]")) for value in middles)
-    else:
-        labels = tuple(f"{value:.3g}" for value in np.linspace(low, high, 2 * BINS + 1)[1::2])
-    return Bins(column.name, (*labels, *missing), edges)
+Counts = Mapping[str, Int64]
+#: Most levels of a category that are drawn; the others are drawn together.
+MOST_LEVELS = 8
 
 
 class Marginals:
-    """Reduction: counts per bin of every column (contract/reduction.py)."""
+    """Reduction: counts per cell of every column that varies (contract/reduction.py)."""
 
     def __init__(self, schema: TableSchema) -> None:
-        self._columns = [column for column in schema.columns if not column.constant]
+        self._bins = {column.id: (column, bins_of(column, schema)) for column in schema.columns if not column.constant}
 
     def start(self) -> Counts:
         """Return zero counts."""
-        return {column.id: np.zeros(len(bins_of(column).labels), dtype=np.int64) for column in self._columns}
+        return {key: np.zeros(bins.cells, dtype=np.int64) for key, (_, bins) in self._bins.items()}
 
     def visit(self, state: Counts, part: pa.Table) -> Counts:
         """Count one canonical partition."""
-        return {column.id: state[column.id] + _count(column, part.column(column.id)) for column in self._columns}
+        return {key: state[key] + _count(column, bins, part.column(key)) for key, (column, bins) in self._bins.items()}
 
     def merge(self, left: Counts, right: Counts) -> Counts:
         """Add two counts."""
@@ -82,55 +41,89 @@ class Marginals:
         return state
 
 
-def _count(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    bins = bins_of(column)
-    known = pc.drop_null(values)
-    codes = _codes(column, known) if bins.edges is None else np.searchsorted(bins.edges, known.to_numpy(), side="right")
-    counts = np.bincount(codes, minlength=len(bins.labels)).astype(np.int64)
-    if column.missing:
-        counts[-1] += values.null_count
-    return counts
+def _count(column: Column, bins: Bins, values: pa.ChunkedArray) -> Int64:
+    codes = _levels(column, values) if bins.edges is None else _cells(bins.edges, values)
+    codes = np.where(codes < 0, bins.cells - 1, codes) if bins.missing else codes[codes >= 0]
+    return np.bincount(codes, minlength=bins.cells).astype(np.int64)
 
 
-def _codes(column: Column, known: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    if column.role == "treatment":
-        return known.to_numpy().astype(np.int64)
-    text = known.cast(pa.string())
-    return np.asarray(pc.index_in(text, value_set=pa.array(column.levels, type=pa.string())).to_numpy(), dtype=np.int64)
+def _cells(edges: np.typing.NDArray[np.float64], values: pa.ChunkedArray) -> Int64:
+    """Return each row's cell, -1 where missing."""
+    numbers = values.cast(pa.float64()).to_numpy()
+    return np.where(np.isnan(numbers), -1, np.searchsorted(edges, numbers, side="right"))
 
 
-def shares(counts: npt.NDArray[np.int64]) -> list[float | None]:
-    """Return shares of cells, None for cells with 1 to 4 rows."""
-    total = max(int(counts.sum()), 1)
-    return [None if 0 < count < SMALLEST_CELL else float(count / total) for count in counts.tolist()]
+def _levels(column: Column, values: pa.ChunkedArray) -> Int64:
+    """Return each row's level, -1 where missing (or of no level of the source: the gate `levels` tells of those)."""
+    if column.role != "covariate":
+        return np.asarray(values.cast(pa.float64()).fill_null(-1.0).to_numpy().astype(np.int64))
+    found = pc.index_in(values.cast(pa.string()), value_set=pa.array(column.levels, type=pa.string()))
+    return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
 
 
-def paired(schema: TableSchema, source: Counts, release: Counts) -> list[dict[str, object]]:
-    """Put the marginals of source and release side by side.
+def paired(schema: TableSchema, source: Counts, release: Counts) -> list[dict[str, Any]]:
+    """Put the marginals of source and release side by side, no cell with one to four rows among them.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        Of the source.
+    source, release : mapping
+        Counts of the two tables, as :class:`Marginals` gives them.
 
     Returns
     -------
     list of dict
-        ``name``, ``labels``, ``source``, ``release`` (shares, None where suppressed) and ``distance``, the total variation
-        distance over the shown cells, for each column that varies, in the source's order.
+        For each column that varies, in the source's order: ``name``, ``role``, ``form`` ("levels", "values" or "range"), ``labels``,
+        ``widths`` (cells that each bar stands for), ``source`` and ``release`` (shares of all rows), ``missing`` (whether the last bar is
+        of missing values) and ``distance``, the total variation distance between the two over the cells shown, in [0, 1].
     """
-    rows: list[dict[str, object]] = []
+    rows = []
     for column in schema.columns:
-        if column.constant:
-            continue
-        left, right = shares(source[column.id]), shares(release[column.id])
-        rows.append(
-            {
-                "name": column.name,
-                "labels": list(bins_of(column).labels),
-                "numeric": bins_of(column).edges is not None,
-                "source": left,
-                "release": right,
-                "distance": _variation(left, right),
-            }
-        )
+        if not column.constant:
+            bins = bins_of(column, schema)
+            both = np.stack((source[column.id], release[column.id]))
+            row = _by_level(bins, both) if bins.edges is None else _by_range(bins, both)
+            gap = np.abs(np.subtract(row["source"], row["release"])).sum() / 2
+            rows.append({"name": column.name, "role": column.role, **row, "distance": float(gap)})
     return rows
 
 
-def _variation(left: Sequence[float | None], right: Sequence[float | None]) -> float:
-    return 0.5 * sum(abs(a - b) for a, b in zip(left, right) if a is not None and b is not None)
+def _by_level(bins: Bins, both: Int64) -> dict[str, Any]:
+    labels = [*bins.labels, "missing"] if bins.missing else list(bins.labels)
+    together = folded(both, MOST_LEVELS)
+    kept = np.flatnonzero(~together)
+    shown, names = both[:, kept], [labels[level] for level in kept]
+    if together.any():
+        number = int(together.sum())
+        shown = np.column_stack((shown, both[:, together].sum(axis=1)))
+        names.append(f"{number} other{'s' if number > 1 else ''}" if names else f"all {number} levels")
+    return {"form": "levels", "labels": names, "widths": [1] * len(names), "missing": False, **_shares(shown)}
+
+
+def _by_range(bins: Bins, both: Int64) -> dict[str, Any]:
+    runs = groups(both)
+    shown = np.stack([both[:, run].sum(axis=1) for run in runs], axis=1)
+    widths = [run.stop - run.start for run in runs]
+    labels = _value_labels(bins, runs) if bins.whole else [bins.labels[run.stop - 1] for run in runs if run.stop <= len(bins.labels)]
+    missing = bins.missing and widths[-1] == 1
+    if bins.missing and not missing:
+        widths[-1] -= 1  # missing values that are too few to be shown count with the last cell
+    form = "values" if bins.whole else "range"
+    return {"form": form, "labels": labels, "widths": widths, "missing": missing, **_shares(shown)}
+
+
+def _value_labels(bins: Bins, runs: list[slice]) -> list[str]:
+    names = [*bins.labels, "missing"]
+    labels = []
+    for run in runs:
+        first, last = names[run.start], names[run.stop - 1]
+        between = " or " if last == "missing" else "–"
+        labels.append(first if first == last else f"{first}{between}{last}")
+    return labels
+
+
+def _shares(shown: Int64) -> dict[str, list[float]]:
+    totals = np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    left, right = (shown / totals).tolist()
+    return {"source": left, "release": right}

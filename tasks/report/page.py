@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tasks.report.plots import distance_plot, effects_plot, marginal_plot, overlap_plot
+from tasks.report.distance_plot import distance_plot
+from tasks.report.effects import copies_table, effect_table
+from tasks.report.glossary import DESIGNS, KINDS
+from tasks.report.ledger import ledger_table, transfer_table
+from tasks.report.marginal_plot import marginal_plot
+from tasks.report.overlap_plot import overlap_plot
+from tasks.report.reading import decimals_of, fixed, interval, moment, number, percent
+from tasks.report.svg import clipped
+from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
 
-ESTIMATORS = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE"}
 MOST_MARGINALS = 60
+_ORDER = {"treatment": 0, "outcome": 1}
 
 
 def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str) -> bytes:
@@ -23,73 +30,71 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     manifest : mapping
         The manifest, as JSON values; ``version`` is None for a rejected release.
     pictures : mapping
-        ``marginals`` (rows of :func:`tasks.report.marginals.paired`), ``overlap`` ({"edges", "bound", "arms"}),
-        ``distances`` ({"edges", "series"} or None).
+        ``marginals`` (rows of :func:`tasks.report.marginals.paired`), ``overlap`` ({"source", "release"}, each of
+        :func:`tasks.report.overlap_plot.arm_shares`), ``distances`` (of :func:`tasks.report.distance_plot.distance_histograms`, or None).
     status : str
         ``"published"`` or ``"rejected"``.
 
     Returns
     -------
     bytes
-        UTF-8 HTML without any reference to another file or host.
+        UTF-8 HTML without any reference to another file or host; the same bytes for the same arguments.
     """
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    environment.filters["number"] = number
-    effects = manifest["effects"]
-    rows = _effect_rows(effects)
-    marginals = sorted(pictures["marginals"], key=lambda row: -float(row["distance"]))
-    truth = effects.get("truth") or {}
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number, percent=percent, moment=moment, clipped=clipped)
     page = environment.get_template("report.html.j2").render(
-        status=status,
         manifest=manifest,
-        gates=manifest["gates"],
-        failed=[gate for gate in manifest["gates"] if gate["passed"] is False],
-        effect_rows=rows,
-        effects_svg=effects_plot(rows, truth.get("ate"), _unit(manifest)) if rows else "",
-        overlap_svg=overlap_plot(pictures["overlap"]["arms"], pictures["overlap"]["edges"], pictures["overlap"]["bound"]),
-        distance_svg=distance_plot(**pictures["distances"]) if pictures["distances"] else "",
-        marginal_svgs=[marginal_plot(row) for row in marginals[:MOST_MARGINALS]],
-        marginals_left_out=max(0, len(marginals) - MOST_MARGINALS),
+        spec=manifest["spec"],
+        status=status,
+        verdict=verdict(manifest["gates"], status),
+        gates=gate_rows(manifest["gates"]),
+        tiles=summary(manifest),
+        gap=gap_sentence(manifest),
+        unit=_unit(manifest),
+        design=_design(manifest["spec"]),
+        effects=effect_table(manifest["effects"], _unit(manifest)),
+        copies=copies_table(manifest["effects"]),
+        ledger=ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
+        transfer=transfer_table(manifest["fidelity"]),
+        overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],
+        distance_plot=distance_plot(**pictures["distances"]) if pictures["distances"] else None,
+        **_marginals(pictures["marginals"]),
     )
     return page.encode()
 
 
 def _unit(manifest: Mapping[str, Any]) -> str:
-    outcome = manifest["spec"]["roles"]["outcome"]
-    return f"average treatment effect on {outcome}".replace("$", r"\$")
+    outcome = clipped(manifest["spec"]["roles"]["outcome"], 30)
+    return KINDS[manifest["schema"]["outcome_kind"]].format(outcome=outcome)
 
 
-def _effect_rows(effects: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Flatten the ATEs of source and release to rows, the manifest's main estimate first."""
-    rows = []
-    for name, label in ESTIMATORS.items():
-        for where in ("source", "release"):
-            found = (effects.get(where) or {}).get("all") or []
-            rows += [
-                {**estimate, "where": where, "label": f"{label} {where}"}
-                for estimate in found
-                if estimate["estimator"] == name and estimate["estimand"] == "ate"
-            ]
-    return rows
+def _design(spec: Mapping[str, Any]) -> str:
+    if spec["release"]["mode"] != "hybrid":
+        return "drawn jointly with the rest"
+    asked = spec["mechanisms"]
+    return DESIGNS[asked["treatment"]].format(probability=percent(asked["probability"]), tilt=number(asked["tilt"]))
 
 
-def number(value: object, digits: int = 3) -> str:
-    """Format a number for reading: significant digits, thousands separated, a dash for what is not there."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1000):
-        return f"{int(value):,}"
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}g}" if abs(value) < 10_000 else f"{value:,.0f}"
+def _overlap(where: str, record: Mapping[str, Any] | None, arms: Mapping[str, Any]) -> dict[str, Any]:
+    found = record or {}
+    slope = found.get("calibration") or {}
+    decimals = decimals_of((slope["ci_high"] - slope["ci_low"]) / 4) if slope.get("ci_low") is not None else 2
+    known = slope.get("slope") is not None
+    return {
+        "where": where,
+        "plot": overlap_plot(where, arms),
+        "bound": number(arms["bound"], 2),
+        "outside": percent(found.get("outside")),
+        "arms": f"{number(found.get('arm1'))} treated, {number(found.get('arm0'))} control",
+        "effective": f"{percent(found.get('ess1'))} of treated, {percent(found.get('ess0'))} of control",
+        "slope": f"{fixed(slope['slope'], decimals)} ({interval(slope['ci_low'], slope['ci_high'], decimals)})" if known else "–",
+    }
 
 
-def failed_lines(gates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line for each failed gate: name, value, rule, bound."""
-    return [
-        f"{gate['name']}: {number(gate['value'])}, must be {gate['rule']} {number(gate['threshold'])}"
-        for gate in gates
-        if gate["passed"] is False
-    ]
+def _marginals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Draw treatment and outcome first, then the covariates that differ most."""
+    ordered = sorted(rows, key=lambda row: (_ORDER.get(row["role"], 2), -row["distance"]))
+    drawn = [{**row, "plot": marginal_plot(row), "differs": percent(row["distance"])} for row in ordered[:MOST_MARGINALS]]
+    return {"marginals": drawn, "marginals_left_out": max(0, len(rows) - MOST_MARGINALS)}

@@ -1,18 +1,22 @@
 import numpy as np
 import pytest
 
-from tasks.checks.evidence import Evidence, FidelityEvidence
+from tasks.checks.evidence import Evidence, FidelityEvidence, OverlapEvidence
 from tasks.checks.methods.fidelity import FidelityCheck
 from tasks.checks.methods.overlap import OverlapCheck
-from tasks.checks.positivity import calibration_slope, measure_overlap
-from tasks.contract.errors import EstimationError
 from tasks.contract.spec import GatesSpec
+from tasks.estimation.overlap import overlap
 
 
 def draw(scale, n=4000, seed=0):
     rng = np.random.default_rng(seed)
     g = 1 / (1 + np.exp(-scale * rng.normal(size=n)))
     return g, (rng.random(n) < g).astype(np.int8)
+
+
+def measure_overlap(g, a, bound):
+    """The road of a run: the estimation step measures, the checks read its record."""
+    return OverlapEvidence.of(overlap(a, g, bound).as_dict())
 
 
 def by_name(metrics):
@@ -38,11 +42,6 @@ def test_randomised_arms_overlap_fully():
     assert found.slope is None  # g does not vary
 
 
-def test_an_empty_arm_has_no_effective_rows():
-    found = measure_overlap(np.full(50, 0.3), np.zeros(50, dtype=np.int8), 0.1)
-    assert (found.treated, found.ess_treated, found.largest_weight) == (0, 0.0, 1.0)
-
-
 def test_good_overlap_passes_and_poor_overlap_fails():
     gates = GatesSpec()
     good, poor = measure_overlap(*draw(0.5), 0.05), measure_overlap(*draw(6.0), 0.05)
@@ -59,24 +58,6 @@ def test_only_what_was_measured_is_judged():
     found = measure_overlap(*draw(0.5), 0.05)
     assert "source_overlap" not in by_name(OverlapCheck().measure(Evidence(release=found), GatesSpec()))
     assert OverlapCheck().measure(Evidence(), GatesSpec()) == []
-
-
-def test_calibration_slope_finds_what_is_too_extreme():
-    g, a = draw(1.0, n=40_000)
-    logit = np.log(g / (1 - g))
-    assert calibration_slope(g, a) == pytest.approx(1, abs=0.05)
-    assert calibration_slope(1 / (1 + np.exp(-2 * logit)), a) == pytest.approx(0.5, abs=0.03)
-
-
-def test_separated_arms_have_no_slope():
-    g = np.linspace(0.01, 0.99, 100)
-    assert calibration_slope(g, (g > 0.5).astype(np.int8)) is None
-
-
-@pytest.mark.parametrize("g", [np.array([]), np.array([0.5, np.nan]), np.array([0.5, 1.1]), np.array([0.5])])
-def test_unusable_propensities_are_an_error(g):
-    with pytest.raises(EstimationError, match="overlap"):
-        measure_overlap(g, np.zeros(0 if len(g) == 0 else 2, dtype=np.int8), 0.1)
 
 
 def fidelity(**changes):

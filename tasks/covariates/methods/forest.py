@@ -26,7 +26,7 @@ class Params(BaseModel):
     split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree (all rows fill its leaves)")
     features: float = Field(1.0, gt=0, le=1, description="share of predictors tried at each split")
     bandwidth: float = Field(1.0, gt=0, le=10, description="factor on the normal-reference bandwidth of leaf kernels")
-    prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for when a state is drawn")
+    prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for, per state of the column, when a state is drawn")
 
 
 class _Step(NamedTuple):
@@ -55,7 +55,7 @@ class ForestModel(NamedTuple):
             for step in self.steps:
                 design = _design(step.blocks, drawn, n)
                 leaf = land(step.leaves, _features(design, step.states, step.line), rng)
-                state, residual = draw(step.leaves, leaf, self.prior, self.bandwidth, rng)
+                state, residual = draw(step.leaves, leaf, self.prior * (len(step.margin.shares) if __import__('os').environ.get('PS') else 1), self.bandwidth, rng)
                 score = np.append(step.margin.position, 0.0)[state]
                 inside = state == step.margin.smooth
                 if step.margin.smooth != MISSING:
@@ -87,12 +87,12 @@ class Forest(NamedTuple):
 
 
 def _order(margins: list[Margin]) -> list[int]:
-    """Draw categories first, those of most levels ahead, then discrete numbers, then continuous columns."""
+    """Draw categories first, those of fewest levels ahead, then discrete numbers, then continuous columns."""
 
     def key(k: int) -> tuple[int, int, int]:
         margin = margins[k]
         kind = 0 if margin.levels is not None else 1 if margin.smooth == MISSING else 2
-        return kind, -len(margin.shares) if kind == 0 else 0, k
+        return kind, (len(margin.shares) if __import__('os').environ.get('ASC') else -len(margin.shares)) if kind == 0 else 0, k
 
     return sorted(range(len(margins)), key=key)
 

@@ -1,0 +1,120 @@
+"""The effect, source against release: what the page says and draws of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from tasks.report.axis import spanning
+from tasks.report.forest import END, START, Guides, Interval, forest_foot, forest_head, forest_row, values_of
+from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
+from tasks.report.reading import decimals_of, fixed, interval, number, percent
+
+MAIN = "tmle"
+Estimate = Mapping[str, Any]
+
+
+def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
+    """Return the ATE that stands for a table, or None."""
+    found: Estimate | None = (effects.get(where) or {}).get("ate")
+    return found
+
+
+def effect_decimals(effects: Mapping[str, Any]) -> int:
+    """Return how many decimals an effect is written with: two digits of the smaller standard error."""
+    errors = [each["se"] for each in (main_effect(effects, where) for where in ("source", "release")) if each and each["se"]]
+    return decimals_of(min(errors, default=None))
+
+
+def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
+    """Arrange the ATE by estimators, source beside release, with a forest plot.
+
+    Parameters
+    ----------
+    effects : mapping
+        Of the manifest.
+    caption : str
+        What the scale shows.
+
+    Returns
+    -------
+    dict
+        ``rows`` (``title``, ``meaning``, ``source``, ``release``, ``plot``), ``head``, ``foot``; ``others``: the same rows, without plots,
+        for other populations and subgroups.
+    """
+    decimals = effect_decimals(effects)
+    estimates = {where: (effects.get(where) or {}).get("all") or [] for where in ("source", "release")}
+    found = {name: _pair(estimates, "ate", name) for name in ESTIMATORS}
+    intervals = {name: _intervals(pair) for name, pair in found.items() if any(pair)}
+    truth, own = (effects.get("truth") or {}).get("ate"), main_effect(effects, "source")
+    guides = Guides(band=(own["ci_low"], own["ci_high"]) if own and own["ci_low"] is not None else None, exact=truth)
+    axis = spanning([*values_of(each for row in intervals.values() for each in row), *([truth] if truth is not None else [])], START, END)
+    rows = [
+        {
+            **_texts(found[name], decimals),
+            "title": ESTIMATORS[name].title,
+            "meaning": ESTIMATORS[name].meaning,
+            "plot": forest_row(axis, drawn, f"{ESTIMATORS[name].title}: source and release with 95 % intervals", guides),
+        }
+        for name, drawn in intervals.items()
+    ]
+    label = f"built into the release: {fixed(truth, decimals + 1)}"
+    return {
+        "rows": rows,
+        "head": forest_head(axis, guides, label),
+        "foot": forest_foot(axis, caption),
+        "others": _others(estimates, decimals),
+    }
+
+
+def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the estimate of each copy of the release, where there are several."""
+    copies = (effects.get("release") or {}).get("copies") or []
+    decimals = effect_decimals(effects)
+    return [{"copy": str(place), **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
+
+
+def _pair(estimates: Mapping[str, Sequence[Estimate]], estimand: str, estimator: str) -> tuple[Estimate | None, Estimate | None]:
+    def find(where: str) -> Estimate | None:
+        return next((each for each in estimates[where] if (each["estimand"], each["estimator"]) == (estimand, estimator)), None)
+
+    return find("source"), find("release")
+
+
+def _intervals(pair: tuple[Estimate | None, Estimate | None]) -> list[Interval]:
+    places = zip(("source", "release"), pair)
+    return [Interval(where, each["estimate"], each["ci_low"], each["ci_high"]) for where, each in places if each]
+
+
+def _texts(pair: tuple[Estimate | None, Estimate | None], decimals: int) -> dict[str, dict[str, str]]:
+    return {where: _cell(each, decimals) for where, each in zip(("source", "release"), pair)}
+
+
+def _cell(estimate: Estimate | None, decimals: int) -> dict[str, str]:
+    if estimate is None:
+        return {"estimate": "–", "interval": "", "se": "–", "n": "–", "ess": "–", "clipped": "–"}
+    return {
+        "estimate": fixed(estimate["estimate"], decimals),
+        "interval": interval(estimate["ci_low"], estimate["ci_high"], decimals),
+        "se": fixed(estimate["se"], decimals),
+        "n": number(estimate["n"]),
+        "ess": "–" if estimate.get("ess") is None else f"{estimate['ess']:,.0f}",
+        "clipped": percent(estimate.get("clipped")),
+    }
+
+
+def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[dict[str, Any]]:
+    names = dict.fromkeys((each["estimand"], each["estimator"]) for where in ("source", "release") for each in estimates[where])
+    rows = []
+    for estimand, estimator in names:
+        if estimand != "ate":
+            entry = explained(ESTIMANDS, estimand)
+            if estimand.startswith("gate[") and estimand.endswith("]"):
+                entry = entry._replace(title=estimand[5:-1], meaning="subgroup")
+            texts = _texts(_pair(estimates, estimand, estimator), decimals)
+            rows.append({**texts, "title": entry.title, "meaning": entry.meaning})
+    return rows
+
+

@@ -1,0 +1,75 @@
+"""Where the effect's error comes from, beside what prediction says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.report.axis import spanning
+from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
+from tasks.report.glossary import LEDGER, METRICS, explained
+from tasks.report.reading import decimals_of, fixed, interval
+
+ROW_HEIGHT = 34.0
+_Z95 = 1.96
+
+
+def ledger_table(fidelity: Mapping[str, Any], caption: str) -> dict[str, Any]:
+    """Arrange the error ledger with a forest plot around zero.
+
+    Parameters
+    ----------
+    fidelity : mapping
+        Of the manifest.
+    caption : str
+        What the scale shows.
+
+    Returns
+    -------
+    dict
+        ``rows`` (``title``, ``meaning``, ``value``, ``interval``, ``plot``) and ``foot``.
+    """
+    terms = fidelity.get("ledger") or []
+    drawn = [_interval(term) for term in terms]
+    axis = spanning([0.0, *values_of(drawn)], START, END)
+    rows = []
+    for term, shown in zip(terms, drawn):
+        entry, decimals = explained(LEDGER, term["name"]), decimals_of(term["se"])
+        known = term["value"] is not None
+        rows.append(
+            {
+                "title": entry.title,
+                "meaning": entry.meaning,
+                "sum": term["name"] == "gap",
+                "value": fixed(term["value"], decimals) if known else "not known",
+                "interval": interval(term["ci_low"], term["ci_high"], decimals) if known else f"± {fixed(shown.high, decimals)}",
+                "plot": forest_row(axis, [shown], f"{entry.title} with its 95 % interval", height=ROW_HEIGHT),
+            }
+        )
+    return {"rows": rows, "foot": forest_foot(axis, caption)}
+
+
+def _interval(term: Mapping[str, Any]) -> Interval:
+    """Return a term as it is drawn: one whose size alone is known lies around zero, without a point."""
+    if term["value"] is None:
+        return Interval("neutral", None, -_Z95 * term["se"], _Z95 * term["se"])
+    return Interval("release" if term["name"] == "gap" else "source", term["value"], term["ci_low"], term["ci_high"])
+
+
+def transfer_table(fidelity: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the scores of models trained on the release and on the source, both tested on the source."""
+    rows = []
+    for score in fidelity.get("tstr") or []:
+        entry, difference = explained(METRICS, score["metric"]), score["difference"]
+        decimals = decimals_of(difference["se"])
+        rows.append(
+            {
+                "title": entry.title,
+                "meaning": entry.meaning,
+                "tstr": fixed(score["tstr"]["value"], decimals),
+                "trtr": fixed(score["trtr"]["value"], decimals),
+                "difference": fixed(difference["value"], decimals),
+                "interval": interval(difference["ci_low"], difference["ci_high"], decimals),
+            }
+        )
+    return rows

@@ -1,0 +1,119 @@
+"""The verdict: what a reader should know who reads one paragraph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tasks.report.effects import effect_decimals, main_effect
+from tasks.report.glossary import GATES, explained
+from tasks.report.reading import fixed, interval, number
+
+
+class Verdict(NamedTuple):
+    """What stands at the top of the page.
+
+    Attributes
+    ----------
+    headline : str
+        Whether it was published, in one sentence.
+    off : tuple of str
+        Titles of gates that were switched off.
+    failed : tuple of dict
+        Gates that failed or refused; see :func:`gate_rows`.
+    """
+
+    headline: str
+    off: tuple[str, ...]
+    failed: tuple[dict[str, str], ...]
+
+
+def verdict(gates: Sequence[Mapping[str, Any]], status: str) -> Verdict:
+    """Return the verdict of a run.
+
+    Parameters
+    ----------
+    gates : sequence of mapping
+        Of the manifest.
+    status : str
+        ``"published"`` or ``"rejected"``.
+    """
+    rows = gate_rows(gates)
+    off = tuple(row["title"] for row in rows if row["status"] == "off")
+    failed = tuple(row for row in rows if row["status"] in ("failed", "refused"))
+    on = len(rows) - len(off)
+    if status == "published":
+        if on == 0:
+            headline = "Published without a check: all gates were switched off."
+        else:
+            headline = "Published: the gate that was on passed." if on == 1 else f"Published: all {on} gates {'that were on ' if off else ''}passed."
+    else:
+        headline = f"Rejected: {len(failed)} of {on} gates failed. Nothing was published and no synthetic row was kept."
+    return Verdict(headline, off, failed)
+
+
+def gate_rows(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the gates in words.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``title``, ``meaning``, ``value``, ``limits``, ``rule``, ``status``, ``detail``.
+    """
+    rows = []
+    for gate in gates:
+        entry, low, high = explained(GATES, gate["name"]), gate.get("low"), gate.get("high")
+        rows.append(
+            {
+                "name": gate["name"],
+                "title": entry.title,
+                "meaning": entry.meaning,
+                "value": "too little data" if gate["status"] == "refused" and gate["value"] is None else number(gate["value"]),
+                "limits": "" if low is None and high is None else f"limits {number(low)} to {number(high)}",
+                "rule": "switched off" if gate["threshold"] is None else f"{gate['rule']} {number(gate['threshold'])}",
+                "status": gate["status"],
+                "detail": gate["detail"],
+            }
+        )
+    return rows
+
+
+def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the effect in a few numbers: source, built into the release, estimated on the release.
+
+    Returns
+    -------
+    list of dict
+        ``label``, ``value``, ``note``.
+    """
+    effects = manifest["effects"]
+    decimals, truth = effect_decimals(effects), effects.get("truth") or {}
+    source, release = main_effect(effects, "source"), main_effect(effects, "release")
+    tiles = []
+    if source:
+        tiles.append({"label": "Effect in the real rows", **_tile(source, decimals), "where": "source"})
+    if truth.get("ate") is not None:
+        error = truth.get("mc_se")
+        note = "exact, by construction" if error is None else f"exact for these rows; draws of this size vary by ± {number(error, 1)}"
+        tiles.append({"label": "Effect built into the release", "value": fixed(truth["ate"], decimals + 1), "note": note, "where": "release"})
+    if release:
+        tiles.append({"label": "Effect estimated on the release", **_tile(release, decimals), "where": "release"})
+    return tiles
+
+
+def gap_sentence(manifest: Mapping[str, Any]) -> str:
+    """Say how far release and source are apart, in units of the outcome and in standard errors; empty where one is missing."""
+    effects = manifest["effects"]
+    source, release = main_effect(effects, "source"), main_effect(effects, "release")
+    if not source or not release or source["se"] is None or release["se"] is None:
+        return ""
+    gap = release["estimate"] - source["estimate"]
+    error = math.hypot(source["se"], release["se"])
+    errors = f", {number(abs(gap) / error, 2)} of their combined standard error" if error > 0 else ""
+    return f"Release and source differ by {fixed(gap, effect_decimals(effects))}{errors}."
+
+
+def _tile(estimate: Mapping[str, Any], decimals: int) -> dict[str, str]:
+    span = interval(estimate["ci_low"], estimate["ci_high"], decimals)
+    return {"value": fixed(estimate["estimate"], decimals), "note": f"95 % interval {span}"}
