@@ -77,7 +77,9 @@ def part(number: int, rows: int, seed: int = 0) -> pa.Table:
     mean = 10.0 + 1.5 * health - 1.0 * wealth + 0.8 * age * (age > 0) + 0.3 * columns["diabetes"]
     columns[TREATMENT] = treated.astype(np.int64)
     columns[OUTCOME] = np.round(mean + treated * (EFFECT + SLOPE * age) + rng.normal(0, 2.0, rows), 4)
-    arrays = {name: pa.array(values, mask=rng.random(rows) < MISSING[name] if name in MISSING else None) for name, values in columns.items()}
+    arrays = {
+        name: pa.array(values, mask=rng.random(rows) < MISSING[name] if name in MISSING else None) for name, values in columns.items()
+    }
     return pa.table(arrays)
 
 

@@ -256,6 +256,7 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
             sample=sample,
             distances=gather([distances], stage, timeout)[0] if distances is not None else None,
             conformity=tuple(gather(conform, stage, timeout)),
+            balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
     return measured, released
 
@@ -282,8 +283,8 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
             return reply
     parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
     with stages.stage("publish"):
-        reply = publishing.publish(run, schema, parts, facts, judged.files, page)
-        return reply
+        published: dict[str, Any] = publishing.publish(run, schema, parts, facts, judged.files, page)
+    return published
 
 
 def describe(reply: dict[str, Any]) -> list[str]:

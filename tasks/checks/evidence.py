@@ -147,6 +147,25 @@ class FidelityEvidence:
 
 
 @dataclass(frozen=True)
+class CalibrationEvidence:
+    """How a pool of drawn covariates was balanced to the source.
+
+    Attributes
+    ----------
+    relaxed : float
+        How far the target was moved towards the pool's means: 0 is not at all, 1 is no balancing.
+    ess : float
+        Effective share of the pool, in (0, 1].
+    capped : float
+        Share of pool rows held at the largest weight.
+    """
+
+    relaxed: float
+    ess: float
+    capped: float
+
+
+@dataclass(frozen=True)
 class SchemaEvidence:
     """How a released table differs in form from its source; adds up over parts.
 
@@ -182,3 +201,4 @@ class Evidence:
     release: OverlapEvidence | None = None
     fidelity: FidelityEvidence | None = None
     schema: SchemaEvidence | None = None
+    calibration: CalibrationEvidence | None = None

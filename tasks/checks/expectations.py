@@ -146,6 +146,10 @@ class ExpectEffectGapToBeAtMost(ExpectMetricToBeAtMost):
     """Expect the effect in release and source to differ by at most this many combined standard errors."""
 
 
+class ExpectCalibrationRelaxationToBeAtMost(ExpectMetricToBeAtMost):
+    """Expect the drawn covariates to be balanced to the source without giving up more than this share of the way."""
+
+
 class ExpectCellsOutsideRangeToBeAtMost(ExpectMetricToBeAtMost):
     """Expect no more than this many released cells outside the source's levels and safe ranges."""
 
@@ -164,6 +168,7 @@ _OWN: Mapping[str, type[ExpectMetricToBeAtMost]] = {
     "source_ess": ExpectEffectiveSampleShareToBeAtLeast,
     "min_arm": ExpectArmRowsToBeAtLeast,
     "fidelity": ExpectEffectGapToBeAtMost,
+    "calibration": ExpectCalibrationRelaxationToBeAtMost,
     "levels": ExpectCellsOutsideRangeToBeAtMost,
     "columns": ExpectColumnsToMatchSource,
 }

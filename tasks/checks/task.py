@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.checks.conformity import inspect
-from tasks.checks.evidence import DistanceEvidence, Evidence, FidelityEvidence, OverlapEvidence, SchemaEvidence
+from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, Evidence, FidelityEvidence, OverlapEvidence, SchemaEvidence
 from tasks.checks.metric import Metric, measure_all
 from tasks.checks.pool import gather, identical_pairs
 from tasks.checks.verdict import decide, explain
@@ -112,6 +112,8 @@ class Measured(NamedTuple):
         Arrays of closest-record distances; None where seed or holdout has no rows.
     conformity : tuple of ModelRef
         Of every drawn part.
+    balances : tuple of ModelRef
+        Calibration of every copy; none in mode "full".
     """
 
     source: Ref
@@ -120,6 +122,7 @@ class Measured(NamedTuple):
     sample: Sample
     distances: Ref | None
     conformity: tuple[ModelRef, ...]
+    balances: tuple[ModelRef, ...]
 
 
 def load_judge() -> None:
@@ -163,9 +166,18 @@ def _metrics(run: Run, measured: Measured, main: str) -> list[Metric]:
             truth=truth.get("ate"),
             truth_se=truth.get("mc_se"),
         ),
+        calibration=_calibration([space.model(ref) for ref in measured.balances]),
         schema=sum(parts[1:], start=parts[0]),
     )
     return measure_all(evidence, run.spec.gates)
+
+
+def _calibration(balances: Sequence[Any]) -> CalibrationEvidence | None:
+    """Take the worst copy."""
+    if not balances:
+        return None
+    worst = max(balances, key=lambda each: (each.relaxed, -each.ess))
+    return CalibrationEvidence(float(worst.relaxed), float(worst.ess), float(worst.capped))
 
 
 def _ate(record: Mapping[str, Any], main: str) -> Mapping[str, Any]:

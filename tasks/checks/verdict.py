@@ -19,6 +19,7 @@ ADVICE: Mapping[str, str] = {
     "source_ess": "Few rows carry one arm: restrict the population to where both arms occur, or augment it.",
     "min_arm": "Bring more rows of the smaller arm; there is no way around it.",
     "fidelity": "Use release.mode = 'hybrid'; there, another mechanisms.learner, or more release.rows where the gap is noise.",
+    "calibration": "The synthesizer is far from the source: take another covariates.synthesizer, or raise mechanisms.pool.",
     "levels": "The synthesizer or a plug-in drew values that the source can't have: bound and round what it draws.",
     "columns": "The released columns differ from the source's: a plug-in changed them.",
 }

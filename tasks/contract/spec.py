@@ -130,6 +130,7 @@ class GatesSpec(Section):
     overlap_bound: float | Literal["auto"] = Field("auto", description="d of the overlap gates")
     source_ess: Share = Field(0.2, description="smallest effective share of an arm of the source")
     min_arm: Rows = Field(50, description="fewest source rows in an arm")
+    calibration: Share = Field(0.05, description="how far calibration may give up: 0 meets every mean of the source, 1 none")
     fidelity: Positive = Field(2.58, description="largest |ATE_release - ATE_source| in combined standard errors")
     levels: bool = Field(True, description="no value outside the source's levels and safe ranges")
     columns: bool = Field(True, description="names, order and types as in the source")

@@ -101,8 +101,9 @@ def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int =
 def _category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
     """Return what a cell of each category, and last a missing one, is in the design; zeros where it was not seen in training."""
     cells: list[str | None] = [*categories, None]
-    hit = np.array([[cell == level for level in group.levels] for cell in cells], dtype=bool)
-    return np.where(hit.any(axis=1)[:, None], 2.0 * (hit - np.array(group.shares)), 0.0)
+    hit = np.array([[cell == level for level in group.levels] for cell in cells], dtype=np.float64)
+    known = hit.sum(axis=1, keepdims=True) > 0.0
+    return np.where(known, 2.0 * (hit - np.array(group.shares)), 0.0)
 
 
 def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Float64:
@@ -122,7 +123,7 @@ def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Fl
 def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True) -> Float64:
     """Return ``with_treatment(x, treatment, interactions) @ coefficients`` without laying the wide matrix out, shape (n,)."""
     side = treatment.astype(np.float64) - 0.5
-    own = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
+    own: Float64 = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
     return own + side * (x @ coefficients[2 + x.shape[1] :]) if interactions else own
 
 

@@ -14,7 +14,7 @@ from infra.cluster import coarse
 from infra.store import open_store
 from infra.workspace import Run, code_record, package_versions
 from tasks.contract.errors import StoreConflict, StoreError
-from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
@@ -70,6 +70,11 @@ class MeasuredRefs(Protocol):
         """Record of ledger, TSTR and exact effect."""
         ...
 
+    @property
+    def balances(self) -> tuple[ModelRef, ...]:
+        """Calibration of each copy."""
+        ...
+
 
 def check_store(run: Run) -> None:
     """Write and remove a small object: a store that refuses is told before any work is done."""
@@ -109,6 +114,8 @@ def facts(
     copies = [json.loads(space.read(ref.key)) for ref in effects]
     found = json.loads(space.read(measured.fidelity.key))
     release = effect_section(copies[0], main)
+    balances = [space.model(ref) for ref in measured.balances]
+    calibration = [{name: getattr(each, name) for name in ("relaxed", "feasible", "ess", "capped")} for each in balances]
     if len(copies) > 1:
         release["copies"] = [effect_section(copy, main) for copy in copies]
     return Facts(
@@ -127,7 +134,7 @@ def facts(
         seed=run.spec.seed,
         table=schema.model_dump(mode="json"),
         effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
-        fidelity={"ledger": found["ledger"], "tstr": found["tstr"]},
+        fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "calibration": calibration},
         privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES},
         overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
         gates=tuple(gates),

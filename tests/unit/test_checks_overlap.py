@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks.checks.evidence import Evidence, FidelityEvidence, OverlapEvidence
+from tasks.checks.evidence import CalibrationEvidence, Evidence, FidelityEvidence, OverlapEvidence
+from tasks.checks.methods.calibration import CalibrationCheck
 from tasks.checks.methods.fidelity import FidelityCheck
 from tasks.checks.methods.overlap import OverlapCheck
 from tasks.contract.spec import GatesSpec
@@ -87,3 +88,13 @@ def test_fidelity_rejects_at_the_nominal_rate():
     source, release = rng.normal(0, 0.3, 4000), rng.normal(0, 0.4, 4000)
     share = np.mean([fidelity(ate_source=s, ate_release=r)[0].value > 2.58 for s, r in zip(source, release)])
     assert share == pytest.approx(0.01, abs=0.006)
+
+
+def calibration(relaxed):
+    return by_name(CalibrationCheck().measure(Evidence(calibration=CalibrationEvidence(relaxed, 0.4, 0.01)), GatesSpec()))
+
+
+def test_a_pool_that_could_not_be_balanced_fails():
+    fine, bad = calibration(0.0)["calibration"], calibration(0.4)["calibration"]
+    assert fine.value <= fine.threshold < bad.value
+    assert CalibrationCheck().measure(Evidence(), GatesSpec()) == []

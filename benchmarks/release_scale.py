@@ -1,0 +1,163 @@
+"""Whole releases at growing sizes: rows per second, CPU seconds and peak memory of the process tree.
+
+Run ``python -m benchmarks.release_scale`` (10,000 and 100,000 rows), ``--full`` (1,000,000 too) or ``--rows N N ...``. Every size gets
+a source of 20 covariates with as many rows (benchmarks/make_source.py), a home of its own, so also a Prefect server of its own, and
+is released with as many rows by two worker processes. JSON on stdout, progress on stderr.
+
+Memory is the largest sum over the command and everything below it (workers, nannies, Prefect server and its keeper), sampled
+every 0.25 s; PSS counts a page that n processes share as 1/n in each. Start-up is some 20 s at any size, so ratios of small sizes flatter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.make_source import OUTCOME, TREATMENT, make_source
+from benchmarks.memory import Peak, tree
+
+ROOT = Path(__file__).resolve().parents[1]
+# at most this factor of time for ten times the rows
+GROWTH = 12.0
+STAGE = re.compile(r"^\[ *[\d.]+ s\] (.+): done in ([\d.]+) s$")
+
+
+def spec_text(source: Path, store: Path, rows: int, workers: int, extra: str = "") -> str:
+    """Return the SPEC (TOML) of one size: the defaults, but for what must be named."""
+    return f"""
+name = "scale"
+seed = 1
+[source]
+uri = "{source}"
+[roles]
+treatment = "{TREATMENT}"
+outcome = "{OUTCOME}"
+[release]
+rows = {rows}
+[store]
+uri = "file://{store}"
+[engine]
+dask = "local"
+workers = {workers}
+{extra}
+"""
+
+
+def command(spec: Path) -> list[str]:
+    """Return the command that releases a SPEC."""
+    return [sys.executable, "-m", "infra.cli", "release", str(spec), "--json"]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment with a home, so a Prefect server, of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "WAYMINT"))}
+    return kept | {"WAYMINT_HOME": str(home)}
+
+
+def end_all(processes: Sequence[psutil.Process]) -> None:
+    """End what outlives the command: the keeper of the Prefect server, and the server."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+    psutil.wait_procs(processes, timeout=20)
+
+
+def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str, Any]:
+    """Release one size and return what it took.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of the source and of the release.
+    workers : int
+        Worker processes.
+    folder : Path
+        Scratch.
+    extra : str
+        More TOML for the SPEC.
+
+    Returns
+    -------
+    dict
+        ``rows, status, seconds, cpu_seconds, rows_per_second, peak_rss_mib, peak_pss_mib, samples, stages``.
+    """
+    source = make_source(folder / "source", rows)
+    spec = folder / "spec.toml"
+    spec.write_text(spec_text(source, folder / "store", rows, workers, extra))
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    left: list[psutil.Process] = []
+    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as log:
+        process = subprocess.Popen(command(spec), cwd=ROOT, env=environment(folder / "home"), stdout=out, stderr=log)
+        try:
+            with Peak(process.pid) as peak:
+                while process.poll() is None:
+                    left = tree(psutil.Process(process.pid))[1:] or left
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(1)
+        finally:
+            process.terminate()
+            end_all(left)
+    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = (folder / "stderr").read_text()
+    if process.returncode not in (0, 3):
+        raise RuntimeError(f"release of {rows} rows ended with {process.returncode}:\n{text[-2000:]}")
+    reply = json.loads((folder / "stdout").read_text())
+    stages = [match for line in text.splitlines() if (match := STAGE.match(line))]
+    return {
+        "rows": rows,
+        "status": reply["status"],
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "rows_per_second": round(rows / seconds, 1),
+        "peak_rss_mib": round(peak.rss),
+        "peak_pss_mib": round(peak.pss),
+        "samples": peak.samples,
+        "stages": {match[1]: float(match[2]) for match in stages},
+    }
+
+
+def growth(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare sizes that stand at a factor of ten: time must not grow by more than :data:`GROWTH`."""
+    by_rows = {each["rows"]: each for each in found}
+    pairs = [(each, by_rows[10 * rows]) for rows, each in by_rows.items() if 10 * rows in by_rows]
+    ratios = [(small["rows"], large["rows"], large["seconds"] / small["seconds"]) for small, large in pairs]
+    return [{"from": small, "to": large, "ratio": round(ratio, 2), "within": ratio <= GROWTH} for small, large, ratio in ratios]
+
+
+def main() -> None:
+    """Measure the sizes asked for and print one JSON object; exit code 1 where time grows faster than allowed."""
+    parser = argparse.ArgumentParser(description="Time and memory of whole releases.")
+    parser.add_argument("--full", action="store_true", help="1,000,000 rows too")
+    parser.add_argument("--rows", type=int, nargs="+", help="sizes instead")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--extra", default="", help="more TOML for the SPEC, e.g. '[mechanisms]\\nlearner = \"glm\"'")
+    asked = parser.parse_args()
+    sizes = asked.rows or ([10_000, 100_000, 1_000_000] if asked.full else [10_000, 100_000])
+    found = []
+    for rows in sizes:
+        with tempfile.TemporaryDirectory(prefix="waymint-scale-") as folder:
+            found.append(measure(rows, asked.workers, Path(folder), asked.extra.replace("\\n", "\n")))
+        print({name: value for name, value in found[-1].items() if name != "stages"}, file=sys.stderr, flush=True)
+    ratios = growth(found)
+    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version(), "load": os.getloadavg()}
+    print(json.dumps({"machine": machine, "workers": asked.workers, "sizes": found, "growth": ratios}, indent=2))
+    sys.exit(0 if all(each["within"] for each in ratios) else 1)
+
+
+if __name__ == "__main__":
+    main()
