@@ -73,9 +73,8 @@ def iid_numeric(columns: int) -> Callable[[int, np.random.Generator], pd.DataFra
 def _frame(values: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
     columns: dict[str, Any] = {f"w{j}": values[:, j] for j in range(values.shape[1])}
     for j in range(codes.shape[1]):
-        columns[f"w{values.shape[1] + j}"] = pd.Categorical.from_codes(
-            codes[:, j].tolist(), categories=[f"level {i}" for i in range(LEVELS[j])]
-        )
+        levels = np.array([f"level {i}" for i in range(LEVELS[j])], dtype=object)
+        columns[f"w{values.shape[1] + j}"] = pd.Categorical(levels[codes[:, j]], categories=levels)
     return pd.DataFrame(columns)
 
 

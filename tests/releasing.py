@@ -178,7 +178,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect(home: Path) -> Iterator[str]:
     """Hold the embedded Prefect server, and make this process use it whether or not Prefect is imported already."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
     from infra.prefect_server import prefect_server
 
@@ -187,7 +187,8 @@ def prefect(home: Path) -> Iterator[str]:
             patch.setenv(name, "")  # so that what the server's holder sets is taken back at the end
             patch.delenv(name)
         with prefect_server(Settings(home=home), idle_seconds=20) as url:
-            with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home / "prefect"}):
+            # without heartbeats every flow ends up to a second earlier
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home / "prefect", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
                 yield url
 
 

@@ -18,8 +18,8 @@ Float32 = npt.NDArray[np.float32]
 _FEWEST_SMOOTH = 5
 _TRIAL_ROWS = 4_000
 _TRIAL_TREES = 6
-_FOLDS = 3
-_TOLERANCE = float(__import__('os').environ.get('TOL','0.25'))
+_ROUNDS = 3
+_TOLERANCE = 0.25
 
 
 class Leaves(NamedTuple):
@@ -79,12 +79,15 @@ class Growth(NamedTuple):
         Most rows that choose the splits of one tree.
     features : float
         Share of the predictors tried at each split.
+    fold : ndarray of intp, shape (n,)
+        Folds on which the size of leaves is chosen; three rounds are run, over pairs of folds.
     """
 
     trees: int
     min_leaf: int
     split_rows: int
     features: float
+    fold: Intp
 
 
 def grow(features: Float32, coded: Coded, residual: Float64, smooth: int, growth: Growth, rng: np.random.Generator) -> Leaves:
@@ -169,10 +172,10 @@ def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Grow
     features, target = features[chosen], target[chosen]
     truth = (target[:, None] == np.unique(target)).astype(np.float64) if target.ndim == 1 else target
     # the trial tables are smaller: leaves shrink with them
-    ratio = len(chosen) * (1 - 1 / _FOLDS) / min(n, growth.split_rows)
-    fold = np.arange(len(chosen)) % _FOLDS
+    ratio = len(chosen) * (1 - 1 / _ROUNDS) / min(n, growth.split_rows)
+    fold = growth.fold[chosen] % _ROUNDS
     loss = np.empty((len(sizes) + 1, len(chosen)))
-    for k in range(_FOLDS):
+    for k in range(_ROUNDS):
         held = fold == k
         loss[-1, held] = ((truth[held] - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
         for row, size in enumerate(sizes):

@@ -26,7 +26,6 @@ _ATOM_ROWS = 20
 _ATOM_SHARE = 0.05
 _KNOT_ROWS = 20
 _SPAN = 5
-_FOLDS = 5
 _BIN_GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -88,7 +87,7 @@ class Margin(NamedTuple):
     unit: float
 
 
-def fit_margin(cells: pd.Series, column: Column, rng: np.random.Generator) -> tuple[Margin, Coded]:
+def fit_margin(cells: pd.Series, column: Column, fold: Intp, rng: np.random.Generator) -> tuple[Margin, Coded]:
     """Learn the margin of a column and code the column's own cells.
 
     Values that at least 20 rows and 5 % of the rows share are atoms; a numeric column of at most 16 distinct
@@ -102,6 +101,8 @@ def fit_margin(cells: pd.Series, column: Column, rng: np.random.Generator) -> tu
         Canonical cells.
     column : Column
         Its description.
+    fold : ndarray of intp, shape (n,)
+        Folds that decide how many knots the quantile function gets.
     rng : numpy.random.Generator
         Spreads rounded values evenly over their rounding interval.
 
@@ -113,7 +114,7 @@ def fit_margin(cells: pd.Series, column: Column, rng: np.random.Generator) -> tu
     """
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return _fit_levels(cells, column)
-    return _fit_numeric(np.asarray(cells.to_numpy(), dtype=np.float64), column, rng)
+    return _fit_numeric(np.asarray(cells.to_numpy(), dtype=np.float64), column, fold, rng)
 
 
 def decode(margin: Margin, coded: Coded) -> pd.Series:
@@ -159,7 +160,7 @@ def _positions(shares: Float64) -> Float64:
 
 
 def _fit_levels(cells: pd.Series, column: Column) -> tuple[Margin, Coded]:
-    dtype = cells.dtype
+    dtype = pd.CategoricalDtype(cells.cat.categories, ordered=cells.cat.ordered)
     state = np.asarray(cells.cat.codes, dtype=np.intp)
     counts = np.bincount(state[state >= 0], minlength=len(dtype.categories)).astype(np.float64)
     shares = counts / max(counts.sum(), 1.0)
@@ -185,7 +186,7 @@ def _safe_range(known: Float64, column: Column) -> tuple[float, float]:
     return float(ordered[:_SPAN].mean()), float(ordered[-_SPAN:].mean())
 
 
-def _fit_numeric(raw: Float64, column: Column, rng: np.random.Generator) -> tuple[Margin, Coded]:
+def _fit_numeric(raw: Float64, column: Column, fold: Intp, rng: np.random.Generator) -> tuple[Margin, Coded]:
     seen = ~np.isnan(raw)
     known = raw[seen]
     low, high = _safe_range(known, column) if len(known) else (0.0, 0.0)
@@ -204,7 +205,7 @@ def _fit_numeric(raw: Float64, column: Column, rng: np.random.Generator) -> tupl
     rest = known[~is_atom]
     unit = _grid(column)
     spread = rest + (rng.random(len(rest)) - 0.5) * unit if unit else rest + 0.0
-    knots, heights = _quantile_function(spread, *_ends(low, high, unit), rng)
+    knots, heights = _quantile_function(spread, *_ends(low, high, unit), fold[seen][~is_atom])
     below = np.append((np.sort(rest)[:, None] < atoms[None, :]).mean(axis=0) if len(rest) else np.zeros(smooth), 0.0)
     position = np.append(ndtri(np.clip(below[:-1], 0.001, 0.999)), 0.0)
     shares = np.bincount(state[seen], minlength=smooth + 1) / max(len(known), 1)
@@ -238,19 +239,18 @@ def _ends(low: float, high: float, unit: float) -> tuple[float, float]:
     return float((first - 0.5) * unit), float((max(first, np.floor(high / unit + 1e-6)) + 0.5) * unit)
 
 
-def _quantile_function(values: Float64, low: float, high: float, rng: np.random.Generator) -> tuple[Float64, Float64]:
+def _quantile_function(values: Float64, low: float, high: float, fold: Intp) -> tuple[Float64, Float64]:
     """Return the knots of the quantile function on the normal scale.
 
-    Their number is chosen by held-out likelihood over five folds, the fewest within one standard error of the best:
+    Their number is chosen by held-out likelihood over the folds, the fewest within one standard error of the best:
     more knots than the column's shape asks for would trace single rows.
     """
     n = len(values)
     if n < 2 * _KNOT_ROWS:
         return _knots(np.sort(values), low, high, 1)
-    fold = rng.permutation(n) % _FOLDS
     grid = [bins for bins in _BIN_GRID if bins * _KNOT_ROWS <= n]
     scores = np.empty((len(grid), n))
-    for k in range(_FOLDS):
+    for k in np.unique(fold):
         kept, held = np.sort(values[fold != k]), fold == k
         for row, bins in enumerate(grid):
             scores[row, held] = _log_density(values[held], *_knots(kept, low, high, bins))

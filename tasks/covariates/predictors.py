@@ -12,7 +12,7 @@ from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
 
 _MOST_INDICATORS = 8
 _MOST_INDICES = 8
-_PRIOR_ROWS = float(__import__('os').environ.get('PR','20'))
+_PRIOR_ROWS = 20.0
 _BINS = 8
 _MOST_SQUARE = 9.0
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -41,20 +41,21 @@ class Index(NamedTuple):
     ----------
     slope : ndarray of float64, shape (p, targets)
     level : ndarray of float64, shape (targets,)
-    inflation : float
-        Square root of n / (n - effective degrees of freedom): undoes the shrinkage of in-sample residuals.
     """
 
     slope: Float64
     level: Float64
-    inflation: float
+
+    def predict(self, design: Float64) -> Float64:
+        """Return linear predictions, shape (n, targets)."""
+        return np.asarray(design @ self.slope + self.level)
 
 
-def make_block(margin: Margin, coded: Coded, classes: Intp) -> Block:
+def make_block(margin: Margin, coded: Coded, classes: Intp, rows: Intp) -> Block:
     """Choose the predictors of one column for one target.
 
-    A numeric column gives its score, an indicator of missing cells and indicators of its atoms; a category gives
-    indicators where it has few levels, and scores of its levels against the target (see :func:`level_scores`).
+    A numeric column gives its score, the square of its score, indicators of its atoms and of missing cells; a
+    category gives indicators where it has few levels, and scores of its levels against the target (see :func:`level_scores`).
 
     Parameters
     ----------
@@ -64,21 +65,22 @@ def make_block(margin: Margin, coded: Coded, classes: Intp) -> Block:
         Of the predictor, n cells.
     classes : ndarray of intp, shape (n,)
         Classes of the target, from 0.
+    rows : ndarray of intp
+        The rows whose target may be looked at. The number of predictors does not depend on them.
     """
     states = len(margin.shares)
-    present = bool((coded.state == MISSING).any())
+    present = margin.missing > 0
     columns = []
     if margin.ordered:
         columns.append(np.append(margin.position, 0.0))
-        if margin.smooth == MISSING and states <= 2:
-            return Block(np.column_stack(columns + ([_hot(states, states)] if present else [])), MISSING)
         if margin.smooth != MISSING:
             columns.append(np.zeros(states + 1))
             columns += [_hot(k, states) for k in range(min(margin.smooth, _MOST_INDICATORS))]
-    elif states + present <= _MOST_INDICATORS:
-        columns += [_hot(k, states) for k in range(1, states)]
-    if not margin.ordered and states + present > 2:
-        columns += list(level_scores(coded.state, states, classes).T)
+    else:
+        if states + present <= _MOST_INDICATORS:
+            columns += [_hot(k, states) for k in range(1, states)]
+        if states + present > 2:
+            columns += list(level_scores(coded.state, states, classes, rows).T)
     if present:
         columns.append(_hot(states, states))
     return Block(np.column_stack(columns), margin.smooth)
@@ -88,11 +90,12 @@ def _hot(k: int, states: int) -> Float64:
     return np.asarray(np.arange(states + 1) == k, dtype=np.float64)
 
 
-def level_scores(state: Intp, states: int, classes: Intp) -> Float64:
+def level_scores(state: Intp, states: int, classes: Intp, rows: Intp) -> Float64:
     """Score levels by how they shift the target: correspondence analysis of levels against classes, two axes.
 
-    Conditional class shares of each level are shrunk to the overall shares by 20 rows, so that a rare level
-    stands near the middle (Benzecri 1973; Greenacre 2007, 10.1201/9781420011234).
+    Class shares of each level are shrunk to the overall shares by 20 rows, so that a rare level stands near the
+    middle (Greenacre 2007, 10.1201/9781420011234). All rows fix the two axes, which are contrasts of classes;
+    only ``rows`` say where a level stands on them.
 
     Parameters
     ----------
@@ -101,25 +104,24 @@ def level_scores(state: Intp, states: int, classes: Intp) -> Float64:
     states : int
         Number of levels.
     classes : ndarray of intp, shape (n,)
+    rows : ndarray of intp
 
     Returns
     -------
     ndarray of float64, shape (states + 1, 2)
-        The last row belongs to missing. Unit variance over the rows.
+        The last row belongs to missing.
     """
     width = int(classes.max()) + 1
     flat = np.where(state < 0, states, state) * width + classes
-    table = np.bincount(flat, minlength=(states + 1) * width).reshape(states + 1, width).astype(np.float64)
-    share = table.sum(axis=0) / table.sum()
-    rows = table.sum(axis=1)
-    profile = (table + _PRIOR_ROWS * share) / (rows + _PRIOR_ROWS)[:, None]
-    centred = (profile - share) / np.sqrt(np.maximum(share, 1e-12))
-    axes = scipy.linalg.svd(centred * np.sqrt(rows)[:, None], full_matrices=False)[2][:2]
-    # the sign of an axis is arbitrary: fix it
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    scores = centred @ axes.T
-    spread = np.sqrt(np.average(scores**2, axis=0, weights=rows))
-    scores = scores / np.where(spread > 1e-9, spread, 1.0)
+    whole, part = (np.bincount(x, minlength=(states + 1) * width).reshape(states + 1, width) for x in (flat, flat[rows]))
+    share = whole.sum(axis=0) / whole.sum()
+
+    def centred(table: npt.NDArray[np.intp]) -> Float64:
+        profile = (table + _PRIOR_ROWS * share) / (table.sum(axis=1) + _PRIOR_ROWS)[:, None]
+        return np.asarray((profile - share) / np.sqrt(np.maximum(share, 1e-12)))
+
+    axes = scipy.linalg.svd(centred(whole) * np.sqrt(whole.sum(axis=1))[:, None], full_matrices=False)[2][:2]
+    scores = centred(part) @ axes.T
     return np.asarray(scores if scores.shape[1] == 2 else np.column_stack([scores, np.zeros(states + 1)]))
 
 
@@ -168,7 +170,7 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
     values, vectors = scipy.linalg.eigh(standard.T @ standard)
     values = np.maximum(values, 0.0)
     projected = vectors.T @ (standard.T @ (target - level))
-    best, weight, freedom = np.inf, np.zeros_like(values), 1.0
+    best, weight = np.inf, np.zeros_like(values)
     for penalty in _PENALTIES:
         trial = 1.0 / (values + penalty)
         used = float((values * trial).sum()) + 1.0
@@ -177,9 +179,9 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
         left = float(((target - level) ** 2).sum() - explained)
         score = left / max(n - used, 0.1 * n) ** 2
         if score < best:
-            best, weight, freedom = score, trial, used
+            best, weight = score, trial
     slope = (vectors * weight) @ projected / spread[:, None]
-    return Index(slope, level - centre @ slope, float(np.sqrt(n / max(n - freedom, 0.5 * n))))
+    return Index(slope, level - centre @ slope)
 
 
 def state_targets(state: Intp, margin: Margin) -> Float64:

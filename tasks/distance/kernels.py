@@ -98,21 +98,43 @@ def _count(sums, limit):  # type: ignore[no-untyped-def]  # typed by Numba at th
 
 @compiled(reorder=True, inline=True)
 def _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Fill ``sums`` with the rounded sums of one query and the rows of one leaf, and count those within the limit; stop where none can be."""
+    """Fill ``sums`` with the rounded sums of one query and the rows of one leaf; return how many are within the limit.
+
+    Stops early, with sums too low, where none can be. Loops are few and fat: setting one up costs as much as its work on a leaf.
+    """
     lanes = z.shape[2]
-    for i in range(lanes):
-        sums[i] = np.float32(0.0)
-    _mismatch(words, leaf, lanes, word, at, flags, sums)
-    j = 0
+    hits = np.int32(1)
+    if squared and plain >= 4 and 1 <= words.shape[0] <= 2:
+        second = words.shape[0] - 1
+        mask = _ONES if second else np.uint32(0)
+        e, f = word[at, 0], word[at, second]
+        a, b, c, d = q[at, 0], q[at, 1], q[at, 2], q[at, 3]
+        hits = np.int32(0)
+        for i in range(lanes):
+            bits = np.uint32(np.uint32(np.uint32(words[0, leaf, i] ^ e) + _SEVENS) >> _SEVEN) & _ONES
+            bits += np.uint32(np.uint32(np.uint32(words[second, leaf, i] ^ f) + _SEVENS) >> _SEVEN) & mask
+            s, t, u, v = z[leaf, 0, i] - a, z[leaf, 1, i] - b, z[leaf, 2, i] - c, z[leaf, 3, i] - d
+            r = np.float32(np.int32(np.uint32(bits * _ONES) >> _TOP)) + (s * s + t * t + u * u + v * v)
+            sums[i] = r
+            hits += np.int32(r <= limit)
+        j = 4
+    else:
+        for i in range(lanes):
+            sums[i] = np.float32(0.0)
+        _mismatch(words, leaf, lanes, word, at, flags, sums)
+        j = 0
     if squared:
-        while j + 4 <= plain:
+        while hits and j + 4 <= plain:
             a, b, c, d = q[at, j], q[at, j + 1], q[at, j + 2], q[at, j + 3]
+            hits = np.int32(0)
             for i in range(lanes):
                 s, t, u, v = z[leaf, j, i] - a, z[leaf, j + 1, i] - b, z[leaf, j + 2, i] - c, z[leaf, j + 3, i] - d
-                sums[i] += s * s + t * t + u * u + v * v
+                r = sums[i] + (s * s + t * t + u * u + v * v)
+                sums[i] = r
+                hits += np.int32(r <= limit)
             j += 4
-            if j + 4 <= plain and not _count(sums, limit):
-                return np.int32(0)
+        if not hits or (j and j == q.shape[1]):
+            return hits
         while j < plain:
             a = q[at, j]
             for i in range(lanes):
@@ -243,9 +265,10 @@ def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
     widths, starts, rows, own_slack, leaf_slack = task.widths, task.starts, task.rows, task.slack, task.leaf_slack
     metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
     sums, flags = np.empty(z.shape[2], np.float32), np.empty(z.shape[2], np.uint32)
-    for first in range(0, z.shape[0], TILE):
+    leaves = (y.shape[0] + z.shape[2] - 1) // z.shape[2]  # those behind only fill up the last group
+    for first in range(0, leaves, TILE):
         for at in range(begin, stop):
-            for leaf in range(first, min(first + TILE, z.shape[0])):
+            for leaf in range(first, min(first + TILE, leaves)):
                 slack = own_slack[at] + leaf_slack[leaf]
                 limit = _limit(distances[at, k - 1], slack, metric, columns)
                 if _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tasks.distance.boxes import GROUP, LEAF, Words, lay_out, pack, states
 from tasks.distance.cells import Float64, Int32
@@ -127,7 +128,7 @@ def search_tied(
     task, order = _prepare(query, reference, copies, sizes, scale)
     best = np.ascontiguousarray(_run(task, 1, threads)[0][:, 0])
     counts = np.zeros(len(order), dtype=np.int64)
-    parts = _over_blocks(lambda begin, stop: kernels.collect(task, begin, stop, best, counts), len(order), threads)
+    parts = _over_blocks(lambda begin, stop: kernels.collect(task, begin, stop, best, counts), len(order), threads, BLOCK)
     found = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
     owner = np.repeat(order, counts)
     ranked = np.lexsort((copies.first[found], owner))
@@ -169,7 +170,7 @@ def _run(task: Task, k: int, threads: int) -> tuple[Float64, Int64]:
     n = len(task.x)
     distances = np.full((n, k), np.inf)
     indices = np.full((n, k), _NOBODY)
-    kernel = kernels.prune
+    kernel, block = kernels.prune, BLOCK
     if n > 4 * PROBE:
         # queries from everywhere tell whether boxes pay; what they find is found again by the kernel that is chosen
         probes = np.linspace(0, n - 1, PROBE).astype(np.int64).tolist()
@@ -177,8 +178,11 @@ def _run(task: Task, k: int, threads: int) -> tuple[Float64, Int64]:
         distances[probes], indices[probes] = np.inf, _NOBODY
         if scanned > SWEEP_ABOVE * PROBE * len(task.z):
             products = task.metric == 0 and task.plain == task.q.shape[1] >= PRODUCT_FROM
-            kernel = _multiply if products else kernels.sweep
-    _over_blocks(lambda begin, stop: kernel(task, begin, stop, k, distances, indices), n, threads)
+            # a panel of the reference is turned once for each block of queries
+            kernel, block = (_multiply, 8 * BLOCK) if products else (kernels.sweep, BLOCK)
+    # one level of threads: the caller's, never those of a matrix product besides
+    with threadpool_limits(1, user_api="blas"):
+        _over_blocks(lambda begin, stop: kernel(task, begin, stop, k, distances, indices), n, threads, block)
     return distances, indices
 
 
@@ -187,8 +191,9 @@ def _multiply(task: Task, begin: int, stop: int, k: int, distances: Float64, ind
     from tasks.distance import kernels
 
     columns = task.q.shape[1]
-    for first in range(0, len(task.z), PANEL):
-        leaves = task.z[first : first + PANEL]
+    used = -(-len(task.y) // LEAF)  # leaves behind these only fill up the last group
+    for first in range(0, used, PANEL):
+        leaves = task.z[first : min(first + PANEL, used)]
         panel = np.ascontiguousarray(leaves.swapaxes(0, 1)).reshape(columns, -1)
         for start in range(begin, stop, ROWS):
             products = task.q[start : min(start + ROWS, stop)] @ panel
@@ -200,8 +205,8 @@ def _half(z: Float32) -> Float64:
     return np.asarray(0.5 * np.einsum("ij...,ij...->i...", np.nan_to_num(z), np.nan_to_num(z), dtype=np.float64))
 
 
-def _over_blocks(kernel: Callable[[int, int], T], stop: int, threads: int) -> list[T]:
-    edges = [(start, min(start + BLOCK, stop)) for start in range(0, stop, BLOCK)]
+def _over_blocks(kernel: Callable[[int, int], T], stop: int, threads: int, block: int) -> list[T]:
+    edges = [(start, min(start + block, stop)) for start in range(0, stop, block)]
     if threads == 1:
         return [kernel(*edge) for edge in edges]
     with ThreadPoolExecutor(threads) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -66,7 +67,7 @@ def tick_labels(values: Sequence[float]) -> tuple[str, ...]:
     if not values:
         return ()
     largest = max(abs(value) for value in values)
-    step = min((b - a for a, b in zip(values, values[1:])), default=largest or 1.0)
+    step = min((b - a for a, b in itertools.pairwise(values)), default=largest or 1.0)
     # years and other numbers of four digits are read as they are
     factor, unit = next(((size, name) for size, name in _UNITS if largest >= 10 * size and step >= size / 100), (1.0, ""))
     if factor == 1.0 and (largest >= 1e7 or 0.0 < largest < 1e-4):

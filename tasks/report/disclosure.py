@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -41,7 +43,7 @@ def groups(counts: Int64) -> list[slice]:
         # the emptier neighbour: it loses the least detail
         left = at > 0 and (at == len(total) - 1 or total[at - 1] <= total[at + 1])
         del edges[at if left else at + 1]
-    return [slice(start, stop) for start, stop in zip(edges[:-1], edges[1:])]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def folded(counts: Int64, most: int) -> npt.NDArray[np.bool_]:
@@ -60,7 +62,7 @@ def folded(counts: Int64, most: int) -> npt.NDArray[np.bool_]:
         True for levels that are folded. Neither a level shown nor all folded ones together have one to four rows of a series, unless
         all levels are folded.
     """
-    together = small(counts).any(axis=0)
+    together = np.asarray(small(counts).any(axis=0), dtype=np.bool_)
     by_size = np.lexsort((np.arange(counts.shape[1]), -counts[0]))
     if counts.shape[1] > most:
         together[by_size[most - 1 :]] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ def distance_plot(edges: list[float], series: Mapping[str, list[float]]) -> Mark
     """Draw what :func:`distance_histograms` returns; the order of the series is that of ``CLASSES``."""
     axis = Axis(0.0, edges[-1], _LEFT, _RIGHT)
     top = max([value for values in series.values() for value in values] + [1e-12])
-    places = [(axis.at(low), axis.at(high)) for low, high in zip(edges, edges[1:])]
+    places = [(axis.at(low), axis.at(high)) for low, high in itertools.pairwise(edges)]
     parts = [line(_LEFT, _BASE, _RIGHT, _BASE, "axis")]
     for values, name in zip(series.values(), CLASSES):
         heights = [_BASE - (_BASE - _TOP) * value / top for value in values]
@@ -61,7 +62,10 @@ def distance_plot(edges: list[float], series: Mapping[str, list[float]]) -> Mark
     marks = axis.ticks(10)
     for value, label in zip(marks, tick_labels(marks)):
         anchor = "start" if axis.at(value) < _LEFT + 8 else "end" if axis.at(value) > _RIGHT - 16 else "middle"
-        parts += [line(axis.at(value), _BASE, axis.at(value), _BASE + 4.0, "axis"), words(axis.at(value), _BASE + 18.0, label, anchor=anchor)]
+        parts += [
+            line(axis.at(value), _BASE, axis.at(value), _BASE + 4.0, "axis"),
+            words(axis.at(value), _BASE + 18.0, label, anchor=anchor),
+        ]
     caption = "distance to the closest record (1 is one interquartile range of one column, or one other category)"
     parts.append(words((_LEFT + _RIGHT) / 2, _BASE + 38.0, caption))
     return drawing(WIDTH, HEIGHT, "Distances to the closest record", parts)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from tasks.report.axis import spanning
 from tasks.report.forest import END, START, Guides, Interval, forest_foot, forest_head, forest_row, values_of
 from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
@@ -116,5 +114,3 @@ def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[
             texts = _texts(_pair(estimates, estimand, estimator), decimals)
             rows.append({**texts, "title": entry.title, "meaning": entry.meaning})
     return rows
-
-

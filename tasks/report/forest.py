@@ -38,12 +38,15 @@ class Guides(NamedTuple):
     exact: float | None = None
 
 
+NO_GUIDES = Guides()
+
+
 def values_of(intervals: Iterable[Interval]) -> list[float]:
     """Return all numbers of intervals, for a scale."""
     return [value for interval in intervals for value in interval[1:] if value is not None]
 
 
-def forest_row(axis: Axis, intervals: Sequence[Interval], title: str, guides: Guides = Guides(), height: float = HEIGHT) -> Markup:
+def forest_row(axis: Axis, intervals: Sequence[Interval], title: str, guides: Guides = NO_GUIDES, height: float = HEIGHT) -> Markup:
     """Draw one row: intervals below one another."""
     parts = _guides(axis, guides, height)
     step = height / (len(intervals) + 1)
@@ -53,7 +56,7 @@ def forest_row(axis: Axis, intervals: Sequence[Interval], title: str, guides: Gu
     return drawing(WIDTH, height, title, parts)
 
 
-def forest_foot(axis: Axis, caption: str, guides: Guides = Guides(), exact_label: str = "") -> Markup:
+def forest_foot(axis: Axis, caption: str) -> Markup:
     """Draw the scale below the rows."""
     parts = [line(START, 4.0, END, 4.0, "axis")]
     marks = axis.ticks(5)
@@ -92,7 +95,9 @@ def _interval(axis: Axis, interval: Interval, y: float) -> list[Markup]:
     if interval.point is not None:
         x = axis.at(interval.point)
         if interval.where == "release":
-            parts.append(element("path", d=f"M{x - 5:.1f} {y:.1f}L{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y:.1f}L{x:.1f} {y + 5:.1f}Z", class_="release"))
+            parts.append(
+                element("path", d=f"M{x - 5:.1f} {y:.1f}L{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y:.1f}L{x:.1f} {y + 5:.1f}Z", class_="release")
+            )
         else:
             parts.append(element("circle", cx=x, cy=y, r=4.5, class_=interval.where))
     return parts

@@ -14,10 +14,10 @@ class Entry(NamedTuple):
 
 
 ESTIMATORS: Mapping[str, Entry] = {
-    "tmle": Entry("TMLE", "targeted maximum likelihood: the estimate that stands for the table"),
+    "tmle": Entry("TMLE", "targeted maximum likelihood"),
     "aipw": Entry("AIPW", "augmented inverse-probability weighting"),
     "ipw": Entry("IPW", "inverse-probability weighting"),
-    "or": Entry("OR", "outcome regression; its standard error is borrowed from AIPW"),
+    "or": Entry("OR", "outcome regression (SE of AIPW)"),
 }
 
 ESTIMANDS: Mapping[str, Entry] = {
@@ -63,7 +63,12 @@ GATES: Mapping[str, Entry] = {
         "Distance to the closest record", "5th percentile of the release's distances to seed rows over that of held-out rows; 1 is as far."
     ),
     "fidelity": Entry("Effect kept", "Distance between the effects of release and source, in combined standard errors."),
-    "source_overlap": Entry("Overlap in the source", "Share of real rows that almost surely belong to one arm: for them there is no comparison."),
+    "calibration": Entry(
+        "Covariates calibrated", "How far the covariates' means had to stay from the source's: 0 is not at all, 1 is no calibration."
+    ),
+    "source_overlap": Entry(
+        "Overlap in the source", "Share of real rows that almost surely belong to one arm: for them there is no comparison."
+    ),
     "source_ess": Entry("Effective rows of the source", "Effective share of the arm that inverse weights strain most; 1 is no strain."),
     "min_arm": Entry("Smallest arm", "Real rows in the smaller arm."),
     "release_overlap": Entry("Overlap in the release", "Share of released rows that almost surely belong to one arm."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def marginal_plot(row: Mapping[str, Any]) -> Markup:
 
 def _level_bars(row: Mapping[str, Any], title: str) -> Markup:
     """Draw two bars for each level, with shares beside them."""
-    label_end, start, end = 98.0, 104.0, 222.0
+    label_end, start, end = 98.0, 104.0, 200.0
     top = max([*row["source"], *row["release"], 1e-12])
     parts = []
     for place, (label, left, right) in enumerate(zip(row["labels"], row["source"], row["release"])):
@@ -81,14 +82,23 @@ def _labels(row: Mapping[str, Any], edges: Sequence[tuple[float, float]]) -> lis
     parts = []
     if row["missing"]:
         parts.append(words(_RIGHT, _BASE + 14.0, "missing", "tick", "end"))
-    end = _RIGHT - (48.0 if row["missing"] else 0.0)
-    free = _LEFT
-    for place, name in zip(places, names):
-        text = clipped(name, 16)
-        half = 3.4 * len(text)
-        if place - half >= free and place + half <= end:
-            parts.append(words(place, _BASE + 14.0, text))
-            free = place + half + 10.0
-        if row["form"] == "range":
-            parts.append(line(place, _BASE, place, _BASE + 3.0, "axis"))
+    if row["form"] == "range":
+        parts += [line(place, _BASE, place, _BASE + 3.0, "axis") for place in places]
+    texts = [clipped(name, 16) for name in names]
+    room = (_LEFT, _RIGHT - (48.0 if row["missing"] else 0.0))
+    parts += [words(places[at], _BASE + 14.0, texts[at]) for at in _readable(places, texts, room)]
     return parts
+
+
+def _readable(places: Sequence[float], texts: Sequence[str], room: tuple[float, float]) -> list[int]:
+    """Choose labels that don't touch: every one, every second, every third, ..."""
+    half = [3.3 * len(text) for text in texts]
+    for step in range(1, len(texts) + 1):
+        chosen = [
+            at
+            for at in range((len(texts) - 1) % step // 2, len(texts), step)
+            if room[0] <= places[at] - half[at] and places[at] + half[at] <= room[1]
+        ]
+        if all(places[b] - places[a] >= half[a] + half[b] + 6.0 for a, b in itertools.pairwise(chosen)):
+            return chosen
+    return []

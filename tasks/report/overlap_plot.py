@@ -32,7 +32,9 @@ def arm_shares(overlap: Mapping[str, Any]) -> dict[str, Any]:
         subtraction from an arm's rows; None where suppressed.
     """
     names = {"treated": "histogram1", "control": "histogram0"}
-    shares = {arm: [None if count is None else (rounded(count) or 0) / overlap["n"] for count in overlap[name]] for arm, name in names.items()}
+    shares = {
+        arm: [None if count is None else (rounded(count) or 0) / overlap["n"] for count in overlap[name]] for arm, name in names.items()
+    }
     return {"bound": overlap["bound"], **shares}
 
 
@@ -52,7 +54,7 @@ def overlap_plot(where: str, arms: Mapping[str, Any]) -> Markup:
     middle = _TOP + unit * top
     width = (_AXIS.end - _AXIS.start) / len(treated)
     parts = []
-    step = nice_step(max(top, bottom) / 2)
+    step = nice_step(max(top, bottom) / 3)
     for sign, arm in ((1.0, top), (-1.0, bottom)):
         for number in range(1, int(arm / step + 1e-9) + 1):
             y = middle - sign * number * step * unit

@@ -14,8 +14,9 @@ from infra.workspace import Run
 from tasks.contract.reduction import reduce_parts
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.roles import TableSchema
-from tasks.report.histogram import arm_shares, distance_histograms
+from tasks.report.distance_plot import distance_histograms
 from tasks.report.marginals import Counts, Marginals, paired
+from tasks.report.overlap_plot import arm_shares
 from tasks.report.page import render
 
 DISTANCES = {"release to seed": "seed", "release to holdout": "holdout", "holdout to seed": "holdout_to_seed"}
@@ -56,18 +57,15 @@ def pictures(run: Run, schema: TableSchema, measured: MeasuredRefs, marginals: S
     space = run.space()
     left: Counts = space.model(marginals[0])
     right: Counts = space.model(marginals[1])
-    overlap = {
-        name: json.loads(space.read(ref.key))["overlap"] for name, ref in (("source", measured.source), ("release", measured.release))
-    }
-    arms = {name: arm_shares(record) for name, record in overlap.items()}
-    bins = len(arms["source"]["treated"])
+    records = {"source": measured.source, "release": measured.release}
+    overlap = {name: arm_shares(json.loads(space.read(ref.key))["overlap"]) for name, ref in records.items()}
     series = {}
     if measured.distances is not None:
         with np.load(io.BytesIO(space.read(measured.distances.key)), allow_pickle=False) as arrays:
             series = {title: arrays[name] for title, name in DISTANCES.items()}
     return {
         "marginals": paired(schema, left, right),
-        "overlap": {"edges": [edge / bins for edge in range(bins + 1)], "bound": overlap["source"]["bound"], "arms": arms},
+        "overlap": overlap,
         "distances": distance_histograms(series) if series else None,
     }
 

@@ -47,7 +47,11 @@ def verdict(gates: Sequence[Mapping[str, Any]], status: str) -> Verdict:
         if on == 0:
             headline = "Published without a check: all gates were switched off."
         else:
-            headline = "Published: the gate that was on passed." if on == 1 else f"Published: all {on} gates {'that were on ' if off else ''}passed."
+            headline = (
+                "Published: the gate that was on passed."
+                if on == 1
+                else f"Published: all {on} gates {'that were on ' if off else ''}passed."
+            )
     else:
         headline = f"Rejected: {len(failed)} of {on} gates failed. Nothing was published and no synthetic row was kept."
     return Verdict(headline, off, failed)
@@ -95,8 +99,10 @@ def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
         tiles.append({"label": "Effect in the real rows", **_tile(source, decimals), "where": "source"})
     if truth.get("ate") is not None:
         error = truth.get("mc_se")
-        note = "exact, by construction" if error is None else f"exact for these rows; draws of this size vary by ± {number(error, 1)}"
-        tiles.append({"label": "Effect built into the release", "value": fixed(truth["ate"], decimals + 1), "note": note, "where": "release"})
+        note = "exact, by construction" if error is None else f"known exactly for its rows; Monte-Carlo error {number(error, 1)}"
+        tiles.append(
+            {"label": "Effect built into the release", "value": fixed(truth["ate"], decimals + 1), "note": note, "where": "release"}
+        )
     if release:
         tiles.append({"label": "Effect estimated on the release", **_tile(release, decimals), "where": "release"})
     return tiles

@@ -58,6 +58,8 @@ SHAPES = {
     "outliers": {"outliers": 3},
     "numeric": {"numeric": 12, "gappy": 0, "levels": ()},
     "categorical": {"numeric": 0, "gappy": 0, "levels": (2, 3, 4, 5, 9)},
+    "numeric and categorical": {"numeric": 9, "gappy": 0, "levels": (2, 3, 7), "digits": 1},
+    "many columns": {"numeric": 10, "gappy": 0, "levels": (2,) * 11},
     "many levels": {"numeric": 1, "gappy": 0, "levels": (400, 150, 2, 2, 2)},
 }
 

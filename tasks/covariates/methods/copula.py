@@ -13,6 +13,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
+from tasks.covariates.folds import assign_folds
 from tasks.covariates.latent import latent_to_state, state_to_latent
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
 from tasks.covariates.protocol import CovariateModel, Synthesizer, require_rows
@@ -72,13 +73,15 @@ class Copula(NamedTuple):
     def fit(self, table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator) -> CovariateModel:
         """Fit margins and correlation; see :class:`tasks.covariates.protocol.Synthesizer`."""
         require_rows(table, "copula")
-        pairs = [fit_margin(table[column.id], column, rng) for column in columns]
+        table = table[[column.id for column in columns]]
+        fold = assign_folds(table, rng)
+        pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
         with threadpool_limits(1):
             orders = _orders(pairs, self.params.order_rows)
             parts, latent, steps = [], [], []
             for (margin, coded), order in zip(pairs, orders, strict=True):
                 latent.append(state_to_latent(margin, order, coded, rng))
-                steps.append(_score_steps(margin, order, coded.state == margin.smooth))
+                steps.append(_score_steps(margin, order))
             absent = [k for k, (margin, _) in enumerate(pairs) if 0 < margin.missing < 1]
             for k in absent:
                 gone = pairs[k][1].state == MISSING
@@ -134,14 +137,14 @@ def _indicators(margin: Margin, coded: Coded, rows: Intp) -> Float64:
 
 
 def _first_direction(block: Float64) -> Float64:
-    values, vectors = scipy.linalg.eigh(block.T @ block)
+    vectors = scipy.linalg.eigh(block.T @ block)[1]
     axis = vectors[:, -1]
     axis = axis * np.sign(axis[np.abs(axis).argmax()])
     result = block @ axis
     return np.asarray(result / max(float(result.std()), 1e-12))
 
 
-def _score_steps(margin: Margin, order: Intp, smooth: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Float64:
+def _score_steps(margin: Margin, order: Intp) -> Float64:
     """Return Hermite coefficients of E[score | latent], the score's ties being spread at random."""
     grid = ndtri((np.arange(_GRID) + 0.5) / _GRID)
     coded = latent_to_state(margin, order, grid)

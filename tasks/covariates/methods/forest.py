@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
 from tasks.covariates.leaves import Float32, Growth, Leaves, draw, grow, land
-from tasks.covariates.margins import MISSING, Coded, Float64, Margin, decode, fit_margin
+from tasks.covariates.folds import FOLDS, assign_folds
+from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
 from tasks.covariates.predictors import Block, Index, expand, fit_index, make_block, state_targets, target_classes
-from tasks.covariates.protocol import CovariateModel, Synthesizer, require_rows
+from tasks.covariates.protocol import MIN_ROWS, CovariateModel, Synthesizer, require_rows
 
 
 class Params(BaseModel):
@@ -26,16 +27,28 @@ class Params(BaseModel):
     split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree (all rows fill its leaves)")
     features: float = Field(1.0, gt=0, le=1, description="share of predictors tried at each split")
     bandwidth: float = Field(1.0, gt=0, le=10, description="factor on the normal-reference bandwidth of leaf kernels")
-    prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for, per state of the column, when a state is drawn")
+    prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for when a state is drawn")
+
+
+class _Guide(NamedTuple):
+    """What the columns drawn before say about a column: the linear part, and what trees split on."""
+
+    blocks: tuple[Block, ...]
+    states: Index
+    line: Index
+
+    def look(self, drawn: list[Coded], n: int) -> tuple[Float32, Float64]:
+        """Return features (design and every linear index, so that splits may be oblique) and the linear prediction."""
+        design = _design(self.blocks, drawn, n)
+        line = self.line.predict(design)
+        return np.column_stack([design, self.states.predict(design), line]).astype(np.float32), line[:, 0]
 
 
 class _Step(NamedTuple):
     """The conditional law of one column given the columns drawn before it."""
 
     margin: Margin
-    blocks: tuple[Block, ...]
-    states: Index
-    line: Index
+    guide: _Guide
     leaves: Leaves
 
 
@@ -53,14 +66,10 @@ class ForestModel(NamedTuple):
         cells: dict[str, pd.Series] = {}
         with threadpool_limits(1):
             for step in self.steps:
-                design = _design(step.blocks, drawn, n)
-                leaf = land(step.leaves, _features(design, step.states, step.line), rng)
-                state, residual = draw(step.leaves, leaf, self.prior * (len(step.margin.shares) if __import__('os').environ.get('PS') else 1), self.bandwidth, rng)
+                features, line = step.guide.look(drawn, n)
+                state, residual = draw(step.leaves, land(step.leaves, features, rng), self.prior, self.bandwidth, rng)
                 score = np.append(step.margin.position, 0.0)[state]
-                inside = state == step.margin.smooth
-                if step.margin.smooth != MISSING:
-                    line = design @ step.line.slope[:, 0] + step.line.level[0]
-                    score = np.where(inside, line + residual, score)
+                score = np.where(state == step.margin.smooth, line + residual, score) if step.margin.smooth != MISSING else score
                 drawn.append(Coded(state, score))
                 cells[step.margin.id] = decode(step.margin, drawn[-1])
         return pd.DataFrame({name: cells[name] for name in self.columns})
@@ -74,8 +83,10 @@ class Forest(NamedTuple):
     def fit(self, table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator) -> CovariateModel:
         """Fit the chain; see :class:`tasks.covariates.protocol.Synthesizer`."""
         require_rows(table, "forest")
-        growth = Growth(self.params.trees, self.params.min_leaf, self.params.split_rows, self.params.features)
-        pairs = [fit_margin(table[column.id], column, rng) for column in columns]
+        table = table[[column.id for column in columns]]
+        fold = assign_folds(table, rng)
+        growth = Growth(self.params.trees, self.params.min_leaf, self.params.split_rows, self.params.features, fold)
+        pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
         steps: list[_Step] = []
         seen: list[tuple[Margin, Coded]] = []
         with threadpool_limits(1):
@@ -87,12 +98,12 @@ class Forest(NamedTuple):
 
 
 def _order(margins: list[Margin]) -> list[int]:
-    """Draw categories first, those of fewest levels ahead, then discrete numbers, then continuous columns."""
+    """Draw categories first, those of most levels ahead, then discrete numbers, then continuous columns."""
 
     def key(k: int) -> tuple[int, int, int]:
         margin = margins[k]
         kind = 0 if margin.levels is not None else 1 if margin.smooth == MISSING else 2
-        return kind, (len(margin.shares) if __import__('os').environ.get('ASC') else -len(margin.shares)) if kind == 0 else 0, k
+        return kind, -len(margin.shares) if kind == 0 else 0, k
 
     return sorted(range(len(margins)), key=key)
 
@@ -103,26 +114,36 @@ def _design(blocks: tuple[Block, ...], drawn: list[Coded], n: int) -> Float64:
     return np.column_stack([expand(block, coded) for block, coded in zip(blocks, drawn, strict=True)])
 
 
-def _features(design: Float64, states: Index, line: Index) -> Float32:
-    """Return what trees split on: the design and every linear index, so that splits may be oblique."""
-    indices = [design @ index.slope + index.level for index in (states, line)]
-    return np.column_stack([design, *indices]).astype(np.float32)
-
-
 def _fit_step(margin: Margin, coded: Coded, seen: list[tuple[Margin, Coded]], growth: Growth, rng: np.random.Generator) -> _Step:
+    """Fit one conditional law.
+
+    Trees are grown on predictors that each row had no part in: level scores and linear indices come from the other
+    folds. In-sample ones would look sharper than they are, and trees would follow single rows.
+    """
     n = len(coded.state)
+    guide = _fit_guide(margin, coded, seen, np.arange(n))
+    features, line = np.empty((n, 0), dtype=np.float32), np.zeros(n)
+    for k in range(FOLDS):
+        held = np.flatnonzero(growth.fold == k)
+        if len(held) == 0:
+            continue
+        other = _fit_guide(margin, coded, seen, np.flatnonzero(growth.fold != k))
+        found, line[held] = other.look([Coded(cells.state[held], cells.score[held]) for _, cells in seen], len(held))
+        if features.shape[1] == 0:
+            features = np.empty((n, found.shape[1]), dtype=np.float32)
+        features[held] = found
+    return _Step(margin, guide, grow(features, coded, coded.score - line, margin.smooth, growth, rng))
+
+
+def _fit_guide(margin: Margin, coded: Coded, seen: list[tuple[Margin, Coded]], rows: Intp) -> _Guide:
     classes = target_classes(margin, coded)
-    blocks = tuple(make_block(before, cells, classes) for before, cells in seen)
-    design = _design(blocks, [cells for _, cells in seen], n)
-    states = fit_index(design, state_targets(coded.state, margin))
-    line = Index(np.zeros((design.shape[1], 0)), np.zeros(0), 1.0)
-    residual = np.zeros(n)
-    inside = coded.state == margin.smooth
-    if margin.smooth != MISSING and inside.sum() >= 2:
-        line = fit_index(design[inside], coded.score[inside, None])
-        residual = (coded.score - design @ line.slope[:, 0] - line.level[0]) * line.inflation
-    leaves = grow(_features(design, states, line), coded, residual, margin.smooth, growth, rng)
-    return _Step(margin, blocks, states, line, leaves)
+    blocks = tuple(make_block(before, cells, classes, rows) for before, cells in seen)
+    design = _design(blocks, [Coded(cells.state[rows], cells.score[rows]) for _, cells in seen], len(rows))
+    states = fit_index(design, state_targets(coded.state, margin)[rows])
+    inside = coded.state[rows] == margin.smooth
+    if margin.smooth == MISSING or inside.sum() < MIN_ROWS:
+        return _Guide(blocks, states, Index(np.zeros((design.shape[1], 1)), np.zeros(1)))
+    return _Guide(blocks, states, fit_index(design[inside], coded.score[rows][inside, None]))
 
 
 def build(params: Params) -> Synthesizer:

@@ -1,0 +1,132 @@
+"""The page: self-contained, escaped, deterministic, and saying what a reader must know."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tasks.report.page import render
+from tests.reporting import HOSTILE, Page, gate, manifest, pictures, schema, section
+
+ASSETS = {"src", "href", "data", "srcset", "poster", "action", "background", "xlink:href", "style"}
+
+
+def page(status: str = "published", kind: str = "continuous", **changes: object) -> bytes:
+    like = schema(kind)
+    return render(manifest(like, **changes), pictures(like), status)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "binary", "count"])
+def test_nothing_is_loaded_or_run(kind: str) -> None:
+    found = Page(page(kind=kind))
+    assert not {"script", "iframe", "object", "embed", "link", "img", "base", "form"} & set(found.tags)
+    assert not [each for each in found.attributes if each[1] in ASSETS or each[1].startswith("on")]
+    policy = dict((name, value) for tag, name, value in found.attributes if tag == "meta" and name == "content" and "default-src" in value)
+    assert "default-src 'none'" in policy["content"]
+    assert not re.search(rb"url\s*\(|@import|https?://", page(kind=kind))
+
+
+def test_hostile_names_are_words() -> None:
+    warned = page(warnings=[f"column '{HOSTILE}' is odd"])
+    found = Page(warned)
+    assert HOSTILE in found.text
+    assert "arm <b>" in found.text
+    assert f"{HOSTILE}=<b>" in found.text
+    assert "/data/<img src=x>.csv" in found.text
+    assert "<u>drug</u> (treated)" in found.text.replace("…", "") or "<u>drug</u> (tre" in found.text
+    assert not {"script", "img", "u", "i"} & (set(found.tags) - {"i"})
+    assert sum(tag == "i" for tag in found.tags) == warned.count(b"<i class=")
+
+
+def test_the_pictures_are_well_formed() -> None:
+    pictures_found = re.findall(r"<svg.*?</svg>", page().decode(), flags=re.DOTALL)
+    assert len(pictures_found) > 15
+    for each in pictures_found:
+        root = ET.fromstring(each)
+        assert root.attrib["aria-label"]
+        width, height = (float(value) for value in root.attrib["viewBox"].split()[2:])
+        for bar in root.iter("rect"):
+            x, y, w, h = (float(bar.attrib[name]) for name in ("x", "y", "width", "height"))
+            assert w >= 0
+            assert h >= 0
+            assert -0.1 <= x <= x + w <= width + 0.1
+            assert -0.1 <= y <= y + h <= height + 0.1
+
+
+def test_the_same_facts_give_the_same_bytes() -> None:
+    assert page() == page()
+    assert page() != page(version=4)
+
+
+def test_a_published_release_says_so_and_shows_its_effect() -> None:
+    text = Page(page()).text
+    assert "Published: all 3 gates passed." in text
+    assert "1.210 known exactly" in text
+    assert "1.26 95 % interval 1.06 to 1.46" in text
+    assert "5 November 2026, 07:08 UTC" in text
+    for words in ("Sampling error of the source", "Contrast term", "Covariate-law term", "Monte-Carlo error", "TSTR"):
+        assert words in text
+    assert "Switched off" not in text
+    assert "Warnings" not in text
+
+
+def test_a_rejected_release_names_gate_value_and_bound() -> None:
+    gates = [gate("near_copies"), gate("fidelity", "failed", "ATE 3 against 1"), gate("min_arm", "refused")]
+    text = Page(page("rejected", version=None, gates=gates)).text
+    assert "Rejected: 2 of 3 gates failed. Nothing was published and no synthetic row was kept." in text
+    first = text[: text.index("What was asked for")]
+    assert "Effect kept" in first
+    assert "0.5 must be at least 0.4" in first
+    assert "ATE 3 against 1" in first
+    assert "too little data" in first
+    assert "Near copies" not in first
+    assert "How to read it" not in text
+
+
+def test_gates_that_are_off_and_warnings_stand_at_the_top() -> None:
+    text = Page(page(gates=[gate("near_copies"), gate("fidelity", "off")], warnings=["outcome has two values"])).text
+    top = text[: text.index("What was released")]
+    assert "the gate that was on passed" in top
+    assert "Switched off: Effect kept" in top
+    assert "outcome has two values" in top
+    assert "switched off" in text[text.index("Gates") :]
+
+
+def test_all_gates_off_is_no_pass() -> None:
+    assert "Published without a check" in Page(page(gates=[gate("fidelity", "off")])).text
+
+
+def test_a_baseline_has_no_built_in_effect_and_copies_are_listed() -> None:
+    like = schema()
+    spec = manifest(like)["spec"]
+    effects = {
+        "source": section(1.2, 0.1, 1000),
+        "release": {**section(1.3, 0.1, 99), "copies": [section(1.3, 0.1, 99)] * 2},
+        "truth": None,
+    }
+    spec = {**spec, "release": {"rows": 99, "copies": 2, "mode": "full"}}
+    text = Page(page(effects=effects, spec=spec)).text
+    assert "built into the release" not in text.lower().replace("against the effect built into them", "")
+    assert "full (baseline)" in text
+    assert "99 × 2 copies" in text
+    assert "Copies Each copy redraws" in text
+
+
+def test_a_source_without_distances_or_with_one_column_is_drawn() -> None:
+    like = schema()
+    few = {**pictures(like), "distances": None, "marginals": pictures(like)["marginals"][-1:]}
+    text = Page(render(manifest(like), few, "published")).text
+    assert "Distance to the closest real record" not in text
+
+
+def test_many_columns_are_cut_and_the_page_says_so() -> None:
+    like = schema()
+    drawn = pictures(like)
+    covariate = next(row for row in drawn["marginals"] if row["role"] == "covariate")
+    many = {**drawn, "marginals": [{**covariate, "name": f"lab {place}", "distance": place / 100} for place in range(75)]}
+    text = Page(render(manifest(like), many, "published")).text
+    assert "15 more columns differ less" in text
+    assert "lab 74" in text
+    assert "lab 14 " not in text
