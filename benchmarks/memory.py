@@ -47,7 +47,7 @@ class Peak:
         Time between two samples.
     """
 
-    def __init__(self, pid: int, seconds: float = 0.25) -> None:
+    def __init__(self, pid: int, seconds: float = 1.0) -> None:
         self.rss = 0.0
         self.pss = 0.0
         self.samples = 0

@@ -5,7 +5,7 @@ a source of 20 covariates with as many rows (benchmarks/make_source.py), a home 
 is released with as many rows by two worker processes. JSON on stdout, progress on stderr.
 
 Memory is the largest sum over the command and everything below it (workers, nannies, Prefect server and its keeper), sampled
-every 0.25 s; PSS counts a page that n processes share as 1/n in each. Start-up is some 20 s at any size, so ratios of small sizes flatter.
+every second; PSS counts a page that n processes share as 1/n in each. Start-up is some 20 s at any size, so ratios of small sizes flatter.
 """
 
 from __future__ import annotations

@@ -119,6 +119,7 @@ def mint(run: Run) -> dict[str, Any]:
     for warning in found.described.warnings:
         stages.warn(warning)
     publishing.check_name(run, schema)
+    publishing.check_added_columns(run, schema)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     copies = [_copy(run, stages, schema, found.parts, copy) for copy in range(run.spec.release.copies)]
@@ -271,7 +272,8 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
         marginals = gather(counting, stage, timeout)
     with stages.stage("judge (Great Expectations)"):
         judged = checks.judge(run, measured, estimation.MAIN)
-    facts = publishing.facts(run, found.plan, found.described, measured, effects, judged.gates, estimation.MAIN)
+    combined = estimation.combined(run, measured.source, effects)
+    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, estimation.MAIN)
     rejected = any(gate.passed is False for gate in judged.gates)
     pictures = reporting.pictures(run, schema, measured, marginals)
     table = [gate.model_dump() for gate in judged.gates]

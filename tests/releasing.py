@@ -30,10 +30,10 @@ TRUE_EFFECT = 1.25
 def table(rows: int = ROWS, seed: int = 20260103) -> pd.DataFrame:
     """Draw a table with an average effect of ``TRUE_EFFECT`` and moderate confounding."""
     rng = np.random.default_rng(seed)
-    age, sex, bmi = rng.normal(50, 10, rows).round(2), rng.integers(0, 2, rows), rng.gamma(9, 3, rows).round(3)
+    age, sex, bmi = rng.normal(50, 10, rows).round(4), rng.integers(0, 2, rows), rng.gamma(9, 3, rows).round(5)
     treated = rng.random(rows) < 1 / (1 + np.exp(-0.03 * (age - 50) - 0.3 * sex))
     score = 0.1 * age + treated * (1 + 0.5 * sex) + 0.05 * bmi + rng.normal(0, 1, rows)
-    return pd.DataFrame({"age": age, "sex": np.where(sex, "f", "m"), "bmi": bmi, "drug": treated.astype(int), "score": score.round(4)})
+    return pd.DataFrame({"age": age, "sex": np.where(sex, "f", "m"), "bmi": bmi, "drug": treated.astype(int), "score": score.round(5)})
 
 
 def write(frame: pd.DataFrame | pa.Table, path: Path) -> Path:
@@ -54,7 +54,7 @@ def spec_of(source: Path | str, store: Path | str, **settings: Any) -> dict[str,
         "roles": {"treatment": "drug", "outcome": "score"},
         "covariates": {"synthesizer": "copula"},
         "mechanisms": {"learner": "glm", "folds": 2},
-        "release": {"rows": 500},
+        "release": {"rows": 500, "part_rows": 200},
         "store": {"uri": str(store)},
         "engine": {"dask": "threads", "workers": 2},
     }
@@ -218,3 +218,19 @@ def waymint(prefect: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the small table once."""
     return write(table(), tmp_path_factory.mktemp("source") / "source.parquet")
+
+
+class Published(NamedTuple):
+    """A release that the command minted on worker processes."""
+
+    store: Path
+    spec: Path
+    ran: Ran
+
+
+@pytest.fixture(scope="session")
+def published(command: Command, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Mint one release the way a user does: the command, a SPEC file, two Dask worker processes."""
+    folder = tmp_path_factory.mktemp("published")
+    spec = save(spec_of(source, folder / "store", engine__dask="local"), folder / "spec.yaml")
+    return Published(folder / "store", spec, command.run("release", spec, "--json"))

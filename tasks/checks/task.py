@@ -21,6 +21,7 @@ from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, Evidenc
 from tasks.checks.metric import Metric, measure_all
 from tasks.checks.pool import gather, identical_pairs
 from tasks.checks.verdict import decide, explain
+from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import GateFailed
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -94,6 +95,8 @@ def conformity(run: Run, schema: TableSchema, canonical: PartitionRef, released:
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     published = pq.read_schema(io.BytesIO(space.read(released.key)))
+    if run.spec.release.include_nuisances:
+        published = pa.schema([field for field in published if field.name not in NUISANCE_COLUMNS.values()])
     return space.put_model(key, inspect(schema, space.table(canonical), published))
 
 

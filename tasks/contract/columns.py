@@ -8,6 +8,9 @@ import pyarrow.compute as pc
 
 from tasks.contract.roles import Column, TableSchema
 
+#: Names that ``release.include_nuisances`` adds to a release: the design's g, Q*0 and Q*1 of each row.
+NUISANCE_COLUMNS = {"g": "waymint_g", "q0": "waymint_q0", "q1": "waymint_q1"}
+
 
 def canonical_type(column: Column) -> pa.DataType:
     """Return the Arrow type of a column's canonical values."""

@@ -77,7 +77,7 @@ class MechanismsSpec(Section):
     learner: str = "stack"
     params: dict[str, Any] = Field(default_factory=dict)
     folds: int = Field(5, ge=2, le=20)
-    fit_rows: int = Field(200_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample)")
+    fit_rows: int = Field(100_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample)")
     truncation: Literal["auto"] | float = Field("auto", description='propensities are kept in [d, 1-d]; "auto" is Gruber et al. 2022')
     outcome_range: tuple[float, float] | None = Field(None, description="range drawn outcomes are clipped to")
     pool: float = Field(4.0, ge=1, le=20, description="size of the covariate pool that calibration chooses from, per released row")
@@ -98,6 +98,13 @@ class ReleaseSpec(Section):
     copies: int = Field(1, ge=1, le=100)
     mode: Literal["hybrid", "full"] = "hybrid"
     part_rows: int = Field(100_000, ge=100, description="rows of one Parquet part")
+    include_nuisances: bool = Field(False, description="add columns waymint_g, waymint_q0, waymint_q1: the mechanisms' truth of each row")
+
+    @model_validator(mode="after")
+    def _known(self) -> ReleaseSpec:
+        if self.include_nuisances and self.mode == "full":
+            raise ValueError('include_nuisances needs mode "hybrid": in mode "full" no mechanism is known')
+        return self
 
 
 def _is_false(value: object) -> object:

@@ -19,6 +19,7 @@ from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Estimate
 from tasks.contract.roles import Column, TableSchema
+from tasks.estimation.combine import combine_estimates
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import LedgerEntry, error_ledger
 from tasks.estimation.influence import Z95, prepare_rows, pseudo_outcomes
@@ -130,6 +131,14 @@ def fidelity(
         "truth": _truth(drawn.q1 - drawn.q0) if hybrid else None,
     }
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, object]]:
+    """Combine the copies' estimates into intervals that are valid for the source's population (in the flow process: it is small)."""
+    space = run.space()
+    own, *drawn = ([Estimate(**each) for each in json.loads(space.read(ref.key))["estimates"]] for ref in (source, *copies))
+    same = run.spec.mechanisms.treatment == "fitted"
+    return [each._asdict() for each in combine_estimates(drawn, own[0].n, source=own, proper=len(copies) > 1, same_design=same)]
 
 
 def _predictions(table: pa.Table) -> Nuisances:

@@ -97,11 +97,12 @@ def fit_ridge(
     coefficients = np.zeros(x.shape[1])
     # the information of gaussian rows is their weight, whatever the fit: one Gram matrix serves all strengths
     gram = _gram(x, w) if family == "gaussian" else None
+    leverages = None if gram is None else _leverages(x, gram, penalty, [strength * unit * len(y) for strength in strengths])
     best: RidgeFit | None = None
-    for strength in strengths:
+    for at, strength in enumerate(strengths):
         diagonal = penalty * (strength * unit * len(y))
         coefficients = _newton(x, y, w, diagonal, family, coefficients, gram)
-        loss = _left_out(x, y, w, diagonal, family, coefficients, gram)
+        loss = _left_out(x, y, w, diagonal, family, coefficients, None if leverages is None else leverages[at])
         if best is None or loss < best.loss:
             best = RidgeFit(coefficients, strength, loss)
     if best is None:
@@ -150,28 +151,50 @@ def _gram(x: Float64, information: Float64) -> Float64:
     """Return ``x' diag(information) x``, summed over blocks of rows: no second copy of x."""
     total = np.zeros((x.shape[1], x.shape[1]))
     for start in range(0, len(x), _BLOCK):
-        block = x[start : start + _BLOCK]
-        total += (block * information[start : start + _BLOCK, None]).T @ block
+        block = x[start : start + _BLOCK] * np.sqrt(information[start : start + _BLOCK, None])
+        # of a matrix with itself: numpy computes one triangle only
+        total += block.T @ block
     return total
 
 
 def _factor(gram: Float64, diagonal: Float64) -> tuple[Float64, bool]:
     hessian = gram.copy()
-    # free columns may be collinear in a fold: a trace of ridge picks the short solution
-    hessian[np.diag_indices_from(hessian)] += diagonal + 1e-9 * max(float(np.trace(hessian)) / len(hessian), 1e-12)
+    hessian[np.diag_indices_from(hessian)] += diagonal + _trace_of_ridge(gram)
     factor, lower = scipy.linalg.cho_factor(hessian, lower=True, check_finite=False)
     return factor, bool(lower)
 
 
-def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, gram: Float64 | None) -> float:
+def _trace_of_ridge(gram: Float64) -> float:
+    """Return what is added to every column's penalty: free columns may be collinear in a fold, and this picks the short solution."""
+    return 1e-9 * max(float(np.trace(gram)) / len(gram), 1e-12)
+
+
+def _leverages(x: Float64, gram: Float64, penalty: Float64, factors: Sequence[float]) -> Float64:
+    """Return ``x_i' (gram + f diag(penalty))^-1 x_i`` for every factor and row, shape (factors, n).
+
+    With V such that ``V' gram V = I`` and ``V' diag(penalty) V = diag(values)`` the inverse is ``V diag(1 / (1 + f values)) V'``:
+    the rows are multiplied by a matrix once, not once for each factor.
+    """
+    base = gram.copy()
+    base[np.diag_indices_from(base)] += _trace_of_ridge(gram)
+    values, vectors = scipy.linalg.eigh(np.diag(penalty), base, check_finite=False)
+    shrunk = 1.0 / (1.0 + np.multiply.outer(np.asarray(factors), np.maximum(values, 0.0)))
+    found = np.empty((len(factors), len(x)))
+    for start in range(0, len(x), _BLOCK):
+        found[:, start : start + _BLOCK] = shrunk @ np.square(x[start : start + _BLOCK] @ vectors).T
+    return found
+
+
+def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, leverage: Float64 | None) -> float:
     """Return the mean loss of each row under the fit that would have left it out (one Newton step away)."""
     eta = x @ b
     mu = mean_of(family, eta)
     information = w * _variance(family, mu)
-    factor, lower = _factor(_gram(x, information) if gram is None else gram, diagonal)
-    leverage = np.empty(len(x))
-    for start in range(0, len(x), _BLOCK):
-        half = scipy.linalg.solve_triangular(factor, x[start : start + _BLOCK].T, lower=lower, check_finite=False)
-        leverage[start : start + _BLOCK] = np.einsum("ij,ij->j", half, half)
+    if leverage is None:
+        factor, lower = _factor(_gram(x, information), diagonal)
+        leverage = np.empty(len(x))
+        for start in range(0, len(x), _BLOCK):
+            half = scipy.linalg.blas.dtrsm(1.0, factor, x[start : start + _BLOCK].T, lower=lower)
+            leverage[start : start + _BLOCK] = np.einsum("ij,ij->j", half, half)
     moved = eta + w * (mu - y) * leverage / np.maximum(1.0 - information * leverage, _LEVERAGE)
     return float(np.average(loss_of(family, y, moved), weights=w))

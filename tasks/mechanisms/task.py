@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.contract.columns import conform, constant_array, decode
+from tasks.contract.columns import NUISANCE_COLUMNS, conform, constant_array, decode
 from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Nuisances, assign_folds
@@ -259,6 +259,9 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
             table = table.append_column(column.id, constant_array(column, rows))
     table = table.append_column("key", pa.array(keys))
     published = decode(schema, table)
+    if spec.release.include_nuisances:
+        for name, shown in NUISANCE_COLUMNS.items():
+            published = published.append_column(shown, table.column(name))
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
         space.put_encoded(f"{base}.released.parquet", parquet_bytes(published), rows=rows, part=part),

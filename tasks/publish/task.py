@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from infra.cluster import coarse
 from infra.store import open_store
 from infra.workspace import Run, code_record, package_versions
-from tasks.contract.errors import StoreConflict, StoreError
+from tasks.contract.columns import NUISANCE_COLUMNS
+from tasks.contract.errors import SpecError, StoreConflict, StoreError
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
@@ -27,6 +28,16 @@ from tasks.publish.releases import show
 # A claim is lost only to garbage collection that took this run for dead; losing several in a row is not chance.
 MOST_CLAIMS = 3
 PRIVACY_GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
+
+
+def check_added_columns(run: Run, schema: TableSchema) -> None:
+    """Refuse to add columns whose names the source has already."""
+    taken = {column.name for column in schema.columns} & set(NUISANCE_COLUMNS.values())
+    if run.spec.release.include_nuisances and taken:
+        raise SpecError(
+            f"include_nuisances of release must be false where the source has a column '{min(taken)}'; got true.",
+            "Rename that column of the source, or leave include_nuisances out.",
+        )
 
 
 class Planned(Protocol):
@@ -90,7 +101,14 @@ def check_name(run: Run, schema: TableSchema) -> None:
 
 
 def facts(
-    run: Run, plan: Planned, described: Described, measured: MeasuredRefs, effects: Sequence[Ref], gates: Sequence[Gate], main: str
+    run: Run,
+    plan: Planned,
+    described: Described,
+    measured: MeasuredRefs,
+    effects: Sequence[Ref],
+    combined: Sequence[dict[str, object]],
+    gates: Sequence[Gate],
+    main: str,
 ) -> Facts:
     """Gather the manifest's values from the run's records.
 
@@ -104,6 +122,8 @@ def facts(
         References to records of source, fidelity.
     effects : sequence of Ref
         Record of effects and overlap of each copy of the release.
+    combined : sequence of dict
+        Estimates over all copies, with the source's sampling error in them.
     gates : sequence of Gate
         Verdicts.
     main : str
@@ -113,7 +133,7 @@ def facts(
     own = json.loads(space.read(measured.source.key))
     copies = [json.loads(space.read(ref.key)) for ref in effects]
     found = json.loads(space.read(measured.fidelity.key))
-    release = effect_section(copies[0], main)
+    release = effect_section(copies[0], main) | {"combined": list(combined)}
     balances = [space.model(ref) for ref in measured.balances]
     calibration = [{name: getattr(each, name) for name in ("relaxed", "feasible", "ess", "capped")} for each in balances]
     if len(copies) > 1:

@@ -56,6 +56,11 @@ def spanning(values: Iterable[float], start: float, end: float, reach: float = 2
     return Axis(low - margin, high + margin, start, end)
 
 
+def short(value: float) -> str:
+    """Write one round number in few characters."""
+    return tick_labels([value])[0]
+
+
 def tick_labels(values: Sequence[float]) -> tuple[str, ...]:
     """Write the numbers of one axis alike: with as many decimals as their steps need, large ones shortened.
 
@@ -69,8 +74,11 @@ def tick_labels(values: Sequence[float]) -> tuple[str, ...]:
     largest = max(abs(value) for value in values)
     step = min((b - a for a, b in itertools.pairwise(values)), default=largest or 1.0)
     # years and other numbers of four digits are read as they are
-    factor, unit = next(((size, name) for size, name in _UNITS if largest >= 10 * size and step >= size / 100), (1.0, ""))
+    factor, unit = next(
+        ((size, name) for size, name in _UNITS if largest >= (10 * size if size == 1e3 else size) and step >= size / 100), (1.0, "")
+    )
     if factor == 1.0 and (largest >= 1e7 or 0.0 < largest < 1e-4):
-        return tuple("0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+") for value in values)
+        digits = min(max(math.floor(math.log10(largest) + 1e-9) - math.floor(math.log10(step) + 1e-9), 0), 15)
+        return tuple("0" if value == 0 else signed(f"{value:.{digits}e}".replace("e-0", "e-").replace("e+0", "e+")) for value in values)
     decimals = max(0, -math.floor(math.log10(step / factor) + 1e-9))
     return tuple(signed(f"{value / factor:.{decimals}f}") + unit * (value != 0) for value in values)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.roles import Column, TableSchema
-from tasks.report.axis import nice_step, tick_labels
+from tasks.report.axis import nice_step, short, tick_labels
 
 Float64 = npt.NDArray[np.float64]
 
@@ -16,6 +17,8 @@ Float64 = npt.NDArray[np.float64]
 MOST_BINS = 18
 #: Whole numbers of at most this many values get a cell each.
 MOST_VALUES = 20
+#: Ratio of the ends of a positive range from which cells are even on the logarithmic scale.
+WIDE = 200.0
 _SPANS = (
     *(("m", k) for k in (1, 5, 15)),
     *(("h", k) for k in (1, 3, 6)),
@@ -72,14 +75,27 @@ def bins_of(column: Column, schema: TableSchema) -> Bins:
     if column.kind == "integer" and high - low < MOST_VALUES:
         values = np.arange(low, high + 1)
         return Bins(tick_labels(values.tolist()), values[:-1] + 0.5, True, missing)
+    if low > 0.0 and high / low >= WIDE:
+        edges = _wide_edges(low, high)
+        return Bins(tuple(short(edge) for edge in edges.tolist()), edges, False, missing)
     edges = _round_edges(low, high, 1.0 if column.kind == "integer" else 0.0)
     return Bins(tick_labels(edges.tolist()), edges, False, missing)
 
 
 def _round_edges(low: float, high: float, smallest: float) -> Float64:
-    step = max(nice_step((high - low) / MOST_BINS), smallest)
+    # a range that is narrow beside its distance from zero has few numbers to cut at
+    step = max(nice_step(max((high - low) / MOST_BINS, 1e-14 * max(abs(low), abs(high)))), smallest)
     first = np.floor(low / step) + 1.0
     edges = np.asarray(step * np.arange(first, np.ceil(high / step)), dtype=np.float64)
+    return edges[(edges > low) & (edges < high)]
+
+
+def _wide_edges(low: float, high: float) -> Float64:
+    """Return 1, 2, 5, 10, 20, ... (over very wide ranges powers of ten alone): few rows would leave the first of even cells."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(powers) <= 7 else (1,)
+    powers = powers[:: math.ceil(len(powers) / MOST_BINS)]
+    edges = np.array([float(f"{factor}e{power}") for power in powers for factor in factors])
     return edges[(edges > low) & (edges < high)]
 
 

@@ -71,7 +71,7 @@ def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the estimate of each copy of the release, where there are several."""
     copies = (effects.get("release") or {}).get("copies") or []
     decimals = effect_decimals(effects)
-    return [{"copy": str(place), **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
+    return [{"place": str(place), **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
 
 
 def _pair(estimates: Mapping[str, Sequence[Estimate]], estimand: str, estimator: str) -> tuple[Estimate | None, Estimate | None]:

@@ -15,7 +15,7 @@ class Entry(NamedTuple):
 
 ESTIMATORS: Mapping[str, Entry] = {
     "tmle": Entry("TMLE", "targeted maximum likelihood"),
-    "aipw": Entry("AIPW", "augmented inverse-probability weighting"),
+    "aipw": Entry("AIPW", "augmented IPW"),
     "ipw": Entry("IPW", "inverse-probability weighting"),
     "or": Entry("OR", "outcome regression (SE of AIPW)"),
 }
@@ -32,11 +32,12 @@ LEDGER: Mapping[str, Entry] = {
         "The real rows are a sample. How far their estimate is from the truth can't be known, only how far it may be.",
     ),
     "contrast": Entry(
-        "Contrast term", "Error of the outcome mechanism's effect, averaged over the real rows. Targeting brings it to about zero."
+        "Contrast term",
+        "Error of the outcome mechanism's effect, averaged over the real rows. In hybrid mode targeting brings it to about zero.",
     ),
     "covariate_law": Entry(
         "Covariate-law term",
-        "Synthetic covariates have another law than real ones: what of that the effect feels. Calibration brings it to about zero.",
+        "Synthetic covariates have a law of their own: what the effect feels of it. In hybrid mode calibration brings it to about zero.",
     ),
     "monte_carlo": Entry(
         "Monte-Carlo error",

@@ -30,7 +30,7 @@ def _level_bars(row: Mapping[str, Any], title: str) -> Markup:
     parts = []
     for place, (label, left, right) in enumerate(zip(row["labels"], row["source"], row["release"])):
         y = 2.0 + place * _ROW
-        name = words(label_end, y + 12.0, clipped(label, 16), "label", "end")
+        name = words(label_end, y + 12.0, clipped(label, 14), "label", "end")
         parts += [
             element("g", name + element("title", clipped(label, 200))),
             bar(start, y + 1.0, (end - start) * left / top, 8.0, "source soft"),
