@@ -129,7 +129,7 @@ def mint(run: Run) -> dict[str, Any]:
 def _progress(run: Run) -> Callable[[int, str], None]:
     """Show the run's progress as a Prefect artifact; returns what is to be called at the end of each stage."""
     copies, hybrid = run.spec.release.copies, run.spec.release.mode == "hybrid"
-    total = READING + copies * (DRAWING + hybrid + 1) + CONCLUDING
+    total = READING + copies * (DRAWING + hybrid + 1) + (copies > 1) + CONCLUDING
     artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Release {run.spec.name}, run {run.id}")
     assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
 
@@ -239,17 +239,20 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
         refits.append(_cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
         effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
     first, refit = copies[0], refits[0]
+    source_fit = first.fitted
+    if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
+        source_fit = _cross_fit(run, stages, schema, Table("source", found.parts), "estimate on source")
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 4) as stage:
         sample = gather([sampled], stage, timeout)[0]
         near = sample.seed.rows and sample.holdout.rows
         distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn) if near else None
-        own = gather([estimation.effects.submit(run, schema, found.parts, first.fitted.nuisances, "source")], stage, timeout)[0]
+        own = gather([estimation.effects.submit(run, schema, found.parts, source_fit.nuisances, "source")], stage, timeout)[0]
         transfer = Table("transfer", found.parts)
         learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
         released = gather(effects, stage, timeout)
         known = [part.predictions for part in first.anchored]
         drawn = [part.canonical for part in first.drawn] if run.spec.release.mode == "hybrid" else [refit.nuisances]
-        fidelity = estimation.fidelity.submit(run, schema, first.fitted.nuisances, known, learnt, drawn, released[0])
+        fidelity = estimation.fidelity.submit(run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
         measured = Measured(
             source=own,
             release=released[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ def listing(where: str) -> Reply:
     """List the published releases of a store, or of one name in it."""
     found = releases.list_releases(open_store(where))
     if not found:
-        store, name, _ = split_release_uri(where)
-        found = releases.list_releases(open_store(store), name)
+        with contextlib.suppress(SpecError):  # a path that can't be STORE/NAME is a store, and empty
+            store, name, _ = split_release_uri(where)
+            found = releases.list_releases(open_store(store), name)
     lines = [f"{info.name}  v{info.version:06d}  {info.created}  {info.rows:>12,} rows  {info.uri}" for info in found]
     return [info._asdict() for info in found], lines or [f"no published release in {where}"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ from tasks.contract.errors import GateFailed, SpecError, WaymintError
 from tasks.contract.spec import Spec
 
 INTERRUPTED = 130
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 app = typer.Typer(
     name="waymint",
@@ -187,6 +190,11 @@ def main() -> None:
         code = _fail(SpecError(text, "See 'waymint --help'."), as_json) if text else SpecError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        text = f"space of this machine must suffice for '{error.filename or tempfile.gettempdir()}'; got '{error.strerror}'."
+        code = _fail(WaymintError(text, "Free some space, or set TMPDIR to a larger folder. The same command resumes."), as_json)
     if code == INTERRUPTED:
         sys.stderr.write("interrupted: the same command resumes where this one stopped.\n")
     sys.exit(code if isinstance(code, int) else 0)

@@ -70,8 +70,9 @@ def _pieces(margin: Margin, order: Intp) -> tuple[Intp, Float64]:
         return states, np.cumsum(margin.shares[states])
     whole = margin.shares[margin.smooth]
     cuts = np.concatenate(([0.0], margin.below[:-1], [1.0]))
-    states, widths = [], []
+    parts: list[int] = []
+    widths: list[float] = []
     for k in range(margin.smooth + 1):
-        states += [margin.smooth] + ([k] if k < margin.smooth else [])
+        parts += [margin.smooth] + ([k] if k < margin.smooth else [])
         widths += [whole * (cuts[k + 1] - cuts[k])] + ([margin.shares[k]] if k < margin.smooth else [])
-    return np.asarray(states, dtype=np.intp), np.cumsum(widths)
+    return np.asarray(parts, dtype=np.intp), np.cumsum(widths)

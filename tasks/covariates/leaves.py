@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
-
-if __import__('os').environ.get('DT'):
-    from sklearn.tree import DecisionTreeClassifier as ExtraTreeClassifier
-    from sklearn.tree import DecisionTreeRegressor as ExtraTreeRegressor
 
 from tasks.covariates.margins import Coded, Float64, Intp
 
@@ -34,11 +30,11 @@ class Leaves(NamedTuple):
     feature : ndarray of intp, shape (nodes,)
     threshold : ndarray of float64, shape (nodes,)
         A row goes left where its feature is at most the threshold.
-    start, count : ndarray of intp, shape (nodes,)
-        Donors of a leaf are ``[start, start + count)``.
-    wide_start, wide_count : ndarray of intp, shape (nodes,)
+    start, size : ndarray of intp, shape (nodes,)
+        Donors of a leaf are ``[start, start + size)``.
+    wide_start, wide_size : ndarray of intp, shape (nodes,)
         Donors of the leaf's parent.
-    smooth_count : ndarray of intp, shape (nodes,)
+    smooth_size : ndarray of intp, shape (nodes,)
         How many donors of a leaf are continuous: they come first and sorted.
     centre, spread : ndarray of float64, shape (nodes,)
         Mean and standard deviation of a leaf's continuous donors.
@@ -55,10 +51,10 @@ class Leaves(NamedTuple):
     feature: Intp
     threshold: Float64
     start: Intp
-    count: Intp
+    size: Intp
     wide_start: Intp
-    wide_count: Intp
-    smooth_count: Intp
+    wide_size: Intp
+    smooth_size: Intp
     centre: Float64
     spread: Float64
     state: npt.NDArray[np.int16] | npt.NDArray[np.int32]
@@ -118,16 +114,19 @@ def grow(features: Float32, coded: Coded, residual: Float64, smooth: int, growth
     is_smooth = coded.state == smooth if smooth >= 0 else np.zeros(n, dtype=np.bool_)
     residual = np.where(is_smooth, residual, 0.0)
     target = _target(coded.state, residual, is_smooth)
-    kind = _kind(target)
     # donors of a leaf: continuous ones first, by residual
     rank = np.where(is_smooth, residual, np.inf)
     size = choose_leaf(features, target, growth, rng)
     parts = []
     for seed in rng.integers(2**31, size=growth.trees):
-        chosen = rng.permutation(n)[: growth.split_rows] if n > growth.split_rows else np.arange(n)
-        model = kind(min_samples_leaf=size, max_features=growth.features, random_state=int(seed))
+        mixed = rng.permutation(n)
+        # half of the rows choose the splits, the other half fill the leaves
+        chosen, donors = mixed[: min(n // 2, growth.split_rows)], mixed[n // 2 :]
+        share = len(chosen) / max(n, 1)
+        model = _kind(target)(min_samples_leaf=max(int(size * share), 5), max_features=growth.features, random_state=int(seed))
         tree = model.fit(features[chosen], target[chosen]).tree_
-        parts.append(_fill(tree, features, coded.state, residual, rank, is_smooth))
+        donors = donors[np.argsort(rank[donors], kind="stable")]
+        parts.append(_fill(tree, features[donors], coded.state[donors], residual[donors], is_smooth[donors], growth.min_leaf))
     return _join(parts, np.sort(residual[is_smooth]))
 
 
@@ -142,11 +141,11 @@ def _target(state: Intp, residual: Float64, is_smooth: npt.NDArray[np.bool_]) ->
     return np.column_stack([scaled, np.abs(scaled), *[2.0 * (state == other) for other in others]])
 
 
-def _kind(target: npt.NDArray[np.generic]) -> type[ExtraTreeClassifier] | type[ExtraTreeRegressor]:
+def _kind(target: npt.NDArray[Any]) -> Any:
     return ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
 
 
-def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Growth, rng: np.random.Generator) -> int:
+def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng: np.random.Generator) -> int:
     """Choose the fewest rows of a leaf by held-out squared error: the largest within one standard error of the best.
 
     Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
@@ -166,7 +165,7 @@ def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Grow
     """
     n = len(features)
     chosen = rng.permutation(n)[:_TRIAL_ROWS]
-    sizes = [size for size in growth.min_leaf * 3 ** np.arange(8) if 4 * size <= n]
+    sizes = [size for size in (growth.min_leaf * 3**k for k in range(8)) if 4 * size <= n]
     if not sizes:
         return max(growth.min_leaf, n)
     features, target = features[chosen], target[chosen]
@@ -188,10 +187,10 @@ def choose_leaf(features: Float32, target: npt.NDArray[np.generic], growth: Grow
             loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
     worse = loss - loss[int(loss.mean(axis=1).argmin())]
     fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(len(chosen))
-    return int([*sizes, n][int(np.flatnonzero(fits)[-1])])
+    return [*sizes, n][int(np.flatnonzero(fits)[-1])]
 
 
-def _predict(model: ExtraTreeClassifier | ExtraTreeRegressor, features: Float32, target: npt.NDArray[np.generic]) -> Float64:
+def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64:
     """Return mean predictions, one column per output or per state of the whole target."""
     if target.ndim == 2:
         return np.asarray(model.predict(features))
@@ -201,33 +200,40 @@ def _predict(model: ExtraTreeClassifier | ExtraTreeRegressor, features: Float32,
     return result
 
 
-def _fill(tree: object, features: Float32, state: Intp, residual: Float64, rank: Float64, is_smooth: npt.NDArray[np.bool_]) -> Leaves:
+def _fill(tree: Any, features: Float32, state: Intp, residual: Float64, is_smooth: npt.NDArray[np.bool_], min_leaf: int) -> Leaves:
+    """Fill one tree with donors, given in the order that donors of a leaf shall have; prune leaves of too few."""
     left, right = np.asarray(tree.children_left, dtype=np.intp), np.asarray(tree.children_right, dtype=np.intp)
-    leaf = np.asarray(tree.apply(features), dtype=np.intp)
-    order = np.lexsort((rank, leaf))
+    path = tree.decision_path(features)
+    reached = np.bincount(path.indices, minlength=len(left))
+    # both children must hold enough, else their parent is the leaf
+    split = left >= 0
+    kept = split.copy()
+    kept[split] = np.minimum(reached[left[split]], reached[right[split]]) >= min_leaf
+    left, right = np.where(kept, left, -1), np.where(kept, right, -1)
     nodes = len(left)
-    count = np.bincount(leaf, minlength=nodes)
-    start = np.concatenate(([0], np.cumsum(count)[:-1]))
+    empty = np.zeros(0)
+    zero = np.zeros(nodes, dtype=np.intp)
+    bare = Leaves(
+        zero[:1], left, right, np.maximum(tree.feature, 0).astype(np.intp), tree.threshold.astype(np.float64),
+        zero, zero, zero, zero, zero, empty, empty, empty.astype(np.int32), empty.astype(np.float32), empty,
+    )  # fmt: skip
+    leaf = descend(bare, np.zeros(len(features), dtype=np.intp), features)
+    order = np.argsort(leaf, kind="stable")
+    sizes = np.bincount(leaf, minlength=nodes)
+    start = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     # nodes are numbered depth first: the donors below a node are contiguous
-    last = np.arange(nodes)
-    for node in range(nodes - 1, -1, -1):
-        if right[node] >= 0:
-            last[node] = last[right[node]]
-    parent = np.zeros(nodes, dtype=np.intp)
-    inner = np.flatnonzero(left >= 0)
+    parent = zero.copy()
+    inner = np.flatnonzero(kept)
     parent[left[inner]] = inner
     parent[right[inner]] = inner
-    wide_start = start[parent]
-    wide_count = (start + count)[last[parent]] - wide_start
-    donors = residual[order] if is_smooth.any() else np.zeros(0)
     smooth_count = np.bincount(leaf[is_smooth], minlength=nodes)
-    centre, spread = _kernels(donors, start, smooth_count)
-    empty = np.zeros(0)
-    # donors are most of a model: 24 trees of 50,000 rows for each column
+    centre, spread = _kernels(residual[order], start, smooth_count)
+    donors = residual[order] if is_smooth.any() else empty
+    # donors are most of a model: 24 trees of thousands of rows for each column
     narrow = np.int16 if int(state.max(initial=0)) < 2**15 else np.int32
-    return Leaves(
-        np.zeros(1, dtype=np.intp), left, right, np.maximum(tree.feature, 0).astype(np.intp), tree.threshold.astype(np.float64),
-        start, count, wide_start, wide_count, smooth_count, centre, spread, state[order].astype(narrow), donors.astype(np.float32), empty,
+    return bare._replace(
+        start=start, size=sizes, wide_start=start[parent], wide_size=reached[parent], smooth_size=smooth_count,
+        centre=centre, spread=spread, state=state[order].astype(narrow), residual=donors.astype(np.float32),
     )  # fmt: skip
 
 
@@ -244,22 +250,27 @@ def _kernels(donors: Float64, start: Intp, count: Intp) -> tuple[Float64, Float6
 def _join(parts: list[Leaves], pooled: Float64) -> Leaves:
     nodes = np.cumsum([0] + [len(part.left) for part in parts])
     donors = np.cumsum([0] + [len(part.state) for part in parts])
+    moved = {"roots": nodes, "left": nodes, "right": nodes, "start": donors, "wide_start": donors}
 
-    def stack(name: str, offsets: Intp | None = None) -> npt.NDArray[np.generic]:
+    def stack(name: str) -> Any:
         pieces = [getattr(part, name) for part in parts]
-        if offsets is None:
+        offsets = moved.get(name, np.zeros(len(parts) + 1, dtype=np.intp))
+        if name not in moved:
             return np.concatenate(pieces)
+        # -1 stays: a leaf has no children
         return np.concatenate([np.where(piece < 0, piece, piece + by) for piece, by in zip(pieces, offsets, strict=False)])
 
-    moved = {"roots": nodes, "left": nodes, "right": nodes, "start": donors, "wide_start": donors}
-    fields = {name: stack(name, moved.get(name)) for name in Leaves._fields if name != "pooled"}
-    return Leaves(**fields, pooled=pooled)
+    return Leaves(**{name: stack(name) for name in Leaves._fields if name != "pooled"}, pooled=pooled)
 
 
 def land(leaves: Leaves, features: Float32, rng: np.random.Generator) -> Intp:
     """Send each row down one tree, all trees equally often; return the leaf it lands in, shape (n,)."""
-    n = len(features)
-    node = leaves.roots[rng.permutation(n) % len(leaves.roots)]
+    return descend(leaves, leaves.roots[rng.permutation(len(features)) % len(leaves.roots)], features)
+
+
+def descend(leaves: Leaves, node: Intp, features: Float32) -> Intp:
+    """Follow the splits from the given nodes down to leaves, shape (n,)."""
+    node = node.copy()
     active = np.flatnonzero(leaves.left[node] >= 0)
     while len(active):
         at = node[active]
@@ -296,10 +307,10 @@ def draw(leaves: Leaves, node: Intp, prior: float, bandwidth: float, rng: np.ran
         Meaningful where the state is continuous.
     """
     n = len(node)
-    count = leaves.count[node]
+    count = leaves.size[node]
     widen = rng.random(n) * (prior + count) < prior
     start = np.where(widen, leaves.wide_start[node], leaves.start[node])
-    size = np.where(widen, leaves.wide_count[node], count)
+    size = np.where(widen, leaves.wide_size[node], count)
     pick = np.minimum((rng.random(n) * size).astype(np.intp), size - 1)
     state = leaves.state[start + pick].astype(np.intp)
     return state, _smoothed(leaves, node, bandwidth, rng)
@@ -309,8 +320,8 @@ def _smoothed(leaves: Leaves, node: Intp, bandwidth: float, rng: np.random.Gener
     n, pooled = len(node), len(leaves.pooled)
     if pooled == 0:
         return np.zeros(n)
-    few = leaves.smooth_count[node] < _FEWEST_SMOOTH
-    m = np.where(few, pooled, leaves.smooth_count[node])
+    few = leaves.smooth_size[node] < _FEWEST_SMOOTH
+    m = np.where(few, pooled, leaves.smooth_size[node])
     pick = np.minimum((rng.random(n) * m).astype(np.intp), m - 1)
     donor = np.where(few, leaves.pooled[np.minimum(pick, pooled - 1)], leaves.residual[np.where(few, 0, leaves.start[node] + pick)])
     centre = np.where(few, leaves.pooled.mean(), leaves.centre[node])

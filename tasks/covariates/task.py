@@ -21,22 +21,25 @@ from tasks.contract.roles import TableSchema
 def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> ModelRef:
     """Fit the synthesizer of W, or of (W, A, Y) in mode "full", on a hash sample of the seed rows.
 
-    With several copies each is fitted on its own bootstrap sample of the seed, so that copies carry the uncertainty of the fit.
+    In mode "hybrid" all copies share one fit: each copy's calibration meets the means of its own Bayesian bootstrap draw of the
+    source, which carries the uncertainty in W. Mode "full" has no calibration: there each of several copies is fitted on its own
+    bootstrap sample of the seed.
     """
     space, spec = run.space(), run.spec
-    key = f"covariates/copy-{copy}.model"
+    full = spec.release.mode == "full"
+    draw = copy if full else 0
+    key = f"covariates/copy-{draw}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     synthesizer = resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
     table = _seed_rows(run, space, parts)
-    if spec.release.copies > 1:
+    if full and spec.release.copies > 1:
         table = table.take(pa.array(bootstrap_rows(table.column("key").to_numpy(), spec.seed, copy)))
-    full = spec.release.mode == "full"
     if not schema.modelled:
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
     columns = joint_columns(schema) if full else schema.modelled
     frame = joint_frame(table, schema) if full else to_frame(table, schema.modelled)
-    return space.put_model(key, synthesizer.fit(frame, columns, rng_for(spec.seed, "covariates", copy)))
+    return space.put_model(key, synthesizer.fit(frame, columns, rng_for(spec.seed, "covariates", draw)))
 
 
 def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef]) -> pa.Table:

@@ -18,7 +18,7 @@ FAMILY: dict[str, Family] = {"continuous": "gaussian", "binary": "binomial", "co
 STRENGTHS: tuple[float, ...] = tuple(float(v) for v in 10.0 ** np.linspace(1.5, -4.0, 12))
 
 _ETA = 30.0  # |linear predictor| beyond which a probability or a rate is numerically at its bound
-_BLOCK = 4_096  # rows whose products are in memory at a time
+_BLOCK = 2_048  # rows whose products are in memory at a time
 _LEVERAGE = 1e-3  # smallest 1 - leverage used: a row that fits itself alone can't vote with infinite weight
 
 
@@ -150,8 +150,11 @@ def _variance(family: Family, mu: Float64) -> Float64:
 def _gram(x: Float64, information: Float64) -> Float64:
     """Return ``x' diag(information) x``, summed over blocks of rows: no second copy of x."""
     total = np.zeros((x.shape[1], x.shape[1]))
+    root = np.sqrt(information)
+    scaled = np.empty((min(_BLOCK, len(x)), x.shape[1]))  # one buffer: a new one for each block would cost as much as the product
     for start in range(0, len(x), _BLOCK):
-        block = x[start : start + _BLOCK] * np.sqrt(information[start : start + _BLOCK, None])
+        rows = x[start : start + _BLOCK]
+        block = np.multiply(rows, root[start : start + _BLOCK, None], out=scaled[: len(rows)])
         # of a matrix with itself: numpy computes one triangle only
         total += block.T @ block
     return total

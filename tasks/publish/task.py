@@ -27,6 +27,10 @@ from tasks.publish.releases import show
 
 # A claim is lost only to garbage collection that took this run for dead; losing several in a row is not chance.
 MOST_CLAIMS = 3
+COPIES_NOTE = (
+    "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
+    "use effects.release.combined. effects.truth is that of copy 0."
+)
 PRIVACY_GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
 
 
@@ -158,7 +162,7 @@ def facts(
         privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES},
         overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
         gates=tuple(gates),
-        warnings=tuple(described.warnings),
+        warnings=(*described.warnings, *([COPIES_NOTE] if len(copies) > 1 else [])),
     )
 
 

@@ -20,6 +20,12 @@ def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
     return found
 
 
+def combined_effect(effects: Mapping[str, Any]) -> Estimate | None:
+    """Return the ATE over all copies of the release with the source's sampling error in its interval, or None."""
+    found = (effects.get("release") or {}).get("combined") or []
+    return next((each for each in found if (each["estimand"], each["estimator"]) == ("ate", MAIN)), None)
+
+
 def effect_decimals(effects: Mapping[str, Any]) -> int:
     """Return how many decimals an effect is written with: two digits of the smaller standard error."""
     errors = [each["se"] for each in (main_effect(effects, where) for where in ("source", "release")) if each and each["se"]]
@@ -71,7 +77,9 @@ def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the estimate of each copy of the release, where there are several."""
     copies = (effects.get("release") or {}).get("copies") or []
     decimals = effect_decimals(effects)
-    return [{"place": str(place), **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
+    rows = [{"title": f"copy {place}", **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
+    combined = combined_effect(effects)
+    return [*rows, {"title": "all copies, with the source's error", **_cell(combined, decimals)}] if rows and combined else rows
 
 
 def _pair(estimates: Mapping[str, Sequence[Estimate]], estimand: str, estimator: str) -> tuple[Estimate | None, Estimate | None]:

@@ -43,7 +43,7 @@ LEDGER: Mapping[str, Entry] = {
         "Monte-Carlo error",
         "The release is a finite draw: the estimate on its rows against the effect built into them. More rows make it smaller.",
     ),
-    "gap": Entry("Release against source", "The three terms above taken together: estimate on the release minus estimate on the source."),
+    "gap": Entry("Release against source", "The three terms above taken together: the release's estimate minus the source's (AIPW)."),
 }
 
 METRICS: Mapping[str, Entry] = {

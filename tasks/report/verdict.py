@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.report.effects import effect_decimals, main_effect
+from tasks.report.effects import combined_effect, effect_decimals, main_effect
 from tasks.report.glossary import GATES, explained
 from tasks.report.reading import fixed, interval, number
 
@@ -104,7 +104,11 @@ def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
             {"label": "Effect built into the release", "value": fixed(truth["ate"], decimals + 1), "note": note, "where": "release"}
         )
     if release:
-        tiles.append({"label": "Effect estimated on the release", **_tile(release, decimals), "where": "release"})
+        tile, whole = _tile(release, decimals), combined_effect(effects)
+        if whole and not effects["release"].get("copies"):
+            span = interval(whole["ci_low"], whole["ci_high"], decimals)
+            tile["note"] += f" for the release's own effect; {span} with the source's sampling error"
+        tiles.append({"label": "Effect estimated on the release", **tile, "where": "release"})
     return tiles
 
 

@@ -149,7 +149,7 @@ def test_another_seed_gives_other_bytes_and_other_partitions_the_same_effects(
     assert waymint("release", spec, "--set", "source.partition_rows=150").code == 0
     here, there = (manifest(store)["effects"] for store in (tmp_path / "store", published.store))
     for where in ("source", "release"):
-        for left, right in zip(here[where]["estimates"], there[where]["estimates"], strict=True):
+        for left, right in zip(here[where]["all"], there[where]["all"], strict=True):
             assert (left["estimand"], left["estimator"]) == (right["estimand"], right["estimator"])
             for value in ("estimate", "se"):
                 assert left[value] == pytest.approx(right[value], rel=1e-6), (where, left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,31 +160,59 @@ def test_a_store_that_refuses_access(command: Command, source: Path, tmp_path: P
     store.chmod(0o700)
     assert answer.code == 5, answer.err
     assert "Traceback" not in answer.err
-    assert "refuse" in answer.err.lower()
+    assert "access to store" in answer.err
     assert "read source" not in answer.err  # told before any work
     assert list(store.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_while_publishing(waymint, source: Path, tmp_path: Path) -> None:
-    """The parts fit, the report does not; with room again the same command publishes under the number it had."""
-    store = tmp_path / "store"
-    spec = save(spec_of(source, store, engine__workspace=str(tmp_path / "work")), tmp_path / "spec.yaml")
+@pytest.fixture
+def full() -> Iterator[Callable[[], None]]:
+    """Return what lets no file of this process grow beyond 9,000 bytes: a disk with room for parts and no more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
-    try:
-        answer = waymint("release", spec)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_store_that_fills_up(waymint, command: Command, full, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts fit, the rest does not: nothing stays readable, and with room again the run publishes under its number."""
+    import tasks.publish.task as publishing
+
+    store, work = tmp_path / "store", tmp_path / "work"
+    spec = save(spec_of(source, store, engine__workspace=str(work)), tmp_path / "spec.yaml")
+    claim = publishing.claim
+
+    def claim_the_last_room(*arguments: Any) -> int:
+        version: int = claim(*arguments)
+        full()
+        return version
+
+    monkeypatch.setattr(publishing, "claim", claim_the_last_room)
+    answer = waymint("release", spec)
     assert answer.code == 5, answer.err
-    assert "full" in answer.err
+    assert "space of store" in answer.err
     assert "Traceback" not in answer.err
-    assert not [path for path in files(store) if "/v000001/" in path and "/claims/" not in path]
-    again = waymint("release", spec, "--json")
+    assert [path for path in files(store) if "/claims/" not in path] == []
+    again = command.run("release", spec, "--json")  # another process, which has room
     assert again.code == 0, again.err
     assert again.json()["version"] == 1
-    assert "resuming run" in again.err
-    assert manifest(store)["run"] in again.err
-    assert not list((tmp_path / "work").iterdir())
+    assert f"resuming run {manifest(store)['run']}" in again.err
+    assert not list(work.iterdir())
+
+
+def test_a_temporary_folder_that_is_full(waymint, command: Command, full, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tasks.checks.task as checks
+
+    judge = checks.judge
+
+    def judge_without_room(*arguments: Any) -> Any:
+        full()
+        return judge(*arguments)
+
+    monkeypatch.setattr(checks, "judge", judge_without_room)
+    answer = waymint("release", save(spec_of(source, tmp_path / "store", engine__workspace=str(tmp_path / "work")), tmp_path / "spec.yaml"))
+    assert answer.code == 1, answer.err
+    assert "space of this machine" in answer.err
+    assert files(tmp_path / "store") == []
 
 
 def test_one_name_is_one_table(waymint, source: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tasks.report.page import render
-from tests.reporting import HOSTILE, Page, gate, manifest, pictures, schema, section
+from tests.reporting import HOSTILE, Page, estimate, gate, manifest, pictures, schema, section
 
 ASSETS = {"src", "href", "data", "srcset", "poster", "action", "background", "xlink:href", "style"}
 
@@ -72,6 +72,13 @@ def test_a_published_release_says_so_and_shows_its_effect() -> None:
     assert "Warnings" not in text
 
 
+def test_the_interval_with_the_sources_error_stands_beside_the_releases_own() -> None:
+    effects = manifest(schema())["effects"]
+    effects["release"]["combined"] = [estimate("ate", "tmle", 1.31, 0.11, 2000)]
+    text = Page(page(effects=effects)).text
+    assert "1.212 to 1.408 for the release's own effect; 1.094 to 1.526 with the source's sampling error" in text
+
+
 def test_a_rejected_release_names_gate_value_and_bound() -> None:
     gates = [gate("near_copies"), gate("fidelity", "failed", "ATE 3 against 1"), gate("min_arm", "refused")]
     text = Page(page("rejected", version=None, gates=gates)).text
@@ -101,9 +108,10 @@ def test_all_gates_off_is_no_pass() -> None:
 def test_a_baseline_has_no_built_in_effect_and_copies_are_listed() -> None:
     like = schema()
     spec = manifest(like)["spec"]
+    both = [estimate("ate", "tmle", 1.31, 0.14, 99)]
     effects = {
         "source": section(1.2, 0.1, 1000),
-        "release": {**section(1.3, 0.1, 99), "copies": [section(1.3, 0.1, 99)] * 2},
+        "release": {**section(1.3, 0.1, 99), "copies": [section(1.3, 0.1, 99)] * 2, "combined": both},
         "truth": None,
     }
     spec = {**spec, "release": {"rows": 99, "copies": 2, "mode": "full"}}
@@ -112,8 +120,9 @@ def test_a_baseline_has_no_built_in_effect_and_copies_are_listed() -> None:
     assert "full (baseline)" in text
     assert "99 × 2 copies" in text
     assert " at 0x" not in text
+    assert "all copies, with the source's error 1.31 0.14 1.04 to 1.58" in text
     assert "Copies Each copy redraws" in text
-    assert "0 1.36 0.10 1.16 to 1.56 1 1.36" in text
+    assert "copy 0 1.36 0.10 1.16 to 1.56 copy 1 1.36" in text
 
 
 def test_a_source_without_distances_or_with_one_column_is_drawn() -> None:
