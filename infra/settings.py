@@ -21,7 +21,6 @@ _QUIET = {
     # with the default of 15 s a cluster whose workers restart can lose all of them for ever
     "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "600s",
     "DASK_DATAFRAME__CONVERT_STRING": "False",
-    "MPLBACKEND": "Agg",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -182,14 +183,19 @@ def prefect(home: Path) -> Iterator[str]:
 
     from infra.prefect_server import prefect_server
 
+    for handler in logging.getLogger().handlers:
+        if type(handler).__name__ == "PrefectConsoleHandler":  # as the command has it, where it is the first to load Prefect
+            handler.setLevel(logging.CRITICAL)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "PREFECT_HOME"):
             patch.setenv(name, "")  # so that what the server's holder sets is taken back at the end
             patch.delenv(name)
-        with prefect_server(Settings(home=home), idle_seconds=20) as url:
-            # without heartbeats every flow ends up to a second earlier
-            with temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home / "prefect", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                yield url
+        # without heartbeats every flow ends up to a second earlier
+        with (
+            prefect_server(Settings(home=home), idle_seconds=20) as url,
+            temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home / "prefect", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        ):
+            yield url
 
 
 @pytest.fixture(scope="session")

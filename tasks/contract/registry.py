@@ -40,6 +40,21 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(own | others))
 
 
+def require(kind: str, name: str) -> None:
+    """Refuse a name that is not known, without importing anything of that kind.
+
+    Raises
+    ------
+    SpecError
+        With the nearest known name.
+    """
+    known = names(kind)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else ""
+        raise SpecError(f"{kind} of SPEC must be one of {', '.join(known)}; got '{name}'.", hint)
+
+
 def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) -> Any:
     """Import the one file asked for, validate its ``Params`` and return what its ``build`` makes of them.
 
@@ -62,11 +77,7 @@ def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) ->
     SpecError
         If the name is not known or the parameters are not valid.
     """
-    known = names(kind)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else ""
-        raise SpecError(f"{kind} of SPEC must be one of {', '.join(known)}; got '{name}'.", hint)
+    require(kind, name)
     points = {point.name: point for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
     module = points[name].load() if name in points else importlib.import_module(f"{KINDS[kind]}.{name}")
     model: type[BaseModel] = module.Params

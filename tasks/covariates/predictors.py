@@ -15,7 +15,7 @@ _MOST_INDICES = 8
 _PRIOR_ROWS = 20.0
 _BINS = 8
 _MOST_SQUARE = 9.0
-_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
 class Block(NamedTuple):
@@ -177,7 +177,7 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
         # residual sum of squares from the eigenbasis, up to the part no predictor touches
         explained = ((2 * trial - values * trial**2)[:, None] * projected**2).sum()
         left = float(((target - level) ** 2).sum() - explained)
-        score = left / max(n - used, 0.1 * n) ** 2
+        score = left / max(n - float(__import__('os').environ.get('GA','1')) * used, 0.1 * n) ** 2
         if score < best:
             best, weight = score, trial
     slope = (vectors * weight) @ projected / spread[:, None]

@@ -49,7 +49,7 @@ class OverlapSummary(NamedTuple):
     quantiles0, quantiles1 : tuple of float
         Quantiles of g at ``QUANTILES``, by arm.
     histogram0, histogram1 : tuple of int or None
-        Rows by equal bins of g over [0, 1], by arm; None where suppressed.
+        Rows by equal bins of g over [0, 1], by arm, rounded to fives; None where 1 to 4.
     calibration : CalibrationSlope
     """
 
@@ -170,10 +170,6 @@ def _quantiles(g: Float64) -> tuple[float, ...]:
 
 
 def _histogram(g: Float64) -> tuple[int | None, ...]:
-    """Count by bin; cells of 1 to 4 rows are suppressed, and a second cell where one alone could be found by subtraction."""
-    counts = [int(c) for c in np.histogram(g, bins=BINS, range=(0.0, 1.0))[0]]
-    hidden = {j for j, count in enumerate(counts) if 0 < count < MIN_CELL}
-    others = [j for j, count in enumerate(counts) if count >= MIN_CELL]
-    if len(hidden) == 1 and others:
-        hidden.add(min(others, key=lambda j: counts[j]))
-    return tuple(None if j in hidden else count for j, count in enumerate(counts))
+    """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction tells nothing."""
+    counts = np.histogram(g, bins=BINS, range=(0.0, 1.0))[0].tolist()
+    return tuple(None if 0 < count < MIN_CELL else MIN_CELL * round(count / MIN_CELL) for count in counts)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError, SpecError
@@ -58,8 +56,22 @@ BUILTINS: Mapping[str, Builtin] = {
     ),
 }
 _FILES = {"nhefs": ("nhefs", "nhefs.dta"), "nsw": ("nsw_mixtape", "nsw_mixtape.dta")}
-# measured in kilograms and centimetres: floats, whatever stands behind the point
+# measured in kilograms, centimetres and dollars: floats, whatever stands behind the point
 _FLOATS = frozenset({"wt82_71", "wt71", "wt82", "ht", "re74", "re75", "re78"})
+
+
+def require_builtin(name: str) -> None:
+    """Refuse a name that is no built-in source.
+
+    Raises
+    ------
+    SpecError
+        With the nearest known name.
+    """
+    if name not in BUILTINS:
+        close = difflib.get_close_matches(name, BUILTINS, n=1)
+        hint = f"Did you mean 'builtin:{close[0]}'?" if close else "See 'waymint datasets'."
+        raise SpecError(f"uri of source must be a built-in source ({', '.join(BUILTINS)}); got 'builtin:{name}'.", hint)
 
 
 def load_builtin(name: str) -> pa.Table:
@@ -82,25 +94,13 @@ def load_builtin(name: str) -> pa.Table:
     SourceError
         If the package that carries the data is not installed.
     """
-    if name not in BUILTINS:
-        close = difflib.get_close_matches(name, BUILTINS, n=1)
-        hint = f"Did you mean 'builtin:{close[0]}'?" if close else "See 'waymint datasets'."
-        raise SpecError(f"uri of source must be a built-in source ({', '.join(BUILTINS)}); got 'builtin:{name}'.", hint)
+    require_builtin(name)
     found = importlib.util.find_spec(_PACKAGE)  # a top-level package is found, not run: running it takes seconds
     if found is None or not found.submodule_search_locations:
         raise SourceError(f"package of 'builtin:{name}' must be installed; got no '{_PACKAGE}'.", f"Install {_PACKAGE}.")
     path = Path(found.submodule_search_locations[0]).joinpath(*_FILES[name])
     if not path.is_file():
         raise SourceError(f"data of 'builtin:{name}' must be in package '{_PACKAGE}'; got a version without it.", f"Reinstall {_PACKAGE}.")
-    frame = pd.read_stata(path)
-    return pa.table({str(column): _column(str(column), frame[column]) for column in frame.columns})
+    from tasks.source.stata import read_table  # pandas takes a second to import: an error about a name must not wait for it
 
-
-def _column(name: str, values: pd.Series) -> pa.Array:
-    if not pd.api.types.is_numeric_dtype(values.dtype):
-        texts = values.astype(object)
-        return pa.array([None if pd.isna(text) else str(text) for text in texts], type=pa.string())
-    floats = values.to_numpy(dtype=np.float64)
-    known = floats[~np.isnan(floats)]
-    whole = name not in _FLOATS and bool((known == np.floor(known)).all())
-    return pa.array(floats, mask=np.isnan(floats)).cast(pa.int64() if whole else pa.float64())
+    return read_table(path, _FLOATS)

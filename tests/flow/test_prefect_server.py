@@ -54,7 +54,9 @@ def test_processes_share_one_server_on_loopback(command, prefect: str, home: Pat
     assert found == [prefect, prefect]
     assert prefect.startswith("http://127.0.0.1:")
     port = int(prefect.split(":")[2].split("/")[0])
-    listening = {entry.laddr.ip for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN and entry.laddr.port == port}
+    listening = {
+        entry.laddr.ip for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN and entry.laddr.port == port
+    }
     assert listening == {"127.0.0.1"}
 
 

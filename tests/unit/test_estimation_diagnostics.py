@@ -59,7 +59,7 @@ def test_small_cells_of_the_histogram_are_hidden():
     a = np.concatenate([np.zeros(83), np.ones(40)]).astype(np.int8)
     found = overlap(a, g, 0.01)
     assert found.histogram0[18] is None
-    assert found.histogram0[10] is None  # or subtraction would tell
+    assert all(count % 5 == 0 for count in found.histogram0 if count is not None)  # or subtraction would tell
     assert found.histogram0[4] == 50
     assert found.histogram1[6] == 40
 

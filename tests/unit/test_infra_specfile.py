@@ -48,7 +48,9 @@ def test_store_overrides_whatever_its_characters(toml: Path) -> None:
     assert load_spec(toml, ["store.uri=one"], 'two "three" \\four').store.uri == 'two "three" \\four'
 
 
-@pytest.mark.parametrize(("text", "value"), [("1", 1), ("1.5", 1.5), ("true", True), ('"1"', "1"), ("forest", "forest"), ("", ""), ("[1, 2]", [1, 2])])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", 1), ("1.5", 1.5), ("true", True), ('"1"', "1"), ("forest", "forest"), ("", ""), ("[1, 2]", [1, 2])]
+)
 def test_literal(text: str, value: object) -> None:
     assert literal(text) == value
     assert type(literal(text)) is type(value)

@@ -1,0 +1,35 @@
+"""What can be told of a SPEC at once: names of plug-ins, that the source is there, that the store's URI is one. No Prefect needed."""
+
+from __future__ import annotations
+
+from infra.store import filesystem, open_store
+from tasks.contract.registry import require
+from tasks.contract.spec import Spec
+from tasks.source.builtin import BUILTIN, require_builtin
+from tasks.source.locate import locate
+
+
+def precheck(spec: Spec) -> None:
+    """Refuse what can't work before a server or a cluster is started.
+
+    Parameters
+    ----------
+    spec : Spec
+        A valid SPEC.
+
+    Raises
+    ------
+    SpecError
+        If a synthesizer, learner or built-in source is not known, or a URI is of no known scheme.
+    SourceError
+        If the source is not there.
+    """
+    require("synthesizer", spec.covariates.synthesizer)
+    require("learner", spec.mechanisms.learner)
+    open_store(spec.store.uri)
+    uri = spec.source.uri
+    if uri.startswith(BUILTIN):
+        require_builtin(uri.removeprefix(BUILTIN))
+        return
+    fs, path = filesystem(uri)
+    locate(fs, path, uri)
