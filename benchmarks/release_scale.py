@@ -132,11 +132,17 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str,
 
 
 def growth(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare sizes that stand at a factor of ten: time must not grow by more than :data:`GROWTH`."""
+    """Compare sizes that stand at a factor of ten: time must not grow by more than :data:`GROWTH`.
+
+    The ratio of CPU seconds is there for machines that are shared, where seconds say little.
+    """
     by_rows = {each["rows"]: each for each in found}
-    pairs = [(each, by_rows[10 * rows]) for rows, each in by_rows.items() if 10 * rows in by_rows]
-    ratios = [(small["rows"], large["rows"], large["seconds"] / small["seconds"]) for small, large in pairs]
-    return [{"from": small, "to": large, "ratio": round(ratio, 2), "within": ratio <= GROWTH} for small, large, ratio in ratios]
+    result = []
+    for rows, small in by_rows.items():
+        if (large := by_rows.get(10 * rows)) is not None:
+            ratio, cpu = (large[name] / small[name] for name in ("seconds", "cpu_seconds"))
+            result.append({"from": rows, "to": 10 * rows, "ratio": round(ratio, 2), "cpu_ratio": round(cpu, 2), "within": ratio <= GROWTH})
+    return result
 
 
 def main() -> None:

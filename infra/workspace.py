@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.settings import Settings
 from infra.store import filesystem, open_store
-from tasks.contract.errors import StoreMissing, WaymintError
+from tasks.contract.errors import StoreError, StoreMissing, WaymintError
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec
 from tasks.contract.store import Store
@@ -95,9 +95,16 @@ class Workspace:
         return ref if hashlib.sha256(data).hexdigest() == ref.sha256 else None
 
     def _finish(self, ref: RefT, data: bytes) -> RefT:
-        self._store.put(ref.key, data)
-        self._store.put(f"{ref.key}.receipt", ref.model_dump_json().encode())
+        self._put(ref.key, data)
+        self._put(f"{ref.key}.receipt", ref.model_dump_json().encode())
         return ref
+
+    def _put(self, key: str, data: bytes) -> None:
+        try:
+            self._store.put(key, data)
+        except StoreError as error:
+            hint = "Free space there, or choose another place: engine.workspace of the SPEC, or WAYMINT_WORKSPACE."
+            raise type(error)(f"workspace of the run must be writable; {self.uri} was not: {error.message}", hint) from None
 
     # -- tables --------------------------------------------------------------------------------------------------
     def put_table(self, key: str, table: pa.Table, part: int = 0, row_group_rows: int | None = None) -> PartitionRef:
@@ -151,7 +158,7 @@ class Workspace:
 
     def put_record(self, key: str, value: dict[str, Any]) -> None:
         """Write a small JSON record."""
-        self._store.put(key, json.dumps(value, sort_keys=True).encode())
+        self._put(key, json.dumps(value, sort_keys=True).encode())
 
     def clear(self, keep: tuple[str, ...] = ()) -> None:
         """Remove everything but the keys to keep: real rows have no business here once a run is over."""

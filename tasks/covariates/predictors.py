@@ -15,6 +15,7 @@ _MOST_INDICES = 8
 _PRIOR_ROWS = 20.0
 _BINS = 8
 _MOST_SQUARE = 9.0
+_CAUTION = 1.4
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
@@ -151,7 +152,8 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
     """Fit ridge regressions of every target on a standardised design (Hoerl, Kennard 1970, 10.2307/1267351).
 
     One penalty for all targets, by generalised cross-validation (Golub, Heath, Wahba 1979,
-    10.1080/00401706.1979.10489751).
+    10.1080/00401706.1979.10489751) with degrees of freedom counted 1.4 times (Kim, Gu 2004,
+    10.1046/j.1369-7412.2003.05316.x).
 
     Parameters
     ----------
@@ -177,18 +179,43 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
         # residual sum of squares from the eigenbasis, up to the part no predictor touches
         explained = ((2 * trial - values * trial**2)[:, None] * projected**2).sum()
         left = float(((target - level) ** 2).sum() - explained)
-        score = left / max(n - float(__import__('os').environ.get('GA','1')) * used, 0.1 * n) ** 2
+        score = left / max(n - _CAUTION * used, 0.1 * n) ** 2
         if score < best:
             best, weight = score, trial
     slope = (vectors * weight) @ projected / spread[:, None]
     return Index(slope, level - centre @ slope)
 
 
-def state_targets(state: Intp, margin: Margin) -> Float64:
-    """Return what the linear indices of a target's state predict: indicators of its most frequent states, and its position."""
-    found, counts = np.unique(state, return_counts=True)
-    common = found[np.argsort(-counts, kind="stable")][1 : 1 + _MOST_INDICES]
-    columns = [(state == k).astype(np.float64) for k in common]
-    if margin.ordered and margin.smooth == MISSING and len(found) > 2:
-        columns = [np.append(margin.position, 0.0)[state], *columns]
-    return np.column_stack(columns) if columns else np.zeros((len(state), 0))
+class Tilt(NamedTuple):
+    """Which states have a linear index: the most frequent ones.
+
+    Attributes
+    ----------
+    states : ndarray of intp, shape (k,)
+        Missing is the number after the last state.
+    shares : ndarray of float64, shape (k,)
+    """
+
+    states: Intp
+    shares: Float64
+
+
+def choose_tilt(state: Intp, states: int) -> Tilt:
+    """Choose the states that get a linear index; none where there is only one state.
+
+    Parameters
+    ----------
+    state : ndarray of intp, shape (n,)
+        -1 for missing.
+    states : int
+    """
+    found, counts = np.unique(np.where(state < 0, states, state), return_counts=True)
+    common = np.argsort(-counts, kind="stable")[:_MOST_INDICES]
+    common = common[counts[common] >= min(_PRIOR_ROWS, len(state) / 2)] if len(found) > 1 else common[:0]
+    return Tilt(found[common], counts[common] / len(state))
+
+
+def tilt_targets(tilt: Tilt, state: Intp, states: int) -> Float64:
+    """Return indicators of the tilted states over their shares, shape (n, k)."""
+    known = np.where(state < 0, states, state)
+    return np.asarray((known[:, None] == tilt.states) / tilt.shares)

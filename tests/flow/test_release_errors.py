@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import resource
 from collections.abc import Callable, Iterator
@@ -129,12 +130,13 @@ def test_a_wish_that_can_not_be_met(case: str, waymint, source: Path, tmp_path: 
 
 
 def test_the_command_tells_an_error_without_the_machinerys_lines(command: Command, tmp_path: Path) -> None:
-    spec = save(spec_of(tmp_path / "none.parquet", tmp_path / "store"), tmp_path / "spec.yaml")
-    answer = command.run("release", spec)
+    source = write(table().assign(drug=1), tmp_path / "source.parquet")
+    answer = command.run("release", save(spec_of(source, tmp_path / "store"), tmp_path / "spec.yaml"))
     assert (answer.code, answer.out) == (4, "")
     first, *rest = answer.err.splitlines()
     assert first.startswith("waymint release 'trial': starting")
-    assert [line.partition(":")[0] for line in rest] == ["error", "hint"]
+    assert [line.partition(":")[0] for line in rest if not line.startswith("[")] == ["error", "hint"]
+    assert all("read source" in line for line in rest[:-2])
 
 
 def test_a_store_that_is_a_file(waymint, source: Path, tmp_path: Path) -> None:
@@ -164,29 +166,33 @@ def test_a_store_that_refuses_access(command: Command, source: Path, tmp_path: P
     assert list(store.iterdir()) == []
 
 
-@pytest.fixture
-def full() -> Iterator[Callable[[], None]]:
-    """Return what lets no file of this process grow beyond 9,000 bytes: a disk with room for parts and no more."""
+@contextlib.contextmanager
+def _room(size: int) -> Iterator[None]:
+    """Let no file of this process and its children grow beyond some bytes for the length of the block, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_store_that_fills_up(waymint, command: Command, full, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fills_up(waymint, command: Command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts fit, the rest does not: nothing stays readable, and with room again the run publishes under its number."""
     import tasks.publish.task as publishing
 
     store, work = tmp_path / "store", tmp_path / "work"
     spec = save(spec_of(source, store, engine__workspace=str(work)), tmp_path / "spec.yaml")
-    claim = publishing.claim
+    with contextlib.ExitStack() as full:
+        claim = publishing.claim
 
-    def claim_the_last_room(*arguments: Any) -> int:
-        version: int = claim(*arguments)
-        full()
-        return version
+        def claim_the_last_room(*arguments: Any) -> int:
+            version: int = claim(*arguments)
+            full.enter_context(_room(9_000))
+            return version
 
-    monkeypatch.setattr(publishing, "claim", claim_the_last_room)
-    answer = waymint("release", spec)
+        monkeypatch.setattr(publishing, "claim", claim_the_last_room)
+        answer = waymint("release", spec)
     assert answer.code == 5, answer.err
     assert "space of store" in answer.err
     assert "Traceback" not in answer.err
@@ -198,16 +204,14 @@ def test_a_store_that_fills_up(waymint, command: Command, full, source: Path, tm
     assert not list(work.iterdir())
 
 
-def test_a_temporary_folder_that_is_full(
-    waymint, command: Command, full, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_folder_that_is_full(waymint, command: Command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tasks.checks.task as checks
 
     judge = checks.judge
 
     def judge_without_room(*arguments: Any) -> Any:
-        full()
-        return judge(*arguments)
+        with _room(9_000):
+            return judge(*arguments)
 
     monkeypatch.setattr(checks, "judge", judge_without_room)
     answer = waymint("release", save(spec_of(source, tmp_path / "store", engine__workspace=str(tmp_path / "work")), tmp_path / "spec.yaml"))

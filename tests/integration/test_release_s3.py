@@ -28,41 +28,37 @@ def place(s3_env, s3_server, bucket: str, source: Path) -> str:
     return f"s3://{bucket}/{folder}"
 
 
-def _spec(place: str, path: Path) -> Path:
-    return save(spec_of(f"{place}/in/table", f"{place}/out", engine__workspace=f"{place}/work"), path)
-
-
-def test_source_workspace_and_store_on_s3(published: Published, place: str, s3_server, bucket: str, waymint, tmp_path: Path) -> None:
-    answer = waymint("release", _spec(place, tmp_path / "spec.yaml"), "--json")
+def test_source_and_store_on_s3(published: Published, place: str, s3_server, bucket: str, waymint, tmp_path: Path) -> None:
+    answer = waymint("release", save(spec_of(f"{place}/in/table", f"{place}/out"), tmp_path / "spec.yaml"), "--json")
     assert answer.code == 0, answer.err
     assert answer.json()["uri"] == f"{place}/out/trial/v000001"
     out = _keys(s3_server, bucket, f"{place}/out/trial/".removeprefix(f"s3://{bucket}/"))
     assert {path: data for path, data in out.items() if path.endswith(".parquet")} == {
         f"v000001/{path}": data for path, data in parts(published.store).items()
     }
-    assert _keys(s3_server, bucket, f"{place}/work".removeprefix(f"s3://{bucket}/")) == {}
     assert waymint("releases", "verify", f"{place}/out/trial", "--json").json()["problems"] == []
     assert waymint("releases", "pull", f"{place}/out/trial@1", "--to", tmp_path / "copy").code == 0
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {"checks", "data", "manifest.json", "report.html"}
     assert waymint("releases", "show", f"{place}/out/trial@2").code == 5
 
 
-def test_a_wrong_key_is_told_before_any_work(place: str, waymint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = _spec(place, tmp_path / "spec.yaml")
+def test_a_wrong_key_is_told_before_any_work(place: str, waymint, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
-    refused = waymint("release", spec)
-    assert refused.code == 5, refused.err
-    assert "read source" not in refused.err
-    assert "not-the-secret" not in refused.err
-    assert "Traceback" not in refused.err
+    for number, (uri, code) in enumerate([(source, 5), (f"{place}/in/table", 4)]):
+        refused = waymint("release", save(spec_of(uri, f"{place}/out"), tmp_path / f"{number}.yaml"))
+        assert refused.code == code, refused.err
+        assert "read source" not in refused.err
+        assert "not-the-secret" not in refused.err
+        assert "Traceback" not in refused.err
 
 
 @pytest.mark.slow
 def test_two_writers_at_once_get_two_versions(
     published: Published, place: str, s3_server, bucket: str, command: Command, tmp_path: Path
 ) -> None:
-    """Two processes of one SPEC at the same time: each has a workspace and a version of its own, and the bytes are the same."""
-    spec = _spec(place, tmp_path / "spec.yaml")
+    """Two processes of one SPEC, workspace on S3 too: each has a workspace and a version of its own, and the bytes are the same."""
+    values = spec_of(f"{place}/in/table", f"{place}/out", engine__workspace=f"{place}/work")
+    spec = save(values, tmp_path / "spec.yaml")
     here = Command(command.home)  # with the server's address and keys
     answers = [finished(process) for process in [here.start("release", spec, "--json") for _ in range(2)]]
     assert [answer.code for answer in answers] == [0, 0], [answer.err for answer in answers]

@@ -14,7 +14,7 @@ import pytest
 
 from infra.settings import Settings
 from infra.workspace import Workspace, code_digest, code_record, package_versions, run_workspace, sweep, workspace_root
-from tasks.contract.errors import StoreMissing
+from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec, parse_spec
 
@@ -163,3 +163,11 @@ def test_records_of_code_and_packages() -> None:
     assert record["digest"] == code_digest()
     assert record["commit"] is None or len(record["commit"]) == 40
     assert {"numpy", "pyarrow", "scikit-learn", "python"} <= set(package_versions())
+
+
+def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as error:
+        Workspace(f"file://{tmp_path}/file").put_record("run.json", {})
+    assert "workspace" in error.value.message
+    assert "engine.workspace" in error.value.hint

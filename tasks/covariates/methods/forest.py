@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
-from tasks.covariates.leaves import Float32, Growth, Leaves, draw, grow, land
-from tasks.covariates.folds import FOLDS, assign_folds
+from tasks.covariates.folds import assign_folds
+from tasks.covariates.growth import Float32, Growth
+from tasks.covariates.leaves import Leaves, draw_residuals, draw_states, grow, land, make_rows
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
-from tasks.covariates.predictors import Block, Index, expand, fit_index, make_block, state_targets, target_classes
+from tasks.covariates.predictors import Block, Index, Tilt, choose_tilt, expand, fit_index, make_block, target_classes, tilt_targets
 from tasks.covariates.protocol import MIN_ROWS, CovariateModel, Synthesizer, require_rows
 
 
@@ -23,25 +24,44 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trees: int = Field(24, ge=1, le=500, description="trees per column")
-    min_leaf: int = Field(20, ge=20, le=10_000, description="fewest rows of a leaf; below 20 single rows would show")
-    split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree (all rows fill its leaves)")
+    min_leaf: int | None = Field(
+        None,
+        ge=20,
+        le=10_000,
+        description="fewest rows of a leaf; empty: 3 sqrt(rows), at least 20",
+    )
+    split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree ")
     features: float = Field(1.0, gt=0, le=1, description="share of predictors tried at each split")
     bandwidth: float = Field(1.0, gt=0, le=10, description="factor on the normal-reference bandwidth of leaf kernels")
     prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for when a state is drawn")
 
 
 class _Guide(NamedTuple):
-    """What the columns drawn before say about a column: the linear part, and what trees split on."""
+    """What the columns drawn before say about a column by linear regression."""
 
     blocks: tuple[Block, ...]
     states: Index
     line: Index
+    width: Index
 
-    def look(self, drawn: list[Coded], n: int) -> tuple[Float32, Float64]:
-        """Return features (design and every linear index, so that splits may be oblique) and the linear prediction."""
+    def look(self, drawn: list[Coded], n: int) -> _View:
+        """Return what the guide says about rows whose earlier columns are given."""
         design = _design(self.blocks, drawn, n)
-        line = self.line.predict(design)
-        return np.column_stack([design, self.states.predict(design), line]).astype(np.float32), line[:, 0]
+        states, line = self.states.predict(design), self.line.predict(design)[:, 0]
+        width = np.clip(self.width.predict(design)[:, 0], 0.3, 3.0)
+        return _View(np.column_stack([design, states, line, width]).astype(np.float32), states, line, width)
+
+
+class _View(NamedTuple):
+    """What trees split on (design and linear indices, so that splits may be oblique), and the linear predictions.
+
+    ``states`` (n, k) are indices of states, ``line`` (n,) predicts the score, ``width`` (n,) the relative size of its residual.
+    """
+
+    features: Float32
+    states: Float64
+    line: Float64
+    width: Float64
 
 
 class _Step(NamedTuple):
@@ -49,6 +69,7 @@ class _Step(NamedTuple):
 
     margin: Margin
     guide: _Guide
+    tilt: Tilt
     leaves: Leaves
 
 
@@ -57,7 +78,6 @@ class ForestModel(NamedTuple):
 
     steps: tuple[_Step, ...]
     columns: tuple[str, ...]
-    prior: float
     bandwidth: float
 
     def sample(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -66,17 +86,29 @@ class ForestModel(NamedTuple):
         cells: dict[str, pd.Series] = {}
         with threadpool_limits(1):
             for step in self.steps:
-                features, line = step.guide.look(drawn, n)
-                state, residual = draw(step.leaves, land(step.leaves, features, rng), self.prior, self.bandwidth, rng)
+                view = step.guide.look(drawn, n)
+                leaf = land(step.leaves, view.features, rng)
+                state = draw_states(step.leaves, leaf, view.states, step.tilt.states, rng)
+                state = np.where(state == len(step.margin.shares), MISSING, state)
                 score = np.append(step.margin.position, 0.0)[state]
-                score = np.where(state == step.margin.smooth, line + residual, score) if step.margin.smooth != MISSING else score
+                if step.margin.smooth != MISSING:
+                    residual = draw_residuals(step.leaves, leaf, self.bandwidth, rng)
+                    score = np.where(state == step.margin.smooth, view.line + view.width * residual, score)
                 drawn.append(Coded(state, score))
                 cells[step.margin.id] = decode(step.margin, drawn[-1])
         return pd.DataFrame({name: cells[name] for name in self.columns})
 
 
 class Forest(NamedTuple):
-    """The forest synthesizer."""
+    """The forest synthesizer: a chain of conditional laws (the idea of Nowok, Raab, Dibben 2016, 10.18637/jss.v074.i11).
+
+    Each column is a linear prediction on normal scores plus a residual from a leaf of a forest that splits on the
+    columns before it and on linear indices of them; states (levels, atoms, missing) come from the same leaf's shares,
+    tilted along their linear indices. Half of
+    the rows choose a tree's splits, the other half fill its leaves (honest trees: Wager, Athey 2018,
+    10.1080/01621459.2017.1319839), leaf size and number of margin knots are held-out choices, and residuals are kernel
+    smoothed: the three places where a chain of trees would otherwise remember rows.
+    """
 
     params: Params
 
@@ -85,16 +117,17 @@ class Forest(NamedTuple):
         require_rows(table, "forest")
         table = table[[column.id for column in columns]]
         fold = assign_folds(table, rng)
-        growth = Growth(self.params.trees, self.params.min_leaf, self.params.split_rows, self.params.features, fold)
+        min_leaf = self.params.min_leaf or max(MIN_ROWS, int(np.ceil(3 * np.sqrt(len(table)))))
+        growth = Growth(self.params.trees, min_leaf, self.params.split_rows, self.params.features, fold)
         pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
         steps: list[_Step] = []
         seen: list[tuple[Margin, Coded]] = []
         with threadpool_limits(1):
             for k in _order([margin for margin, _ in pairs]):
                 margin, coded = pairs[k]
-                steps.append(_fit_step(margin, coded, seen, growth, rng))
+                steps.append(_fit_step(margin, coded, seen, self.params.prior, growth, rng))
                 seen.append((margin, coded))
-        return ForestModel(tuple(steps), tuple(column.id for column in columns), self.params.prior, self.params.bandwidth)
+        return ForestModel(tuple(steps), tuple(column.id for column in columns), self.params.bandwidth)
 
 
 def _order(margins: list[Margin]) -> list[int]:
@@ -114,36 +147,46 @@ def _design(blocks: tuple[Block, ...], drawn: list[Coded], n: int) -> Float64:
     return np.column_stack([expand(block, coded) for block, coded in zip(blocks, drawn, strict=True)])
 
 
-def _fit_step(margin: Margin, coded: Coded, seen: list[tuple[Margin, Coded]], growth: Growth, rng: np.random.Generator) -> _Step:
+def _fit_step(
+    margin: Margin, coded: Coded, seen: list[tuple[Margin, Coded]], prior: float, growth: Growth, rng: np.random.Generator
+) -> _Step:
     """Fit one conditional law.
 
     Trees are grown on predictors that each row had no part in: level scores and linear indices come from the other
     folds. In-sample ones would look sharper than they are, and trees would follow single rows.
     """
-    n = len(coded.state)
-    guide = _fit_guide(margin, coded, seen, np.arange(n))
-    features, line = np.empty((n, 0), dtype=np.float32), np.zeros(n)
-    for k in range(FOLDS):
-        held = np.flatnonzero(growth.fold == k)
-        if len(held) == 0:
-            continue
-        other = _fit_guide(margin, coded, seen, np.flatnonzero(growth.fold != k))
-        found, line[held] = other.look([Coded(cells.state[held], cells.score[held]) for _, cells in seen], len(held))
-        if features.shape[1] == 0:
-            features = np.empty((n, found.shape[1]), dtype=np.float32)
-        features[held] = found
-    return _Step(margin, guide, grow(features, coded, coded.score - line, margin.smooth, growth, rng))
+    states = len(margin.shares)
+    tilt = choose_tilt(coded.state, states)
+    held, views = [], []
+    for k in np.unique(growth.fold):
+        held.append(np.flatnonzero(growth.fold == k))
+        guide = _fit_guide(margin, coded, tilt, seen, np.flatnonzero(growth.fold != k))
+        views.append(guide.look([_pick(cells, held[-1]) for _, cells in seen], len(held[-1])))
+    back = np.argsort(np.concatenate(held))
+    view = _View(*(np.concatenate([getattr(one, name) for one in views])[back] for name in _View._fields))
+    residual = (coded.score - view.line) / view.width
+    rows = make_rows(view.features, view.states, coded, residual, margin.smooth, states)
+    guide = _fit_guide(margin, coded, tilt, seen, np.arange(len(coded.state)))
+    return _Step(margin, guide, tilt, grow(rows, states, prior, growth, rng))
 
 
-def _fit_guide(margin: Margin, coded: Coded, seen: list[tuple[Margin, Coded]], rows: Intp) -> _Guide:
+def _pick(cells: Coded, rows: Intp) -> Coded:
+    return Coded(cells.state[rows], cells.score[rows])
+
+
+def _fit_guide(margin: Margin, coded: Coded, tilt: Tilt, seen: list[tuple[Margin, Coded]], rows: Intp) -> _Guide:
     classes = target_classes(margin, coded)
     blocks = tuple(make_block(before, cells, classes, rows) for before, cells in seen)
-    design = _design(blocks, [Coded(cells.state[rows], cells.score[rows]) for _, cells in seen], len(rows))
-    states = fit_index(design, state_targets(coded.state, margin)[rows])
+    design = _design(blocks, [_pick(cells, rows) for _, cells in seen], len(rows))
+    states = fit_index(design, tilt_targets(tilt, coded.state[rows], len(margin.shares)))
     inside = coded.state[rows] == margin.smooth
     if margin.smooth == MISSING or inside.sum() < MIN_ROWS:
-        return _Guide(blocks, states, Index(np.zeros((design.shape[1], 1)), np.zeros(1)))
-    return _Guide(blocks, states, fit_index(design[inside], coded.score[rows][inside, None]))
+        flat = np.zeros((design.shape[1], 1))
+        return _Guide(blocks, states, Index(flat, np.zeros(1)), Index(flat, np.ones(1)))
+    score = coded.score[rows][inside, None]
+    line = fit_index(design[inside], score)
+    size = np.abs(score - line.predict(design[inside]))
+    return _Guide(blocks, states, line, fit_index(design[inside], size / max(float(size.mean()), 1e-12)))
 
 
 def build(params: Params) -> Synthesizer:

@@ -1,0 +1,102 @@
+"""How trees are grown, and how large their leaves are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
+
+from tasks.covariates.margins import Float64, Intp
+
+Float32 = npt.NDArray[np.float32]
+_TRIAL_ROWS = 4_000
+_TRIAL_TREES = 6
+_ROUNDS = 3
+_TOLERANCE = 0.25
+
+
+class Growth(NamedTuple):
+    """How trees are grown.
+
+    Attributes
+    ----------
+    trees : int
+        Trees of a column.
+    min_leaf : int
+        Fewest rows of a leaf, where the column's own choice is not larger.
+    split_rows : int
+        Most rows that choose the splits of one tree.
+    features : float
+        Share of the predictors tried at each split.
+    fold : ndarray of intp, shape (n,)
+        Folds on which the size of leaves is chosen; three rounds are run, over pairs of folds.
+    """
+
+    trees: int
+    min_leaf: int
+    split_rows: int
+    features: float
+    fold: Intp
+
+
+def tree_of(target: npt.NDArray[Any]) -> Any:
+    """Return the tree class that fits a target: states (n,), or numbers (n, k)."""
+    return ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+
+
+def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng: np.random.Generator) -> int:
+    """Choose the fewest rows of a leaf by held-out squared error: the largest that is not worse than the best
+    by more than a quarter of a standard error.
+
+    Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
+    would fit no better and lean on single rows.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, p)
+    target : ndarray, shape (n,) of states or (n, k) of float64
+    growth : Growth
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int
+        At least ``growth.min_leaf``; in rows of one tree.
+    """
+    n = len(features)
+    chosen = rng.permutation(n)[:_TRIAL_ROWS]
+    sizes = [size for size in (growth.min_leaf * 3**k for k in range(8)) if 4 * size <= n]
+    if not sizes:
+        return max(growth.min_leaf, n)
+    features, target = features[chosen], target[chosen]
+    truth = (target[:, None] == np.unique(target)).astype(np.float64) if target.ndim == 1 else target
+    # the trial tables are smaller: leaves shrink with them
+    ratio = len(chosen) * (1 - 1 / _ROUNDS) / min(n, growth.split_rows)
+    fold = growth.fold[chosen] % _ROUNDS
+    loss = np.empty((len(sizes) + 1, len(chosen)))
+    for k in range(_ROUNDS):
+        held = fold == k
+        loss[-1, held] = ((truth[held] - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
+        for row, size in enumerate(sizes):
+            guess = np.zeros_like(truth[held])
+            for seed in rng.integers(2**31, size=_TRIAL_TREES):
+                leaf = max(int(size * ratio), 5)
+                model = tree_of(target)(min_samples_leaf=leaf, max_features=growth.features, random_state=int(seed))
+                model.fit(features[~held], target[~held])
+                guess += _predict(model, features[held], target) / _TRIAL_TREES
+            loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
+    worse = loss - loss[int(loss.mean(axis=1).argmin())]
+    fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(len(chosen))
+    return [*sizes, n][int(np.flatnonzero(fits)[-1])]
+
+
+def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64:
+    """Return mean predictions, one column per output or per state of the whole target."""
+    if target.ndim == 2:
+        return np.asarray(model.predict(features))
+    states = np.unique(target)
+    result = np.zeros((len(features), len(states)))
+    result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features)
+    return result
