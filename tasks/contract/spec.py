@@ -128,7 +128,8 @@ class GatesSpec(Section):
 
     near_copies: PValue = Field(0.01, description="smallest p-value of the excess of near copies that passes")
     exact_copies: PValue = Field(0.01, description="smallest p-value of the excess of exact copies that passes")
-    closeness_z: Positive = Field(2.33, description="largest z of the share closer to seed than to holdout")
+    closeness_z: Positive = Field(2.33, description="largest z of the share closer to seed than to holdout, beyond the margin")
+    closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of rows that may lean to the seed as if copied")
     dcr_margin: Margin = Field(0.2, description="5th percentile DCR ratio must be at least 1 - margin")
     min_reference_rows: int = Field(100, ge=20, description="fewest seed and holdout rows a distance gate may judge on")
     distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")

@@ -47,10 +47,9 @@ def tree_of(target: npt.NDArray[Any]) -> Any:
 
 
 def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng: np.random.Generator) -> int:
-    """Choose the fewest rows of a leaf by held-out squared error: the largest that is not worse than the best
-    by more than a quarter of a standard error.
+    """Choose the fewest rows of a leaf by held-out squared error.
 
-    Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
+    It is the largest that is worse than the best by no more than a quarter of a standard error. Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
     would fit no better and lean on single rows.
 
     Parameters
@@ -89,7 +88,8 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
             loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
     worse = loss - loss[int(loss.mean(axis=1).argmin())]
     fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(len(chosen))
-    return [*sizes, n][int(np.flatnonzero(fits)[-1])]
+    largest = int(np.flatnonzero(fits)[-1])
+    return sizes[largest] if largest < len(sizes) else n
 
 
 def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64:

@@ -37,30 +37,47 @@ def latent_to_state(margin: Margin, order: Intp, latent: Float64) -> Coded:
     return Coded(state, score)
 
 
-def state_to_latent(margin: Margin, order: Intp, coded: Coded, rng: np.random.Generator) -> Float64:
-    """Return the distributional transform of coded cells: ties are spread at random over their share; NaN where missing.
+def state_to_latent(margin: Margin, order: Intp, coded: Coded) -> Float64:
+    """Return E[latent | cell]: the normal score of a continuous cell, the mean of its piece for an atom or level; NaN where missing.
 
-    Inverse of :func:`latent_to_state` up to the random spread (Rueschendorf 2009, 10.1016/j.jspi.2009.05.030).
+    Parameters
+    ----------
+    margin : Margin
+    order : ndarray of intp, shape (states,)
+        As in :func:`latent_to_state`.
+    coded : Coded
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
     """
     pieces, upper = _pieces(margin, order)
-    width = np.diff(np.concatenate(([0.0], upper)))
-    start = np.zeros(len(margin.shares))
-    size = margin.shares.copy()
-    for piece, state in enumerate(pieces):
+    lower = np.concatenate(([0.0], upper[:-1]))
+    middle = np.zeros(len(margin.shares))
+    for state, low, high in zip(pieces, lower, upper, strict=True):
         if state != margin.smooth:
-            start[state] = upper[piece] - width[piece]
+            middle[state] = mean_between(low, high)
     seen = coded.state >= 0
     state = coded.state[seen]
-    uniform = start[state] + rng.random(len(state)) * size[state]
+    latent = middle[state]
     if margin.smooth != MISSING:
         inside = state == margin.smooth
         share = np.asarray(ndtr(coded.score[seen][inside]))
-        atoms = margin.shares[: margin.smooth]
-        jump = np.concatenate(([0.0], np.cumsum(atoms)))[np.searchsorted(margin.below[:-1], share, side="left")]
-        uniform[inside] = share * margin.shares[margin.smooth] + jump
+        jump = np.concatenate(([0.0], np.cumsum(margin.shares[: margin.smooth])))
+        uniform = share * margin.shares[margin.smooth] + jump[np.searchsorted(margin.below[:-1], share, side="left")]
+        latent[inside] = ndtri(np.clip(uniform, 1e-9, 1 - 1e-9))
     result = np.full(len(seen), np.nan)
-    result[seen] = ndtri(np.clip(uniform, 1e-9, 1 - 1e-9))
+    result[seen] = latent
     return result
+
+
+def mean_between(low: float, high: float) -> float:
+    """Return the mean of a standard normal variable between its quantiles at ``low`` and ``high``."""
+    if high - low < 1e-12:
+        return float(ndtri(min(max((low + high) / 2, 1e-9), 1 - 1e-9)))
+    ends = np.asarray(ndtri(np.clip([low, high], 1e-300, 1 - 1e-16)))
+    density = np.exp(-0.5 * ends**2) / np.sqrt(2 * np.pi)
+    return float((density[0] - density[1]) / (high - low))
 
 
 def _pieces(margin: Margin, order: Intp) -> tuple[Intp, Float64]:

@@ -32,7 +32,7 @@ class Leaves(NamedTuple):
         Mean and standard deviation of a leaf's continuous donors.
     shares : ndarray of float32, shape (nodes, states + 1)
         Law of the state in a leaf, smoothed towards its parent; missing is the last.
-    index : ndarray of float32, shape (nodes, k)
+    position : ndarray of float32, shape (nodes, k)
         Mean of the state indices over a leaf's rows.
     residual : ndarray of float32, shape (donors,)
     pooled : ndarray of float64
@@ -49,7 +49,7 @@ class Leaves(NamedTuple):
     centre: Float64
     spread: Float64
     shares: Float32
-    index: Float32
+    position: Float32
     residual: Float32
     pooled: Float64
 
@@ -60,7 +60,7 @@ class Rows(NamedTuple):
     Attributes
     ----------
     features : ndarray of float32, shape (n, p)
-    index : ndarray of float64, shape (n, k)
+    slant : ndarray of float64, shape (n, k)
         Linear indices of states.
     state : ndarray of intp, shape (n,)
         States from 0; missing is the last.
@@ -71,20 +71,20 @@ class Rows(NamedTuple):
     """
 
     features: Float32
-    index: Float64
+    slant: Float64
     state: Intp
     is_smooth: npt.NDArray[np.bool_]
     residual: Float64
 
     def take(self, chosen: Intp) -> Rows:
         """Return the chosen rows."""
-        return Rows(*(field[chosen] for field in self))
+        return Rows(self.features[chosen], self.slant[chosen], self.state[chosen], self.is_smooth[chosen], self.residual[chosen])
 
 
-def make_rows(features: Float32, index: Float64, coded: Coded, residual: Float64, smooth: int, states: int) -> Rows:
+def make_rows(features: Float32, slant: Float64, coded: Coded, residual: Float64, smooth: int, states: int) -> Rows:
     """Gather the rows of one column; arguments as in :class:`Rows`, ``smooth`` the continuous state or -1."""
     is_smooth = coded.state == smooth if smooth >= 0 else np.zeros(len(features), dtype=np.bool_)
-    return Rows(features, index, np.where(coded.state < 0, states, coded.state), is_smooth, np.where(is_smooth, residual, 0.0))
+    return Rows(features, slant, np.where(coded.state < 0, states, coded.state), is_smooth, np.where(is_smooth, residual, 0.0))
 
 
 def grow(rows: Rows, states: int, prior: float, growth: Growth, rng: np.random.Generator) -> Leaves:
@@ -151,11 +151,12 @@ def _fill(tree: Any, rows: Rows, states: int, prior: float, min_leaf: int) -> Le
     centre, spread = _kernels(residual[order], start, size)
     count = np.bincount(leaf * (states + 1) + rows.state, minlength=nodes * (states + 1)).reshape(nodes, states + 1).astype(np.float64)
     held = np.bincount(leaf, minlength=nodes)
-    index = np.column_stack([np.bincount(leaf, weights=column, minlength=nodes) for column in rows.index.T] or [np.zeros((nodes, 0))])
+    columns = [np.bincount(leaf, weights=column, minlength=nodes) for column in rows.slant.T]
+    position = np.column_stack(columns) if columns else np.zeros((nodes, 0))
     shares = _smooth_shares(count, left, right, prior)
     return Leaves(
         np.zeros(1, dtype=np.intp), left, right, feature, threshold, start, size, centre, spread,
-        shares.astype(np.float32), (index / np.maximum(held, 1)[:, None]).astype(np.float32), residual[order].astype(np.float32), np.zeros(0),
+        shares.astype(np.float32), (position / np.maximum(held, 1)[:, None]).astype(np.float32), residual[order].astype(np.float32), np.zeros(0),
     )  # fmt: skip
 
 
@@ -239,7 +240,7 @@ def draw_states(leaves: Leaves, node: Intp, index: Float64, tilted: Intp, rng: n
         States from 0; missing is the last.
     """
     chance = leaves.shares[node].astype(np.float64)
-    chance[:, tilted] *= np.exp(np.clip(index - leaves.index[node], -_MOST_TILT, _MOST_TILT))
+    chance[:, tilted] *= np.exp(np.clip(index - leaves.position[node], -_MOST_TILT, _MOST_TILT))
     upper = np.cumsum(chance, axis=1)
     spot = rng.random(len(node)) * upper[:, -1]
     return np.asarray((upper <= spot[:, None]).sum(axis=1).clip(0, chance.shape[1] - 1), dtype=np.intp)

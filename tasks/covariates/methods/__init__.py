@@ -1,0 +1,1 @@
+"""One synthesizer a file: the file name is the key."""

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
 from tasks.covariates.folds import assign_folds
-from tasks.covariates.latent import latent_to_state, state_to_latent
+from tasks.covariates.latent import latent_to_state, mean_between, state_to_latent
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
 from tasks.covariates.protocol import CovariateModel, Synthesizer, require_rows
 
@@ -64,8 +64,8 @@ class Copula(NamedTuple):
 
     Numeric margins are smoothed quantile functions with their atoms; categories are cut from a normal variable,
     levels ordered by the mean of the other columns' first principal direction; a column with missing cells has a
-    second normal variable that says which. Correlations of normal scores, ties spread at random, are corrected
-    for what the spreading loses, then shrunk to the identity (Ledoit, Wolf 2004, 10.1016/S0047-259X(03)00096-4).
+    second normal variable that says which. Covariances of normal scores, ties at the mean of their piece, are corrected
+    for what the pieces lose, then shrunk to the identity (Ledoit, Wolf 2004, 10.1016/S0047-259X(03)00096-4).
     """
 
     params: Params
@@ -80,26 +80,20 @@ class Copula(NamedTuple):
             orders = _orders(pairs, self.params.order_rows)
             parts, latent, steps = [], [], []
             for (margin, coded), order in zip(pairs, orders, strict=True):
-                latent.append(state_to_latent(margin, order, coded, rng))
+                latent.append(state_to_latent(margin, order, coded))
                 steps.append(_score_steps(margin, order))
             absent = [k for k, (margin, _) in enumerate(pairs) if 0 < margin.missing < 1]
             for k in absent:
                 gone = pairs[k][1].state == MISSING
-                latent.append(_spread(gone, rng))
-                steps.append(_two_steps(float(gone.mean())))
+                share = float(gone.mean())
+                latent.append(np.where(gone, mean_between(1 - share, 1.0), mean_between(0.0, 1 - share)))
+                steps.append(_two_steps(share))
             parts = [
                 _Part(margin, order, len(pairs) + absent.index(k) if k in absent else -1)
                 for k, ((margin, _), order) in enumerate(zip(pairs, orders, strict=True))
             ]
             correlation = _correlation(np.column_stack(latent), np.array(steps), self.params.shrinkage)
             return CopulaModel(tuple(parts), scipy.linalg.cholesky(correlation, lower=True))
-
-
-def _spread(gone: np.ndarray[tuple[int], np.dtype[np.bool_]], rng: np.random.Generator) -> Float64:
-    """Return the distributional transform of an indicator: missing cells are the upper tail."""
-    share = float(gone.mean())
-    uniform = np.where(gone, 1 - share * rng.random(len(gone)), (1 - share) * rng.random(len(gone)))
-    return np.asarray(ndtri(np.clip(uniform, 1e-9, 1 - 1e-9)))
 
 
 def _orders(pairs: list[tuple[Margin, Coded]], most: int) -> list[Intp]:
@@ -145,7 +139,7 @@ def _first_direction(block: Float64) -> Float64:
 
 
 def _score_steps(margin: Margin, order: Intp) -> Float64:
-    """Return Hermite coefficients of E[score | latent], the score's ties being spread at random."""
+    """Return Hermite coefficients of E[score | latent], ties being scored at the mean of their piece."""
     grid = ndtri((np.arange(_GRID) + 0.5) / _GRID)
     coded = latent_to_state(margin, order, grid)
     known = grid.copy()
@@ -187,8 +181,6 @@ def _correlation(latent: Float64, steps: Float64, shrinkage: float | None) -> Fl
     both = seen.T.astype(np.float64) @ seen
     mean = filled.sum(axis=0) / np.maximum(np.diag(both), 1)
     centred = np.where(seen, filled - mean, 0.0)
-    norm = np.sqrt((centred**2).sum(axis=0) / np.maximum(np.diag(both), 1))
-    centred = centred / np.where(norm > 0, norm, 1.0)
     observed = np.where(both >= 20, centred.T @ centred / np.maximum(both, 1), 0.0)
     products = steps[:, None, :] * steps[None, :, :]
     low, high = np.full(observed.shape, -0.99), np.full(observed.shape, 0.99)
@@ -199,10 +191,15 @@ def _correlation(latent: Float64, steps: Float64, shrinkage: float | None) -> Fl
             reached = (reached + products[:, :, q]) * middle
         low, high = np.where(reached < observed, middle, low), np.where(reached < observed, high, middle)
     latent_correlation = (low + high) / 2
-    weight = float(ledoit_wolf_shrinkage(centred)) if shrinkage is None else shrinkage
+    weight = float(ledoit_wolf_shrinkage(centred / _norms(centred))) if shrinkage is None else shrinkage
     target = (1 - weight) * latent_correlation
     np.fill_diagonal(target, 1.0)
     return _definite(target)
+
+
+def _norms(centred: Float64) -> Float64:
+    norms = centred.std(axis=0)
+    return np.where(norms > 1e-9, norms, 1.0)
 
 
 def _definite(matrix: Float64) -> Float64:

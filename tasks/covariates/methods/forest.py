@@ -28,7 +28,7 @@ class Params(BaseModel):
         None,
         ge=20,
         le=10_000,
-        description="fewest rows of a leaf; empty: 3 sqrt(rows), at least 20",
+        description="fewest rows of a leaf; empty: 4 sqrt(rows), at least 20",
     )
     split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree ")
     features: float = Field(1.0, gt=0, le=1, description="share of predictors tried at each split")
@@ -117,7 +117,7 @@ class Forest(NamedTuple):
         require_rows(table, "forest")
         table = table[[column.id for column in columns]]
         fold = assign_folds(table, rng)
-        min_leaf = self.params.min_leaf or max(MIN_ROWS, int(np.ceil(3 * np.sqrt(len(table)))))
+        min_leaf = self.params.min_leaf or max(MIN_ROWS, int(np.ceil(4 * np.sqrt(len(table)))))
         growth = Growth(self.params.trees, min_leaf, self.params.split_rows, self.params.features, fold)
         pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
         steps: list[_Step] = []
