@@ -1,1 +1,1 @@
-"""Synthesizers of W."""
+"""The synthesizers of W."""

@@ -49,8 +49,9 @@ def tree_of(target: npt.NDArray[Any]) -> Any:
 def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng: np.random.Generator) -> int:
     """Choose the fewest rows of a leaf by held-out squared error.
 
-    It is the largest that is worse than the best by no more than a quarter of a standard error. Candidates are ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for
-    would fit no better and lean on single rows.
+    It is the largest that is worse than the best by no more than a quarter of a standard error; candidates are
+    ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for would fit no
+    better and lean on single rows.
 
     Parameters
     ----------
@@ -100,3 +101,15 @@ def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64
     result = np.zeros((len(features), len(states)))
     result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features)
     return result
+
+
+def descend(left: Intp, right: Intp, feature: Intp, threshold: Float64, node: Intp, features: Float32) -> Intp:
+    """Follow the splits from the given nodes down to leaves, shape (n,)."""
+    node = node.copy()
+    active = np.flatnonzero(left[node] >= 0)
+    while len(active):
+        at = node[active]
+        at = np.where(features[active, feature[at]] <= threshold[at], left[at], right[at])
+        node[active] = at
+        active = active[left[at] >= 0]
+    return node

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.covariates.growth import Float32, Growth, choose_leaf, tree_of
+from tasks.covariates.growth import Float32, Growth, choose_leaf, descend, tree_of
 from tasks.covariates.margins import Coded, Float64, Intp
 
-_FEWEST_SMOOTH = 5
-_MOST_TILT = 4.0
+FEWEST_SMOOTH = 5
 
 
 class Leaves(NamedTuple):
@@ -143,7 +142,7 @@ def _fill(tree: Any, rows: Rows, states: int, prior: float, min_leaf: int) -> Le
     left, right = np.where(kept, left, -1), np.where(kept, right, -1)
     nodes = len(left)
     feature, threshold = np.maximum(tree.feature, 0).astype(np.intp), tree.threshold.astype(np.float64)
-    leaf = _descend(left, right, feature, threshold, np.zeros(len(rows.state), dtype=np.intp), rows.features)
+    leaf = descend(left, right, feature, threshold, np.zeros(len(rows.state), dtype=np.intp), rows.features)
     smooth_leaf, residual = leaf[rows.is_smooth], rows.residual[rows.is_smooth]
     order = np.lexsort((residual, smooth_leaf))
     size = np.bincount(smooth_leaf, minlength=nodes)
@@ -152,11 +151,11 @@ def _fill(tree: Any, rows: Rows, states: int, prior: float, min_leaf: int) -> Le
     count = np.bincount(leaf * (states + 1) + rows.state, minlength=nodes * (states + 1)).reshape(nodes, states + 1).astype(np.float64)
     held = np.bincount(leaf, minlength=nodes)
     columns = [np.bincount(leaf, weights=column, minlength=nodes) for column in rows.slant.T]
-    position = np.column_stack(columns) if columns else np.zeros((nodes, 0))
+    position = np.column_stack(columns) / np.maximum(held, 1)[:, None] if columns else np.zeros((nodes, 0))
     shares = _smooth_shares(count, left, right, prior)
     return Leaves(
         np.zeros(1, dtype=np.intp), left, right, feature, threshold, start, size, centre, spread,
-        shares.astype(np.float32), (position / np.maximum(held, 1)[:, None]).astype(np.float32), residual[order].astype(np.float32), np.zeros(0),
+        shares.astype(np.float32), position.astype(np.float32), residual[order].astype(np.float32), np.zeros(0),
     )  # fmt: skip
 
 
@@ -177,7 +176,7 @@ def _smooth_shares(count: Float64, left: Intp, right: Intp, prior: float) -> Flo
 def _kernels(donors: Float64, start: Intp, size: Intp) -> tuple[Float64, Float64]:
     """Return mean and standard deviation (ddof 1) of the continuous donors of every leaf; 0 where there are too few."""
     centre, spread = np.zeros(len(start)), np.zeros(len(start))
-    for node in np.flatnonzero(size >= _FEWEST_SMOOTH):
+    for node in np.flatnonzero(size >= FEWEST_SMOOTH):
         mine = donors[start[node] : start[node] + size[node]]
         centre[node], spread[node] = mine.mean(), mine.std(ddof=1)
     return centre, spread
@@ -196,85 +195,3 @@ def _join(parts: list[Leaves], pooled: Float64) -> Leaves:
         return np.concatenate([np.where(piece < 0, piece, piece + by) for piece, by in zip(pieces, moved[name], strict=False)])
 
     return Leaves(**{name: stack(name) for name in Leaves._fields if name != "pooled"}, pooled=pooled)
-
-
-def land(leaves: Leaves, features: Float32, rng: np.random.Generator) -> Intp:
-    """Send each row down one tree, all trees equally often; return the leaf it lands in, shape (n,)."""
-    node = leaves.roots[rng.permutation(len(features)) % len(leaves.roots)]
-    return _descend(leaves.left, leaves.right, leaves.feature, leaves.threshold, node, features)
-
-
-def _descend(left: Intp, right: Intp, feature: Intp, threshold: Float64, node: Intp, features: Float32) -> Intp:
-    """Follow the splits from the given nodes down to leaves, shape (n,)."""
-    node = node.copy()
-    active = np.flatnonzero(left[node] >= 0)
-    while len(active):
-        at = node[active]
-        at = np.where(features[active, feature[at]] <= threshold[at], left[at], right[at])
-        node[active] = at
-        active = active[left[at] >= 0]
-    return node
-
-
-def draw_states(leaves: Leaves, node: Intp, index: Float64, tilted: Intp, rng: np.random.Generator) -> Intp:
-    """Draw states from the laws in the leaves, tilted by where a row stands inside its leaf.
-
-    With f_s the share of state s in the leaf, L_s its linear index and p_s its overall share,
-    ``P(s | x) ~ f_s exp((L_s(x) - mean of L_s in the leaf) / p_s)``: linear regressions of indicators give the
-    directions of the linear discriminant, whose log odds have slope 1 / p_s on them (Hastie, Tibshirani, Friedman
-    2009, section 4.3, 10.1007/978-0-387-84858-7). A state that a leaf does not hold stays out of it.
-
-    Parameters
-    ----------
-    leaves : Leaves
-    node : ndarray of intp, shape (n,)
-        Leaf of each row.
-    index : ndarray of float64, shape (n, k)
-        Linear indices divided by the states' shares, for the states ``tilted``.
-    tilted : ndarray of intp, shape (k,)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of intp, shape (n,)
-        States from 0; missing is the last.
-    """
-    chance = leaves.shares[node].astype(np.float64)
-    chance[:, tilted] *= np.exp(np.clip(index - leaves.position[node], -_MOST_TILT, _MOST_TILT))
-    upper = np.cumsum(chance, axis=1)
-    spot = rng.random(len(node)) * upper[:, -1]
-    return np.asarray((upper <= spot[:, None]).sum(axis=1).clip(0, chance.shape[1] - 1), dtype=np.intp)
-
-
-def draw_residuals(leaves: Leaves, node: Intp, bandwidth: float, rng: np.random.Generator) -> Float64:
-    """Draw residuals from kernel estimates in the leaves.
-
-    A Gaussian kernel estimate over the leaf's m continuous donors with bandwidth
-    ``h = bandwidth * 1.06 * sd * m^(-1/5)`` (Silverman 1986, 10.1201/9781315140919), shrunk to the donors' mean so
-    that their variance is kept: no donor's own value is returned.
-
-    Parameters
-    ----------
-    leaves : Leaves
-    node : ndarray of intp, shape (n,)
-    bandwidth : float
-        Factor on the normal-reference bandwidth.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        0 where the column has no continuous part.
-    """
-    n, pooled = len(node), len(leaves.pooled)
-    if pooled == 0:
-        return np.zeros(n)
-    few = leaves.size[node] < _FEWEST_SMOOTH
-    m = np.where(few, pooled, leaves.size[node])
-    pick = np.minimum((rng.random(n) * m).astype(np.intp), m - 1)
-    own = np.minimum(np.where(few, 0, leaves.start[node] + pick), max(len(leaves.residual) - 1, 0))
-    donor = np.where(few, leaves.pooled[np.minimum(pick, pooled - 1)], leaves.residual[own] if len(leaves.residual) else 0.0)
-    centre = np.where(few, leaves.pooled.mean(), leaves.centre[node])
-    spread = np.where(few, leaves.pooled.std(), leaves.spread[node])
-    ratio = bandwidth * 1.06 * m**-0.2
-    return np.asarray(centre + (donor - centre + ratio * spread * rng.standard_normal(n)) / np.sqrt(1 + ratio**2))

@@ -15,7 +15,7 @@ _MOST_INDICES = 8
 _PRIOR_ROWS = 20.0
 _BINS = 8
 _MOST_SQUARE = 9.0
-_CAUTION = 4.0
+_CAUTION = 2.0
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
@@ -152,7 +152,7 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
     """Fit ridge regressions of every target on a standardised design (Hoerl, Kennard 1970, 10.2307/1267351).
 
     One penalty for all targets, by generalised cross-validation (Golub, Heath, Wahba 1979,
-    10.1080/00401706.1979.10489751) with each degree of freedom counted 4 times: prediction
+    10.1080/00401706.1979.10489751) with each degree of freedom counted twice: prediction
     alone asks for 1.4 (Kim, Gu 2004, 10.1046/j.1369-7412.2003.05316.x), the rest keeps drawn rows from leaning on the seed.
 
     Parameters

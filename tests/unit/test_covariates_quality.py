@@ -62,8 +62,8 @@ def test_the_forest_beats_a_product_of_margins() -> None:
     rng = np.random.default_rng(0)
     product = pd.DataFrame({name: joint[name].iloc[rng.permutation(len(joint))].reset_index(drop=True) for name in joint})
     ours, theirs = separation(truth, joint), separation(truth, product)
-    assert theirs > 0.75
-    assert ours < theirs - 0.15
+    assert theirs > 0.7
+    assert ours < theirs - 0.12
 
 
 def test_the_forest_sees_what_a_correlation_does_not() -> None:

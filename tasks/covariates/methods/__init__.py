@@ -1,1 +1,1 @@
-"""One synthesizer a file: the file name is the key."""
+"""One synthesizer per file; the file name is the key."""
