@@ -44,6 +44,7 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
         "host": "127.0.0.1",
         "dashboard_address": "127.0.0.1:0",
         "memory_limit": engine.memory,
+        "preload": ["infra.worker"],
         "silence_logs": "ERROR",
     }
     runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local) if engine.dask == "local" else DaskTaskRunner(address=engine.dask)

@@ -15,6 +15,7 @@ _TRIAL_ROWS = 4_000
 _TRIAL_TREES = 6
 _ROUNDS = 3
 _TOLERANCE = 0.25
+_EARNED = 0.05
 
 
 class Growth(NamedTuple):
@@ -24,8 +25,8 @@ class Growth(NamedTuple):
     ----------
     trees : int
         Trees of a column.
-    min_leaf : int
-        Fewest rows of a leaf, where the column's own choice is not larger.
+    least, min_leaf : int
+        Fewest rows of a leaf ever, and unless smaller leaves fit much better.
     split_rows : int
         Most rows that choose the splits of one tree.
     features : float
@@ -35,6 +36,7 @@ class Growth(NamedTuple):
     """
 
     trees: int
+    least: int
     min_leaf: int
     split_rows: int
     features: float
@@ -51,7 +53,8 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
 
     It is the largest that is worse than the best by no more than a quarter of a standard error; candidates are
     ``min_leaf`` times powers of 3 and a tree without splits. Leaves smaller than the data ask for would fit no
-    better and lean on single rows.
+    better and lean on single rows. Leaves below ``min_leaf``, down to ``least``, must earn it: they are taken where
+    they remove at least a twentieth of the variance that the tree without splits leaves.
 
     Parameters
     ----------
@@ -63,12 +66,14 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
     Returns
     -------
     int
-        At least ``growth.min_leaf``; in rows of one tree.
+        At least ``growth.least``.
     """
     n = len(features)
     chosen = rng.permutation(n)[:_TRIAL_ROWS]
-    sizes = [size for size in (growth.min_leaf * 3**k for k in range(8)) if 4 * size <= n]
-    if not sizes:
+    finer = [size for size in (growth.min_leaf // 9, growth.min_leaf // 3) if size >= growth.least]
+    usual = [size for size in (growth.min_leaf * 3**k for k in range(8)) if 4 * size <= n]
+    sizes = finer + usual
+    if not usual:
         return max(growth.min_leaf, n)
     features, target = features[chosen], target[chosen]
     truth = (target[:, None] == np.unique(target)).astype(np.float64) if target.ndim == 1 else target
@@ -87,10 +92,19 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
                 model.fit(features[~held], target[~held])
                 guess += _predict(model, features[held], target) / _TRIAL_TREES
             loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
+    picked = len(finer) + _largest(loss[len(finer) :])
+    if finer:
+        small = _largest(loss[: len(finer)])
+        if loss[picked].mean() - loss[small].mean() > _EARNED * loss[-1].mean():
+            picked = small
+    return sizes[picked] if picked < len(sizes) else n
+
+
+def _largest(loss: Float64) -> int:
+    """Return the last row of a table of losses, shape (sizes, n), that is hardly worse than the best."""
     worse = loss - loss[int(loss.mean(axis=1).argmin())]
-    fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(len(chosen))
-    largest = int(np.flatnonzero(fits)[-1])
-    return sizes[largest] if largest < len(sizes) else n
+    fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(loss.shape[1])
+    return int(np.flatnonzero(fits)[-1])
 
 
 def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64:

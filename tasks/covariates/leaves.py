@@ -107,11 +107,12 @@ def grow(rows: Rows, states: int, prior: float, growth: Growth, rng: np.random.G
     Returns
     -------
     Leaves
-        Every leaf is filled by at least ``growth.min_leaf`` rows, unless the tree has no split.
+        Every leaf is filled by at least ``growth.least`` rows, unless the tree has no split.
     """
     n = len(rows.state)
     target = _target(rows)
     size = choose_leaf(rows.features, target, growth, rng)
+    fewest_donors = growth.min_leaf if size >= growth.min_leaf else max(growth.least, size // 2)
     parts = []
     for seed in rng.integers(2**31, size=growth.trees):
         mixed = rng.permutation(n)
@@ -119,7 +120,7 @@ def grow(rows: Rows, states: int, prior: float, growth: Growth, rng: np.random.G
         fewest = max(int(size * len(chosen) / n), 5)
         model = tree_of(target)(min_samples_leaf=fewest, max_features=growth.features, random_state=int(seed))
         tree = model.fit(rows.features[chosen], target[chosen]).tree_
-        parts.append(_fill(tree, rows.take(donors), states, prior, growth.min_leaf))
+        parts.append(_fill(tree, rows.take(donors), states, prior, fewest_donors))
     return _join(parts, np.sort(rows.residual[rows.is_smooth]))
 
 

@@ -70,7 +70,9 @@ def test_the_forest_sees_what_a_correlation_does_not() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(2000)
     table = pd.DataFrame({"w0": x, "w1": x**2 + 0.3 * rng.standard_normal(2000), "w2": np.abs(x) * rng.standard_normal(2000)})
+    table["w3"] = np.sin(3 * x) + 0.3 * rng.standard_normal(2000)
     drawn = sample("forest", table, 20_000)
+    assert np.corrcoef(np.sin(3 * drawn["w0"]), drawn["w3"])[0, 1] > 0.5
     assert np.corrcoef(drawn["w0"] ** 2, drawn["w1"])[0, 1] > 0.8
     assert np.corrcoef(np.abs(drawn["w0"]), np.abs(drawn["w2"]))[0, 1] > 0.45
 
