@@ -23,6 +23,7 @@ GOOD = [
     Metric("source_ess", 0.2, "at least", 0.2),
     Metric("min_arm", 50.0, "at least", 50.0),
     Metric("fidelity", 0.3, "at most", 2.58, detail="ATE 1.1 against 1 <in> the source"),
+    Metric("calibration", 0.001, "at most", 0.05),
     Metric("levels", 0.0, "equal to", 0.0),
     Metric("columns", 0.0, "equal to", 0.0),
 ]
@@ -36,6 +37,7 @@ BAD = {
     "source_ess": {"value": 0.19},
     "min_arm": {"value": 49.0},
     "fidelity": {"value": 2.6},
+    "calibration": {"value": 0.06},
     "levels": {"value": 1.0},
     "columns": {"value": 2.0},
 }
@@ -54,7 +56,7 @@ def judged(tmp_path_factory):
 
 
 def test_every_gate_of_the_spec_has_an_expectation_of_its_own():
-    settings = {"min_reference_rows", "distance_rows", "overlap_bound"}
+    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin"}
     kinds = {metric.name: type(expectations.expectation(metric)) for metric in GOOD if metric.rule}
     assert set(kinds) == set(GatesSpec.model_fields) - settings
     assert not any(kind.__name__.startswith("ExpectMetric") for kind in kinds.values())

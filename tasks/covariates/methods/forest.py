@@ -31,7 +31,7 @@ class Params(BaseModel):
         le=10_000,
         description="fewest rows of a leaf; empty: 4 sqrt(rows), fewer (never below 20) where it fits much better",
     )
-    split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree ")
+    split_rows: int = Field(20_000, ge=200, description="most rows that choose the splits of one tree")
     features: float = Field(1.0, gt=0, le=1, description="share of predictors tried at each split")
     bandwidth: float = Field(1.0, gt=0, le=10, description="factor on the normal-reference bandwidth of leaf kernels")
     prior: float = Field(1.0, ge=0, le=100, description="rows that a leaf's parent counts for when a state is drawn")
