@@ -103,7 +103,7 @@ def test_the_contract_imports_only_its_four() -> None:
 
 def test_names_say_what_a_module_is() -> None:
     assert [name_of(path) for path in FILES if path.stem in BANNED_NAMES] == []
-    packages = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    packages = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     # a flow file is loaded by path, with its folder first on the import path: it must not hide a package
     assert [name_of(path) for path in (ROOT / "flows").glob("*.py") if path.stem in packages] == []
 

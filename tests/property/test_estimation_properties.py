@@ -93,7 +93,6 @@ def test_overlap_shares_are_shares_and_no_small_cell_is_shown(seed, bound):
     assert 0 < found.ess1 <= 1 + 1e-12
     assert found.arm0 + found.arm1 == found.n
     for cells, size in ((found.histogram0, found.arm0), (found.histogram1, found.arm1)):
-        assert not any(cell is not None and 0 < cell < 5 for cell in cells)
-        hidden = sum(cell is None for cell in cells)
-        assert hidden != 1 or sum(cell > 0 for cell in cells if cell is not None) == 0
-        assert sum(cell or 0 for cell in cells) <= size
+        # rounded to fives: what is hidden can't be found by subtraction
+        assert all(cell is None or cell % 5 == 0 for cell in cells)
+        assert abs(sum(cell or 0 for cell in cells) - size) <= 4 * len(cells)

@@ -58,7 +58,7 @@ def test_rejection_is_an_error_that_names_the_gates():
 
 
 def test_every_gate_of_the_spec_has_advice():
-    settings = {"min_reference_rows", "distance_rows", "overlap_bound"}
+    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin"}
     assert set(ADVICE) == set(GatesSpec.model_fields) - settings
 
 
