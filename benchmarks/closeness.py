@@ -1,0 +1,126 @@
+"""How far an honest synthesizer leans to its seed: the closeness share on real tables, six splits each.
+
+    python -m benchmarks.closeness [--splits 6] [--rows 10000]
+
+The gate's z against a null of zero (margin 0) and against the default margin, for every synthesizer of the registry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tasks.checks.evidence import DistanceEvidence, Evidence
+from tasks.checks.methods.dcr import Params, build
+from tasks.checks.pool import gather, identical_pairs
+from tasks.contract.frames import from_frame, to_frame
+from tasks.contract.registry import names, resolve
+from tasks.contract.rng import in_holdout, rng_for
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import GatesSpec, RolesSpec
+from tasks.distance import closest, fit_scale
+from tasks.source.builtin import load_builtin
+from tasks.source.inspection import Inspection
+from tasks.source.rows import canonical, content_hash, settle
+
+HOLDOUT = 0.3
+NHEFS = ["sex", "age", "race", "education", "school", "smokeintensity", "smokeyrs", "exercise", "active", "wt71", "ht"]
+ACTG = [
+    "age",
+    "wtkg",
+    "hemo",
+    "homo",
+    "drugs",
+    "karnof",
+    "oprior",
+    "z30",
+    "zprior",
+    "preanti",
+    "race",
+    "gender",
+    "str2",
+    "strat",
+    "symptom",
+    "cd40",
+    "cd80",
+]
+
+
+def snapshot(table: pa.Table, roles: RolesSpec) -> tuple[pa.Table, TableSchema]:
+    """Bring a table into hash order, as a run does."""
+    inspection = Inspection(roles)
+    schema = inspection.finish(inspection.visit(inspection.start(), table), roles, folds=5, source_format="parquet").table
+    rows = canonical(table, schema, "parquet")
+    return settle(rows.append_column("hash", pa.array(content_hash(rows)))), schema
+
+
+def tables() -> dict[str, tuple[pa.Table, TableSchema]]:
+    """Return NHEFS, and arms 1 and 2 of ACTG175."""
+    nhefs = RolesSpec(treatment="qsmk", outcome="wt82_71", covariates=tuple(NHEFS), missing_outcome="drop")
+    trial = pd.read_csv(Path(__file__).parent.parent / "tests" / "data" / "actg175.csv")
+    trial = trial[trial["arms"].isin([1, 2])].assign(a=lambda frame: (frame["arms"] == 2).astype(int))
+    actg = RolesSpec(treatment="a", outcome="cd420", covariates=tuple(ACTG))
+    frame = pa.Table.from_pandas(trial[[*ACTG, "a", "cd420"]], preserve_index=False)
+    return {"nhefs": snapshot(load_builtin("nhefs").select([*NHEFS, "qsmk", "wt82_71"]), nhefs), "actg175": snapshot(frame, actg)}
+
+
+def closeness(rows: pa.Table, schema: TableSchema, synthesizer: str, split: int, drawn: int) -> tuple[float, float]:
+    """Return the gate's z for one split, with margin 0 and with the default margin."""
+    held = in_holdout(rows.column("key").to_numpy(), split, HOLDOUT)
+    frame = to_frame(rows, schema.modelled)
+    seed = frame[~held].reset_index(drop=True)
+    model = resolve("synthesizer", synthesizer).fit(seed, schema.modelled, rng_for(split, "covariates"))
+
+    def conformed(part: pd.DataFrame) -> pd.DataFrame:
+        return to_frame(from_frame(part.reset_index(drop=True), schema.modelled), schema.modelled)
+
+    kept, out, release = conformed(frame[~held]), conformed(frame[held]), conformed(model.sample(drawn, rng_for(split, "draw")))
+    pool, scale = gather(kept, out), fit_scale([kept, out])
+    distances, found = closest(release, pool.rows, k=4, scale=scale)
+    evidence = DistanceEvidence(
+        seed=closest(release, kept, scale=scale)[0][:, 0],
+        holdout_to_seed=closest(out, kept, scale=scale)[0][:, 0],
+        pool_seed=pool.seed,
+        pool_holdout=pool.holdout,
+        pool_distances=distances,
+        pool_rows=found,
+        release_pairs=identical_pairs(release),
+    )
+    judged = [build(Params()).measure(Evidence(distance=evidence), gates) for gates in (GatesSpec(closeness_margin=0.0), GatesSpec())]
+    plain, allowed = (next(metric.value for metric in metrics if metric.name == "closeness_z") for metrics in judged)
+    return float(plain or 0.0), float(allowed or 0.0)
+
+
+def main() -> None:
+    """Print one line for each table and synthesizer, and JSON at the end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--splits", type=int, default=6)
+    parser.add_argument("--rows", type=int, default=10_000)
+    asked = parser.parse_args()
+    report = []
+    for table, (rows, schema) in tables().items():
+        for synthesizer in names("synthesizer"):
+            found = np.array([closeness(rows, schema, synthesizer, split, asked.rows) for split in range(asked.splits)])
+            error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+            rejected = (found > GatesSpec().closeness_z).mean(axis=0)
+            report.append(
+                {
+                    "table": table,
+                    "synthesizer": synthesizer,
+                    "splits": asked.splits,
+                    "z": [round(value, 2) for value in found.mean(axis=0).tolist()],
+                    "z_mcse": [round(value, 2) for value in error.tolist()],
+                    "rejected": rejected.round(2).tolist(),
+                }
+            )
+            print(table, synthesizer, "mean z (margin 0, default):", report[-1]["z"], "rejected:", report[-1]["rejected"])
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
