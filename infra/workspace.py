@@ -107,9 +107,9 @@ class Workspace:
             raise type(error)(f"workspace of the run must be writable; {self.uri} was not: {error.message}", hint) from None
 
     # -- tables --------------------------------------------------------------------------------------------------
-    def put_table(self, key: str, table: pa.Table, part: int = 0, row_group_rows: int | None = None) -> PartitionRef:
+    def put_table(self, key: str, table: pa.Table, part: int = 0) -> PartitionRef:
         """Write a table as one Parquet file."""
-        return self.put_encoded(key, parquet_bytes(table, row_group_rows), rows=table.num_rows, part=part)
+        return self.put_encoded(key, parquet_bytes(table), rows=table.num_rows, part=part)
 
     def put_encoded(self, key: str, data: bytes, rows: int, part: int = 0) -> PartitionRef:
         """Write a table that is Parquet already."""
@@ -174,10 +174,10 @@ def _load(uri: str, key: str, _sha256: str) -> Any:
     return pickle.loads(open_store(uri).get(key))  # noqa: S301 (written by this run in its own workspace)
 
 
-def parquet_bytes(table: pa.Table, row_group_rows: int | None = None) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
     """Encode a table as Parquet; equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows, version="2.6")
+    pq.write_table(table, sink, compression="zstd", version="2.6")
     return bytes(sink.getvalue().to_pybytes())
 
 
