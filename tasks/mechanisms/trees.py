@@ -30,12 +30,15 @@ class TreeColumns:
 
     @property
     def categorical(self) -> npt.NDArray[np.bool_]:
-        """Which columns hold codes, shape (d,)."""
-        return np.array([found is not None for found in self.levels], dtype=bool)
+        """Which columns hold codes of two levels or more, shape (d,).
+
+        A single level is a number, which a split tells from missing cells.
+        """
+        return np.array([found is not None and len(found) > 1 for found in self.levels], dtype=bool)
 
     def matrix(self, covariates: pd.DataFrame) -> Float64:
         """Return the matrix of a canonical frame, shape (n, d); an unknown level is NaN, as missing is."""
-        out = np.empty((len(covariates), len(self.names)))
+        out = np.empty((len(covariates), len(self.names)), order="F")
         for at, (name, levels) in enumerate(zip(self.names, self.levels)):
             if levels is None:
                 out[:, at] = covariates[name].to_numpy(dtype=np.float64)

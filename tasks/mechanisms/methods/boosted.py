@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy.special
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.bounds import require_arms, within
+from tasks.mechanisms.forest import Rules, fit_forest
 from tasks.mechanisms.trees import TreeColumns, fit_columns
-
-LOSS = {"binary": "log_loss", "continuous": "squared_error", "count": "poisson"}
+from tasks.mechanisms.walk import Forest
 
 
 class Params(BaseModel):
@@ -33,17 +33,20 @@ class Ensemble:
     """Boosted trees of one target, or its mean where the rows were too few or all alike to grow a tree."""
 
     columns: TreeColumns
-    trees: HistGradientBoostingClassifier | HistGradientBoostingRegressor | None
+    forest: Forest | None
     mean: float
     kind: str
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
         """Return E[target | W], shape (n,), inside the range of its kind."""
-        if self.trees is None:
+        if self.forest is None:
             return within(self.kind, np.full(len(covariates), self.mean))
-        x = self.columns.matrix(covariates)
-        raw = self.trees.predict_proba(x)[:, 1] if self.kind == "binary" else self.trees.predict(x)
-        return within(self.kind, np.asarray(raw, dtype=np.float64))
+        total = self.forest.total(self.columns.matrix(covariates))
+        if self.kind == "binary":
+            total = scipy.special.expit(total)
+        elif self.kind == "count":
+            total = np.exp(total)
+        return within(self.kind, total)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,7 @@ class BoostedLearner:
     One ensemble with the treatment as a feature shrinks the contrast towards zero wherever the covariates predict
     better than the treatment does; two ensembles do not. The number of trees is fixed (no row is lost to a validation
     split), the trees are small and their step is short. An arm with fewer than two leaves' worth of rows, or whose
-    outcomes are all the same, is predicted by its mean. ``rng`` only seeds the choice of bin edges in tables of
-    more than 200,000 rows.
+    outcomes are all the same, is predicted by its mean. Nothing is random: one number of ``rng`` is spent on each ensemble.
     """
 
     params: Params
@@ -113,22 +115,10 @@ def _grow(
     params: Params, covariates: pd.DataFrame, target: Float64, kind: str, rng: np.random.Generator, weights: Float64 | None
 ) -> Ensemble:
     columns = fit_columns(covariates)
-    # spent whether or not trees are grown: what one arm draws must not depend on the other
-    seed = int(rng.integers(2**31 - 1))
+    rng.integers(2**31 - 1)  # whoever draws next, such as the folds of a stack, draws what it always drew
     mean = float(np.average(target, weights=weights))
     if len(target) < 2 * params.min_samples_leaf or not columns.names or float(np.ptp(target)) == 0.0:
         return Ensemble(columns, None, mean, kind)
-    model = HistGradientBoostingClassifier if kind == "binary" else HistGradientBoostingRegressor
-    trees = model(
-        loss=LOSS[kind],
-        max_iter=params.iterations,
-        learning_rate=params.learning_rate,
-        max_leaf_nodes=params.leaves,
-        min_samples_leaf=params.min_samples_leaf,
-        l2_regularization=params.l2,
-        categorical_features=columns.categorical if bool(columns.categorical.any()) else None,
-        early_stopping=False,
-        random_state=seed,
-    )
-    trees.fit(columns.matrix(covariates), target, sample_weight=weights)
-    return Ensemble(columns, trees, mean, kind)
+    rules = Rules(params.iterations, params.learning_rate, params.leaves, params.min_samples_leaf, params.l2)
+    forest = fit_forest(columns.matrix(covariates), columns.categorical, target, kind, rules, weights)
+    return Ensemble(columns, forest, mean, kind)
