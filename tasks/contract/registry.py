@@ -18,6 +18,7 @@ KINDS: Mapping[str, str] = {
     "learner": "tasks.mechanisms.methods",
     "estimator": "tasks.estimation.methods",
     "check": "tasks.checks.methods",
+    "attack": "tasks.audit.methods",
 }
 
 

@@ -7,6 +7,7 @@
     <name>/v000001/checks/...
     <name>/v000001/manifest.json            written last
     <name>/rejected/<run id>/...            checks and report of a failed gate
+    <name>/audits/v000001/<audit id>/...    attacks against a version: audit.html, audit.json
     <name>/claims/identity.json             what table the name stands for
     <name>/claims/access-<run id>.json      there for a moment: may this run write?
     <name>/claims/v000001/owner.json        who may write below <name>/v000001/
@@ -130,6 +131,11 @@ def decision_key(name: str, version: int) -> str:
 def rejected_folder(name: str, run_id: str) -> str:
     """Return the folder of a run that failed a gate, with its slash."""
     return f"{name_folder(name)}rejected/{checked_run(run_id)}/"
+
+
+def audit_key(name: str, version: int, audit_id: str, path: str) -> str:
+    """Return the key of one file of an audit: beside the releases, whose folders hold nothing but their own files."""
+    return f"{name_folder(name)}audits/{version_text(version)}/{checked_run(audit_id)}/{checked_path(path)}"
 
 
 def checked_run(run_id: str) -> str:

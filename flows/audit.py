@@ -1,0 +1,136 @@
+"""The audit flow: attacks against one published release, by somebody who has its source."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+
+import tasks.audit.task as auditing
+import tasks.source.task as source
+from flows.release import ATTEMPTS, LOST
+from infra.cluster import gather, task_runner
+from infra.logging import Stages, shown
+from infra.settings import Settings
+from infra.store import open_store
+from infra.workspace import Run, run_workspace
+from tasks.audit.asked import Audit
+from tasks.audit.case import Metric
+from tasks.audit.page import headline
+from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
+from tasks.contract.refs import PartitionRef
+from tasks.contract.roles import TableSchema
+from tasks.distance import closest, fit_scale
+from tasks.publish.layout import audit_key, version_folder
+from tasks.publish.manifest import Manifest
+from tasks.publish.releases import show
+
+
+@flow(name="audit", flow_run_name="audit {asked.name} version {asked.version}", log_prints=False)
+def audit(asked: Audit) -> dict[str, Any]:
+    """Attack one release; keep the answers beside it.
+
+    Parameters
+    ----------
+    asked : Audit
+        Made by :func:`flows.auditing.compose`.
+
+    Returns
+    -------
+    dict
+        ``{"uri", "attacks": [...]}``; each attack with statistic, value, interval, baseline, control and verdict.
+
+    Raises
+    ------
+    WaymintError
+        SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
+    """
+    with run_workspace(asked, Settings()) as space, shown() as stages:
+        record = space.record("run.json")
+        if record is None:
+            now = datetime.now(UTC)
+            record = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}
+            space.put_record("run.json", record)
+        run = Run(spec=asked, workspace=space.uri, id=record["id"], created=record["created"])
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                reply = probe.with_options(task_runner=task_runner(asked.engine))(run, asked)
+            except LOST as error:
+                if attempt == ATTEMPTS:
+                    raise WaymintError(
+                        f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
+                        "Give workers more memory (engine.memory). The same command resumes.",
+                    ) from error
+                stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+            except (SourceError, SpecError, EstimationError):
+                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+                raise
+            else:
+                space.clear()
+                break
+    return reply
+
+
+@flow(name="probe", flow_run_name="probe {asked.name} version {asked.version}", validate_parameters=False)
+def probe(run: Run, asked: Audit) -> dict[str, Any]:
+    """Do the work of one audit on the run's task runner; returns the reply."""
+    stages, timeout = Stages.current(), asked.engine.timeout
+    store = open_store(asked.store.uri)
+    manifest = show(store, asked.name, asked.version)
+    schema = TableSchema.model_validate(manifest.table)
+    real = _read(run, stages, schema, "source", asked.source.uri, manifest)
+    released = _read(run, stages, schema, "release", f"{store.uri}/{version_folder(asked.name, asked.version)}data")
+    canaries = _read(run, stages, schema, "canaries", asked.canaries) if asked.canaries is not None else []
+    with stages.stage("gather audited rows") as stage:
+        case = gather([auditing.gather.submit(run, schema, real, released, canaries)], stage, timeout)[0]
+    with stages.stage("attack", len(asked.attacks)) as stage:
+        metric = Metric(fit_scale, closest)
+        found = gather([auditing.attack.submit(run, case, name, metric) for name in asked.attacks], stage, timeout)
+    answers = auditing.answers(run, asked, case, found)
+    folder = audit_key(asked.name, asked.version, run.id, "audit.json").rpartition("/")[0]
+    return {"uri": auditing.keep(asked.store.uri, folder, answers), "attacks": answers["attacks"]}
+
+
+def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, manifest: Manifest | None = None) -> Sequence[PartitionRef]:
+    """Bring a table into canonical form and hash order, the way a release reads its source.
+
+    With a manifest the table is the source: its content must be what the release was minted from.
+    """
+    where = run.spec.source.model_copy(update={"uri": uri})
+    own = run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "workspace": f"{run.workspace}/{name}"})
+    timeout, rows = run.spec.engine.timeout, run.spec.source.partition_rows
+    with stages.stage(f"read {name}: plan") as stage:
+        plan = gather([source.plan.submit(own)], stage, timeout)[0]
+    if manifest is not None and plan.fingerprint != manifest.source["fingerprint"]:
+        raise SourceError(
+            f"source of audit must be the one that {manifest.name} version {manifest.version} was minted from; got other content.",
+            "An audit needs the very rows: bring back the source as it was, or mint a release of the new one and audit that.",
+        )
+    lacking = sorted({column.name for column in schema.columns} - set(plan.names))
+    if lacking:
+        raise SourceError(f"columns of {name} must be those of the release; got a table that lacks {', '.join(lacking)}.")
+    shards = source.shards(plan, rows)
+    buckets = max(1, -(-schema.rows // rows)) if manifest is not None else 1
+    with stages.stage(f"read {name}: hash rows", len(shards)) as stage:
+        scattered = [source.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+        pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
+    with stages.stage(f"read {name}: settle", buckets) as stage:
+        parts = gather([source.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
+    # keys of sub-workspaces as the run's own workspace names them
+    return [part.model_copy(update={"key": f"{name}/{part.key}"}) for part in parts if part.rows]
+
+
+def describe(reply: dict[str, Any]) -> list[str]:
+    """Return the lines a user reads at the end of an audit."""
+    lines = [f"{'attack':<16}{'statistic':<34}{'value':>8}{'interval':>18}{'guess':>8}{'control':>9}  verdict"]
+    for found in reply["attacks"]:
+        value, low, high, guess, control = (
+            "–" if found[name] is None else f"{found[name]:.3f}" for name in ("value", "ci_low", "ci_high", "baseline", "control")
+        )
+        lines.append(
+            f"{found['attack']:<16}{found['statistic']:<34}{value:>8}{f'{low} to {high}':>18}{guess:>8}{control:>9}  {found['verdict']}"
+        )
+    return [*lines, "", headline(reply["attacks"])["text"], f"report    {reply['uri']}/audit.html"]

@@ -1,0 +1,108 @@
+"""What ``waymint audit`` is asked, made from a release's manifest: no Prefect needed, so mistakes are told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.specfile import literal, load_spec
+from infra.store import filesystem, open_store, split_release_uri
+from tasks.audit.asked import Audit, chosen_attacks
+from tasks.contract.errors import SpecError, StoreError
+from tasks.contract.spec import Spec, parse_spec
+from tasks.publish.releases import show, verify
+from tasks.source.builtin import BUILTIN, require_builtin
+from tasks.source.locate import locate
+
+SPEC_ENDINGS = (".toml", ".yaml", ".yml")
+#: Sections that decide what is seed, what is holdout and what the release should be.
+DECIDING = ("name", "seed", "roles", "covariates", "mechanisms", "release")
+
+
+def compose(release: str, source: str, settings: Sequence[str], attacks: str, canaries: str | None) -> Audit:
+    """Compose an audit.
+
+    Parameters
+    ----------
+    release : str
+        ``STORE/NAME[@VERSION]``, or the folder of a release.
+    source : str
+        The SPEC that the release was minted from (its ``source.uri`` and ``engine`` are used), or the URI of the source.
+    settings : sequence of str
+        ``KEY=VALUE`` of ``--set``.
+    attacks : str
+        Comma-separated names, or ``"all"``.
+    canaries : str or None
+        URI of a table of canaries.
+
+    Raises
+    ------
+    SpecError
+        If an attack is not known, or the SPEC is of another release.
+    StoreError
+        If the release is not there or not sound.
+    SourceError
+        If the source is not there.
+    """
+    wanted = chosen_attacks(attacks)
+    store, name, number = split_release_uri(release)
+    opened = open_store(store)
+    manifest = show(opened, name, number)
+    faults = verify(opened, name, manifest.version)
+    if faults:
+        raise StoreError(
+            f"files of {name} version {manifest.version} must be as its manifest says; {len(faults)} are not.",
+            f"See 'waymint releases verify {store}/{name}@{manifest.version}'.",
+        )
+    minted = parse_spec(manifest.spec)
+    own = _asked_spec(minted, source, list(settings))
+    for uri in (own.source.uri, canaries):
+        if uri is not None:
+            _locate(uri)
+    kept = minted.model_dump() | {"source": minted.source.model_dump() | {"uri": own.source.uri}, "engine": own.engine.model_dump()}
+    return Audit(
+        **{**kept, "store": {"uri": store}},
+        version=manifest.version,
+        manifest=manifest.sha256(),
+        attacks=wanted,
+        canaries=canaries,
+    )
+
+
+def _asked_spec(minted: Spec, source: str, settings: list[str]) -> Spec:
+    """Read where the source lies; refuse a SPEC that the release was not minted from."""
+    if source.lower().endswith(SPEC_ENDINGS):
+        own = load_spec(Path(source), settings)
+    else:
+        values: dict[str, Any] = minted.model_dump(mode="json")
+        values["source"]["uri"] = source
+        own = parse_spec(_with(values, settings))
+    differing = [key for key in DECIDING if getattr(own, key) != getattr(minted, key)]
+    if own.source.holdout != minted.source.holdout:
+        differing.append("source.holdout")
+    if differing:
+        raise SpecError(
+            f"SPEC of audit must be the one that the release was minted from; got others for {', '.join(differing)}.",
+            "Name the release's own SPEC, or the source's URI alone: the manifest has the rest. Only source.uri and engine may be set.",
+        )
+    return own
+
+
+def _with(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Set keys of the engine; all others are the release's own."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        section, _, name = key.strip().partition(".")
+        if not equals or section != "engine" or not name:
+            raise SpecError(f"--set of audit must be engine.KEY=VALUE; got '{setting}'.", "For example --set engine.dask=threads.")
+        values[section][name] = literal(text)
+    return values
+
+
+def _locate(uri: str) -> None:
+    if uri.startswith(BUILTIN):
+        require_builtin(uri.removeprefix(BUILTIN))
+        return
+    fs, path = filesystem(uri)
+    locate(fs, path, uri)

@@ -1,0 +1,1 @@
+"""Attacks against one release, by somebody who has its source."""

@@ -1,0 +1,109 @@
+"""Canaries: rows whose treatment and outcome are fair coins, planted before a release is minted.
+
+What a release tells of a coin it can only have from the row itself: no law of the population predicts it. So the share of coins
+guessed right is 1/2 where mechanisms keep single rows to themselves, whatever the data.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.audit.case import Int64, Metric
+from tasks.contract.errors import SpecError
+from tasks.contract.roles import ColumnRoles
+
+
+class Planted(NamedTuple):
+    """A source with canaries.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The source with the canaries' treatment and outcome redrawn; rows, order and columns as before. Release this.
+    canaries : pandas.DataFrame
+        The redrawn rows alone: what ``waymint audit --canaries`` wants. As secret as the source.
+    """
+
+    table: pd.DataFrame
+    canaries: pd.DataFrame
+
+
+def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, metric: Metric, rng: np.random.Generator) -> Planted:
+    """Flip a fair coin for treatment and outcome of the most isolated rows.
+
+    The rows farthest from their closest other row are taken: a mechanism that knows them at all knows them alone, and their
+    outcomes weigh little in any effect. The outcome's two sides are 0 and 1 where it is binary, else its 10 % and 90 %
+    quantiles, values that the column holds.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame, n rows
+        A source as its owner has it: complete in treatment and outcome.
+    roles : ColumnRoles
+        Names of its columns.
+    count : int
+        Canaries to plant; at most a tenth of the rows.
+    metric : Metric
+        Closest-record search.
+    rng : numpy.random.Generator
+        Where the coins come from.
+
+    Returns
+    -------
+    Planted
+
+    Raises
+    ------
+    SpecError
+        If count is not in [1, n / 10], a role's column is missing or a label is unknown.
+    """
+    if not 1 <= count <= len(table) // 10:
+        raise SpecError(f"count of canaries must be from 1 to a tenth of the {len(table)} rows; got {count}.")
+    names = [*roles.covariates, roles.treatment, roles.outcome]
+    lacking = sorted(set(names) - set(table.columns))
+    if lacking:
+        raise SpecError(f"columns of canaries must be in the table; it lacks {', '.join(lacking)}.")
+    labels = _labels(table[roles.treatment], roles)
+    sides = _sides(table[roles.outcome])
+    chosen = isolated(table[list(roles.covariates)], count, metric)
+    planted = table.copy()
+    for name, (low, high) in ((roles.treatment, labels), (roles.outcome, sides)):
+        coins = rng.integers(2, size=count)
+        # cells are taken from rows that have them, so that the column's type stays as it is
+        places = np.arange(len(table))
+        places[chosen] = np.where(coins == 1, _first(table[name], high), _first(table[name], low))
+        planted[name] = table[name].take(places).set_axis(table.index)
+    return Planted(planted, planted.iloc[chosen].reset_index(drop=True))
+
+
+def _first(column: pd.Series, value: object) -> int:
+    return int(np.flatnonzero((column == value).fillna(False).to_numpy(dtype=np.bool_))[0])
+
+
+def isolated(covariates: pd.DataFrame, count: int, metric: Metric) -> Int64:
+    """Return the positions, ascending, of the rows farthest from their closest other row."""
+    scale = metric.fit_scale([covariates])
+    apart = metric.closest(covariates, covariates, k=2, scale=scale)[0][:, 1]
+    order = np.lexsort((np.arange(len(apart)), -apart))
+    return np.sort(order[:count]).astype(np.int64)
+
+
+def _labels(treatment: pd.Series, roles: ColumnRoles) -> tuple[object, object]:
+    found = list(pd.unique(treatment.dropna()))
+    if len(found) != 2 or roles.treated not in found:
+        raise SpecError(
+            f"treatment of canaries must have two labels, one of them the treated; got {len(found)} labels in column '{roles.treatment}'."
+        )
+    control = next(label for label in found if label != roles.treated)
+    return control, roles.treated
+
+
+def _sides(outcome: pd.Series) -> tuple[object, object]:
+    known = outcome.dropna()
+    if known.nunique() == 2:
+        low, high = sorted(known.unique().tolist())
+        return low, high
+    return known.quantile(0.1, interpolation="lower"), known.quantile(0.9, interpolation="higher")

@@ -1,0 +1,137 @@
+"""What an attacker is given: the release, the rows it may leak, and rows it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.roles import Column
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Int8 = npt.NDArray[np.int8]
+Bool = npt.NDArray[np.bool_]
+
+#: Fewest rows of seed, holdout and release that any attack is run on.
+MIN_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Canonical rows: covariates (n, d) by id, treatment (n,) of 0/1, outcome (n,)."""
+
+    covariates: pd.DataFrame
+    treatment: Int8
+    outcome: Float64
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def take(self, chosen: Int64 | Bool) -> Rows:
+        """Return some of the rows, in the order asked for."""
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        return Rows(self.covariates.iloc[places].reset_index(drop=True), self.treatment[places], self.outcome[places])
+
+    def joint(self) -> pd.DataFrame:
+        """Return covariates, treatment (as a category) and outcome as one frame."""
+        frame = self.covariates.copy()
+        frame["a"] = pd.Categorical.from_codes(self.treatment.tolist(), categories=pd.Index(["0", "1"]))
+        frame["y"] = self.outcome
+        return frame
+
+
+class Metric(NamedTuple):
+    """The exact closest-record search, handed in by the flow: :func:`tasks.distance.fit_scale` and :func:`tasks.distance.closest`."""
+
+    fit_scale: FitScale
+    closest: Closest
+
+
+class FitScale(Protocol):
+    """Fits one scale on frames."""
+
+    def __call__(self, frames: Sequence[pd.DataFrame], metric: Any = "l2") -> Any:
+        """Return the scale."""
+        ...
+
+
+class Closest(Protocol):
+    """Finds closest records."""
+
+    def __call__(self, query: pd.DataFrame, reference: pd.DataFrame, k: int = 1, *, scale: Any) -> tuple[Float64, Int64]:
+        """Return distances and positions, each (n, k), ascending."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One release and its source, as the attacks see them.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        The covariates that vary, in the order of the frames' columns.
+    outcome_kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    mode : str
+        ``"hybrid"``: only the covariates' synthesizer kept away from the holdout; ``"full"``: everything did.
+    seed, holdout : Rows
+        Rows that the synthesizer was fitted on, and rows it never saw.
+    release : Rows
+        Released rows of all copies.
+    seed_rows : int
+        Seed rows of the whole source, of which ``seed`` may be a sample.
+    synthesizer : str
+        Its registered name.
+    params : dict
+        Its parameters.
+    canaries : Rows or None
+        Source rows whose treatment and outcome were decided by fair coins.
+    coins : tuple of float
+        The two outcomes that the coin chose from; empty without canaries.
+    """
+
+    columns: tuple[Column, ...]
+    outcome_kind: str
+    mode: str
+    seed: Rows
+    holdout: Rows
+    release: Rows
+    seed_rows: int
+    synthesizer: str
+    params: dict[str, Any]
+    canaries: Rows | None = None
+    coins: tuple[float, ...] = ()
+
+    def name_of(self, column: str) -> str:
+        """Return a column's name in the source."""
+        return next((each.name for each in self.columns if each.id == column), column)
+
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Return seed, holdout and release in the columns that only seed rows could leak: W, or (W, A, Y) in mode "full"."""
+        if self.mode == "full":
+            return self.seed.joint(), self.holdout.joint(), self.release.joint()
+        return self.seed.covariates, self.holdout.covariates, self.release.covariates
+
+
+def require_rows(case: Case) -> None:
+    """Refuse to attack where a handful of rows would decide.
+
+    Raises
+    ------
+    EstimationError
+        With the counts.
+    """
+    counts = {"seed": len(case.seed), "holdout": len(case.holdout), "release": len(case.release)}
+    for name, rows in counts.items():
+        if rows < MIN_ROWS:
+            raise EstimationError(
+                f"{name} rows of audit must be at least {MIN_ROWS}; got {rows}.",
+                "A smaller table gives no interval worth reading. Raise source.holdout, or audit a release of a larger source.",
+            )

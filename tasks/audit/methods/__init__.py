@@ -1,0 +1,1 @@
+"""One attack per file; the file name is the key."""

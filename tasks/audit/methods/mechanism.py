@@ -1,0 +1,171 @@
+"""Mechanism leakage: what the released treatments and outcomes give away of single rows' own."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+from tasks.audit.case import Case, Float64, Int8, Metric, Rows
+from tasks.audit.encoding import matrix
+from tasks.audit.finding import Finding, finding, together
+from tasks.audit.intervals import auc, share
+
+AUC_TOLERANCE = 0.05
+#: A coin guessed this much better than by chance is worth excluding.
+COIN_TOLERANCE = 0.1
+
+
+class Params(BaseModel):
+    """Parameters of the mechanism attack."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trees: int = Field(200, ge=10, le=5000, description="trees of the attacker's forests, grown to single rows")
+    neighbours: int = Field(5, ge=1, le=100, description="released rows that the nearest-record attacker asks")
+
+
+class _Laws(NamedTuple):
+    """P(A | W) and P(Y | A, W) as an attacker learns them from the release."""
+
+    treatment: RandomForestClassifier | None
+    outcome: RandomForestClassifier | RandomForestRegressor
+    kind: str
+    spread: float
+
+    def propensity(self, rows: Rows) -> Float64:
+        """Return P(A = 1 | W), shape (n,)."""
+        if self.treatment is None:  # one arm alone was released
+            return np.full(len(rows), 0.5)
+        return np.asarray(self.treatment.predict_proba(matrix(rows.covariates))[:, 1], dtype=np.float64)
+
+    def expected(self, rows: Rows, treatment: Int8) -> Float64:
+        """Return E[Y | A, W], shape (n,)."""
+        x = np.column_stack([matrix(rows.covariates), treatment])
+        if isinstance(self.outcome, RandomForestClassifier):
+            at = list(self.outcome.classes_).index(1) if 1 in self.outcome.classes_ else None
+            return np.zeros(len(rows)) if at is None else np.asarray(self.outcome.predict_proba(x)[:, at], dtype=np.float64)
+        return np.asarray(self.outcome.predict(x), dtype=np.float64)
+
+    def likelihood(self, rows: Rows) -> Float64:
+        """Return log P(A | W) + log P(Y | A, W), shape (n,); a normal law around the mean where Y is no coin."""
+        floor = 1e-3
+        g = np.clip(self.propensity(rows), floor, 1 - floor)
+        q = self.expected(rows, rows.treatment)
+        of_a = np.log(np.where(rows.treatment == 1, g, 1 - g))
+        if self.kind == "binary":
+            q = np.clip(q, floor, 1 - floor)
+            return np.asarray(of_a + np.log(np.where(rows.outcome > 0.5, q, 1 - q)), dtype=np.float64)
+        return np.asarray(of_a - 0.5 * ((rows.outcome - q) / self.spread) ** 2, dtype=np.float64)
+
+
+class MechanismAttack:
+    """The attack; see :class:`Params`.
+
+    *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; seed rows should not be more
+    likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number clears nobody there.
+
+    *Canaries*: where rows with coin-flip A and Y were planted (:mod:`tasks.audit.canaries`), their coins are guessed from the
+    release. Chance is 1/2 by construction, whatever the law of the table, and the control guesses coins that were never planted.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:
+        """Return the likelihood attack's AUC and, with canaries, four accuracies."""
+        laws = self._learn(case.release, case.outcome_kind, rng)
+        confidence = together(5 if case.canaries is not None else 1)
+        members, others = laws.likelihood(case.seed), laws.likelihood(case.holdout)
+        coin = rng.permutation(len(others)) % 2 == 0
+        hybrid = case.mode == "hybrid"
+        found = [
+            finding(
+                "mechanism",
+                "auc_likelihood",
+                auc(members, others, confidence),
+                baseline=0.5,
+                control=auc(others[coin], others[~coin], confidence).value,
+                tolerance=AUC_TOLERANCE,
+                confidence=confidence,
+                targets=len(members),
+                controls=len(others),
+                can_clear=not hybrid,
+                detail="log P(A|W) + log P(Y|A,W) learnt on the release, seed against holdout rows"
+                + ("; the mechanisms used both, so this alone clears nothing: plant canaries" if hybrid else ""),
+            )
+        ]
+        if case.canaries is not None:
+            found += self._coins(case, case.canaries, laws, metric, rng, confidence)
+        return found
+
+    def _learn(self, release: Rows, kind: str, rng: np.random.Generator) -> _Laws:
+        w = matrix(release.covariates)
+        wa = np.column_stack([w, release.treatment])
+        states = rng.integers(2**31, size=2).tolist()
+        treatment = RandomForestClassifier(self.params.trees, random_state=states[0], n_jobs=1).fit(w, release.treatment)
+        if kind == "binary":
+            outcome: Any = RandomForestClassifier(self.params.trees, random_state=states[1], n_jobs=1)
+            return _Laws(_both(treatment), outcome.fit(wa, (release.outcome > 0.5).astype(np.int64)), kind, 1.0)
+        outcome = RandomForestRegressor(self.params.trees, random_state=states[1], n_jobs=1, oob_score=True).fit(wa, release.outcome)
+        spread = float(np.std(release.outcome - outcome.oob_prediction_))
+        return _Laws(_both(treatment), outcome, kind, spread if spread > 0 else 1.0)
+
+    def _coins(self, case: Case, canaries: Rows, laws: _Laws, metric: Metric, rng: np.random.Generator, confidence: float) -> list[Finding]:
+        low, high = case.coins
+        up = canaries.outcome > (low + high) / 2
+        scale = metric.fit_scale([canaries.covariates, case.release.covariates])
+        k = min(self.params.neighbours, len(case.release))
+        near = metric.closest(canaries.covariates, case.release.covariates, k=k, scale=scale)[1]
+        of_a = {"forest": laws.propensity(canaries), "nearest": case.release.treatment[near].mean(axis=1)}
+        arm = _same_arm(case.release, canaries, metric, k)
+        of_y = {"forest": laws.expected(canaries, canaries.treatment), "nearest": case.release.outcome[arm].mean(axis=1)}
+        found = []
+        for column, coins, scores in (("a", canaries.treatment == 1, of_a), ("y", up, of_y)):
+            for attacker, score in scores.items():
+                # about half of the coins fell on either side, so the guesses are split at their median
+                guess = score > np.median(score)
+                fresh = rng.integers(2, size=len(coins)) == 1
+                found.append(
+                    finding(
+                        "mechanism",
+                        f"canary_{column}_{attacker}",
+                        share(int(np.sum(guess == coins)), len(coins), confidence),
+                        baseline=0.5,
+                        control=float(np.mean(guess == fresh)),
+                        tolerance=COIN_TOLERANCE,
+                        confidence=confidence,
+                        targets=len(coins),
+                        controls=len(coins),
+                        detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins nobody planted",
+                    )
+                )
+        return found
+
+
+def _both(model: RandomForestClassifier) -> RandomForestClassifier | None:
+    return model if len(model.classes_) == 2 else None
+
+
+def _same_arm(release: Rows, canaries: Rows, metric: Metric, k: int) -> np.ndarray:
+    """Return the k closest released rows of each canary's own arm (of any arm where it has fewer)."""
+    found = np.empty((len(canaries), k), dtype=np.int64)
+    scale = metric.fit_scale([canaries.covariates, release.covariates])
+    for a in (0, 1):
+        asked = canaries.treatment == a
+        pool = np.flatnonzero(release.treatment == a)
+        if len(pool) < k:
+            pool = np.arange(len(release))
+        if asked.any():
+            reference = release.covariates.iloc[pool].reset_index(drop=True)
+            query: pd.DataFrame = canaries.covariates[asked].reset_index(drop=True)
+            found[asked] = pool[metric.closest(query, reference, k=k, scale=scale)[1]]
+    return found
+
+
+def build(params: Params) -> MechanismAttack:
+    """Return the attack."""
+    return MechanismAttack(params)

@@ -1,0 +1,144 @@
+"""Tasks of the audit step: gather what an attacker is given, attack, keep the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from infra.cluster import coarse
+from infra.store import open_store
+from infra.workspace import Run, Workspace
+from tasks.audit.asked import Audit
+from tasks.audit.case import Bool, Case, Metric, Rows, require_rows
+from tasks.audit.finding import Finding
+from tasks.audit.page import render
+from tasks.contract.errors import SourceError
+from tasks.contract.frames import to_frame
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
+from tasks.contract.registry import resolve
+from tasks.contract.rng import UInt64, in_holdout, rng_for
+from tasks.contract.roles import TableSchema
+
+#: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
+MOST_SEED = MOST_HOLDOUT = 5_000
+MOST_RELEASE = 20_000
+
+
+@coarse("gather audited rows", "gather audited rows")
+def gather(
+    run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef], canaries: Sequence[PartitionRef]
+) -> ModelRef:
+    """Put together seed, holdout, released rows and canaries; all references are canonical tables with keys.
+
+    Raises
+    ------
+    EstimationError
+        If there are too few rows of a kind.
+    SourceError
+        If a canary is no row of the source, or there is no covariate that varies.
+    """
+    space, spec = run.space(), run.spec
+    if not schema.modelled:
+        raise SourceError("covariates of source must hold at least one column that varies; got none.")
+    keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
+    held = in_holdout(keys, spec.seed, spec.source.holdout)
+    seen = min(MOST_SEED, spec.covariates.fit_rows)
+    planted = _canaries(space, schema, canaries, keys) if canaries else None
+    case = Case(
+        columns=schema.modelled,
+        outcome_kind=schema.outcome_kind,
+        mode=spec.release.mode,
+        seed=_rows(space, schema, source, _first(~held, seen)),
+        holdout=_rows(space, schema, source, _first(held, MOST_HOLDOUT)),
+        release=_rows(space, schema, release, _first(np.ones(sum(part.rows for part in release), dtype=np.bool_), MOST_RELEASE)),
+        seed_rows=int(np.sum(~held)),
+        synthesizer=spec.covariates.synthesizer,
+        params=dict(spec.covariates.params),
+        canaries=planted,
+        coins=() if planted is None else (float(planted.outcome.min()), float(planted.outcome.max())),
+    )
+    require_rows(case)
+    return space.put_model("audit/case.model", case)
+
+
+@coarse("attack", "attack: {name}")
+def attack(run: Run, case: ModelRef, name: str, metric: Metric) -> Ref:
+    """Run one attack; its findings as JSON."""
+    space = run.space()
+    key = f"audit/{name}.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    found: list[Finding] = resolve("attack", name).run(space.model(case), metric, rng_for(run.spec.seed, "audit", name))
+    return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in found], allow_nan=False).encode())
+
+
+def answers(run: Run, asked: Audit, case: ModelRef, found: Sequence[Ref]) -> dict[str, Any]:
+    """Return the record of an audit: what was attacked, with what, and every finding."""
+    space = run.space()
+    given: Case = space.model(case)
+    return {
+        "format": "waymint-audit/1",
+        "id": run.id,
+        "created": run.created,
+        "release": {"name": asked.name, "version": asked.version, "manifest": asked.manifest, "mode": given.mode},
+        "rows": {
+            "seed": len(given.seed),
+            "holdout": len(given.holdout),
+            "release": len(given.release),
+            "canaries": 0 if given.canaries is None else len(given.canaries),
+        },
+        "seed_rows": given.seed_rows,
+        "attacks": [finding for ref in found for finding in json.loads(space.read(ref.key))],
+    }
+
+
+def keep(store: str, folder: str, record: dict[str, Any]) -> str:
+    """Write ``audit.json`` and ``audit.html`` below a folder of the store; return the folder's URI.
+
+    Parameters
+    ----------
+    store : str
+        URI of the store.
+    folder : str
+        Key prefix without a slash at its end.
+    record : dict
+        Of :func:`answers`.
+    """
+    opened = open_store(store)
+    opened.put(f"{folder}/audit.html", render(record))
+    opened.put(f"{folder}/audit.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
+    return f"{opened.uri}/{folder}"
+
+
+def _first(mask: Bool, most: int) -> Bool:
+    """Keep the first of the masked rows."""
+    return mask & (np.cumsum(mask) <= most)
+
+
+def _rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], mask: Bool) -> Rows:
+    tables, start = [], 0
+    for part in parts:
+        here = mask[start : start + part.rows]
+        start += part.rows
+        if here.any():
+            tables.append(space.table(part).filter(pa.array(here)))
+    if not tables:
+        tables = [space.table(parts[0]).slice(0, 0)]
+    table = pa.concat_tables(tables).unify_dictionaries()
+    return Rows(to_frame(table, schema.modelled), np.array(table.column("a").to_numpy()), np.array(table.column("y").to_numpy()))
+
+
+def _canaries(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], keys: UInt64) -> Rows:
+    """Read the canaries, every one of which must be a row of the source, by its key."""
+    own = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in parts])
+    found = int(np.isin(own, keys).sum())
+    if found < len(own):
+        raise SourceError(
+            f"canaries of audit must be rows of the source; {len(own) - found} of {len(own)} are not.",
+            "Plant them first, release the planted table, then audit that release (docs/privacy.md).",
+        )
+    return _rows(space, schema, parts, np.ones(len(own), dtype=np.bool_))
