@@ -1,6 +1,6 @@
 # make setup, then make demo. Needs nothing but Python 3.11 or newer (with venv) and make.
 .DELETE_ON_ERROR:
-.PHONY: setup setup-dev demo test test-all bench lint lock clean
+.PHONY: setup setup-dev peers demo test test-all bench lint lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -15,6 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.development
+peers: $(VENV)/.peers
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "waymint needs Python 3.11 or newer: make setup PYTHON=python3.11")'
@@ -35,6 +36,12 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip check
 	touch $@
 
+# DoubleML, EconML and zEpid: what estimates are compared with in tests/peers and benchmarks/estimators.py
+$(VENV)/.peers: requirements-peers.lock $(VENV)/.development
+	$(PIP) --no-deps -r requirements-peers.lock
+	$(BIN)/python -m pip check
+	touch $@
+
 demo: setup
 	$(BIN)/waymint release $(SPEC)
 	@echo
@@ -51,19 +58,21 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow" --junitxml=build/tests.xml
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
-test-all: lint
+test-all: lint peers
 	$(BIN)/python -m pytest --junitxml=build/tests.xml
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
 bench: setup-dev
 	$(BIN)/python $(BENCH)
 
-# Resolves pyproject.toml anew, in an environment of its own, and writes both lock files.
+# Resolves pyproject.toml anew, in an environment of its own, and writes the lock files: the peers' last, beside the other pins.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet -e ".[dev]" "setuptools>=77" packaging
 	build/lock/bin/python .ci/lock.py
+	build/lock/bin/python -m pip install --quiet -c requirements.lock -c requirements-dev.lock -e ".[peers]"
+	build/lock/bin/python .ci/lock.py peers
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,13 +1,16 @@
-"""Write the two lock files from the packages installed beside this interpreter.
+"""Write the lock files from the packages installed beside this interpreter.
 
-Run in an environment into which pyproject.toml's requirements were resolved (``make lock`` makes one). A distribution
-that nothing here needs is left out, so leftovers of such an environment never reach a lock file.
+``lock.py`` writes requirements.lock and requirements-dev.lock, ``lock.py peers`` then requirements-peers.lock: the packages that
+results are compared with are resolved last, beside the pins of the other two, so that no limit of theirs decides what waymint
+runs on. Run in an environment into which pyproject.toml's requirements were resolved (``make lock`` makes one). A distribution that
+nothing here needs is left out, so leftovers of such an environment never reach a lock file.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
+import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +20,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / "requirements.lock"
 DEVELOPMENT = ROOT / "requirements-dev.lock"
+PEERS = ROOT / "requirements-peers.lock"
 
 
 def canonical(name: str) -> str:
@@ -57,11 +61,22 @@ def write(path: Path, title: str, pins: dict[str, str]) -> None:
     path.write_text(f"# {title}; written by 'make lock'\n" + "\n".join(lines) + "\n")
 
 
+def read(path: Path) -> set[str]:
+    """Return the names that a lock file pins."""
+    return {line.partition("==")[0] for line in path.read_text().splitlines() if "==" in line}
+
+
 def main() -> None:
-    """Write both lock files."""
+    """Write the lock files asked for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    if sys.argv[1:] == ["peers"]:
+        pinned = read(RUNTIME) | read(DEVELOPMENT)
+        peers = closure(extras["peers"])
+        write(PEERS, "What results are compared with, besides the other two locks", {k: v for k, v in peers.items() if k not in pinned})
+        return
     runtime = closure([*project["project"]["dependencies"], *project["build-system"]["requires"]])
-    development = closure(project["project"]["optional-dependencies"]["dev"])
+    development = closure(extras["dev"])
     write(RUNTIME, "Everything waymint runs on", runtime)
     write(DEVELOPMENT, "What its tests need besides requirements.lock", {k: v for k, v in development.items() if k not in runtime})
 
