@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.store import filesystem, open_store, split_release_uri
+from flows.tables import canonical_rows, check_extras, numbers_of, open_table
+from infra.store import open_store, split_release_uri
 from tasks.contract.columns import decode
 from tasks.contract.errors import SpecError, StoreMissing
 from tasks.contract.results import Estimate
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import RolesSpec
-from tasks.estimation.analysis import Analysis, analyse
+from tasks.estimation.analysis import Analysis, analyse, known_propensity, known_weights
 from tasks.estimation.balance import Balance
 from tasks.estimation.combine import Combined, combine
+from tasks.estimation.spill import Spill
+from tasks.estimation.stream import Streamed, analyse_spilled
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest, plain
 from tasks.publish.releases import show
-from tasks.source.builtin import BUILTIN, load_builtin
+from tasks.source.builtin import BUILTIN
 from tasks.source.inspection import Inspection
-from tasks.source.plan import plan_source
-from tasks.source.read import read_batches
-from tasks.source.rows import canonical
 
-BATCH_ROWS = 250_000
+#: Rows beyond which a table is worked on out of core.
+MEMORY_ROWS = 1_000_000
+OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 BALANCE_SHOWN = 8
 TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
 
@@ -43,8 +48,10 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     roles : dict
         Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
     options : dict
-        ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation``, ``propensity`` of
-        :func:`tasks.estimation.analysis.analyse`.
+        ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of :func:`tasks.estimation.analysis.analyse`;
+        ``propensity``: a number, or the name of a column of known propensities; ``weights``: the name of a column of row weights;
+        ``memory_rows``: rows beyond which a table is not held in memory; ``fit_rows``: rows a learner then gets in memory in one
+        fold (:func:`tasks.estimation.stream.analyse_spilled`).
 
     Returns
     -------
@@ -52,10 +59,7 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     manifest = find_release(data)
-    if manifest is None:
-        frame, schema, warnings = read_table(data, role_spec(roles), options["folds"])
-        return _told(analyse(frame, column_roles(schema, roles), **options), [f"warning   {text}" for text in warnings])
-    return _released(data, manifest, options)
+    return _of_table(data, roles, options) if manifest is None else _released(data, manifest, options)
 
 
 def _released(data: str, manifest: Manifest, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -65,13 +69,19 @@ def _released(data: str, manifest: Manifest, options: dict[str, Any]) -> tuple[d
     spec = manifest.spec
     asked = {key: spec["roles"][key] for key in ("treatment", "treated", "outcome", "subgroups")} | {"outcome_kind": schema.outcome_kind}
     known = ColumnRoles(covariates=tuple(column.name for column in schema.covariates), **{**asked, "subgroups": tuple(asked["subgroups"])})
+    chosen = {key: options[key] for key in OPTIONS if key in options}
     copies = []
     for copy in range(spec["release"]["copies"]):
         folder = part_path(copy, 0).rpartition("/")[0] + "/"
         parts = [file.path for file in manifest.files if file.path.startswith(folder)]
         tables = [pq.read_table(pa.BufferReader(open_store(store).get(f"{name}/v{manifest.version:06d}/{path}"))) for path in parts]
-        copies.append(analyse(pa.concat_tables(tables).to_pandas(), known, **options))
-    reply, lines = _told(copies[0], [])
+        whole = pa.concat_tables(tables)
+        extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
+        check_extras(extras, whole.column_names, RolesSpec(**known.model_dump(include={"treatment", "outcome", "covariates"})))
+        weights = None if options.get("weights") is None else numbers_of(whole, options["weights"])
+        given = numbers_of(whole, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
+        copies.append(analyse(whole.to_pandas(), known, **chosen, propensity=given, weights=weights))
+    reply, lines = _told(copies[0], [], {"learner": options["learner"], "rows": copies[0].overlap.n, "out_of_core": False})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
     reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
     rule = combined[0][1].rule
@@ -135,27 +145,61 @@ def column_roles(schema: TableSchema, roles: dict[str, Any]) -> ColumnRoles:
     )
 
 
-def read_table(data: str, roles: RolesSpec, folds: int) -> tuple[pd.DataFrame, TableSchema, tuple[str, ...]]:
-    """Read a table as a release reads its source: the same types, kinds and errors. It is held in memory whole."""
-    inspection = Inspection(roles)
-    if data.startswith(BUILTIN):
-        batches, form = [load_builtin(data.removeprefix(BUILTIN))], "parquet"
-        batches = [batches[0].select(inspection.columns(batches[0].column_names))]
-    else:
-        fs, path = filesystem(data)
-        plan = plan_source(fs, path, data, BATCH_ROWS)
-        wanted, form = inspection.columns(plan.names), plan.format
-        batches = [batch for fragment in plan.fragments for batch in read_batches(fs, plan, fragment, wanted)]
-    state = inspection.start()
-    for batch in batches:
-        state = inspection.visit(state, batch)
-    found = inspection.finish(state, roles, folds=folds, source_format=form)
-    whole = pa.concat_tables([canonical(batch, found.table, form) for batch in batches]).unify_dictionaries()
-    return decode(found.table, whole).to_pandas(), found.table, tuple(found.warnings)
+def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Read a table as a release reads its source (the same types, kinds and errors) and estimate, in memory or out of it."""
+    names, form, read = open_table(data)
+    extras = tuple(dict.fromkeys(name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)))
+    asked = role_spec(roles | ({"exclude": extras} if roles.get("covariates", "*") == "*" else {}))
+    check_extras(extras, names, asked)
+    inspection = Inspection(asked)
+    wanted = (*inspection.columns(names), *extras)
+    limit = int(options.get("memory_rows", MEMORY_ROWS))
+    held: list[pa.Table] | None = []
+    state, rows = inspection.start(), 0
+    for batch in read(wanted):
+        state, rows = inspection.visit(state, batch), rows + batch.num_rows
+        if rows > limit and not asked.subgroups:
+            held = None
+            say(f"inspecting: {rows:,} rows")
+        if held is not None:
+            held.append(batch)
+    found = inspection.finish(state, asked, folds=options["folds"], source_format=form)
+    known = [key for key in OPTIONS if key in options]
+    chosen = {key: options[key] for key in known}
+    warnings = [f"warning   {text}" for text in found.warnings]
+    if held is None:
+        streamed = _streamed(read(wanted), found.table, form, chosen, options)
+        return _told(streamed.analysis, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
+    canonicals, beside = zip(*(canonical_rows(batch, found.table, form, options) for batch in held))
+    frame = decode(found.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
+    weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
+    given = options["propensity"] if propensity is None else propensity
+    analysis = analyse(frame, column_roles(found.table, roles), **chosen, propensity=given, weights=weights)
+    return _told(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False})
 
 
-def _told(analysis: Analysis, warnings: list[str]) -> tuple[dict[str, Any], list[str]]:
-    reply = analysis.as_dict()
+def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, chosen: dict[str, Any], options: dict[str, Any]) -> Streamed:
+    """Estimate out of core: canonical batches go to a temporary folder, sums and vectors stay."""
+    fit_rows = {"fit_rows": options["fit_rows"]} if "fit_rows" in options else {}
+    with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
+        spill = Spill(Path(folder), schema)
+        for batch in batches:
+            rows, (weights, propensity) = canonical_rows(batch, schema, form, options)
+            if propensity is None and options["propensity"] is not None:
+                propensity = np.full(rows.num_rows, float(options["propensity"]))
+            weights = None if weights is None else known_weights(weights, rows.num_rows)
+            spill.add(rows, weights, known_propensity(propensity, rows.num_rows))
+            say(f"reading: {spill.rows:,} rows of positive weight" if weights is not None else f"reading: {spill.rows:,} rows")
+        return analyse_spilled(spill.finish(), told=say, **chosen, **fit_rows)
+
+
+def say(text: str) -> None:
+    """Tell on stderr how far long work has come."""
+    sys.stderr.write(f"waymint estimate: {text}\n")
+
+
+def _told(analysis: Analysis, warnings: list[str], fit: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    reply = analysis.as_dict() | {"fit": fit}
     head = f"{'estimand':<10}{'method':<8}{'estimate':>11}{'SE':>10}{'95 % interval':>22}{'p':>11}{'n':>9}{'ESS':>9}{'truncated':>11}"
     overlap = analysis.overlap
     worst = sorted(analysis.balance, key=lambda row: -abs(row.before))[:BALANCE_SHOWN]
@@ -168,6 +212,8 @@ def _told(analysis: Analysis, warnings: list[str]) -> tuple[dict[str, Any], list
             for e in analysis.estimates
         ),
         "",
+        f"fit       {fit['learner']}, on {'all' if fit['rows'] == overlap.n else 'a sample of'} {fit['rows']:,} rows"
+        + (", out of core" if fit["out_of_core"] else ""),
         f"overlap   {overlap.outside:.1%} of rows have a propensity outside [{overlap.bound:.3g}, {1 - overlap.bound:.3g}]; "
         f"effective share of controls {overlap.ess0:.0%}, of treated {overlap.ess1:.0%}",
         f"balance   standardised mean differences, the {len(worst)} largest before weighting:",

@@ -35,7 +35,7 @@ from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.task import Copy, Fitted, Models, Table
+from tasks.mechanisms.task import Copy, Fitted, FoldFit, Models, Table
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.source.inspection import Profile
@@ -183,7 +183,7 @@ def _copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Partiti
     """Fit everything one copy is drawn from, and draw it."""
     spec, timeout = run.spec, run.spec.engine.timeout
     of = f" of copy {copy}" if spec.release.copies > 1 else ""
-    table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None)
+    table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
     synthesizer = covariates.fit.submit(run, schema, parts, copy)
     fitted = _cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"fit covariates ({spec.covariates.synthesizer}){of}") as stage:
@@ -191,7 +191,7 @@ def _copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Partiti
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
         predicted = gather([mechanisms.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
         assembling = mechanisms.assemble.submit(run, schema, table, fitted.nuisances, fitted.fits, predicted)
-        assembled = gather([assembling], stage, timeout)[0]
+        assembled, targeting = gather([assembling], stage, timeout)[0]
         anchoring = [mechanisms.anchor.submit(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
         anchored = gather(anchoring, stage, timeout)
     balance = None
@@ -203,7 +203,7 @@ def _copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Partiti
     with stages.stage(f"draw release{of}", len(sizes)) as stage:
         drawing = [mechanisms.draw.submit(run, schema, models, copy, part, rows) for part, rows in enumerate(sizes)]
         drawn = gather(drawing, stage, timeout)
-    return Copy(fitted, anchored, models, drawn)
+    return Copy(fitted, anchored, models, drawn, targeting)
 
 
 def part_sizes(rows: int, part_rows: int) -> list[int]:
@@ -214,12 +214,34 @@ def part_sizes(rows: int, part_rows: int) -> list[int]:
 
 def _cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title: str) -> Fitted:
     timeout = run.spec.engine.timeout
-    folds = range(run.spec.mechanisms.folds)
-    with stages.stage(title, len(folds) + 2) as stage:
-        assigned = gather([mechanisms.folds.submit(run, schema, table)], stage, timeout)[0]
-        fits = gather([mechanisms.fit.submit(run, schema, table, assigned, fold) for fold in folds], stage, timeout)
-        nuisances = gather([mechanisms.collect.submit(run, table, assigned, fits)], stage, timeout)[0]
+    folds, repeats = range(run.spec.mechanisms.folds), range(run.spec.repeats(table.rows))
+    with stages.stage(title, len(repeats) * (len(folds) + 1)) as stage:
+        assigned = gather([mechanisms.folds.submit(run, schema, table, repeat) for repeat in repeats], stage, timeout)
+        pairs = [(repeat, fold) for repeat in repeats for fold in folds]
+        fits = gather([mechanisms.fit.submit(run, schema, table, assigned[repeat], repeat, fold) for repeat, fold in pairs], stage, timeout)
+    if mechanisms.refines(run, table):
+        grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
+        fits = [fit for own, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, own, title)]
+    with stages.stage(f"{title}: collect") as stage:
+        nuisances = gather([mechanisms.collect.submit(run, table, assigned[0], fits)], stage, timeout)[0]
     return Fitted(table, nuisances, fits)
+
+
+def _refine(
+    run: Run, stages: Stages, schema: TableSchema, table: Table, assigned: PartitionRef, fits: Sequence[FoldFit], title: str
+) -> list[FoldFit]:
+    """Go on from models of a sample to models of all rows, one partition in memory at a time."""
+    timeout, state, number, done = run.spec.engine.timeout, None, 0, False
+    while not done:
+        number += 1
+        with stages.stage(f"{title}: pass {number} over all rows", len(table.parts) + 1) as stage:
+            visiting = [mechanisms.visit.submit(run, schema, table, assigned, fits, number, state, part) for part in table.parts]
+            visited = gather(visiting, stage, timeout)
+            ending = mechanisms.advance.submit(run, schema, table, fits, number, state, visited)
+            state, done = gather([ending], stage, timeout)[0]
+    with stages.stage(f"{title}: predict", len(fits)) as stage:
+        keeping = [mechanisms.refined.submit(run, schema, table, assigned, fits, state, fold) for fold in range(len(fits))]
+        return gather(keeping, stage, timeout)
 
 
 def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
@@ -241,17 +263,22 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
     first, refit = copies[0], refits[0]
     source_fit = first.fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
-        source_fit = _cross_fit(run, stages, schema, Table("source", found.parts), "estimate on source")
-    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 4) as stage:
+        source_fit = _cross_fit(
+            run, stages, schema, Table("source", found.parts, None, run.spec.mechanisms.propensity), "estimate on source"
+        )
+    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
         sample = gather([sampled], stage, timeout)[0]
         near = sample.seed.rows and sample.holdout.rows
         distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn) if near else None
+        covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
+        canonical_first = [part.canonical for part in first.drawn]
+        people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
         own = gather([estimation.effects.submit(run, schema, found.parts, source_fit.nuisances, "source")], stage, timeout)[0]
         transfer = Table("transfer", found.parts)
         learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
         released = gather(effects, stage, timeout)
         known = [part.predictions for part in first.anchored]
-        drawn = [part.canonical for part in first.drawn] if run.spec.release.mode == "hybrid" else [refit.nuisances]
+        drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
         fidelity = estimation.fidelity.submit(run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
         measured = Measured(
             source=own,
@@ -260,6 +287,9 @@ def _measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) ->
             sample=sample,
             distances=gather([distances], stage, timeout)[0] if distances is not None else None,
             conformity=tuple(gather(conform, stage, timeout)),
+            people=gather([people], stage, timeout)[0],
+            coverage=gather([covered], stage, timeout)[0] if covered is not None else None,
+            targetings=tuple(copy.targeting for copy in copies),
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
     return measured, released
@@ -274,9 +304,9 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     with stages.stage("count marginals", 2) as stage:
         marginals = gather(counting, stage, timeout)
     with stages.stage("judge (Great Expectations)"):
-        judged = checks.judge(run, measured, estimation.MAIN)
+        judged = checks.judge(run, measured, run.spec.main)
     combined = estimation.combined(run, measured.source, effects)
-    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, estimation.MAIN)
+    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, run.spec.main)
     rejected = any(gate.passed is False for gate in judged.gates)
     pictures = reporting.pictures(run, schema, measured, marginals)
     table = [gate.model_dump() for gate in judged.gates]

@@ -62,7 +62,12 @@ def estimate(
     learner: Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")] = "stack",
     folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="cross-fittings to take the median over")] = 1,
-    propensity: Annotated[float | None, typer.Option(help="known P(treated), as in a trial")] = None,
+    propensity: Annotated[str | None, typer.Option(metavar="NUMBER|COLUMN", help="known P(treated), as in a trial")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="row weights")] = None,
+    memory_rows: Annotated[int, typer.Option(min=0, help="rows beyond which the table is not held in memory")] = 1_000_000,
+    fit_rows: Annotated[
+        int, typer.Option(min=200, help="beyond memory-rows: rows a learner gets at once; glm goes on from there to all rows")
+    ] = 100_000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json_: JsonOption = False,
 ) -> None:
@@ -76,8 +81,48 @@ def estimate(
         "missing_outcome": missing_outcome,
     }
     names = tuple(name.strip() for name in estimators.split(","))
-    options = {"estimators": names, "learner": learner, "folds": folds, "repeats": repeats, "propensity": propensity, "seed": seed}
+    options = {
+        "estimators": names,
+        "learner": learner,
+        "folds": folds,
+        "repeats": repeats,
+        "propensity": _number_or_name(propensity),
+        "weights": weights,
+        "memory_rows": memory_rows,
+        "fit_rows": fit_rows,
+        "seed": seed,
+    }
     _tell("estimate", "estimate", json_, data, roles, options)
+
+
+def _number_or_name(text: str | None) -> float | str | None:
+    """Read a number where there is one; all else names a column."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+@app.command()
+def audit(
+    release: ReleaseArgument,
+    source: Annotated[str, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now")],
+    attacks: Annotated[str, typer.Option(help="comma-separated; all of them where left out")] = "all",
+    canaries: Annotated[str | None, typer.Option(metavar="URI", help="table of the canaries planted in the source")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to run, e.g. engine.workers=4")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Attack a published release, with its source at hand: membership, mechanisms, reconstruction and more."""
+    asked = entry("auditing").compose(release, source, set_ or [], attacks, canaries)
+    from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
+
+    settings = Settings()
+    if not json_:
+        sys.stderr.write(f"waymint audit '{asked.name}' version {asked.version}: starting (Prefect server, Dask: {asked.engine.dask})\n")
+    with prefect_server(settings):
+        module = entry("audit")
+        reply = module.audit(asked)
+    _print(reply, module.describe(reply), json_)
 
 
 @app.command()

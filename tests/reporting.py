@@ -128,7 +128,7 @@ def manifest(like: TableSchema, **changes: Any) -> dict[str, Any]:
         "run": "20261105T070809Z-abc",
         "spec": {
             "roles": {"treatment": "arm <b>", "outcome": "score & more"},
-            "release": {"rows": 2000, "copies": 1, "mode": "hybrid"},
+            "release": {"rows": 2000, "copies": 1, "mode": "hybrid", "draws": "iid"},
             "covariates": {"synthesizer": "forest"},
             "mechanisms": {"treatment": "randomized", "probability": 0.5, "tilt": 1.0, "learner": "stack", "folds": 5},
         },

@@ -117,6 +117,12 @@ class Measured(NamedTuple):
         Of every drawn part.
     balances : tuple of ModelRef
         Calibration of every copy; none in mode "full".
+    targetings : tuple of Ref
+        Record of each copy's targeting.
+    people : Ref
+        Record of single effects, assignment and outcomes.
+    coverage : Ref or None
+        Record of precision and recall; None where seed or holdout has no rows.
     """
 
     source: Ref
@@ -126,6 +132,9 @@ class Measured(NamedTuple):
     distances: Ref | None
     conformity: tuple[ModelRef, ...]
     balances: tuple[ModelRef, ...]
+    targetings: tuple[Ref, ...]
+    people: Ref
+    coverage: Ref | None
 
 
 def load_judge() -> None:

@@ -76,25 +76,27 @@ def truncate(g: Float64, bound: float) -> tuple[Float64, Float64]:
 class Fluctuation(NamedTuple):
     """A fitted fluctuation: logit Q*a = logit Qa + epsilon_a H_a on the scale (Q - low) / (high - low).
 
-    The clever covariates are H1 = 1/g and H0 = 1/(1-g), with g truncated to [d, 1-d].
+    The clever covariates of the ATE are H1 = 1/g and H0 = 1/(1-g), with g truncated to [d, 1-d]. Further estimands multiply them by
+    functions b(W) of their own (their *directions*), each with an epsilon of its own: an indicator of a subgroup for its GATE, g for
+    the ATT, whose clever covariates are 1 and g/(1-g).
 
     Attributes
     ----------
-    epsilon0, epsilon1 : float
-        Coefficient of H0 (H1) in the control (treated) arm.
+    epsilon0, epsilon1 : tuple of float, length 1 + k
+        Coefficients of H0 (H1) in the control (treated) arm: of the ATE's, then of the k directions'.
     low, high : float
         Range of Q*, in units of the outcome.
     truncation : float
         d, in [0, 0.5).
     """
 
-    epsilon0: float
-    epsilon1: float
+    epsilon0: tuple[float, ...]
+    epsilon1: tuple[float, ...]
     low: float
     high: float
     truncation: float
 
-    def apply(self, g: Float64, q0: Float64, q1: Float64) -> tuple[Float64, Float64]:
+    def apply(self, g: Float64, q0: Float64, q1: Float64, directions: Float64 | None = None) -> tuple[Float64, Float64]:
         """Target predictions, of these rows or of any others.
 
         Parameters
@@ -103,6 +105,8 @@ class Fluctuation(NamedTuple):
             P(A = 1 | W), not truncated.
         q0, q1 : ndarray, shape (n,)
             E[Y | A = 0, W] and E[Y | A = 1, W], in units of the outcome; clipped to [low, high].
+        directions : ndarray, shape (n, k), optional
+            b(W) of the further estimands the step was fitted for, at these rows.
 
         Returns
         -------
@@ -111,18 +115,26 @@ class Fluctuation(NamedTuple):
         """
         p0, p1 = truncate(g, self.truncation)
         width = self.high - self.low
-        star0 = _expit(_logit(q0, self.low, self.high) + self.epsilon0 / p0)
-        star1 = _expit(_logit(q1, self.low, self.high) + self.epsilon1 / p1)
+        star0 = _expit(_logit(q0, self.low, self.high) + _step(self.epsilon0, directions) / p0)
+        star1 = _expit(_logit(q1, self.low, self.high) + _step(self.epsilon1, directions) / p1)
         # rounding may step over a bound by the last bit
         return np.clip(self.low + width * star0, self.low, self.high), np.clip(self.low + width * star1, self.low, self.high)
 
 
-def fluctuate(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Fluctuation:
-    """Fit the fluctuation: solve the efficient score equation of each arm.
+def fluctuate(
+    a: Int8,
+    y: Float64,
+    nuisances: Nuisances,
+    kind: str,
+    truncation: float,
+    weights: Float64 | None = None,
+    directions: Float64 | None = None,
+) -> Fluctuation:
+    """Fit the fluctuation: solve the efficient score equations of each arm.
 
-    Finds epsilon_a such that sum_i w_i 1(A_i = a) H_a(W_i) (Y_i - Q*a(W_i)) = 0, by Newton's method kept inside a
-    bracket. The score is strictly decreasing in epsilon, so the root is unique; where all binary outcomes of an arm
-    are the same it lies at infinity, and the first epsilon with a negligible score is returned.
+    Finds epsilon_a such that sum_i w_i 1(A_i = a) H_a(W_i) b(W_i) (Y_i - Q*a(W_i)) = 0 for b = 1 and every direction b, by Newton's
+    method (kept inside a bracket where there is one epsilon). The score is strictly decreasing in epsilon, so the root is unique; where
+    all binary outcomes of an arm are the same it lies at infinity, and the first epsilon with a negligible score is returned.
 
     The plug-in mean of Q*1 - Q*0 is then the TMLE: van der Laan, Rose (2011), DOI 10.1007/978-1-4419-9782-1;
     logistic fluctuation of a bounded continuous outcome: Gruber, van der Laan (2010), DOI 10.2202/1557-4679.1260.
@@ -142,6 +154,8 @@ def fluctuate(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: 
         d, in [0, 0.5).
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative; only their proportions count.
+    directions : ndarray of float64, shape (n, k), optional
+        b(W) of estimands beyond the ATE; linearly dependent ones are no harm.
 
     Returns
     -------
@@ -157,13 +171,27 @@ def fluctuate(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: 
     low, high = _range(y, nuisances.q0, nuisances.q1, kind)
     scaled = (y - low) / (high - low)
     p0, p1 = truncate(nuisances.g, truncation)
-    epsilons = []
+    epsilons: list[tuple[float, ...]] = []
     for arm, p, q in ((0, p0, nuisances.q0), (1, p1, nuisances.q1)):
         rows = np.flatnonzero((a == arm) & (w > 0))
         if rows.size == 0:
             raise EstimationError(f"rows of arm {arm} must be at least 1; got 0.", "Both treatment arms are needed.")
-        epsilons.append(_solve(scaled[rows], _logit(q[rows], low, high), 1.0 / p[rows], w[rows], 1e-10 * len(y)))
+        clever = 1.0 / p[rows]
+        offset = _logit(q[rows], low, high)
+        one = _solve(scaled[rows], offset, clever, w[rows], 1e-10 * len(y))
+        if directions is None:
+            epsilons.append((one,))
+        else:
+            several = clever[:, None] * np.column_stack((np.ones(rows.size), directions[rows]))
+            epsilons.append(_solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), one))
     return Fluctuation(epsilons[0], epsilons[1], low, high, float(truncation))
+
+
+def _step(epsilon: tuple[float, ...], directions: Float64 | None) -> float | Float64:
+    """Return epsilon b(W), shape (n,), or the one number it is without directions."""
+    if directions is None:
+        return epsilon[0]
+    return np.asarray(epsilon[0] + directions @ np.array(epsilon[1:]), dtype=np.float64)
 
 
 def _range(y: Float64, q0: Float64, q1: Float64, kind: str) -> tuple[float, float]:
@@ -229,3 +257,37 @@ def _solve(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: float
             break
         at = following
     return best[1]
+
+
+def _solve_several(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: float, first: float) -> tuple[float, ...]:
+    """Root of score(e) = sum w h (y - expit(offset + h e)), which is the gradient of a concave log likelihood: damped Newton steps.
+
+    Starts from the root of the first score alone. Where the likelihood has no maximum (all outcomes of a subgroup's arm alike) steps
+    end when the likelihood no longer rises: the score is negligible there.
+    """
+
+    def likelihood(e: Float64) -> float:
+        x = offset + h @ e
+        return float(w @ (y * x - np.logaddexp(0.0, x)))
+
+    at = np.zeros(h.shape[1])
+    at[0] = first
+    value = likelihood(at)
+    for _ in range(100):
+        mean = _expit(offset + h @ at)
+        score = h.T @ (w * (y - mean))
+        if float(np.abs(score).max()) <= 1e-2 * tolerance:
+            break
+        information = (h * (w * mean * (1.0 - mean))[:, None]).T @ h
+        # least squares: directions may be linearly dependent
+        step = np.linalg.lstsq(information, score, rcond=1e-12)[0]
+        length = 1.0
+        while length > 1e-10:
+            beyond = likelihood(at + length * step)
+            if beyond > value:
+                break
+            length /= 2.0
+        else:
+            break
+        at, value = at + length * step, beyond
+    return tuple(float(e) for e in at)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,111 @@ class Learner(Protocol):
     ) -> OutcomeModel:
         """Fit Q; ``kind`` is "binary", "continuous" or "count"."""
         ...
+
+
+class FoldRows(NamedTuple):
+    """Rows of one partition as a refinement visits them.
+
+    Attributes
+    ----------
+    covariates : DataFrame, n rows
+        Canonical covariates.
+    treatment : ndarray of int8, shape (n,)
+        0 or 1.
+    outcome : ndarray of float64, shape (n,)
+        Outcome.
+    fold : ndarray of int8, shape (n,)
+        Fold of each row, in [0, K).
+    weights : ndarray of float64, shape (n,), or None
+        Row weights, not negative; None for equal ones.
+    """
+
+    covariates: pd.DataFrame
+    treatment: Int8
+    outcome: Float64
+    fold: Int8
+    weights: Float64 | None = None
+
+
+class Refinement(Protocol):
+    """A reduction over :class:`FoldRows` that turns each fold's models of a sample into those of all its training rows.
+
+    ``start``, ``visit``, ``merge`` and ``advance`` are those of :class:`tasks.contract.reduction.Reduction`; states pickle.
+    """
+
+    def start(self) -> Any:
+        """Return the start of the first pass."""
+        ...
+
+    def visit(self, state: Any, part: FoldRows) -> Any:
+        """Return a pass's start with one partition seen (runs on a worker)."""
+        ...
+
+    def merge(self, left: Any, right: Any) -> Any:
+        """Return the state that has seen what both have seen; both come from one pass."""
+        ...
+
+    def advance(self, state: Any) -> Any:
+        """Return the start of the next pass."""
+        ...
+
+    def finished(self, state: Any) -> bool:
+        """Tell whether a start needs no pass any more."""
+        ...
+
+    def models(self, state: Any) -> tuple[tuple[PropensityModel | None, OutcomeModel], ...]:
+        """Return g (None where it was not asked for) and Q of each fold, once finished."""
+        ...
+
+
+@runtime_checkable
+class PartitionedLearner(Protocol):
+    """A learner that can go on from a sample to any number of rows, one partition in memory at a time."""
+
+    def refinement(
+        self, propensities: Sequence[PropensityModel | None], outcomes: Sequence[OutcomeModel], rows: Sequence[int], kind: str
+    ) -> Refinement:
+        """Return the passes that refine what this learner fitted on a sample of each fold's training rows.
+
+        Parameters
+        ----------
+        propensities, outcomes : sequence of K models
+            Fold k's models, fitted on rows outside fold k; None for a g that is known.
+        rows : sequence of K int
+            Rows each fold's models were fitted on.
+        kind : {"binary", "continuous", "count"}
+            Kind of the outcome.
+        """
+        ...
+
+
+def training_rows(keys: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Pick the training rows of one fold, at most ``cap`` of them.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        Distinct row keys.
+    train : ndarray of bool, shape (n,)
+        Rows outside the fold.
+    cap : int
+        Most rows a learner is fitted on.
+    seed : int
+        The SPEC's seed.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        ``train`` itself, or its rows with the ``cap`` smallest hashes: the same rows in any order and partitioning.
+    """
+    if int(np.count_nonzero(train)) <= cap:
+        return train.copy()
+    rows = np.flatnonzero(train)
+    # keys are distinct and mixing is a bijection: there are no ties
+    first = np.argpartition(mix(keys[rows], salt(seed, "fit-rows")), cap - 1)[:cap]
+    kept = np.zeros(len(train), dtype=bool)
+    kept[rows[first]] = True
+    return kept
 
 
 def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:

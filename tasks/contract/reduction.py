@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 State = TypeVar("State")
@@ -38,4 +38,41 @@ def reduce_parts(reduction: Reduction[State, PartT], parts: Iterable[PartT]) -> 
     state = reduction.start()
     for part in parts:
         state = reduction.merge(state, reduction.visit(reduction.start(), part))
+    return state
+
+
+class PassReduction(Reduction[State, PartT], Protocol[State, PartT]):
+    """A reduction of several passes that tells when it has had enough of them."""
+
+    def finished(self, state: State) -> bool:
+        """Tell whether the start of a pass is the result."""
+        ...
+
+
+def reduce_passes(
+    reduction: PassReduction[State, PartT], parts: Callable[[], Iterable[PartT]], told: Callable[[int], None] = lambda _: None
+) -> State:
+    """Run passes of a reduction over partitions, in their order, until it is finished.
+
+    Parameters
+    ----------
+    reduction : PassReduction
+    parts : callable
+        Returns the partitions of one pass, the same ones in the same order each time.
+    told : callable
+        Called with the number of each pass, from 1, before it runs.
+
+    Returns
+    -------
+    State
+        Of the last ``advance``.
+    """
+    state, number = reduction.start(), 0
+    while not reduction.finished(state):
+        number += 1
+        told(number)
+        total = state
+        for part in parts():
+            total = reduction.merge(total, reduction.visit(state, part))
+        state = reduction.advance(total)
     return state

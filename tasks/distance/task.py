@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 
 from infra.cluster import coarse
 from infra.workspace import Run
+from tasks.contract.errors import SourceError
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.rng import rng_for
 from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
+from tasks.distance.coverage import coverage
 
 # Where more pool rows tie, the search finds the first of them; the pool's order is blind to who is seed.
 NEIGHBOURS = 4
+
+
+@coarse("measure coverage", "measure precision and recall")
+def cover(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
+    """Score drawn covariates by alpha-precision and beta-recall. A JSON record, ``{"refused": why}`` where rows are too few."""
+    space = run.space()
+    key = "checks/coverage.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    frames = [to_frame(space.table(ref), schema.modelled) for ref in (seed, holdout, drawn)]
+    try:
+        record = coverage(frames[0], frames[1], frames[2], rng_for(run.spec.seed, "coverage")).as_dict()
+    except SourceError as error:
+        record = {"refused": error.message}
+    return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
 @coarse("measure distances", "measure distances")

@@ -20,7 +20,7 @@ from tasks.estimation.crossfit import check_folds, cross_fit
 from tasks.estimation.evaluate import check_names, evaluate
 from tasks.estimation.influence import Z95
 from tasks.estimation.overlap import OverlapSummary, overlap
-from tasks.estimation.table import read_roles, read_table
+from tasks.estimation.table import Table, read_roles, read_table
 
 ATE_ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 
@@ -60,9 +60,10 @@ def estimate(
     folds: int = 5,
     repeats: int = 1,
     propensity: Float64 | float | None = None,
+    weights: Float64 | None = None,
 ) -> list[Estimate]:
     """Estimate effects on any pandas frame; see :func:`analyse`, whose ``estimates`` these are."""
-    return analyse(frame, roles, estimators, seed, learner, folds, repeats, propensity).estimates
+    return _fit(frame, roles, estimators, seed, learner, folds, repeats, propensity, "auto", weights).estimates
 
 
 def analyse(
@@ -75,6 +76,7 @@ def analyse(
     repeats: int = 1,
     propensity: Float64 | float | None = None,
     truncation: Literal["auto"] | float = "auto",
+    weights: Float64 | None = None,
 ) -> Analysis:
     """Cross-fit once, evaluate every estimator, measure overlap and balance.
 
@@ -102,6 +104,9 @@ def analyse(
         Known P(treated | W), in (0, 1), in the frame's row order; g is then not fitted.
     truncation : "auto" or float
         See :func:`tasks.contract.fluctuation.truncation_bound`.
+    weights : ndarray of float64, shape (n,), optional
+        Row weights in the frame's row order, finite and not negative; only their proportions count. A row of weight 0 is left out
+        everywhere. Standard errors are those of :func:`tasks.estimation.influence.standard_error`.
 
     Returns
     -------
@@ -114,25 +119,59 @@ def analyse(
     EstimationError
         If the frame can't answer: see :func:`tasks.estimation.table.read_table`; also too few rows for the folds.
     """
+    fit = _fit(frame, roles, estimators, seed, learner, folds, repeats, propensity, truncation, weights)
+    table, g = fit.table, fit.nuisances.g
+    return Analysis(
+        estimates=fit.estimates,
+        overlap=overlap(table.a, g, fit.bound, fit.weights),
+        balance=balance(table.covariates, table.a, g, fit.bound, table.names, fit.weights),
+    )
+
+
+class _Fit(NamedTuple):
+    """Estimates of one frame and what they stand on: the table, its row weights, the first repeat's nuisances, d."""
+
+    estimates: list[Estimate]
+    table: Table
+    nuisances: Nuisances
+    bound: float
+    weights: Float64 | None
+
+
+def _fit(
+    frame: pd.DataFrame,
+    roles: ColumnRoles | Mapping[str, Any],
+    estimators: Sequence[str],
+    seed: int,
+    learner: str | Learner,
+    folds: int,
+    repeats: int,
+    propensity: Float64 | float | None,
+    truncation: Literal["auto"] | float,
+    weights: Float64 | None,
+) -> _Fit:
     known = read_roles(frame, roles)
     check_names(estimators, bool(known.subgroups))
-    given = _known_propensity(propensity, len(frame))
-    table = read_table(frame, known, given)
+    given = known_propensity(propensity, len(frame))
+    w = None if weights is None else known_weights(weights, len(frame))
+    if w is not None and not w.all():
+        used = w > 0.0
+        if not used.any():
+            raise EstimationError(f"weights of estimate must be above 0 somewhere; got 0 in all {len(w)} rows.", "Leave the weights out.")
+        frame, w, given = frame.loc[used], w[used], None if given is None else given[used]
+    table = read_table(frame, known, given, w)
     check_folds(table, folds, repeats)
     bound = truncation_bound(len(table.y), truncation)
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     in_order = None if given is None else given[table.order]
+    w = None if w is None else w[table.order]
     runs, first = [], None
     for repeat in range(repeats):
-        nuisances = cross_fit(table, fitter, folds, seed, repeat, in_order)
+        nuisances = cross_fit(table, fitter, folds, seed, repeat, in_order, w)
         first = nuisances if first is None else first
-        runs.append(evaluate(table.a, table.y, nuisances, table.kind, estimators, bound, table.subgroups))
+        runs.append(evaluate(table.a, table.y, nuisances, table.kind, estimators, bound, table.subgroups, w))
     assert isinstance(first, Nuisances)  # repeats >= 1
-    return Analysis(
-        estimates=[median_estimate(repeated) for repeated in zip(*runs)],
-        overlap=overlap(table.a, first.g, bound),
-        balance=balance(table.covariates, table.a, first.g, bound, table.names),
-    )
+    return _Fit([median_estimate(repeated) for repeated in zip(*runs)], table, first, bound, w)
 
 
 def median_estimate(repeated: Sequence[Estimate]) -> Estimate:
@@ -162,7 +201,22 @@ def median_estimate(repeated: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _known_propensity(propensity: Float64 | float | None, n: int) -> Float64 | None:
+def known_weights(weights: Float64, n: int) -> Float64:
+    """Check row weights, shape (n,): finite and not negative."""
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (n,):
+        raise SpecError(f"weights of estimate must be of shape ({n},); got {values.shape}.")
+    for rule, wrong in (("known in every row", np.isnan(values)), ("finite", np.isinf(values)), ("at least 0", values < 0.0)):
+        if wrong.any():
+            raise EstimationError(
+                f"weights of estimate must be {rule}; got {int(np.count_nonzero(wrong))} rows that are not.",
+                "Give such rows weight 0 to leave them out.",
+            )
+    return values
+
+
+def known_propensity(propensity: Float64 | float | None, n: int) -> Float64 | None:
+    """Check known propensities, one for all rows or of shape (n,): in (0, 1)."""
     if propensity is None:
         return None
     values = np.asarray(propensity, dtype=np.float64)

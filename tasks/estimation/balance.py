@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.fluctuation import truncate
@@ -31,6 +32,22 @@ class Balance(NamedTuple):
     level: str | None
     before: float
     after: float
+
+
+class _Arm(NamedTuple):
+    """Rows of positive weight in one arm, and their weights without and with the inverse probability."""
+
+    rows: npt.NDArray[np.intp]
+    before: Float64
+    after: Float64
+
+
+class _Cells(NamedTuple):
+    """Known cells of one column in one arm, and their weights."""
+
+    values: Float64
+    before: Float64
+    after: Float64
 
 
 def balance(
@@ -65,15 +82,16 @@ def balance(
     list of Balance
         In column order; levels sorted.
     """
-    treated = np.asarray(a) == 1
-    p0, p1 = truncate(g, truncation)
-    before = np.ones(len(treated)) if weights is None else np.asarray(weights, dtype=np.float64)
-    after = before / np.where(treated, p1, p0)
+    before = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=np.float64)
+    arms = []
+    for arm, p in enumerate(truncate(g, truncation)):
+        rows = np.flatnonzero((a == arm) & (before > 0.0))
+        arms.append(_Arm(rows, before[rows], before[rows] / p[rows]))
     results = []
     for column in covariates.columns:
         name = names[column] if names else str(column)
         for level, values in _numeric_parts(covariates[column]):
-            results.append(Balance(name, level, *_difference(values, treated, before, after)))
+            results.append(Balance(name, level, *_difference(values, arms)))
     return results
 
 
@@ -90,21 +108,30 @@ def _numeric_parts(column: pd.Series) -> list[tuple[str | None, Float64]]:
     return parts
 
 
-def _difference(values: Float64, treated: np.ndarray, before: Float64, after: Float64) -> tuple[float, float]:
-    known = ~np.isnan(values)
-    arms = [known & ~treated & (before > 0.0), known & treated & (before > 0.0)]
-    if not (arms[0].any() and arms[1].any()):
+def _difference(values: Float64, arms: Sequence[_Arm]) -> tuple[float, float]:
+    known = [_known(values, arm) for arm in arms]
+    if not all(len(cells.values) for cells in known):
         return 0.0, 0.0  # nothing known in one arm: the missing share, a row of its own, tells
-
-    def mean(rows: np.ndarray, w: Float64) -> float:
-        return float(np.sum(w[rows] * values[rows]) / np.sum(w[rows]))
-
-    def variance(rows: np.ndarray) -> float:
-        return float(np.sum(before[rows] * (values[rows] - mean(rows, before)) ** 2) / np.sum(before[rows]))
-
-    scale = math.sqrt(0.5 * (variance(arms[0]) + variance(arms[1])))
+    scale = math.sqrt(0.5 * sum(_variance(cells.values, cells.before) for cells in known))
     if scale == 0.0:  # constant within each arm: the spread of all rows is the only scale left
-        scale = math.sqrt(variance(arms[0] | arms[1]))
+        scale = math.sqrt(_variance(np.concatenate([cells.values for cells in known]), np.concatenate([cells.before for cells in known])))
     if scale == 0.0:
         return 0.0, 0.0
-    return (mean(arms[1], before) - mean(arms[0], before)) / scale, (mean(arms[1], after) - mean(arms[0], after)) / scale
+    (before0, after0), (before1, after1) = ((_mean(cells.values, cells.before), _mean(cells.values, cells.after)) for cells in known)
+    return (before1 - before0) / scale, (after1 - after0) / scale
+
+
+def _known(values: Float64, arm: _Arm) -> _Cells:
+    cells = values[arm.rows]
+    there = ~np.isnan(cells)
+    if there.all():
+        return _Cells(cells, arm.before, arm.after)
+    return _Cells(cells[there], arm.before[there], arm.after[there])
+
+
+def _mean(values: Float64, weights: Float64) -> float:
+    return float(np.sum(weights * values) / np.sum(weights))
+
+
+def _variance(values: Float64, weights: Float64) -> float:
+    return float(np.sum(weights * (values - _mean(values, weights)) ** 2) / np.sum(weights))

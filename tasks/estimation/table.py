@@ -15,7 +15,7 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import ColumnRoles
-from tasks.estimation.canonical import canonical, label_text
+from tasks.estimation.canonical import canonical, label_text, level_codes
 from tasks.estimation.evaluate import Levels
 from tasks.estimation.keys import row_keys
 
@@ -109,7 +109,7 @@ def read_roles(frame: pd.DataFrame, roles: ColumnRoles | Mapping[str, Any]) -> C
     return roles
 
 
-def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | None = None) -> Table:
+def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | None = None, weights: Float64 | None = None) -> Table:
     """Make the canonical table of a frame.
 
     Parameters
@@ -120,6 +120,8 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
         As :func:`read_roles` returns them.
     propensity : ndarray of float64, shape (n,), optional
         Known P(treated | W) by row: it is content too, and enters the row's key.
+    weights : ndarray of float64, shape (n,), optional
+        Row weights: they tell apart rows of the same content.
 
     Returns
     -------
@@ -144,26 +146,39 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     ]
     if propensity is not None:
         content.append(pd.Series(propensity))
-    keys = row_keys(content, y)
-    order = np.argsort(keys, kind="stable")
+    keys = row_keys(content, y, weights)
+    order = np.argsort(keys)
     varying = {f"w{j}": name for j, name in enumerate(columns) if _varies(columns[name])}
     if not varying:
         raise EstimationError(
             "covariates of the table must contain one that varies; got none.", "Compare the arms' means directly instead."
         )
-    covariates = pd.DataFrame({key: columns[name] for key, name in varying.items()}).iloc[order].reset_index(drop=True)
+    covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
     return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels)
 
 
 def _varies(column: pd.Series) -> bool:
-    known = column.dropna()
-    return len(known) > 0 and (len(known) < len(column) or known.nunique() > 1)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy()  # -1 is missing
+        return bool(np.max(codes) >= 0 and np.min(codes) < np.max(codes))
+    low, high = np.fmin.reduce(column.to_numpy()), np.fmax.reduce(column.to_numpy())  # over known cells; NaN where there is none
+    return bool(low < high or (low == high and column.hasnans))
+
+
+def _in_order(columns: Mapping[str, pd.Series], order: npt.NDArray[np.intp]) -> pd.DataFrame:
+    if any(isinstance(column.dtype, pd.CategoricalDtype) for column in columns.values()):
+        return pd.DataFrame({key: column.iloc[order].reset_index(drop=True) for key, column in columns.items()}, copy=False)
+    # one block of memory, written once: learners get their matrix from it without another copy
+    block = np.empty((len(columns), len(order)))
+    for row, column in zip(block, columns.values()):
+        np.take(column.to_numpy(), order, out=row, mode="clip")  # "raise" would go through a buffer
+    return pd.DataFrame(block.T, columns=list(columns), copy=False)
 
 
 def _levels(column: pd.Series) -> Levels:
-    known = column.notna().to_numpy()
-    return np.asarray([label_text(value) if there else None for value, there in zip(column, known)], dtype=object)
+    codes, found = level_codes(column)
+    return np.asarray([*found, None], dtype=object)[codes]
 
 
 def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
@@ -172,8 +187,7 @@ def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
         raise EstimationError(
             f"treatment '{roles.treatment}' of the frame must be known in every row; got {missing} missing.", "Drop these rows."
         )
-    texts = np.asarray([label_text(value) for value in column], dtype=object)
-    labels = sorted(set(texts.tolist()))
+    codes, labels = level_codes(column)
     if len(labels) != 2:
         raise EstimationError(
             f"labels of treatment '{roles.treatment}' must be two; got {len(labels)}.", "Keep the rows of the two arms to be compared."
@@ -186,7 +200,7 @@ def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
         raise SpecError(
             f"treated of roles must be one of the two labels of '{roles.treatment}'; got '{treated}'.", "Name the label that means treated."
         )
-    return np.asarray(texts == labels[1], dtype=np.int8), treated == labels[0]
+    return np.asarray(codes, dtype=np.int8), treated == labels[0]
 
 
 def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:

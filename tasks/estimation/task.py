@@ -12,23 +12,28 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.errors import SpecError
+from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Estimate
+from tasks.contract.rng import rng_for
 from tasks.contract.roles import Column, TableSchema
+from tasks.estimation.cate import cate_gap
 from tasks.estimation.combine import combine_estimates
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import LedgerEntry, error_ledger
 from tasks.estimation.influence import Z95, prepare_rows, pseudo_outcomes
+from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap
+from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
 from tasks.estimation.transfer import observed_predictions, transfer_scores
+from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 
-# The estimate that the targeted mechanism carries by construction.
-MAIN = "tmle"
-ESTIMATORS = ("or", "ipw", "aipw", "tmle", "att", "atc", "ato")
+# Most source rows that single effects are compared on.
+PEOPLE = 20_000
+ESTIMATORS = ("or", "ipw", "aipw", "tmle", "adaptive", "att", "atc", "ato")
 
 
 @coarse("estimate effects", "estimate effects of {name}")
@@ -119,7 +124,7 @@ def fidelity(
     known = _predictions(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
     drawn = _predictions(pa.concat_tables([space.table(ref, ["g", "q0", "q1"]) for ref in release]))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
-    main = next(each for each in estimates if each.estimand == "ate" and each.estimator == MAIN)
+    main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
     entries = error_ledger(pseudo_outcomes(prepared), known.q1 - known.q0, drawn.q1 - drawn.q0, main)
     scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, own), schema.outcome_kind)
     record = {
@@ -128,16 +133,101 @@ def fidelity(
             {"metric": score.metric, "tstr": score.tstr._asdict(), "trtr": score.trtr._asdict(), "difference": score.difference._asdict()}
             for score in scores
         ],
-        "truth": _truth(drawn.q1 - drawn.q0) if hybrid else None,
+        "truth": _truth(run, schema, drawn, release) if hybrid else None,
     }
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+@coarse("compare people", "compare effects person by person")
+def people(
+    run: Run,
+    schema: TableSchema,
+    parts: Sequence[PartitionRef],
+    source: PartitionRef,
+    released: Sequence[PartitionRef],
+    refit: PartitionRef,
+) -> Ref:
+    """Measure how alike single effects, assignment and outcomes are in source and release: records of fidelity that gate nothing.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    schema : TableSchema
+        The source's schema.
+    parts : sequence of PartitionRef
+        The source's partitions.
+    source : PartitionRef
+        Out-of-fold nuisances of the source.
+    released : sequence of PartitionRef
+        Canonical drawn parts of the first copy.
+    refit : PartitionRef
+        Out-of-fold nuisances learnt from the first copy.
+
+    Returns
+    -------
+    Ref
+        A JSON record: ``{"cate", "propensity_js", "outcome_distance"}``, each ``{"refused": why}`` where rows are too few.
+    """
+    space, spec = run.space(), run.spec
+    key = "checks/people.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    own, drawn, fitted = space.table(source), _first(space, released, CANDIDATES * PEOPLE), space.table(refit)
+    design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
+    released_g = (
+        fitted.column("g").to_numpy()
+        if design == "joint"
+        else pa.concat_tables([space.table(ref, ["g"]) for ref in released])["g"].to_numpy()
+    )
+    law = propensity_law(own.column("g").to_numpy(), released_g)
+    given = drawn.column("g").to_numpy() if design in ("randomized", "tilted") else None
+    record: dict[str, object] = {}
+    try:
+        twins = learn_twins(
+            _sample(schema, _first(space, parts, PEOPLE)),
+            _sample(schema, drawn),
+            schema.outcome_kind,
+            rng_for(spec.seed, "people"),
+            given,
+            PEOPLE,
+        )
+        record["cate"] = cate_gap(twins).as_dict()
+        record["propensity_js"] = propensity_record(propensity_gap(twins), law, design)
+    except EstimationError as error:
+        record["cate"] = {"refused": error.message}
+    a, y = own.column("a").to_numpy(), own.column("y").to_numpy()
+    known = arm_weights(a, own.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
+    others = fitted.column("a").to_numpy()
+    weights = None if design == "randomized" else arm_weights(others, released_g, truncation_bound(len(others), spec.mechanisms.truncation))
+    try:
+        record["outcome_distance"] = outcome_distance((a, y), (others, fitted.column("y").to_numpy()), known, weights).as_dict()
+    except EstimationError as error:
+        record["outcome_distance"] = {"refused": error.message}
+    return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def _first(space: Workspace, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
+    """Read the first rows of a table: the snapshot is in hash order and drawn rows are exchangeable, so they are a random sample."""
+    tables, wanted = [], rows
+    for part in parts:
+        tables.append(space.table(part).slice(0, wanted))
+        wanted -= tables[-1].num_rows
+        if wanted <= 0:
+            break
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _sample(schema: TableSchema, table: pa.Table) -> Sample:
+    a, y = table.column("a").to_numpy().astype(np.int8), table.column("y").to_numpy().astype(np.float64)
+    return Sample(to_frame(table, schema.modelled), a, y)
 
 
 def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, object]]:
     """Combine the copies' estimates into intervals that are valid for the source's population (in the flow process: it is small)."""
     space = run.space()
     own, *drawn = ([Estimate(**each) for each in json.loads(space.read(ref.key))["estimates"]] for ref in (source, *copies))
-    same = run.spec.mechanisms.treatment == "fitted"
+    same = run.spec.mechanisms.treatment == "fitted" and run.spec.release.draws == "iid"
     return [each._asdict() for each in combine_estimates(drawn, own[0].n, source=own, proper=len(copies) > 1, same_design=same)]
 
 
@@ -152,6 +242,23 @@ def _entry(entry: LedgerEntry) -> dict[str, object]:
     return {"name": entry.name, "value": entry.value, "se": entry.se, "ci_low": low, "ci_high": high}
 
 
-def _truth(tau: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Return the exact effect of the release: E[Q*1 - Q*0] over its covariates, with the error of having drawn finitely many."""
-    return {"ate": float(np.mean(tau)), "mc_se": float(np.std(tau, ddof=1) / np.sqrt(len(tau))) if len(tau) > 1 else float("nan")}
+def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[PartitionRef]) -> dict[str, object]:
+    """Return the exact effects of the release: E[Q*1 - Q*0] over its covariates, with the error of having drawn finitely many.
+
+    Beside the ATE those of its treated (by its own design) and of the declared subgroups.
+    """
+    space, tau = run.space(), drawn.q1 - drawn.q0
+    ate, error = _weighted(tau, np.ones(len(tau)))
+    others = [("att", drawn.g)] if "att" in run.spec.mechanisms.targets else []
+    for column in subgroup_columns(schema, run.spec.roles.subgroups):
+        levels = _levels(space, release, column)
+        found = sorted({str(level) for level in levels if level is not None})
+        others += [(f"gate[{column.name}={level}]", np.asarray(levels == level, dtype=np.float64)) for level in found]
+    told = [dict(zip(("estimand", "value", "mc_se"), (name, *_weighted(tau, weight)))) for name, weight in others]
+    return {"ate": ate, "mc_se": error, "others": told}
+
+
+def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> tuple[float, float]:
+    mean = float(np.average(tau, weights=weight))
+    error = float(np.sqrt(np.sum((weight * (tau - mean)) ** 2)) / np.sum(weight)) if len(tau) > 1 else float("nan")
+    return mean, error

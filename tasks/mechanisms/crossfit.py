@@ -12,8 +12,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
-from tasks.contract.rng import UInt64, mix, rng_for, salt
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel, training_rows
+from tasks.contract.rng import UInt64, rng_for
 from tasks.mechanisms.bounds import require_arms
 
 Mask = npt.NDArray[np.bool_]
@@ -25,6 +25,23 @@ def one_thread() -> Iterator[None]:
     """Hold BLAS and OpenMP at one thread: a sum split over threads rounds differently."""
     with threadpool_limits(limits=1):
         yield
+
+
+@dataclass(frozen=True)
+class KnownPropensity:
+    """A propensity that is known by design, the same for all rows.
+
+    Attributes
+    ----------
+    value : float
+        P(A = 1), in (0, 1).
+    """
+
+    value: float
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return the known probability for each row, shape (n,)."""
+        return np.full(len(covariates), self.value)
 
 
 @dataclass(frozen=True)
@@ -58,34 +75,6 @@ class FoldModel:
         return found
 
 
-def training_rows(keys: UInt64, train: Mask, cap: int, seed: int) -> Mask:
-    """Pick the training rows of one fold, at most ``cap`` of them.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64, shape (n,)
-        Distinct row keys.
-    train : ndarray of bool, shape (n,)
-        Rows outside the fold.
-    cap : int
-        Most rows a learner is fitted on.
-    seed : int
-        The SPEC's seed.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        ``train`` itself, or its rows with the ``cap`` smallest hashes: the same rows in any order and partitioning.
-    """
-    if int(np.count_nonzero(train)) <= cap:
-        return train.copy()
-    rows = np.flatnonzero(train)
-    order = np.argsort(mix(keys[rows], salt(seed, "fit-rows")), kind="stable")
-    kept = np.zeros(len(train), dtype=bool)
-    kept[rows[order[:cap]]] = True
-    return kept
-
-
 def fit_fold(
     learner: Learner,
     covariates: pd.DataFrame,
@@ -96,6 +85,7 @@ def fit_fold(
     rng: np.random.Generator,
     weights: Float64 | None = None,
     keys: UInt64 | None = None,
+    known: float | None = None,
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -120,6 +110,8 @@ def fit_fold(
     keys : ndarray of uint64, shape (n,), optional
         Distinct row keys. With them the training rows are put in the order of their keys first, so that the
         fit does not depend on the order in which rows were given.
+    known : float, optional
+        Known P(A = 1), in (0, 1): g is then not fitted.
 
     Returns
     -------
@@ -137,7 +129,7 @@ def fit_fold(
     frame = covariates.iloc[rows].reset_index(drop=True)
     own = None if weights is None else weights[rows]
     with one_thread():
-        propensity = learner.fit_propensity(frame, a[rows], rng, own)
+        propensity = learner.fit_propensity(frame, a[rows], rng, own) if known is None else KnownPropensity(known)
         outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, own)
     return FoldModel(propensity, outcome, len(rows))
 

@@ -54,15 +54,19 @@ class Design:
 
     def matrix(self, covariates: pd.DataFrame) -> Float64:
         """Return the design of a canonical frame, shape (n, width)."""
-        out = np.empty((len(covariates), self.width))
+        return np.ascontiguousarray(self.columns(covariates).T)
+
+    def columns(self, covariates: pd.DataFrame) -> Float64:
+        """Return the design of a canonical frame column by column, shape (width, n): written in the order of memory."""
+        out = np.empty((self.width, len(covariates)))
         at = 0
         for term in self.numeric:
             at = _numeric_columns(term, covariates[term.name].to_numpy(dtype=np.float64), out, at)
         for group in self.category:
             column = covariates[group.name]
-            lookup = _category_rows(group, [str(level) for level in column.cat.categories])
-            # the last row of the lookup answers for missing cells, whose code is -1
-            out[:, at : at + len(group.levels)] = lookup[column.cat.codes.to_numpy()]
+            lookup = np.ascontiguousarray(_category_rows(group, [str(level) for level in column.cat.categories]).T)
+            # the last entry of the lookup answers for missing cells, whose code is -1
+            np.take(lookup, column.cat.codes.to_numpy(), axis=1, out=out[at : at + len(group.levels)], mode="wrap")
             at += len(group.levels)
         return out
 
@@ -152,13 +156,13 @@ def _numeric_columns(term: NumericTerm, values: Float64, out: Float64, at: int) 
     gaps = np.isnan(values)
     # outside the training range a square or a log link would extrapolate without bound
     z = (np.clip(np.where(gaps, term.fill, values), term.low, term.high) - term.centre) / term.scale
-    out[:, at] = z
+    out[at] = z
     at += 1
     if term.square is not None:
-        out[:, at] = (z * z - term.square[0]) / term.square[1]
+        out[at] = (z * z - term.square[0]) / term.square[1]
         at += 1
     if term.missing is not None:
-        out[:, at] = 2.0 * (gaps - term.missing)
+        out[at] = 2.0 * (gaps - term.missing)
         at += 1
     return at
 

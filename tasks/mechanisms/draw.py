@@ -14,21 +14,6 @@ from tasks.mechanisms.residuals import OutcomeLaw
 Design = Literal["randomized", "fitted", "tilted"]
 
 
-class DrawnTreatment(NamedTuple):
-    """Drawn treatments and the probabilities they were drawn with.
-
-    Attributes
-    ----------
-    a : ndarray of int8, shape (n,)
-        0 or 1.
-    g : ndarray of float64, shape (n,)
-        P(A~ = 1 | W~) of the release's own design.
-    """
-
-    a: Int8
-    g: Float64
-
-
 class DrawnOutcome(NamedTuple):
     """Drawn outcomes.
 
@@ -44,35 +29,36 @@ class DrawnOutcome(NamedTuple):
     clipped: float
 
 
-def draw_treatment(g: Float64, design: Design, probability: float, tilt: float, rng: np.random.Generator) -> DrawnTreatment:
-    """Draw treatments under a design.
+def design_probability(g: Float64, design: Design, probability: float, tilt: float) -> Float64:
+    """Return P(A~ = 1 | W~) under a design.
 
     Parameters
     ----------
     g : ndarray of float64, shape (n,)
         Fitted propensities, inside (0, 1).
     design : {"randomized", "fitted", "tilted"}
-        Bernoulli(probability); Bernoulli(g); or Bernoulli with logit ``tilt * logit g``.
+        ``probability``; g; or logit ``tilt * logit g``.
     probability : float
         Of the randomized design, in (0, 1).
     tilt : float
         Of the tilted design: 0 is a fair coin, below 1 relieves overlap, above 1 stresses it.
-    rng : numpy.random.Generator
-        One number per row.
 
     Returns
     -------
-    DrawnTreatment
+    ndarray of float64, shape (n,)
     """
     if design == "randomized":
-        used = np.full(len(g), float(probability))
-    elif design == "fitted":
-        used = np.array(g, dtype=np.float64)
-    else:
-        held = np.clip(g, EDGE, 1.0 - EDGE)
-        logit = np.clip(tilt * (np.log(held) - np.log1p(-held)), -30.0, 30.0)
-        used = np.clip(1.0 / (1.0 + np.exp(-logit)), EDGE, 1.0 - EDGE)
-    return DrawnTreatment((rng.random(len(g)) < used).astype(np.int8), used)
+        return np.full(len(g), float(probability))
+    if design == "fitted":
+        return np.array(g, dtype=np.float64)
+    held = np.clip(g, EDGE, 1.0 - EDGE)
+    logit = np.clip(tilt * (np.log(held) - np.log1p(-held)), -30.0, 30.0)
+    return np.clip(1.0 / (1.0 + np.exp(-logit)), EDGE, 1.0 - EDGE)
+
+
+def draw_treatment(g: Float64, rng: np.random.Generator) -> Int8:
+    """Draw treatments independently with P(A = 1) = g, shape (n,); one random number per row."""
+    return (rng.random(len(g)) < g).astype(np.int8)
 
 
 def draw_outcome(
@@ -104,7 +90,11 @@ def draw_outcome(
     -------
     DrawnOutcome
     """
-    y = law.draw(a, np.where(a == 1, nuisances.q1, nuisances.q0), covariates, rng)
+    return clipped(law.draw(a, np.where(a == 1, nuisances.q1, nuisances.q0), covariates, rng), outcome_range)
+
+
+def clipped(y: Float64, outcome_range: tuple[float, float] | None) -> DrawnOutcome:
+    """Hold outcomes in a declared range."""
     if outcome_range is None:
         return DrawnOutcome(y, 0.0)
     held = np.clip(y, outcome_range[0], outcome_range[1])

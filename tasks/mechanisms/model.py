@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
+from tasks.contract.errors import EstimationError
 from tasks.contract.fluctuation import Fluctuation
-from tasks.contract.nuisance import Float64, Nuisances
+from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.mechanisms.crossfit import FoldModel
 from tasks.mechanisms.residuals import OutcomeLaw
 from tasks.mechanisms.targeting import Targeting
+from tasks.mechanisms.targets import Targets
 
 _MARGIN = 1e-12  # distance from the bounds at which a logit is still exact enough to be moved back
+_EDGE = 1e-9  # share of the range within which an arm's mean counts as lying on its edge
+_TOLERANCE = 1e-9  # largest miss of a target's mean, as a share of the outcome's range
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,12 @@ class Mechanisms:
     """g and the targeted Q* of any covariate rows, and the law of Y around Q*.
 
     Predictions are the means over the fold models, fluctuated by the epsilons that were fitted out of fold, then
-    shifted by one offset per arm on the logit scale of ``(Q - low) / (high - low)``.
+    shifted on the logit scale of ``(Q - low) / (high - low)``: by one offset per arm, and one more along each direction of ``targets``.
 
     What is exact: the mean over the source rows (with the weights they were fitted with) of Q*1, of Q*0 and so of Q*1 - Q*0 as
-    predicted here equals the mean of the out-of-fold targeted predictions, which is the TMLE. What is not: a
-    single row's prediction here differs from its out-of-fold one, for most fold models have seen the row.
+    predicted here equals the mean of the out-of-fold targeted predictions, which is the TMLE; the same among the treated and in each
+    subgroup, where they are targets. What is not: a single row's prediction here differs from its out-of-fold one, for most fold
+    models have seen the row.
 
     Attributes
     ----------
@@ -35,27 +39,31 @@ class Mechanisms:
         One per fold.
     fluctuation : Fluctuation
         The targeting step.
-    offsets : tuple of two float
-        Of the control and the treated arm; 0 would say that averaging changed no arm's mean.
+    offsets : tuple of two tuples of float
+        Of the control and the treated arm, of length 1 + k; 0 would say that averaging changed no mean.
     law : OutcomeLaw
         Y around Q*.
     kind : str
         ``"binary"``, ``"continuous"`` or ``"count"``.
+    targets : Targets
+        Estimands beyond the ATE.
     """
 
     models: tuple[FoldModel, ...]
     fluctuation: Fluctuation
-    offsets: tuple[float, float]
+    offsets: tuple[tuple[float, ...], tuple[float, ...]]
     law: OutcomeLaw
     kind: str
+    targets: Targets
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g, Q*0 and Q*1 of canonical covariates, each of shape (n,)."""
-        return self.anchored(averaged(self.models, covariates))
+        return self.anchored(averaged(self.models, covariates), covariates)
 
-    def anchored(self, raw: Nuisances) -> Nuisances:
+    def anchored(self, raw: Nuisances, covariates: pd.DataFrame) -> Nuisances:
         """Return g, Q*0 and Q*1 of rows whose :func:`averaged` predictions are known already."""
-        return _shifted(raw, self.fluctuation, self.offsets)
+        directions = self.targets.directions(covariates, raw.g, self.fluctuation.truncation)
+        return _shifted(raw, self.fluctuation, directions, self.offsets)
 
     def truth(self, covariates: pd.DataFrame) -> tuple[float, float]:
         """Return the mechanisms' own effect over a draw of covariates.
@@ -89,9 +97,16 @@ def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances
 
 
 def assemble(
-    models: Sequence[FoldModel], targeting: Targeting, source: Nuisances, law: OutcomeLaw, kind: str, weights: Float64 | None = None
+    models: Sequence[FoldModel],
+    targeting: Targeting,
+    source: Nuisances,
+    law: OutcomeLaw,
+    kind: str,
+    weights: Float64 | None = None,
+    targets: Targets | None = None,
+    rows: tuple[pd.DataFrame, Int8] | None = None,
 ) -> Mechanisms:
-    """Put the fitted parts together and anchor each arm's mean at its targeted one.
+    """Put the fitted parts together and anchor each arm's means at the targeted ones.
 
     Parameters
     ----------
@@ -107,27 +122,41 @@ def assemble(
         Kind of the outcome.
     weights : ndarray of float64, shape (n,), optional
         The row weights of the targeting.
+    targets : Targets, optional
+        Estimands beyond the ATE that the targeting was fitted for.
+    rows : tuple of DataFrame and ndarray of int8, n rows
+        Covariates (the columns that ``targets`` names) and treatment of the source; needed with ``targets`` only.
 
     Returns
     -------
     Mechanisms
         Its means over the source rows equal those of ``targeting`` to rounding.
+
+    Raises
+    ------
+    EstimationError
+        If no shift meets the means of all targets.
     """
-    step = targeting.fluctuation
-    _, star0, star1 = _shifted(source, step, (0.0, 0.0))
-    offsets = tuple(
-        _offset(star, float(np.average(goal, weights=weights)), step, weights)
-        for star, goal in ((star0, targeting.q0), (star1, targeting.q1))
-    )
-    return Mechanisms(tuple(models), step, (offsets[0], offsets[1]), law, kind)
+    step, asked = targeting.fluctuation, targets or Targets()
+    directions, held = None, np.ones((len(source.g), 1))
+    if asked.count and rows is not None:
+        directions, held = asked.directions(rows[0], source.g, step.truncation), asked.constraints(*rows)
+    along = np.ones((len(source.g), 1)) if directions is None else np.column_stack((np.ones(len(source.g)), directions))
+    stars = step.apply(*source, directions)
+    share = np.full(len(source.g), 1.0 / len(source.g)) if weights is None else weights / weights.sum()
+    offsets = [_offsets(star, goal, along, held, step, share) for star, goal in zip(stars, (targeting.q0, targeting.q1))]
+    return Mechanisms(tuple(models), step, (offsets[0], offsets[1]), law, kind, asked)
 
 
-def _shifted(raw: Nuisances, step: Fluctuation, offsets: tuple[float, float]) -> Nuisances:
-    star0, star1 = step.apply(*raw)
-    return Nuisances(raw.g, _move(star0, offsets[0], step), _move(star1, offsets[1], step))
+def _shifted(
+    raw: Nuisances, step: Fluctuation, directions: Float64 | None, offsets: tuple[tuple[float, ...], tuple[float, ...]]
+) -> Nuisances:
+    stars = step.apply(*raw, directions)
+    shifts = [own[0] if directions is None else own[0] + directions @ np.array(own[1:]) for own in offsets]
+    return Nuisances(raw.g, _move(stars[0], shifts[0], step), _move(stars[1], shifts[1], step))
 
 
-def _move(q: Float64, offset: float, step: Fluctuation) -> Float64:
+def _move(q: Float64, offset: float | Float64, step: Fluctuation) -> Float64:
     """Shift predictions on the logit scale of the fluctuation's range."""
     width = step.high - step.low
     unit = np.clip((q - step.low) / width, _MARGIN, 1.0 - _MARGIN)
@@ -135,16 +164,41 @@ def _move(q: Float64, offset: float, step: Fluctuation) -> Float64:
     return np.asarray(step.low + width * moved, dtype=np.float64)
 
 
-def _offset(q: Float64, goal: float, step: Fluctuation, weights: Float64 | None) -> float:
-    """Find the shift at which the mean prediction is the goal; the mean rises strictly with it, so it is unique."""
+def _offsets(q: Float64, goal: Float64, along: Float64, held: Float64, step: Fluctuation, share: Float64) -> tuple[float, ...]:
+    """Find the shifts along directions b at which the means of c Q* are those of c times the goal, for every constraint c.
 
-    def miss(offset: float) -> float:
-        return float(np.average(_move(q, offset, step), weights=weights)) - goal
-
-    reach = 1.0
-    while reach < 64.0 and miss(-reach) * miss(reach) > 0.0:
-        reach *= 2.0
-    if miss(-reach) * miss(reach) > 0.0:
-        # a goal on the very edge of the range (all outcomes of an arm alike): predictions are there already
-        return 0.0
-    return float(brentq(miss, -reach, reach, xtol=1e-15, rtol=8.9e-16, maxiter=200))
+    Newton's method, halved until the misses shrink. With one offset the mean rises strictly with it, so the root is unique; with
+    several, constraints and directions are the same functions, or (ATT) A and its expectation g, so the Jacobian is close to a Gram
+    matrix of b under the positive weights of the logit.
+    """
+    width = step.high - step.low
+    edges = [float(share @ np.full(len(q), bound)) for bound in (step.low + _EDGE * width, step.high - _EDGE * width)]
+    if not edges[0] < float(share @ goal) < edges[1]:
+        # all outcomes of an arm on the very edge of the range: predictions are there already
+        return tuple(0.0 for _ in range(along.shape[1]))
+    weighted = held * share[:, None]
+    wanted = weighted.T @ goal
+    at = np.zeros(along.shape[1])
+    miss = weighted.T @ _move(q, along @ at, step) - wanted
+    for _ in range(200):
+        if float(np.abs(miss).max()) <= 1e-15 * width:
+            break
+        unit = (_move(q, along @ at, step) - step.low) / width
+        jacobian = weighted.T @ (along * (width * unit * (1.0 - unit))[:, None])
+        # least squares: the indicators of an exhaustive set of subgroups sum to one
+        change = np.linalg.lstsq(jacobian, -miss, rcond=1e-12)[0]
+        length = 1.0
+        while length > 1e-6:
+            beyond = weighted.T @ _move(q, along @ (at + length * change), step) - wanted
+            if float(np.linalg.norm(beyond)) < float(np.linalg.norm(miss)):
+                break
+            length /= 2.0
+        else:
+            break
+        at, miss = at + length * change, beyond
+    if float(np.abs(miss).max()) > _TOLERANCE * width:
+        raise EstimationError(
+            f"means of the targets must be met to {_TOLERANCE:g} of the outcome's range; got {float(np.abs(miss).max()) / width:.2g}.",
+            "Declare fewer or larger subgroups (roles.subgroups), or drop 'att' from mechanisms.targets.",
+        )
+    return tuple(float(value) for value in at)

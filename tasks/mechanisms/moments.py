@@ -10,22 +10,26 @@ import pandas as pd
 
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.roles import Column
+from tasks.mechanisms.targets import Targets
 
 MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
 
 
-def feature_names(columns: Sequence[Column]) -> tuple[str, ...]:
+def feature_names(columns: Sequence[Column], targets: Targets | None = None) -> tuple[str, ...]:
     """Return the name of each column of :func:`features`, by column id.
 
     Parameters
     ----------
     columns : sequence of Column
         Covariates that vary.
+    targets : Targets, optional
+        Estimands beyond the ATE.
 
     Returns
     -------
     tuple of str
-        ``"w0"``, ``"w0^2"``, ``"w1=level 2"`` (the number of a level, counted from 0), ``"w0 missing"``, then ``"g"``, ``"q0"``, ``"q1"``.
+        ``"w0"``, ``"w0^2"``, ``"w1=level 2"`` (the number of a level, counted from 0), ``"w0 missing"``, then ``"g"``, ``"q0"``, ``"q1"``,
+        then the products of q0 and q1 with what defines each further target.
     """
     names: list[str] = []
     for column in columns:
@@ -37,10 +41,11 @@ def feature_names(columns: Sequence[Column]) -> tuple[str, ...]:
             names.extend((column.id, f"{column.id}^2"))
         if column.missing > 0:
             names.append(f"{column.id} missing")
-    return (*names, "g", "q0", "q1")
+    further = [f"{column} is {level}" for column, level in targets.groups] + ["g"] * targets.att if targets else []
+    return (*names, "g", "q0", "q1", *(f"{what} x {q}" for what in further for q in ("q0", "q1")))
 
 
-def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[Column]) -> Float64:
+def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[Column], targets: Targets | None = None) -> Float64:
     """Return W, squares of numeric W, indicators of levels and of missing cells, g, Q*0 and Q*1.
 
     Numeric columns are put on their safe range ([low, high] to [-1, 1]) before they are squared; a missing cell
@@ -54,6 +59,8 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
         Predictions for the same rows, each (n,).
     columns : sequence of Column
         Covariates that vary.
+    targets : Targets, optional
+        Estimands beyond the ATE: the effect in a subgroup needs the subgroup's means of Q*0 and Q*1, the ATT the g-weighted ones.
 
     Returns
     -------
@@ -78,7 +85,11 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
             parts.extend((x, x * x))
         if column.missing > 0:
             parts.append(missing.astype(np.float64))
-    return np.column_stack((*parts, nuisances.g, nuisances.q0, nuisances.q1))
+    parts.extend((nuisances.g, nuisances.q0, nuisances.q1))
+    if targets is not None:
+        further = [*targets.members(covariates).T, *([nuisances.g] if targets.att else [])]
+        parts.extend(b * q for b in further for q in (nuisances.q0, nuisances.q1))
+    return np.column_stack(parts)
 
 
 class Moments(NamedTuple):

@@ -159,32 +159,6 @@ def fit_law(
     )
 
 
-def kolmogorov(drawn: Float64, source: Float64) -> float:
-    """Return the largest distance between two empirical distribution functions, in [0, 1]."""
-    points = np.concatenate((drawn, source))
-    left = np.searchsorted(np.sort(drawn), points, side="right") / len(drawn)
-    right = np.searchsorted(np.sort(source), points, side="right") / len(source)
-    return float(np.abs(left - right).max())
-
-
-def distance_by_arm(a: Int8, drawn: Float64, source: Float64) -> tuple[float, float]:
-    """Return the Kolmogorov distance between drawn and source outcomes in the control and the treated arm.
-
-    Parameters
-    ----------
-    a : ndarray of int8, shape (n,)
-        Treatment of the source rows, with which outcomes were drawn.
-    drawn, source : ndarray of float64, shape (n,)
-        Outcomes drawn at the source rows, and the source's own.
-
-    Returns
-    -------
-    tuple of two float
-        Each in [0, 1].
-    """
-    return kolmogorov(drawn[a == 0], source[a == 0]), kolmogorov(drawn[a == 1], source[a == 1])
-
-
 def _arm_law(residual: Float64, sigma: Float64, w: Float64) -> ArmLaw:
     kept = w > 0.0
     residual, sigma, w = residual[kept], sigma[kept], w[kept] / max(float(w[kept].sum()), 1e-300)

@@ -58,6 +58,23 @@ def loss_of(family: Family, y: Float64, eta: Float64) -> Float64:
     return np.logaddexp(0.0, bounded) - y * bounded
 
 
+def variance_of(family: Family, mu: Float64) -> Float64:
+    """Return each row's information under its canonical link: the variance of the outcome at its mean."""
+    if family == "gaussian":
+        return np.ones_like(mu)
+    return np.maximum(mu if family == "poisson" else mu * (1.0 - mu), 1e-10)
+
+
+def unit_of(family: Family, mean: float) -> float:
+    """Return the variance v that strengths are relative to: that of an outcome with this mean."""
+    return {"gaussian": 1.0, "binomial": max(mean * (1.0 - mean), 1e-3), "poisson": max(mean, 1e-3)}[family]
+
+
+def newton_step(gram: Float64, diagonal: Float64, gradient: Float64) -> Float64:
+    """Return minus (gram + diag(diagonal))^-1 gradient, shape (p,)."""
+    return -np.asarray(scipy.linalg.cho_solve(_factor(gram, diagonal), gradient, check_finite=False))
+
+
 def fit_ridge(
     x: Float64, y: Float64, penalty: Float64, family: Family, weights: Float64 | None = None, strengths: Sequence[float] = STRENGTHS
 ) -> RidgeFit:
@@ -93,7 +110,7 @@ def fit_ridge(
     """
     w = np.ones(len(y)) if weights is None else weights / weights.mean()
     centre = float(np.average(y, weights=w))
-    unit = {"gaussian": 1.0, "binomial": max(centre * (1.0 - centre), 1e-3), "poisson": max(centre, 1e-3)}[family]
+    unit = unit_of(family, centre)
     coefficients = np.zeros(x.shape[1])
     # the information of gaussian rows is their weight, whatever the fit: one Gram matrix serves all strengths
     gram = _gram(x, w) if family == "gaussian" else None
@@ -118,8 +135,7 @@ def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Famil
     for _ in range(1 if family == "gaussian" else 50):
         mu = mean_of(family, eta)
         gradient = x.T @ (w * (mu - y)) + diagonal * b
-        factor, lower = _factor(_gram(x, w * _variance(family, mu)) if gram is None else gram, diagonal)
-        step = -np.asarray(scipy.linalg.cho_solve((factor, lower), gradient, check_finite=False))
+        step = newton_step(_gram(x, w * variance_of(family, mu)) if gram is None else gram, diagonal, gradient)
         decrement = -float(gradient @ step)
         length = 1.0
         while length > 1e-8:
@@ -139,12 +155,6 @@ def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Famil
 
 def _objective(y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, eta: Float64) -> float:
     return float(w @ loss_of(family, y, eta)) + 0.5 * float(diagonal @ (b * b))
-
-
-def _variance(family: Family, mu: Float64) -> Float64:
-    if family == "gaussian":
-        return np.ones_like(mu)
-    return np.maximum(mu if family == "poisson" else mu * (1.0 - mu), 1e-10)
 
 
 def _gram(x: Float64, information: Float64) -> Float64:
@@ -192,7 +202,7 @@ def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Fam
     """Return the mean loss of each row under the fit that would have left it out (one Newton step away)."""
     eta = x @ b
     mu = mean_of(family, eta)
-    information = w * _variance(family, mu)
+    information = w * variance_of(family, mu)
     if leverage is None:
         factor, lower = _factor(_gram(x, information), diagonal)
         leverage = np.empty(len(x))

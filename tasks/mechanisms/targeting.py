@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from tasks.contract.fluctuation import Fluctuation, fluctuate, truncate
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.truncation import Truncation, choose_truncation
+
+Rule = Literal["adaptive", "full"]
 
 
 class Targeting(NamedTuple):
@@ -19,24 +22,32 @@ class Targeting(NamedTuple):
         The fitted step, for any other rows.
     q0, q1 : ndarray of float64, shape (n,)
         Out-of-fold Q*0 and Q*1 of the source rows, in units of the outcome.
-    strength : float
-        Share of the fitted step that was taken, in [0, 1]; 1 is the TMLE.
+    truncation : Truncation
+        How far the step went, and why.
     ate, se : float
-        Mean of Q*1 - Q*0 and the standard error from its influence values, in units of the outcome.
+        Mean of Q*1 - Q*0 and its standard error, in units of the outcome: that of the full TMLE's influence values, with the squared
+        bias that stronger truncation may have left.
     """
 
     fluctuation: Fluctuation
     q0: Float64
     q1: Float64
-    strength: float
+    truncation: Truncation
     ate: float
     se: float
 
 
 def target(
-    a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None, strength: float = 1.0
+    a: Int8,
+    y: Float64,
+    nuisances: Nuisances,
+    kind: str,
+    truncation: float,
+    weights: Float64 | None = None,
+    rule: Rule = "adaptive",
+    directions: Float64 | None = None,
 ) -> Targeting:
-    """Fluctuate out-of-fold Q by one epsilon per arm (CV-TMLE).
+    """Fluctuate out-of-fold Q by one epsilon per arm (CV-TMLE), and by one more for each further estimand.
 
     Parameters
     ----------
@@ -49,36 +60,37 @@ def target(
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
     truncation : float
-        d: propensities are kept in [d, 1-d]. Larger values import less of the variance of inverse weights.
+        d of full targeting: propensities are kept in [d, 1-d].
     weights : ndarray of float64, shape (n,), optional
         Row weights.
-    strength : float
-        Share of each epsilon that is applied, in [0, 1]. 1 solves the efficient score equation; a rule that
-        chooses less under poor overlap passes its choice here.
+    rule : {"adaptive", "full"}
+        Whether poor overlap may raise d: :func:`tasks.contract.truncation.choose_truncation`.
+    directions : ndarray of float64, shape (n, k), optional
+        :meth:`tasks.mechanisms.targets.Targets.directions` of the same rows. With them the plug-in effects of those estimands solve
+        their efficient score equations too.
 
     Returns
     -------
     Targeting
-
-    Raises
-    ------
-    ValueError
-        If the strength is not in [0, 1].
 
     References
     ----------
     Zheng, van der Laan (2010), Asymptotic theory for cross-validated targeted maximum likelihood estimation, working paper 273,
     Division of Biostatistics, University of California, Berkeley.
     """
-    if not 0.0 <= strength <= 1.0:
-        raise ValueError(f"strength of targeting must be in [0, 1]; got {strength}.")
-    full = fluctuate(a, y, nuisances, kind, truncation, weights)
-    step = full._replace(epsilon0=strength * full.epsilon0, epsilon1=strength * full.epsilon1)
-    q0, q1 = step.apply(*nuisances)
+    if rule == "adaptive":
+        chosen, step = choose_truncation(a, y, nuisances, kind, truncation, weights)
+    else:
+        chosen = Truncation(truncation, truncation, 1.0, 0.0, 0.0, 0.0, "overlap suffices")
+        step = fluctuate(a, y, nuisances, kind, truncation, weights)
+    if directions is not None:
+        step = fluctuate(a, y, nuisances, kind, chosen.bound, weights, directions)
+    q0, q1 = step.apply(*nuisances, directions)
     ate = float(np.average(q1 - q0, weights=weights))
     p0, p1 = truncate(nuisances.g, truncation)
     influence = q1 - q0 - ate + np.where(a == 1, (y - q1) / p1, -(y - q0) / p0)
     share = np.full(len(y), 1.0 / len(y)) if weights is None else weights / weights.sum()
     # a row of weight w contributes (w / sum w) times its influence value: the variance is the sum of those squares
-    se = float(np.sqrt(np.sum((share * influence) ** 2)))
-    return Targeting(step, q0, q1, strength, ate, se)
+    influence = influence - float(share @ influence)
+    se = float(np.sqrt(np.sum((share * influence) ** 2) + chosen.excess))
+    return Targeting(step, q0, q1, chosen, ate, se)

@@ -86,6 +86,21 @@ class MeasuredRefs(Protocol):
         ...
 
     @property
+    def people(self) -> Ref:
+        """Record of single effects, assignment and outcomes."""
+        ...
+
+    @property
+    def coverage(self) -> Ref | None:
+        """Record of precision and recall, if measured."""
+        ...
+
+    @property
+    def targetings(self) -> tuple[Ref, ...]:
+        """Record of each copy's targeting."""
+        ...
+
+    @property
     def balances(self) -> tuple[ModelRef, ...]:
         """Calibration of each copy."""
         ...
@@ -138,6 +153,10 @@ def facts(
     copies = [json.loads(space.read(ref.key)) for ref in effects]
     found = json.loads(space.read(measured.fidelity.key))
     release = effect_section(copies[0], main) | {"combined": list(combined)}
+    people = json.loads(space.read(measured.people.key))
+    if measured.coverage is not None:
+        people["precision_recall"] = json.loads(space.read(measured.coverage.key))
+    targeting = [json.loads(space.read(ref.key)) for ref in measured.targetings]
     balances = [space.model(ref) for ref in measured.balances]
     calibration = [{name: getattr(each, name) for name in ("relaxed", "feasible", "ess", "capped")} for each in balances]
     if len(copies) > 1:
@@ -158,7 +177,7 @@ def facts(
         seed=run.spec.seed,
         table=schema.model_dump(mode="json"),
         effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
-        fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "calibration": calibration},
+        fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "targeting": targeting, "calibration": calibration} | people,
         privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES},
         overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
         gates=tuple(gates),

@@ -10,7 +10,6 @@ from tasks.report.forest import END, START, Guides, Interval, forest_foot, fores
 from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
 from tasks.report.reading import decimals_of, fixed, interval, number, percent
 
-MAIN = "tmle"
 Estimate = Mapping[str, Any]
 
 
@@ -22,8 +21,8 @@ def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
 
 def combined_effect(effects: Mapping[str, Any]) -> Estimate | None:
     """Return the ATE over all copies of the release with the source's sampling error in its interval, or None."""
-    found = (effects.get("release") or {}).get("combined") or []
-    return next((each for each in found if (each["estimand"], each["estimator"]) == ("ate", MAIN)), None)
+    found, main = (effects.get("release") or {}).get("combined") or [], main_effect(effects, "release")
+    return next((each for each in found if main and (each["estimand"], each["estimator"]) == ("ate", main["estimator"])), None)
 
 
 def effect_decimals(effects: Mapping[str, Any]) -> int:
@@ -80,6 +79,17 @@ def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = [{"title": f"copy {place}", **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
     combined = combined_effect(effects)
     return [*rows, {"title": "all copies, with the source's error", **_cell(combined, decimals)}] if rows and combined else rows
+
+
+def truth_rows(effects: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the effects built into the release beside the ATE: among its treated, in declared subgroups."""
+    decimals = effect_decimals(effects)
+    rows = []
+    for each in (effects.get("truth") or {}).get("others") or []:
+        entry = explained(ESTIMANDS, each["estimand"])
+        title = each["estimand"][5:-1] if each["estimand"].startswith("gate[") else entry.title
+        rows.append({"title": title, "value": fixed(each["value"], decimals + 1), "mc_se": fixed(each["mc_se"], decimals + 1)})
+    return rows
 
 
 def _pair(estimates: Mapping[str, Sequence[Estimate]], estimand: str, estimator: str) -> tuple[Estimate | None, Estimate | None]:

@@ -14,6 +14,7 @@ class Entry(NamedTuple):
 
 
 ESTIMATORS: Mapping[str, Entry] = {
+    "adaptive": Entry("Adaptive TMLE", "the estimate the release carries; TMLE where overlap suffices"),
     "tmle": Entry("TMLE", "targeted maximum likelihood"),
     "aipw": Entry("AIPW", "augmented IPW"),
     "ipw": Entry("IPW", "inverse-probability weighting"),

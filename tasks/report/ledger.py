@@ -49,6 +49,23 @@ def ledger_table(fidelity: Mapping[str, Any], caption: str) -> dict[str, Any]:
     return {"rows": rows, "foot": forest_foot(axis, caption)}
 
 
+def targeting_sentence(fidelity: Mapping[str, Any]) -> str:
+    """Say how far targeting went on the first copy, why, and what it may cost; empty where the manifest does not know."""
+    found = next(iter(fidelity.get("targeting") or []), None)
+    if found is None:
+        return ""
+    price = f"Full targeting costs {found['price']:.2f} times the variance of the most cautious estimate"
+    if found["bound"] == found["full"]:
+        return f"{price}: overlap suffices, and Q was targeted in full (weights 1/g with g truncated at {found['full']:.3g})."
+    decimals = decimals_of(found["change_se"])
+    moved = f"it moved the estimate by {fixed(found['change'], decimals)} (chance alone: ± {fixed(_Z95 * found['change_se'], decimals)})"
+    seen = {"no bias seen": "no sign that this costs bias was seen"}.get(found["reason"], "stronger truncation showed bias")
+    return (
+        f"{price}: overlap is poor. Weights were truncated at g = {found['bound']:.3g} instead of {found['full']:.3g}; {moved}, {seen}. "
+        "The contrast term below shows that change, and the source's standard error holds it."
+    )
+
+
 def _interval(term: Mapping[str, Any]) -> Interval:
     """Return a term as it is drawn: one whose size alone is known lies around zero, without a point."""
     if term["value"] is None:

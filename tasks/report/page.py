@@ -8,10 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tasks.report.cate import person_panel
 from tasks.report.distance_plot import distance_plot
-from tasks.report.effects import copies_table, effect_table
+from tasks.report.effects import copies_table, effect_table, truth_rows
 from tasks.report.glossary import DESIGNS, KINDS
-from tasks.report.ledger import ledger_table, transfer_table
+from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
 from tasks.report.overlap_plot import overlap_plot
 from tasks.report.reading import decimals_of, fixed, interval, moment, number, percent
@@ -58,6 +59,9 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         copies=copies_table(manifest["effects"]),
         ledger=ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
         transfer=transfer_table(manifest["fidelity"]),
+        people=person_panel(manifest["fidelity"]),
+        targeting=targeting_sentence(manifest["fidelity"]),
+        others=truth_rows(manifest["effects"]),
         overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],
         distance_plot=distance_plot(**pictures["distances"]) if pictures["distances"] else None,
         **_marginals(pictures["marginals"]),

@@ -60,7 +60,7 @@ def test_an_arm_whose_outcomes_are_all_the_same_stays_finite(value):
     a, y, nuisances = world("binary")
     y = np.where(a == 1, value, y)
     fluctuation = fluctuate(a, y, nuisances, "binary", 0.02)
-    assert math.isfinite(fluctuation.epsilon1)
+    assert math.isfinite(fluctuation.epsilon1[0])
     assert fluctuation.apply(*nuisances)[1] == pytest.approx(np.full(len(y), value), abs=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_a_constant_outcome_predicted_exactly_needs_no_fluctuation():
 
 def test_without_epsilon_nothing_moves():
     _, _, nuisances = world("continuous")
-    same0, same1 = Fluctuation(0.0, 0.0, -20.0, 20.0, 0.01).apply(*nuisances)
+    same0, same1 = Fluctuation((0.0,), (0.0,), -20.0, 20.0, 0.01).apply(*nuisances)
     assert same0 == pytest.approx(nuisances.q0)
     assert same1 == pytest.approx(nuisances.q1)
 
@@ -103,7 +103,7 @@ def test_an_empty_arm_is_refused():
 
 
 def test_a_fluctuation_survives_pickling():
-    fluctuation = Fluctuation(0.1, -0.2, 0.0, 1.0, 0.01)
+    fluctuation = Fluctuation((0.1,), (-0.2,), 0.0, 1.0, 0.01)
     assert pickle.loads(pickle.dumps(fluctuation)) == fluctuation
 
 

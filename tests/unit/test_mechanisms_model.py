@@ -5,16 +5,18 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.nuisance import Nuisances, assign_folds
+from tasks.contract.nuisance import Nuisances, assign_folds, training_rows
 from tasks.contract.registry import resolve
-from tasks.mechanisms.crossfit import cross_fit, fit_fold, training_rows
-from tasks.mechanisms.draw import draw_outcome, draw_treatment
+from tasks.mechanisms.crossfit import FoldModel, cross_fit, fit_fold
+from tasks.mechanisms.draw import design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms, assemble, averaged, effect_of
-from tasks.mechanisms.residuals import BinaryLaw, CountLaw, distance_by_arm, fit_law, kolmogorov
+from tasks.mechanisms.residuals import BinaryLaw, CountLaw, fit_law
 from tasks.mechanisms.targeting import Targeting, target
+from tasks.mechanisms.targets import Targets
 
 
 def base_world(n: int, seed: int, continuous: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +58,7 @@ def test_source_effect_of_the_mechanisms_is_the_tmle(kind: str, learner: str) ->
     assert told.q0.mean() == pytest.approx(targeting.q0.mean(), abs=1e-9)
     assert model.truth(frame)[0] == pytest.approx(targeting.ate, abs=1e-8)
     # without the offsets it is not: averaging fold models moves the means
-    bare = Mechanisms(model.models, model.fluctuation, (0.0, 0.0), model.law, kind)
+    bare = Mechanisms(model.models, model.fluctuation, ((0.0,), (0.0,)), model.law, kind, Targets())
     assert abs(bare.truth(frame)[0] - targeting.ate) > 1e-6
 
 
@@ -67,19 +69,54 @@ def test_weighted_source_effect_is_the_weighted_tmle() -> None:
     assert np.average(told.q1 - told.q0, weights=weights) == pytest.approx(targeting.ate, abs=1e-8)
 
 
-def test_targeting_solves_the_score_and_strength_zero_is_the_plug_in() -> None:
+def test_targeting_solves_the_score() -> None:
     frame, a, y, _ = base_world(500, 1)
     found, _ = cross_fit(resolve("learner", "glm"), frame, a, y, "binary", assign_folds(keys_of(500), a.astype(np.int64), 5, 0), 0)
     bound = truncation_bound(500, "auto")
     full = target(a, y, found, "binary", bound)
+    assert full.truncation.reason == "overlap suffices"
     g = np.clip(found.g, bound, 1 - bound)
     assert abs(np.mean(a * (y - full.q1) / g)) < 1e-8
     assert abs(np.mean((1 - a) * (y - full.q0) / (1 - g))) < 1e-8
-    plug = target(a, y, found, "binary", bound, strength=0.0)
-    np.testing.assert_allclose(plug.q1, found.q1, atol=1e-9)
-    assert min(plug.ate, full.ate) <= target(a, y, found, "binary", bound, strength=0.5).ate <= max(plug.ate, full.ate)
-    with pytest.raises(ValueError, match="strength"):
-        target(a, y, found, "binary", bound, strength=1.5)
+
+
+def with_groups(n: int, seed: int, kind: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, Nuisances, tuple[FoldModel, ...]]:
+    frame, a, y, _ = base_world(n, seed, kind == "continuous")
+    frame["w6"] = pd.Categorical(np.where(frame["w0"] + frame["w1"] > 1, "both", np.where(frame["w0"] + frame["w1"] > 0, "one", "none")))
+    frame.loc[:20, "w6"] = np.nan
+    folds = assign_folds(keys_of(n), a.astype(np.int64), 5, seed)
+    found, models = cross_fit(resolve("learner", "glm"), frame, a, y, kind, folds, seed)
+    return frame, a, y, found, models
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous"])
+def test_subgroups_and_the_treated_carry_their_own_efficient_estimates(kind: str) -> None:
+    n = 900
+    frame, a, y, found, models = with_groups(n, 5, kind)
+    targets = Targets((("w2", "0"), ("w2", "1"), ("w6", "both"), ("w6", "none"), ("w6", "one")), att=True)
+    bound = truncation_bound(n, "auto")
+    directions = targets.directions(frame, found.g, bound)
+    got = target(a, y, found, kind, bound, directions=directions)
+    g = np.clip(found.g, bound, 1 - bound)
+    # each estimand's efficient score is solved at Q*: its plug-in then equals its one-step estimate, which is the TMLE
+    phi = got.q1 - got.q0 + np.where(a == 1, (y - got.q1) / g, -(y - got.q0) / (1 - g))
+    members = targets.members(frame).astype(bool)
+    for rows in [np.ones(n, dtype=bool), *members.T]:
+        assert np.mean((got.q1 - got.q0)[rows]) == pytest.approx(np.mean(phi[rows]), abs=1e-7 * np.ptp(y))
+    att = np.sum(a * (y - got.q0) - (1 - a) * g / (1 - g) * (y - got.q0)) / a.sum()
+    assert np.mean((got.q1 - got.q0)[a == 1]) == pytest.approx(att, abs=1e-7 * np.ptp(y))
+    # the ATE alone leaves them where they were
+    plain = target(a, y, found, kind, bound)
+    raw = plain.q1 - plain.q0 + np.where(a == 1, (y - plain.q1) / g, -(y - plain.q0) / (1 - g))
+    assert max(abs(np.mean((plain.q1 - plain.q0)[rows]) - np.mean(raw[rows])) for rows in members.T) > 1e-4 * np.ptp(y)
+    # and the assembled mechanisms keep all of them over the source
+    law = fit_law(a, y, got.q0, got.q1, frame, kind, np.random.default_rng(0))
+    made = assemble(models, got, averaged(models, frame), law, kind, None, targets, (frame, a))
+    told = made.predict(frame)
+    for rows in [np.ones(n, dtype=bool), a == 1, *members.T]:
+        assert np.mean(told.q1[rows] - told.q0[rows]) == pytest.approx(np.mean(got.q1[rows] - got.q0[rows]), abs=1e-8 * np.ptp(y))
+    again = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(again.predict(frame).q1, told.q1)
 
 
 def test_effect_is_recovered_over_seeds() -> None:
@@ -163,7 +200,7 @@ def test_drawn_outcomes_have_the_sources_law_by_arm() -> None:
     told = Nuisances(found.g, targeting.q0, targeting.q1)
     drawn = draw_outcome(model.law, a, told, frame, np.random.default_rng(2)).y
     # 1.63 sqrt(2 / n) is the 1 % point of two independent samples; the smaller arm has about 1300 rows
-    assert max(distance_by_arm(a, drawn, y)) < 0.06
+    assert max(ks_2samp(drawn[a == arm], y[a == arm]).statistic for arm in (0, 1)) < 0.06
     many = np.repeat(np.arange(len(a)), 50)
     again = draw_outcome(model.law, a[many], Nuisances(*(v[many] for v in told)), frame.iloc[many], np.random.default_rng(3)).y
     for arm in (0, 1):
@@ -220,21 +257,16 @@ def test_binary_draw_and_declared_range() -> None:
 def test_treatment_designs() -> None:
     rng = np.random.default_rng(0)
     g = rng.uniform(0.05, 0.95, 50_000)
-    trial = draw_treatment(g, "randomized", 0.25, 1.0, rng)
-    assert trial.a.dtype == np.int8
-    assert trial.a.mean() == pytest.approx(0.25, abs=0.01)
-    assert (trial.g == 0.25).all()
-    fitted_ = draw_treatment(g, "fitted", 0.5, 1.0, rng)
-    np.testing.assert_array_equal(fitted_.g, g)
-    assert fitted_.a[g > 0.8].mean() == pytest.approx(g[g > 0.8].mean(), abs=0.02)
-    np.testing.assert_allclose(draw_treatment(g, "tilted", 0.5, 1.0, rng).g, g, atol=1e-12)
-    np.testing.assert_allclose(draw_treatment(g, "tilted", 0.5, 0.0, rng).g, 0.5)
-    assert draw_treatment(g, "tilted", 0.5, 3.0, rng).g.std() > g.std()
-
-
-def test_kolmogorov_equals_its_definition() -> None:
-    assert kolmogorov(np.array([0.0, 1.0]), np.array([2.0, 3.0])) == 1.0
-    assert kolmogorov(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0, 40.0])) == pytest.approx(0.25)
+    trial = design_probability(g, "randomized", 0.25, 1.0)
+    assert (trial == 0.25).all()
+    drawn = draw_treatment(trial, rng)
+    assert drawn.dtype == np.int8
+    assert drawn.mean() == pytest.approx(0.25, abs=0.01)
+    np.testing.assert_array_equal(design_probability(g, "fitted", 0.5, 1.0), g)
+    assert draw_treatment(g, rng)[g > 0.8].mean() == pytest.approx(g[g > 0.8].mean(), abs=0.02)
+    np.testing.assert_allclose(design_probability(g, "tilted", 0.5, 1.0), g, atol=1e-12)
+    np.testing.assert_allclose(design_probability(g, "tilted", 0.5, 0.0), 0.5)
+    assert design_probability(g, "tilted", 0.5, 3.0).std() > g.std()
 
 
 def test_too_few_rows_for_residuals_are_refused() -> None:

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tasks.report.ledger import targeting_sentence
 from tasks.report.page import render
 from tests.reporting import HOSTILE, Page, estimate, gate, manifest, pictures, schema, section
 
@@ -114,7 +115,7 @@ def test_a_baseline_has_no_built_in_effect_and_copies_are_listed() -> None:
         "release": {**section(1.3, 0.1, 99), "copies": [section(1.3, 0.1, 99)] * 2, "combined": both},
         "truth": None,
     }
-    spec = {**spec, "release": {"rows": 99, "copies": 2, "mode": "full"}}
+    spec = {**spec, "release": {"rows": 99, "copies": 2, "mode": "full", "draws": "iid"}}
     text = Page(page(effects=effects, spec=spec)).text
     assert "built into the release" not in text.lower().replace("against the effect built into them", "")
     assert "full (baseline)" in text
@@ -141,3 +142,27 @@ def test_many_columns_are_cut_and_the_page_says_so() -> None:
     assert "15 more columns differ less" in text
     assert "lab 74" in text
     assert "lab 14 " not in text
+
+
+def test_the_ledger_says_how_far_targeting_went() -> None:
+    far = {"bound": 0.28, "full": 0.02, "price": 2.4, "change": -0.03, "change_se": 0.028, "excess": 0.0, "reason": "no bias seen"}
+    text = targeting_sentence({"targeting": [far]})
+    assert "overlap is poor" in text
+    assert "0.28 instead of 0.02" in text
+    assert "no sign" in text
+    assert "showed bias" in targeting_sentence({"targeting": [far | {"reason": "bias of stronger truncation seen"}]})
+    near = targeting_sentence({"targeting": [far | {"bound": 0.02, "price": 1.1, "reason": "overlap suffices"}]})
+    assert "targeted in full" in near
+    assert targeting_sentence({}) == ""
+
+
+def test_balanced_draws_and_further_truths_are_told() -> None:
+    like = schema("continuous")
+    values = manifest(like)
+    values["spec"]["release"]["draws"] = "balanced"
+    others = [{"estimand": "att", "value": 1.5, "mc_se": 0.01}, {"estimand": f"gate[{HOSTILE}=1]", "value": 2.0, "mc_se": 0.02}]
+    values["effects"]["truth"]["others"] = others
+    written = render(values, pictures(like), "published")
+    assert "drawn balanced" in " ".join(Page(written).text.split())
+    assert "Effects built into the release" in Page(written).text
+    assert HOSTILE not in written.decode()

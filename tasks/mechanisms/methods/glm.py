@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.nuisance import Float64, Int8, OutcomeModel, PropensityModel
 from tasks.mechanisms.bounds import require_arms, within
+from tasks.mechanisms.descent import Problem
 from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
+from tasks.mechanisms.passes import FoldDesign, GlmRefinement
 from tasks.mechanisms.ridge import FAMILY, Family, fit_ridge, mean_of
+
+_REACH = float(np.log(2.0))  # how far the linear predictor of a count may lie outside that of the training rows
 
 
 class Params(BaseModel):
@@ -84,8 +89,7 @@ class GlmLearner:
         require_arms(treatment)
         design = fit_design(covariates, self.params.squares, self.params.max_levels)
         x = np.column_stack((np.ones(len(treatment)), design.matrix(covariates)))
-        penalty = np.concatenate(([0.0], np.ones(design.width)))
-        fit = fit_ridge(x, treatment.astype(np.float64), penalty, "binomial", weights)
+        fit = fit_ridge(x, treatment.astype(np.float64), self._propensity_penalty(design), "binomial", weights)
         return LinearPropensity(design, fit.coefficients, fit.strength)
 
     def fit_outcome(
@@ -101,16 +105,43 @@ class GlmLearner:
         require_arms(treatment)
         design = fit_design(covariates, self.params.squares, self.params.max_levels)
         x = with_treatment(design.matrix(covariates), treatment, self.params.interactions)
-        penalty = np.concatenate(([0.0, 0.0], np.ones(design.width)))
-        if self.params.interactions:
-            penalty = np.concatenate((penalty, np.full(design.width, self.params.interaction_penalty)))
+        penalty = self._outcome_penalty(design)
         family: Family = FAMILY[kind]
         centre, scale = _standard(outcome, weights) if kind == "continuous" else (0.0, 1.0)
         fit = fit_ridge(x, (outcome - centre) / scale, penalty, family, weights)
         eta = x @ fit.coefficients
-        margin = float(np.log(2.0))
-        low, high = float(eta.min()) - margin, float(eta.max()) + margin
+        low, high = float(eta.min()) - _REACH, float(eta.max()) + _REACH
         return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength)
+
+    def refinement(
+        self, propensities: Sequence[PropensityModel | None], outcomes: Sequence[OutcomeModel], rows: Sequence[int], kind: str
+    ) -> GlmRefinement:
+        """Return the passes over all rows that go on from models of a sample (:class:`tasks.mechanisms.passes.GlmRefinement`).
+
+        What the sample decided stays: the map from covariates to columns (centres, scales, fills, ranges, levels), the units of a
+        continuous outcome, and the penalty as a whole: the strength per row falls as rows are added. Coefficients are fitted to
+        all rows exactly.
+        """
+        folds = []
+        for g, q, n in zip(propensities, outcomes, rows, strict=True):
+            if not isinstance(q, LinearOutcome) or not isinstance(g, LinearPropensity | None):
+                raise TypeError(f"models of a refinement must be those of this learner; got {type(g).__name__} and {type(q).__name__}.")
+            own = None
+            if g is not None:
+                own = Problem(g, "binomial", self._propensity_penalty(g.design), g.strength * n, None)
+            penalty = self._outcome_penalty(q.design)
+            other = Problem(
+                q, FAMILY[kind], penalty, q.strength * n, q.interactions, q.centre, q.scale, _REACH if kind == "count" else None
+            )
+            folds.append(FoldDesign(q.design, own, other))
+        return GlmRefinement(tuple(folds))
+
+    def _propensity_penalty(self, design: Design) -> Float64:
+        return np.concatenate(([0.0], np.ones(design.width)))
+
+    def _outcome_penalty(self, design: Design) -> Float64:
+        penalty = np.concatenate(([0.0, 0.0], np.ones(design.width)))
+        return np.concatenate((penalty, np.full(design.width, self.params.interaction_penalty))) if self.params.interactions else penalty
 
 
 def build(params: Params) -> GlmLearner:

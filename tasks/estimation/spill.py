@@ -1,0 +1,186 @@
+"""Canonical batches of a source become a table on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.contract.columns import decode
+from tasks.contract.errors import EstimationError
+from tasks.contract.nuisance import Float64
+from tasks.contract.roles import Column, TableSchema
+from tasks.estimation.canonical import canonical, label_text
+from tasks.estimation.keys import content_hashes, distinct_keys
+from tasks.estimation.spilled import Range, SpilledTable
+
+
+class _Recoding(NamedTuple):
+    """What each level of a source's category is to the estimators: a number, or a code into ``levels``; last, a missing cell."""
+
+    cells: npt.NDArray[np.float64]
+    levels: tuple[str, ...] | None
+
+
+class Spill:
+    """Takes canonical batches of a source one after the other, writes their covariates, keeps the vectors.
+
+    Values, levels, keys and folds are those which :func:`tasks.estimation.table.read_table` gives the same rows in memory.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the covariates go; must be there.
+    schema : TableSchema
+        The source's schema.
+    """
+
+    def __init__(self, folder: Path, schema: TableSchema) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._recodings = {column.id: _recoding(schema, column) for column in schema.covariates if column.is_category}
+        texts = [label_text(value) for value in _decoded(schema, schema.treatment, pa.array([0, 1], type=pa.int8()))]
+        self._flipped = texts[1] == min(texts)
+        self._parts: list[tuple[Path, int]] = []
+        self._ranges = {column.id: Range(np.inf, -np.inf, False) for column in schema.covariates}
+        self._vectors: dict[str, list[npt.NDArray[np.generic]]] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows taken so far."""
+        return sum(rows for _, rows in self._parts)
+
+    def add(self, batch: pa.Table, weights: Float64 | None = None, propensity: Float64 | None = None) -> None:
+        """Take one batch.
+
+        Parameters
+        ----------
+        batch : pyarrow.Table
+            Columns by id, canonical (:func:`tasks.contract.columns.canonical_type`).
+        weights, propensity : ndarray of float64, shape (n,), optional
+            Checked row weights, known P(treated | W); rows of weight 0 are left out.
+        """
+        if weights is not None and not weights.all():
+            used = weights > 0.0
+            batch, weights = batch.filter(pa.array(used)), weights[used]
+            propensity = None if propensity is None else propensity[used]
+        if not batch.num_rows:
+            return
+        treatment = np.asarray(batch.column("a").to_numpy(), dtype=np.int8)
+        label = np.asarray(1 - treatment if self._flipped else treatment, dtype=np.int8)
+        columns = [self._column(column, batch) for column in self._schema.covariates]
+        content = [*columns, pd.Series(label.astype(np.float64))]
+        if propensity is not None:
+            content.append(pd.Series(propensity))
+        vectors: dict[str, npt.NDArray[np.generic] | None] = {
+            "label": label,
+            "y": np.asarray(batch.column("y").to_numpy(), dtype=np.float64) + 0.0,
+            "content": content_hashes(content, len(label)),
+            "weights": weights,
+            "propensity": propensity,
+        }
+        for name, values in vectors.items():
+            if values is not None:
+                self._vectors.setdefault(name, []).append(values)
+        self._write(columns, len(label))
+
+    def finish(self) -> SpilledTable:
+        """Return the table.
+
+        Raises
+        ------
+        EstimationError
+            If no row is left, or no covariate or outcome varies.
+        """
+        if not self._parts:
+            raise EstimationError("rows of the table must be at least 1; got 0.", "Give some rows a weight above 0.")
+        whole: dict[str, npt.NDArray[Any]] = {name: np.concatenate(self._vectors.pop(name)) for name in list(self._vectors)}
+        names = {column.id: column.name for column in self._schema.covariates if self._ranges[column.id].varies}
+        if not names:
+            raise EstimationError(
+                "covariates of the table must contain one that varies; got none.", "Compare the arms' means directly instead."
+            )
+        y, weights = whole["y"], whole.get("weights")
+        if float(y.min()) == float(y.max()):
+            raise EstimationError(
+                f"outcome '{self._schema.outcome.name}' of the table must take at least two values; got 1.",
+                "A constant outcome has no effect to estimate.",
+            )
+        keys = distinct_keys(whole.pop("content"), y, weights)
+        return SpilledTable(
+            parts=tuple(self._parts),
+            names=names,
+            levels={name: found.levels for name, found in self._recodings.items() if found.levels is not None},
+            ranges=self._ranges,
+            label=whole["label"],
+            flipped=self._flipped,
+            y=y,
+            kind=self._schema.outcome_kind,
+            keys=keys,
+            order=np.argsort(keys),
+            weights=weights,
+            propensity=whole.get("propensity"),
+        )
+
+    def _column(self, column: Column, batch: pa.Table) -> pd.Series:
+        """Return one covariate as the estimators see it, and remember its range."""
+        values = batch.column(column.id)
+        recoding = self._recodings.get(column.id)
+        if recoding is None:
+            cells = np.asarray(values.to_numpy(), dtype=np.float64) + 0.0
+            found = pd.Series(cells)
+        else:
+            cells = recoding.cells[_codes(values, column)]
+            found = pd.Series(cells)
+            if recoding.levels is not None:
+                kind = pd.CategoricalDtype(pd.Index(recoding.levels, dtype=object))
+                codes = np.where(np.isnan(cells), -1.0, cells).astype(np.intp)
+                found = pd.Series(pd.Categorical.from_codes(codes, dtype=kind))
+        gaps = np.isnan(cells)
+        before, known = self._ranges[column.id], cells[~gaps]
+        low, high = (min(before.low, float(known.min())), max(before.high, float(known.max()))) if len(known) else before[:2]
+        self._ranges[column.id] = Range(low, high, before.missing or bool(gaps.any()))
+        return found
+
+    def _write(self, columns: list[pd.Series], rows: int) -> None:
+        arrays = [
+            pa.array(values.cat.codes.to_numpy().astype(np.int16))
+            if isinstance(values.dtype, pd.CategoricalDtype)
+            else pa.array(values.to_numpy())
+            for values in columns
+        ]
+        path = self._folder / f"batch-{len(self._parts):05d}.parquet"
+        table = pa.table(arrays, names=[column.id for column in self._schema.covariates])
+        pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+        self._parts.append((path, rows))
+
+
+def _decoded(schema: TableSchema, column: Column, values: pa.Array) -> pd.Series:
+    """Return canonical values of one column as pandas gives the source's own type."""
+    alone = schema.model_copy(update={"columns": (column,)})
+    frame: pd.DataFrame = decode(alone, pa.table({column.id: values})).to_pandas()
+    return frame[column.name]
+
+
+def _recoding(schema: TableSchema, column: Column) -> _Recoding:
+    codes = pa.array(np.arange(len(column.levels), dtype=np.int32))
+    levels = pa.DictionaryArray.from_arrays(codes, pa.array(column.levels, type=pa.string()))
+    found = canonical(_decoded(schema, column, levels))
+    if not isinstance(found.dtype, pd.CategoricalDtype):
+        return _Recoding(np.append(found.to_numpy(dtype=np.float64), np.nan), None)
+    return _Recoding(np.append(found.cat.codes.to_numpy().astype(np.float64), np.nan), tuple(str(level) for level in found.cat.categories))
+
+
+def _codes(values: pa.ChunkedArray, column: Column) -> npt.NDArray[np.intp]:
+    """Return the position of each cell in the schema's levels, -1 where missing."""
+    place = {level: number for number, level in enumerate(column.levels)}
+    found = []
+    for chunk in values.chunks:
+        known = np.asarray([place[text] for text in chunk.dictionary.to_pylist()] + [-1], dtype=np.intp)
+        found.append(known[np.asarray(chunk.indices.fill_null(len(known) - 1).to_numpy(), dtype=np.intp)])
+    return np.concatenate(found)

@@ -1,0 +1,143 @@
+"""Balance of covariates between the arms, from sums over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.fluctuation import truncate
+from tasks.contract.nuisance import Float64, Int8
+from tasks.estimation.balance import Balance
+from tasks.estimation.spilled import Range
+
+#: Variance, relative to the squared half range, that rounding may leave of none.
+_ROUNDING = 1e-13
+
+State = dict[str, Float64]
+
+
+class BalanceRows(NamedTuple):
+    """One batch: canonical covariates, treatment 0/1, out-of-fold g, row weights; n rows each."""
+
+    covariates: pd.DataFrame
+    a: Int8
+    g: Float64
+    weights: Float64 | None
+
+
+class BalanceSums:
+    """The reduction (:class:`tasks.contract.reduction.Reduction`) behind :func:`tasks.estimation.balance.balance`.
+
+    Parameters
+    ----------
+    ranges : mapping of str to Range
+        By covariate id: numbers are added up around the middle of their range, so that little is lost to cancellation.
+    levels : mapping of str to tuple of str
+        By id of a category.
+    truncation : float
+        d, in [0, 0.5).
+    """
+
+    def __init__(self, ranges: Mapping[str, Range], levels: Mapping[str, tuple[str, ...]], truncation: float) -> None:
+        self.ranges = ranges
+        self.levels = levels
+        self.truncation = truncation
+
+    def start(self) -> State:
+        """Return the sums of no row."""
+        return {}
+
+    def visit(self, state: State, part: BalanceRows) -> State:
+        """Return the sums with one batch seen.
+
+        By covariate an array of shape (rows of the result, 2 arms, 6): count, weight, weighted value and square, and weight and
+        weighted value with the inverse probability multiplied in; over known cells.
+        """
+        before = np.ones(len(part.a)) if part.weights is None else part.weights
+        arms = []
+        for arm, p in enumerate(truncate(part.g, self.truncation)):
+            rows = np.flatnonzero((part.a == arm) & (before > 0.0))
+            arms.append((rows, before[rows], before[rows] / p[rows]))
+        found = {}
+        for name in part.covariates.columns:
+            column = part.covariates[name]
+            key = str(name)
+            if key in self.levels:
+                codes = column.cat.codes.to_numpy()
+                own = [self._of_levels(key, codes[rows], b, w) for rows, b, w in arms]
+            else:
+                values = column.to_numpy(dtype=np.float64)
+                own = [self._of_numbers(key, values[rows], b, w) for rows, b, w in arms]
+            found[key] = np.stack(own, axis=1)
+        return self.merge(state, found)
+
+    def merge(self, left: State, right: State) -> State:
+        """Return the sums of both."""
+        if not left or not right:
+            return left or right
+        return {name: sums + right[name] for name, sums in left.items()}
+
+    def advance(self, state: State) -> State:
+        """Return the sums: there is only one pass."""
+        return state
+
+    def finish(self, state: State, names: Mapping[str, str]) -> list[Balance]:
+        """Return the standardised mean differences, in column order, levels sorted.
+
+        Parameters
+        ----------
+        state : State
+            Merged over all batches.
+        names : mapping of str to str
+            Name by covariate id.
+        """
+        results = []
+        for key, sums in state.items():
+            shown: list[str | None] = [*self.levels[key]] if key in self.levels else [None]
+            half = 0.5 if key in self.levels else 0.5 * (self.ranges[key].high - self.ranges[key].low)
+            for level, own in zip(shown, sums[:-1]):
+                if level is None or own[:, 2].any():  # a level that no row has is none of this table's
+                    results.append(Balance(names[key], level, *_difference(own, half)))
+            if sums[-1, :, 2].any():
+                results.append(Balance(names[key], "(missing)", *_difference(sums[-1], 0.5)))
+        return results
+
+    def _of_numbers(self, name: str, values: Float64, before: Float64, after: Float64) -> Float64:
+        middle = 0.5 * (self.ranges[name].low + self.ranges[name].high)
+        gaps = np.isnan(values)
+        v, b, w = values[~gaps] - middle, before[~gaps], after[~gaps]
+        own = [len(v), b.sum(), (b * v).sum(), (b * v * v).sum(), w.sum(), (w * v).sum()]
+        return np.array([own, _share(gaps, before, after)], dtype=np.float64)
+
+    def _of_levels(self, name: str, codes: npt.NDArray[np.integer], before: Float64, after: Float64) -> Float64:
+        return np.array([_share(codes == code, before, after) for code in [*range(len(self.levels[name])), -1]], dtype=np.float64)
+
+
+def _share(hit: npt.NDArray[np.bool_], before: Float64, after: Float64) -> list[float]:
+    """Return the sums of an indicator, whose square it is itself."""
+    weight = float(before[hit].sum())
+    return [float(len(hit)), float(before.sum()), weight, weight, float(after.sum()), float(after[hit].sum())]
+
+
+def _difference(sums: Float64, half: float) -> tuple[float, float]:
+    """Return the differences before and after weighting from the sums of one row of the result, shape (2 arms, 6)."""
+    count, b, bv, bvv, w, wv = sums.T
+    if not count.all():
+        return 0.0, 0.0
+
+    def spread(weight: float, value: float, square: float) -> float:
+        variance = square / weight - (value / weight) ** 2
+        return variance if variance > _ROUNDING * half**2 else 0.0
+
+    scale = math.sqrt(0.5 * sum(spread(*arm) for arm in zip(b, bv, bvv)))
+    if scale == 0.0:
+        scale = math.sqrt(spread(b.sum(), bv.sum(), bvv.sum()))
+    if scale == 0.0:
+        return 0.0, 0.0
+    before, after = bv / b, wv / w
+    return float(before[1] - before[0]) / scale, float(after[1] - after[0]) / scale

@@ -1,0 +1,203 @@
+"""Twins: what equal parts of source and release each learn of the same rows.
+
+Source and release are each cut into three parts. Every part teaches the meta-learners by itself, always from the same number of
+rows, and is asked about source rows of another part. So what release and source parts say can be compared on rows that taught nobody in
+the comparison, and the same comparison between two source parts is its reference: the noise of learning is in both twice.
+
+What a learner of finite reach makes of confounded rows is a little confounded itself. Where the release was given another design, its
+rows are therefore thinned to the source's assignment first, so that both learn the same task.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.nuisance import Float64, Int8, assign_folds
+from tasks.contract.rng import UInt64, mix, salt, unit
+from tasks.estimation.keys import row_keys
+from tasks.estimation.metalearners import LEARNERS, Features, fit_features, fit_metalearners, fit_propensity
+
+#: Parts of either table: two teach, the third is compared on.
+PARTS = 3
+#: Released rows that thinning may choose from, for each row wanted.
+CANDIDATES = 4
+#: Fewest rows of an arm in each part that teaches: two leaves of a tree.
+MIN_ARM_ROWS = 40
+
+
+class Sample(NamedTuple):
+    """A canonical (W, A, Y) table.
+
+    Attributes
+    ----------
+    covariates : DataFrame, n rows
+        Columns by id: float64 with NaN, or category with NaN.
+    a : ndarray of int8, shape (n,)
+        Treatment, 0 or 1.
+    y : ndarray of float64, shape (n,)
+        Outcome, finite.
+    """
+
+    covariates: pd.DataFrame
+    a: Int8
+    y: Float64
+
+
+class Twins(NamedTuple):
+    """What two source parts and two release parts say of the rows of a third source part; n source rows in all.
+
+    Attributes
+    ----------
+    source, release : ndarray of float64, shape (2, 4, n)
+        Effects by teaching part and by meta-learner (``LEARNERS``), in units of the outcome.
+    source_g, release_g : ndarray of float64, shape (2, n)
+        Propensities by teaching part.
+    rows : int
+        Rows that each part taught with.
+    """
+
+    source: Float64
+    release: Float64
+    source_g: Float64
+    release_g: Float64
+    rows: int
+
+
+def learn_twins(
+    source: Sample, release: Sample, kind: str, rng: np.random.Generator, design: Float64 | None = None, rows: int = 20_000
+) -> Twins:
+    """Let parts of source and release teach the meta-learners and ask them about source rows that taught nobody.
+
+    Rows are sampled, cut and ordered by a hash of what they hold, so neither the order of rows nor the number of threads matters.
+
+    Parameters
+    ----------
+    source, release : Sample
+        The same covariates in the same order; any number of rows.
+    kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    rng : numpy.random.Generator
+        Spent on the salt of the hashes.
+    design : ndarray of float64, shape (m,), optional
+        P(A = 1 | W) of the released rows where treatment was given by another design than the source's (randomized, tilted). They then
+        teach effects after thinning: each is kept with probability proportional to g(A | W) / design(A | W), g learnt on the source.
+    rows : int
+        Most rows of either table that are used, at least 300.
+
+    Returns
+    -------
+    Twins
+
+    Raises
+    ------
+    EstimationError
+        If covariates differ, a value is not valid, or an arm has fewer than 40 rows in a part.
+    """
+    if rows < 300:
+        raise EstimationError(f"rows of the CATE comparison must be at least 300; got {rows}.")
+    seed = int(rng.integers(2**62))
+    own = _in_hash_order(source, None, seed, "source").head(rows)
+    features = fit_features(own.covariates)
+    x = features.matrix(own.covariates)
+    drawn = _in_hash_order(release, design, seed, "release").head(CANDIDATES * len(own.y))
+    with threadpool_limits(limits=1):
+        alike = drawn if design is None else _thin(drawn, features.matrix(drawn.covariates), own, x, features, seed)
+        tables = {"source": own, "release": drawn.head(len(own.y)), "thinned release": alike.head(len(own.y))}
+        cuts = {owner: _cut(table, features.matrix(table.covariates), kind, seed, owner) for owner, table in tables.items()}
+        size = min(int(np.bincount(cut.part, minlength=PARTS).min()) for cut in cuts.values())
+        asked = _ask(cuts["source"], cuts["source"], cuts["source"], features, size, kind, seed)
+        answered = _ask(cuts["source"], cuts["thinned release"], cuts["release"], features, size, kind, seed)
+    return Twins(asked[0], answered[0], asked[1], answered[1], size)
+
+
+class _Rows(NamedTuple):
+    """A checked table in hash order."""
+
+    covariates: pd.DataFrame
+    a: Int8
+    y: Float64
+    keys: UInt64
+    design: Float64
+
+    def take(self, chosen: npt.NDArray[np.integer]) -> _Rows:
+        """Return some rows."""
+        covariates = self.covariates.iloc[chosen].reset_index(drop=True)
+        return _Rows(covariates, self.a[chosen], self.y[chosen], self.keys[chosen], self.design[chosen])
+
+    def head(self, rows: int) -> _Rows:
+        """Return the first rows."""
+        return self if len(self.y) <= rows else self.take(np.arange(rows))
+
+
+class _Cut(NamedTuple):
+    """A table cut into parts, as the learners take it."""
+
+    rows: _Rows
+    x: Float64
+    part: Int8
+
+    def lesson(self, part: int, size: int, seed: int) -> tuple[npt.NDArray[np.intp], Int8, np.random.Generator]:
+        """Return the first ``size`` rows of a part, the half each is in, and the part's generator."""
+        chosen = np.flatnonzero(self.part == part)[:size]
+        half = assign_folds(self.rows.keys[chosen], self.rows.a[chosen].astype(np.int64), 2, seed, repeat=1)
+        return chosen, half, np.random.default_rng(salt(seed, "teach", part))
+
+
+def _ask(asked: _Cut, effects: _Cut, assignment: _Cut, features: Features, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
+    """Let each part teach, effects from one cut and g from the other; return what the others' rows are told, (2, 4, n) and (2, n)."""
+    n = len(asked.part)
+    tau, g = np.empty((2, len(LEARNERS), n)), np.empty((2, n))
+    for part in range(PARTS):
+        rows, half, rng = effects.lesson(part, size, seed)
+        teacher = fit_metalearners(effects.x[rows], features.categorical, effects.rows.a[rows], effects.rows.y[rows], kind, half, rng)
+        rows, half, rng = assignment.lesson(part, size, seed)
+        propensity = fit_propensity(assignment.x[rows], features.categorical, assignment.rows.a[rows], half, rng)
+        for place in (0, 1):
+            # rows of part c are asked of parts c + 1 (place 0) and c + 2 (place 1)
+            told = asked.part == (part - 1 - place) % PARTS
+            tau[place][:, told] = teacher.effects(asked.x[told])
+            g[place, told] = propensity.predict(asked.x[told])
+    return tau, g
+
+
+def _in_hash_order(sample: Sample, design: Float64 | None, seed: int, owner: str) -> _Rows:
+    n = len(sample.covariates)
+    a, y = np.asarray(sample.a), np.asarray(sample.y, dtype=np.float64)
+    g = np.full(n, 0.5) if design is None else np.asarray(design, dtype=np.float64)
+    if not a.shape == y.shape == g.shape == (n,):
+        raise EstimationError(f"treatment, outcome and design of the {owner} must be of shape ({n},); got other shapes.")
+    if not (np.isfinite(y).all() and np.isin(a, (0, 1)).all()):
+        raise EstimationError(f"treatment of the {owner} must be 0 or 1 and its outcome finite; got other values.")
+    if not np.all((g > 0.0) & (g < 1.0)):
+        raise EstimationError(f"design of the {owner} must be probabilities inside (0, 1); got others.")
+    columns = [sample.covariates[name] for name in sample.covariates.columns]
+    keys = mix(row_keys([*columns, pd.Series(a.astype(np.float64))], y), salt(seed, "cate"))
+    order = np.argsort(keys, kind="stable")
+    return _Rows(sample.covariates, a.astype(np.int8), y, keys, g).take(order)
+
+
+def _thin(drawn: _Rows, x: Float64, own: _Rows, own_x: Float64, features: Features, seed: int) -> _Rows:
+    """Keep released rows so that the kept ones are assigned as the source's were."""
+    half = assign_folds(own.keys, own.a.astype(np.int64), 2, seed, repeat=2)
+    g = fit_propensity(own_x, features.categorical, own.a, half, np.random.default_rng(salt(seed, "thin"))).predict(x)
+    ratio = np.where(drawn.a == 1, g / drawn.design, (1.0 - g) / (1.0 - drawn.design))
+    return drawn.take(np.flatnonzero(unit(drawn.keys, salt(seed, "thin")) * float(np.max(ratio)) < ratio))
+
+
+def _cut(rows: _Rows, x: Float64, kind: str, seed: int, owner: str) -> _Cut:
+    """Cut a table into parts stratified by arm (and binary outcome)."""
+    strata = 2 * rows.a.astype(np.int64) + rows.y.astype(np.int64) if kind == "binary" else rows.a.astype(np.int64)
+    part = assign_folds(rows.keys, strata, PARTS, seed)
+    least = min(int(np.count_nonzero((part == each) & (rows.a == arm))) for each in range(PARTS) for arm in (0, 1))
+    if least < MIN_ARM_ROWS:
+        raise EstimationError(
+            f"rows of an arm in a third of the {owner} must be at least {MIN_ARM_ROWS}; got {least}.",
+            "Effects can't be compared person by person on so few rows.",
+        )
+    return _Cut(rows, x, part)

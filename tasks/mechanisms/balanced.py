@@ -1,0 +1,125 @@
+"""Balanced draws: treatments and outcomes with the same law row by row, and hardly any luck in their sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.mechanisms.bounds import EDGE
+from tasks.mechanisms.crossfit import one_thread
+from tasks.mechanisms.cube import cube
+from tasks.mechanisms.inversion import Inversion, invert
+from tasks.mechanisms.residuals import BinaryLaw, OutcomeLaw
+
+# Halvings of each row's uniform number that are balanced; what is left of it is drawn independently.
+_HALVINGS = 10
+# Covariate directions that arms are matched in: the time it takes grows with their cube.
+_MOST = 24
+
+
+def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariates: Float64 | None = None) -> Int8:
+    """Draw treatments with P(A = 1 | W) = g exactly, balanced in what an effect estimate feels.
+
+    The inverse-probability weighted difference in means misses the mean of Q1 - Q0 over the rows by ``mean((A - g) h)`` with
+    ``h = (Q1 - mean Q1) / g + (Q0 - mean Q0) / (1 - g)``. The draw makes that sum about zero, then ``sum (A - g)``, so that arms are as
+    large as the design has them, then ``sum (A - g) x`` for the covariates given: the arms are matched, so that an analyst who
+    estimates g and Q from the rows finds as little imbalance as one who knows them.
+
+    Parameters
+    ----------
+    nuisances : Nuisances
+        g of the release's own design and Q*0, Q*1 of the drawn covariates, each (n,).
+    rng : numpy.random.Generator
+        Spent on one number per row.
+    covariates : ndarray of float64, shape (n, p), optional
+        x: any numbers, for instance the columns of :func:`tasks.mechanisms.moments.features`. Of more than 24, the 24 leading
+        principal components count.
+
+    Returns
+    -------
+    ndarray of int8, shape (n,)
+        0 or 1. Rows depend on one another; each row alone has the law of the design.
+    """
+    g, q0, q1 = nuisances
+    if len(g) == 0:
+        return np.empty(0, dtype=np.int8)
+    p1 = np.clip(g, EDGE, 1.0 - EDGE)
+    p0 = 1.0 - p1
+    felt = (q1 - q1.mean()) / p1 + (q0 - q0.mean()) / p0
+    own = (felt, np.ones(len(g)))
+    directions = np.column_stack(own if covariates is None else (*own, _leading(covariates)))
+    # the largest weights first, and of equal weights the largest contributions
+    return cube(g, directions, np.lexsort((-np.abs(felt), -1.0 / (p0 * p1))), rng)
+
+
+def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
+    """Draw outcomes that have the law given (A, W) exactly, with residuals balanced within each arm.
+
+    In each arm the sums of ``(Y - Q*) / P(A = a | W)`` and of ``(Y - Q*) Q*`` are about zero, and so is, as rows are
+    taken in the order of their weights, the plain sum of Y - Q*. A binary outcome is drawn by :func:`tasks.mechanisms.cube.cube`. For
+    any other law a row's outcome is a function of one uniform number, and that number is drawn bit by bit: each bit is a
+    fair coin for its row, but the coins of all rows together are drawn by the cube, in the two directions times what the
+    bit adds to the row's expected outcome.
+
+    Parameters
+    ----------
+    law : OutcomeLaw
+        The fitted law around the mean: binary, count or continuous.
+    a : ndarray of int8, shape (n,)
+        Drawn treatments.
+    nuisances : Nuisances
+        g of the release's own design, targeted Q*0 and Q*1, each (n,).
+    covariates : DataFrame, n rows
+        The drawn covariates, canonical.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In units of the outcome.
+    """
+    y = np.empty(len(a))
+    for arm, q in ((0, nuisances.q0), (1, nuisances.q1)):
+        rows = np.flatnonzero(a == arm)
+        if len(rows) == 0:
+            continue
+        weight = 1.0 / np.clip(nuisances.g[rows] if arm else 1.0 - nuisances.g[rows], EDGE, 1.0)
+        mean = q[rows]
+        directions = np.column_stack((weight, mean - mean.mean()))
+        if isinstance(law, BinaryLaw):
+            y[rows] = cube(mean, directions, np.lexsort((mean, -weight)), rng)
+        else:
+            own = invert(law, a[rows], mean, covariates.iloc[rows].reset_index(drop=True))
+            y[rows] = _by_halving(own, mean, directions, rng)
+    return y
+
+
+def _by_halving(law: Inversion, mean: Float64, directions: Float64, rng: np.random.Generator) -> Float64:
+    """Draw each row's uniform number by halving the interval it lies in, all rows at once and balanced."""
+    n, width = len(directions), 1.0
+    low = np.zeros(n)
+    at_low, at_high = law.partial(low), law.partial(low + 1.0)
+    for _ in range(_HALVINGS):
+        width /= 2.0
+        at_middle = law.partial(low + width)
+        # by how much the outcome's expectation in the upper half is above that in the lower
+        jump = (at_high - 2.0 * at_middle + at_low) / width
+        z = directions * jump[:, None]
+        upper = cube(np.full(n, 0.5), z, np.lexsort((mean, -np.abs(z[:, 0]))), rng) == 1
+        low = np.where(upper, low + width, low)
+        at_low, at_high = np.where(upper, at_middle, at_low), np.where(upper, at_high, at_middle)
+    return law.quantile(low + width * rng.random(n))
+
+
+def _leading(covariates: Float64) -> Float64:
+    """Return standardised columns, or where they are many their leading principal components."""
+    spread = covariates.std(axis=0)
+    varies = spread > 1e-12 * np.maximum(1.0, np.abs(covariates.mean(axis=0)))
+    x: Float64 = ((covariates - covariates.mean(axis=0)) / np.where(varies, spread, 1.0))[:, varies]
+    if x.shape[1] <= _MOST:
+        return x
+    with one_thread():
+        _, vectors = np.linalg.eigh(x.T @ x / len(x))
+        components: Float64 = x @ vectors[:, ::-1][:, :_MOST]
+    return components
