@@ -11,8 +11,7 @@ from prefect import flow
 
 import tasks.audit.task as auditing
 import tasks.source.task as source
-from flows.release import ATTEMPTS, LOST
-from infra.cluster import gather, task_runner
+from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
 from infra.store import open_store
@@ -20,7 +19,7 @@ from infra.workspace import Run, run_workspace
 from tasks.audit.asked import Audit
 from tasks.audit.case import Metric
 from tasks.audit.page import headline
-from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
+from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
@@ -55,22 +54,12 @@ def audit(asked: Audit) -> dict[str, Any]:
             record = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}
             space.put_record("run.json", record)
         run = Run(spec=asked, workspace=space.uri, id=record["id"], created=record["created"])
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                reply = probe.with_options(task_runner=task_runner(asked.engine))(run, asked)
-            except LOST as error:
-                if attempt == ATTEMPTS:
-                    raise WaymintError(
-                        f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
-                        "Give workers more memory (engine.memory). The same command resumes.",
-                    ) from error
-                stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
-            except (SourceError, SpecError, EstimationError):
-                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-                raise
-            else:
-                space.clear()
-                break
+        try:
+            reply = outlasting(lambda runner: probe.with_options(task_runner=runner)(run, asked), asked.engine, stages)
+        except (SourceError, SpecError, EstimationError):
+            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+            raise
+        space.clear()
     return reply
 
 

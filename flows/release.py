@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from distributed.comm import CommClosedError
-from distributed.scheduler import KilledWorker
 from prefect import flow
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
@@ -25,12 +23,12 @@ import tasks.publish.task as publishing
 import tasks.report.task as reporting
 import tasks.source.task as source
 from flows.releases import summary
-from infra.cluster import gather, task_runner
+from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
 from infra.workspace import Run, run_workspace
 from tasks.checks.task import Measured
-from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
+from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
@@ -42,11 +40,8 @@ from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
 
-# A cluster that lost all its workers is replaced by a new one; finished parts are not computed again.
-ATTEMPTS = 3
 # Stages of reading, of drawing one copy (without calibration and re-estimation), of judging and publishing.
 READING, DRAWING, CONCLUDING = 4, 4, 4
-LOST = (KilledWorker, CommClosedError, TimeoutError)
 
 
 @flow(name="release", flow_run_name="release {spec.name}", log_prints=False)
@@ -80,22 +75,12 @@ def release(spec: Spec) -> dict[str, Any]:
         run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
         _early_checks(run)
         space.put_record("run.json", record)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                reply = mint.with_options(task_runner=task_runner(spec.engine))(run)
-            except LOST as error:
-                if attempt == ATTEMPTS:
-                    raise WaymintError(
-                        f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
-                        "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
-                    ) from error
-                stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
-            except (SourceError, SpecError, EstimationError):
-                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-                raise
-            else:
-                space.clear()
-                break
+        try:
+            reply = outlasting(lambda runner: mint.with_options(task_runner=runner)(run), spec.engine, stages)
+        except (SourceError, SpecError, EstimationError):
+            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+            raise
+        space.clear()
     if reply["status"] == "rejected":
         raise checks.rejection(reply)
     return reply

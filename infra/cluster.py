@@ -8,18 +8,23 @@ from typing import Any, ParamSpec, TypeVar
 
 import dask
 import threadpoolctl
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from infra.logging import Stage
+from infra.logging import Stage, Stages
 from tasks.contract.errors import WaymintError
 from tasks.contract.spec import EngineSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+ATTEMPTS = 3
+LOST = (KilledWorker, CommClosedError, TimeoutError)
 
 
 def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
@@ -49,6 +54,36 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
     }
     runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local) if engine.dask == "local" else DaskTaskRunner(address=engine.dask)
     return runner
+
+
+def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages: Stages) -> R:
+    """Do work on a cluster; one that lost all its workers is replaced by a new one, and finished parts are not computed again.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the task runner to run on.
+    engine : EngineSpec
+        What kind of cluster.
+    stages : Stages
+        Told of a loss.
+
+    Raises
+    ------
+    WaymintError
+        If three clusters were lost; and whatever the work raises.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return work(task_runner(engine))
+        except LOST as error:
+            if attempt == ATTEMPTS:
+                raise WaymintError(
+                    f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
+                    "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
+                ) from error
+            stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def coarse(name: str, label: str) -> Callable[[Callable[P, R]], Any]:
