@@ -21,7 +21,7 @@ from tasks.mechanisms.calibration import Balance, balance, weights
 from tasks.mechanisms.crossfit import FoldModel, cross_fit
 from tasks.mechanisms.draw import Design, design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms, assemble, averaged
-from tasks.mechanisms.moments import features, moments
+from tasks.mechanisms.moments import effect_features, features, moments
 from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import Targeting, target
@@ -113,7 +113,7 @@ def calibrated(source: Source, model: CovariateModel, made: Mechanisms, fitted: 
     columns = source.schema.modelled
     goal = moments(features(source.frame, made.anchored(fitted.averaged, source.frame), columns), fitted.weights).means
     pool = conformed(model.sample(POOL_ROWS, rng), columns)
-    return balance(features(pool, made.predict(pool), columns), goal, POOL)
+    return balance(features(pool, made.predict(pool), columns), goal, POOL, kept=effect_features())
 
 
 def mint(

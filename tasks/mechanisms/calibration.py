@@ -48,14 +48,15 @@ class Balance(NamedTuple):
     feasible: bool
 
 
-def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float = 0.05) -> Balance:
+def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float = 0.05, kept: int = 0) -> Balance:
     """Choose the weights closest to uniform under which the pool's means are the target's.
 
     Minimises ``sum w log w`` subject to ``sum w x = target``, ``sum w = 1`` and ``w <= ceiling / N`` through its dual,
     whose gradient is the gap of the means; the optimum is ``w_i = min(ceiling / N, exp(nu + lambda x_i))``. With the
     ceiling inside the problem, the capped weights themselves meet the means. Where the target can't be met, or only with
     weights on too few rows, a ridge penalty on lambda moves it towards the pool's means, most in the directions that
-    cost most; the smallest penalty that works is used.
+    cost most; the smallest penalty that works is used. It spares the last ``kept`` features, which carry the effect, unless
+    they can't be met at all.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
         Largest weight relative to the uniform one, above 1; N / n lets a systematic sample of n rows take no row twice.
     min_ess : float
         Smallest effective sample share accepted, in (0, 1].
+    kept : int
+        Number of features, the last ones, whose means are given up last.
 
     Returns
     -------
@@ -95,7 +98,9 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
     basis = vectors[:, values > _RANK]
     rotated, wanted = z @ basis, goal @ basis
     lost = float(np.abs((target - centre) / scale - wanted @ basis.T).max(initial=0.0))
-    chosen = _solve_in_turn(rotated, wanted, ceiling, min_ess)
+    spared = np.arange(pool.shape[1]) >= pool.shape[1] - kept
+    gentle = basis[~spared].T @ basis[~spared]
+    chosen = _solve_in_turn(rotated, wanted, ceiling, min_ess, gentle)
     coefficients = (basis @ chosen) / scale
     w = weights(pool, coefficients, ceiling)
     achieved = w @ pool
@@ -150,17 +155,17 @@ def _capped(eta: Float64, ceiling: float) -> Float64:
     return np.minimum(w, cap)
 
 
-def _solve_in_turn(z: Float64, goal: Float64, ceiling: float, min_ess: float) -> Float64:
-    """Return lambda of the smallest penalty under which the dual converges with enough rows in use."""
+def _solve_in_turn(z: Float64, goal: Float64, ceiling: float, min_ess: float, gentle: Float64) -> Float64:
+    """Return lambda of the smallest penalty under which the dual converges with enough rows in use; the gentle form is tried first."""
     found = np.zeros(z.shape[1])
-    for penalty in _PENALTIES:
+    for penalty in [*(size * gentle for size in _PENALTIES), *(size * np.eye(z.shape[1]) for size in _PENALTIES[1:])]:
         solution = _newton(z, goal, ceiling, penalty)
         if solution is not None and _ess_share(_capped(z @ solution, ceiling)) >= min_ess:
             return solution
     return found
 
 
-def _newton(z: Float64, goal: Float64, ceiling: float, penalty: float) -> Float64 | None:
+def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Float64 | None:
     """Minimise the dual by damped Newton steps; None where it has no minimum within reach."""
     b = np.zeros(z.shape[1])
     value, gradient, hessian = _dual(z, goal, ceiling, penalty, b)
@@ -186,7 +191,7 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: float) -> Float6
     return None
 
 
-def _dual(z: Float64, goal: Float64, ceiling: float, penalty: float, b: Float64) -> tuple[float, Float64, Float64]:
+def _dual(z: Float64, goal: Float64, ceiling: float, penalty: Float64, b: Float64) -> tuple[float, Float64, Float64]:
     """Return the dual's value, gradient (the gap of the means) and Hessian, nu profiled out."""
     eta = z @ b
     w = _capped(eta, ceiling)
@@ -195,13 +200,13 @@ def _dual(z: Float64, goal: Float64, ceiling: float, penalty: float, b: Float64)
     positive = w > 0.0
     # nu + eta = log w where free; for capped rows the conjugate is linear in eta
     entropy = float(w[positive] @ np.log(w[positive] * len(z)))
-    value = float(w @ eta) - entropy - float(goal @ b) + 0.5 * penalty * float(b @ b)
-    gradient = z.T @ w - goal + penalty * b
+    value = float(w @ eta) - entropy - float(goal @ b) + 0.5 * float(b @ penalty @ b)
+    gradient = z.T @ w - goal + penalty @ b
     inside = z[free]
     share = w[free]
     total = float(share.sum())
     mean = share @ inside / total if total > 0.0 else np.zeros(len(b))
-    hessian = (inside * share[:, None]).T @ inside - total * np.outer(mean, mean) + penalty * np.eye(len(b))
+    hessian = (inside * share[:, None]).T @ inside - total * np.outer(mean, mean) + penalty
     return value, gradient, hessian
 
 

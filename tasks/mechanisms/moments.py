@@ -92,6 +92,11 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
     return np.column_stack(parts)
 
 
+def effect_features(targets: Targets | None = None) -> int:
+    """Return how many of the last columns of :func:`features` carry the effect: g, Q*0, Q*1 and those of further targets."""
+    return 3 + 2 * (targets.count if targets is not None else 0)
+
+
 class Moments(NamedTuple):
     """Sums over rows, to be added up over partitions.
 

@@ -28,7 +28,7 @@ from tasks.mechanisms.crossfit import FoldModel, KnownPropensity, fit_fold
 from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms, averaged
 from tasks.mechanisms.model import assemble as assemble_mechanisms
-from tasks.mechanisms.moments import Moments, features, merge, moments
+from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import target
@@ -362,9 +362,8 @@ def calibrate(
     assert total is not None  # a source has at least one partition
     frame = _pool(space, schema, covariates, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
     model: Mechanisms = space.model(mechanisms)
-    return space.put_model(
-        key, balance(features(frame, model.predict(frame), schema.modelled, model.targets), total.means, spec.mechanisms.pool)
-    )
+    pool = features(frame, model.predict(frame), schema.modelled, model.targets)
+    return space.put_model(key, balance(pool, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
 
 
 class Models(NamedTuple):
