@@ -14,7 +14,7 @@ CAUTIOUS_WEIGHT = 1.5
 #: Overlap is poor where full targeting multiplies the variance of the cautious estimate by this or more.
 DEAR = 1.5
 #: Standard errors by which a candidate must differ from a less truncated one to be taken for biased.
-EVIDENCE = 2.5
+EVIDENCE = 3.0
 #: Candidates between the full and the cautious truncation, both included.
 CANDIDATES = 4
 #: Fewest well-supported rows of an arm that its residual spread is learnt from.
@@ -69,7 +69,7 @@ def choose_truncation(
     Under poor overlap the efficient estimate is dearer than the plug-in: a few rows with weights 1/g decide it. The candidates
     d_1 < ... < d_4 run from the full truncation to ``min P(A=a) / 1.5``, where no weight is more than 1.5 times that of a trial of the
     same arms. Where full targeting costs less than 1.5 times the variance of the most cautious candidate, it is taken in full. Else
-    the largest d is taken whose estimate lies within 2.5 standard errors of every less truncated one's: those are less biased, so a
+    the largest d is taken whose estimate lies within 3 standard errors of every less truncated one's: those are less biased, so a
     larger difference shows bias. The standard error of a difference is that under the null hypothesis that Q is right,
 
         v = sum w_i^2 ( g h1^2 sigma1^2 + (1-g) h0^2 sigma0^2 ),   h_a the difference of the clever covariates,
