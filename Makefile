@@ -55,7 +55,7 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --junitxml=build/tests.xml
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --junitxml=build/tests.xml
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
 test-all: lint peers

@@ -264,6 +264,27 @@ def summary(lines: list[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
+def brief(lines: list[dict[str, Any]]) -> str:
+    """Return one line per world: RMSE of AIPW on the source, and what releases do against it and against the best in hindsight."""
+    text = [
+        "| world | AIPW on the source | best in hindsight | forest | copula | spoilt | published | published, spoilt | full forest |",
+        "|---" * 9 + "|",
+    ]
+    for world in [name for name in LAWS if any(line["world"] == name for line in lines)]:
+        found = [line for line in lines if line["world"] == world]
+        goal = found[0]["truth"]
+        errors = {name: np.array([line["source"][name][0] for line in found]) - goal for name in RIVALS}
+        best = min((name for name in RIVALS if name != "difference"), key=lambda name: float(np.mean(errors[name] ** 2)))
+        cells = [f"{world} ({len(found)})", "{:.4f} ± {:.4f}".format(*root_mean_square(errors["aipw"])), best]
+        for row in ("forest", "copula", "spoilt", "published", "published, spoilt", "full forest"):
+            at = np.array([row in line["rows"] for line in found])
+            own = np.array([line["rows"][row]["effects"]["aipw"][0] for line in found if row in line["rows"]]) - goal
+            first, second = ratio(own, errors["aipw"][at]), ratio(own, errors[best][at])
+            cells.append(f"{first[0]:.2f} ± {first[1]:.2f}; {second[0]:.2f} ± {second[1]:.2f}")
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
 def _row(row: str, name: str, errors: Float64, ceiling: Float64, best: Float64, covered: float, tstr: str, share: str, refused: str) -> str:
     (rmse, error), (first, first_error), (second, second_error) = root_mean_square(errors), ratio(errors, ceiling), ratio(errors, best)
     cells = (
@@ -305,7 +326,10 @@ def main() -> None:
                 out.flush()
                 lines.append(line)
                 print(f"{line['world']} {line['seed']}: {line['seconds']:.0f} s", flush=True)
-    print(summary([line for line in lines if line["learner"] == asked.learner]))
+    kept = [line for line in lines if line["learner"] == asked.learner]
+    print(summary(kept))
+    print()
+    print(brief(kept))
 
 
 if __name__ == "__main__":

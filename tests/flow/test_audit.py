@@ -96,6 +96,7 @@ def minted(published: Published, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_same_audit_finds_the_same_on_processes_and_on_threads(waymint, minted: Path, source: Path) -> None:
     """From the SPEC or from the source's URI alone, another engine: the same figures."""
     first = waymint("audit", f"{minted}/store/trial", "--source", f"{minted}/spec.yaml", "--attacks", "linkability,singling_out", "--json")
