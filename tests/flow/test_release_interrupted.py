@@ -25,7 +25,7 @@ def _finished(work: Path) -> dict[str, tuple[int, int]]:
         parts.setdefault(f"{name.parent}/{name.name.partition('.')[0]}", []).append(receipt)
     found = {}
     for part, receipts in parts.items():
-        if len(receipts) == 2 or not re.search(r"/(fold-\d+|anchored-\d+|copy-\d+/part-\d+)$", part):
+        if len(receipts) == 2 or not re.search(r"/(fold-\d+-\d+|anchored-\d+|copy-\d+/part-\d+)$", part):
             for file in [*receipts, *(receipt.with_suffix("") for receipt in receipts)]:
                 status = file.stat()
                 found[file.relative_to(work).as_posix()] = (status.st_ino, status.st_mtime_ns)
