@@ -69,6 +69,21 @@ def tables() -> dict[str, tuple[pa.Table, TableSchema]]:
     return {"nhefs": snapshot(load_builtin("nhefs").select([*NHEFS, "qsmk", "wt82_71"]), nhefs), "actg175": snapshot(frame, actg)}
 
 
+def distance_evidence(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> DistanceEvidence:
+    """Measure what the distance gates judge."""
+    pool, scale = gather(seed, holdout), fit_scale([seed, holdout])
+    distances, found = closest(release, pool.rows, k=4, scale=scale)
+    return DistanceEvidence(
+        seed=closest(release, seed, scale=scale)[0][:, 0],
+        holdout_to_seed=closest(holdout, seed, scale=scale)[0][:, 0],
+        pool_seed=pool.seed,
+        pool_holdout=pool.holdout,
+        pool_distances=distances,
+        pool_rows=found,
+        release_pairs=identical_pairs(release),
+    )
+
+
 def closeness(rows: pa.Table, schema: TableSchema, synthesizer: str, split: int, drawn: int) -> tuple[float, float]:
     """Return the gate's z for one split, with margin 0 and with the default margin."""
     held = in_holdout(rows.column("key").to_numpy(), split, HOLDOUT)
@@ -80,17 +95,7 @@ def closeness(rows: pa.Table, schema: TableSchema, synthesizer: str, split: int,
         return to_frame(from_frame(part.reset_index(drop=True), schema.modelled), schema.modelled)
 
     kept, out, release = conformed(frame[~held]), conformed(frame[held]), conformed(model.sample(drawn, rng_for(split, "draw")))
-    pool, scale = gather(kept, out), fit_scale([kept, out])
-    distances, found = closest(release, pool.rows, k=4, scale=scale)
-    evidence = DistanceEvidence(
-        seed=closest(release, kept, scale=scale)[0][:, 0],
-        holdout_to_seed=closest(out, kept, scale=scale)[0][:, 0],
-        pool_seed=pool.seed,
-        pool_holdout=pool.holdout,
-        pool_distances=distances,
-        pool_rows=found,
-        release_pairs=identical_pairs(release),
-    )
+    evidence = distance_evidence(kept, out, release)
     judged = [build(Params()).measure(Evidence(distance=evidence), gates) for gates in (GatesSpec(closeness_margin=0.0), GatesSpec())]
     plain, allowed = (next(metric.value for metric in metrics if metric.name == "closeness_z") for metrics in judged)
     return float(plain or 0.0), float(allowed or 0.0)

@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import minting, worlds
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import assign_folds
+from tasks.contract.nuisance import assign_folds, fold_strata
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import mix, rng_for, salt
@@ -84,9 +84,7 @@ def _pairs(found: Iterable[Estimate]) -> Pairs:
 def estimate(source: minting.Source, release: minting.Release, learner: str, seed: int) -> Pairs:
     """Estimate on a released table alone: cross-fitted on its own rows, as the flow and ``waymint estimate`` do."""
     keys = mix(np.arange(len(release.a), dtype=np.uint64), salt(seed, "release key"))
-    strata = release.a.astype(np.int64)
-    if source.kind == "binary":
-        strata = 2 * strata + release.y.astype(np.int64)
+    strata = fold_strata(release.a, release.y, source.kind)
     folds = assign_folds(keys, strata, FOLDS, seed)
     nuisances, _ = cross_fit(resolve("learner", learner), release.frame, release.a, release.y, source.kind, folds, seed, None, keys)
     return _pairs(evaluate(release.a, release.y, nuisances, source.kind, ESTIMATORS))

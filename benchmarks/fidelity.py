@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.minting import Fit, Release, Source, calibrated, conformed, fit, mechanisms, mint, source_of, spoil, targeted
 from benchmarks.worlds import LAWS, draw, snapshot, truth
 from tasks.contract.columns import joint_columns
-from tasks.contract.nuisance import Nuisances, assign_folds
+from tasks.contract.nuisance import Nuisances, assign_folds, fold_strata
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import in_holdout, rng_for
@@ -82,9 +82,7 @@ def difference(a: npt.NDArray[np.int8], y: Float64) -> list[float]:
 def analyse(source: Source, release: Release, seed: int) -> dict[str, Any]:
     """Analyse a release: effects, what a model trained on it predicts of the source, closeness to the seed."""
     keys = np.arange(len(release.y), dtype=np.uint64)
-    strata = release.a.astype(np.int64)
-    if source.kind == "binary":
-        strata = 2 * strata + release.y.astype(np.int64)
+    strata = fold_strata(release.a, release.y, source.kind)
     learner = resolve("learner", "glm")
     folds = assign_folds(keys, strata, FOLDS, seed)
     found, models = cross_fit(learner, release.frame, release.a, release.y, source.kind, folds, seed, None, keys)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone, is_classifier
 
-from tasks.contract.nuisance import Float64, Int8, OutcomeModel, assign_folds
+from tasks.contract.nuisance import Float64, Int8, OutcomeModel, assign_folds, fold_strata
 from tasks.estimation.table import read_roles, read_table
 
 # ruff: noqa: ARG002, D102 - the protocol's arguments, which scikit-learn has no use for; the protocol's own docstrings
@@ -106,9 +106,7 @@ Cuts = list[tuple[np.ndarray, np.ndarray]]
 def fold_numbers(frame: pd.DataFrame, roles: dict[str, Any], folds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the order that estimation puts the rows in and the fold it gives each row of the frame."""
     table = read_table(frame, read_roles(frame, roles))
-    strata = table.label.astype(np.int64)
-    if table.kind == "binary":
-        strata = 2 * strata + table.y.astype(np.int64)
+    strata = fold_strata(table.label, table.y, table.kind)
     numbers = np.empty(len(frame), dtype=np.int64)
     numbers[table.order] = assign_folds(table.keys, strata, folds, seed)
     return table.order, numbers

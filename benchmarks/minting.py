@@ -12,7 +12,7 @@ import pyarrow as pa
 from tasks.contract.columns import conform
 from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import from_frame, to_frame
-from tasks.contract.nuisance import Float64, Int8, Nuisances, assign_folds
+from tasks.contract.nuisance import Float64, Int8, Nuisances, assign_folds, fold_strata
 from tasks.contract.registry import resolve
 from tasks.contract.rng import UInt64, bootstrap_weights, in_holdout, rng_for
 from tasks.contract.roles import Column, TableSchema
@@ -67,9 +67,7 @@ class Fit(NamedTuple):
 
 def fit(source: Source, learner: str, seed: int, folds: int = 5, copy: int | None = None, repeats: int = 1) -> Fit:
     """Cross-fit g and Q, with the Bayesian bootstrap weights of a copy if one is named; repeats are averaged, as a run does."""
-    strata = source.a.astype(np.int64)
-    if source.kind == "binary":
-        strata = 2 * strata + source.y.astype(np.int64)
+    strata = fold_strata(source.a, source.y, source.kind)
     own = None if copy is None else bootstrap_weights(source.keys, seed, copy)
     fitted, every = resolve("learner", learner), []
     total = np.zeros((3, len(source.y)))

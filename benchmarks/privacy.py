@@ -27,12 +27,12 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks import worlds
+from benchmarks.closeness import distance_evidence
 from tasks.audit.canaries import plant
 from tasks.audit.case import Case, Metric, Rows
 from tasks.audit.finding import Finding
-from tasks.checks.evidence import DistanceEvidence, Evidence
+from tasks.checks.evidence import Evidence
 from tasks.checks.methods import dcr
-from tasks.checks.pool import gather, identical_pairs
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.registry import resolve
 from tasks.contract.rng import in_holdout, rng_for
@@ -52,17 +52,7 @@ GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
 
 def failed_gates(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> list[str]:
     """Return the distance gates that reject."""
-    pool, scale = gather(seed, holdout), fit_scale([seed, holdout])
-    distances, found = closest(release, pool.rows, k=4, scale=scale)
-    evidence = DistanceEvidence(
-        seed=closest(release, seed, scale=scale)[0][:, 0],
-        holdout_to_seed=closest(holdout, seed, scale=scale)[0][:, 0],
-        pool_seed=pool.seed,
-        pool_holdout=pool.holdout,
-        pool_distances=distances,
-        pool_rows=found,
-        release_pairs=identical_pairs(release),
-    )
+    evidence = distance_evidence(seed, holdout, release)
     failed = []
     for metric in dcr.build(dcr.Params()).measure(Evidence(distance=evidence), GatesSpec()):
         if metric.rule is None or metric.value is None or metric.threshold is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
@@ -15,7 +13,7 @@ from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
 from infra.store import open_store
-from infra.workspace import Run, run_workspace
+from infra.workspace import RUN_RECORD, Run, run_workspace
 from tasks.audit.asked import Audit
 from tasks.audit.case import Metric
 from tasks.audit.page import headline
@@ -48,11 +46,9 @@ def audit(asked: Audit) -> dict[str, Any]:
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
     with run_workspace(asked, Settings()) as space, shown() as stages:
-        record = space.record("run.json")
-        if record is None:
-            now = datetime.now(UTC)
-            record = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}
-            space.put_record("run.json", record)
+        record, new = space.begun()
+        if new:
+            space.put_record(RUN_RECORD, record)
         run = Run(spec=asked, workspace=space.uri, id=record["id"], created=record["created"])
         try:
             reply = outlasting(lambda runner: probe.with_options(task_runner=runner)(run, asked), asked.engine, stages)

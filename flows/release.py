@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +24,7 @@ from flows.releases import summary
 from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
-from infra.workspace import Run, run_workspace
+from infra.workspace import RUN_RECORD, Run, run_workspace
 from tasks.checks.task import Measured
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef, Ref
@@ -40,8 +38,8 @@ from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
 
-# Stages of reading, of drawing one copy (without calibration and re-estimation), of judging and publishing.
-READING, DRAWING, CONCLUDING = 4, 4, 4
+# Stages of reading, of a cross-fitting, of drawing one copy (beside cross-fitting and calibration), of judging and publishing.
+READING, FITTING, DRAWING, CONCLUDING = 4, 2, 3, 4
 
 
 @flow(name="release", flow_run_name="release {spec.name}", log_prints=False)
@@ -66,15 +64,12 @@ def release(spec: Spec) -> dict[str, Any]:
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
     with run_workspace(spec, Settings()) as space, shown() as stages:
-        record = space.record("run.json")
-        if record is None:
-            now = datetime.now(UTC)
-            record = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}
-        else:
+        record, new = space.begun()
+        if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
         run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
         _early_checks(run)
-        space.put_record("run.json", record)
+        space.put_record(RUN_RECORD, record)
         try:
             reply = outlasting(lambda runner: mint.with_options(task_runner=runner)(run), spec.engine, stages)
         except (SourceError, SpecError, EstimationError):
@@ -114,7 +109,8 @@ def mint(run: Run) -> dict[str, Any]:
 def _progress(run: Run) -> Callable[[int, str], None]:
     """Show the run's progress as a Prefect artifact; returns what is to be called at the end of each stage."""
     copies, hybrid = run.spec.release.copies, run.spec.release.mode == "hybrid"
-    total = READING + copies * (DRAWING + hybrid + 1) + (copies > 1) + CONCLUDING
+    fittings = 2 * copies + (copies > 1)  # of each copy's source and release, and of the source itself where copies are weighted
+    total = READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
     artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Release {run.spec.name}, run {run.id}")
     assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
 
@@ -160,7 +156,7 @@ def _forget_other_source(run: Run, plan: SourcePlan) -> None:
     space = run.space()
     seen = space.record("source.json")
     if seen is not None and seen["fingerprint"] != plan.fingerprint:
-        space.clear(keep=("run.json", "claim.json", source.BUILTIN_KEY, f"{source.BUILTIN_KEY}.receipt"))
+        space.clear(keep=(RUN_RECORD, "claim.json", source.BUILTIN_KEY, f"{source.BUILTIN_KEY}.receipt"))
     space.put_record("source.json", {"fingerprint": plan.fingerprint})
 
 

@@ -12,9 +12,11 @@ import json
 import pickle
 import platform
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +39,7 @@ PACKAGES = (
     "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
 )  # fmt: skip
 SLOTS = 64
+RUN_RECORD = "run.json"
 
 
 def package_versions() -> dict[str, str]:
@@ -155,6 +158,14 @@ class Workspace:
             return dict(json.loads(self._store.get(key)))
         except StoreMissing:
             return None
+
+    def begun(self) -> tuple[dict[str, Any], bool]:
+        """Return id and UTC time of the run that the workspace holds, or of a new one, and whether it is a new one."""
+        record = self.record(RUN_RECORD)
+        if record is not None:
+            return record, False
+        now = datetime.now(UTC)
+        return {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}, True
 
     def put_record(self, key: str, value: dict[str, Any]) -> None:
         """Write a small JSON record."""

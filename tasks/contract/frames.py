@@ -87,3 +87,10 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
         binary = table.column("y").cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
         frame["y"] = binary.astype("category").cat.set_categories(["0", "1"])
     return frame
+
+
+def levels_of(column: pd.Series) -> pd.Series:
+    """Return a subgroup column's levels as text, missing where missing: categories as they are, numbers in their shortest form."""
+    if column.dtype.name == "category":
+        return column.astype(object)
+    return column.map(lambda value: f"{value:g}", na_action="ignore").astype(object)

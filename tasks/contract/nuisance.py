@@ -176,6 +176,12 @@ def training_rows(keys: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: in
     return kept
 
 
+def fold_strata(arm: Int8, y: Float64, kind: str) -> npt.NDArray[np.int64]:
+    """Return the strata that folds are assigned in, shape (n,): the arm, times the outcome where it is binary."""
+    strata = np.asarray(arm, dtype=np.int64)
+    return 2 * strata + np.asarray(y, dtype=np.int64) if kind == "binary" else strata
+
+
 def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:
     """Assign rows to folds, stratified, by their keys: row order and partitioning don't matter.
 

@@ -111,11 +111,12 @@ def choose_truncation(
     least = _candidate(a, y, nuisances, kind, full, weights, share)
     if cautious <= full:
         return Truncation(full, full, 1.0, 0.0, 0.0, 0.0, "overlap suffices"), least.step
-    bounds = np.geomspace(max(full, 1e-3), cautious, CANDIDATES)[1:]
-    found = [least, *(_candidate(a, y, nuisances, kind, float(bound), weights, share) for bound in bounds)]
-    price = least.variance / found[-1].variance if found[-1].variance > 0.0 else 1.0
+    *between, last = (float(bound) for bound in np.geomspace(max(full, 1e-3), cautious, CANDIDATES)[1:])
+    most = _candidate(a, y, nuisances, kind, last, weights, share)
+    price = least.variance / most.variance if most.variance > 0.0 else 1.0
     if price < DEAR:
         return Truncation(full, full, price, 0.0, 0.0, 0.0, "overlap suffices"), least.step
+    found = [least, *(_candidate(a, y, nuisances, kind, bound, weights, share) for bound in between), most]
     spread = _spread(a, y, nuisances, kind, found[-1], cautious, share)
     at = len(found) - 1
     while at and any(abs(found[at].ate - one.ate) > EVIDENCE * _null_se(found[at], one, nuisances.g, spread, share) for one in found[:at]):

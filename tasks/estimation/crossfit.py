@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, assign_folds
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, assign_folds, fold_strata
 from tasks.contract.rng import rng_for
 from tasks.estimation.table import Table
 
@@ -64,10 +64,7 @@ def cross_fit(
         Oriented: g is the probability of the treated label.
     """
     n = len(table.y)
-    strata = table.label.astype(np.int64)
-    if table.kind == "binary":
-        strata = 2 * strata + table.y.astype(np.int64)
-    fold_of = assign_folds(table.keys, strata, folds, seed, repeat)
+    fold_of = assign_folds(table.keys, fold_strata(table.label, table.y, table.kind), folds, seed, repeat)
     g, first, second = np.empty(n), np.empty(n), np.empty(n)
     for fold in range(folds):
         test = np.flatnonzero(fold_of == fold)

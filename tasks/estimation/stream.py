@@ -20,6 +20,7 @@ from tasks.contract.nuisance import (
     PartitionedLearner,
     PropensityModel,
     assign_folds,
+    fold_strata,
     training_rows,
 )
 from tasks.contract.reduction import reduce_passes
@@ -111,10 +112,7 @@ def analyse_spilled(
 
 
 def _folds(table: SpilledTable, folds: int, seed: int, repeat: int) -> Int8:
-    strata = table.label.astype(np.int64)
-    if table.kind == "binary":
-        strata = 2 * strata + table.y.astype(np.int64)
-    return assign_folds(table.keys, strata, folds, seed, repeat)
+    return assign_folds(table.keys, fold_strata(table.label, table.y, table.kind), folds, seed, repeat)
 
 
 def _fit(

@@ -14,7 +14,7 @@ from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.frames import to_frame
+from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Estimate
@@ -73,8 +73,7 @@ def _levels(space: Workspace, parts: Sequence[PartitionRef], column: Column) -> 
     """Return each row's level of a subgroup column as text, None where missing."""
     frames = [to_frame(space.table(part, [column.id]), (column,)) for part in parts]
     series = pd.concat(frames, ignore_index=True)[column.id]
-    text = series.astype(object) if column.is_category else series.map(lambda value: f"{value:g}", na_action="ignore").astype(object)
-    return np.asarray(text.where(series.notna(), None), dtype=np.object_)
+    return np.asarray(levels_of(series).where(series.notna(), None), dtype=np.object_)
 
 
 @coarse("measure fidelity", "measure fidelity")

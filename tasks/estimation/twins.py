@@ -18,7 +18,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, assign_folds
+from tasks.contract.nuisance import Float64, Int8, assign_folds, fold_strata
 from tasks.contract.rng import UInt64, mix, salt, unit
 from tasks.estimation.keys import row_keys
 from tasks.estimation.metalearners import LEARNERS, Features, fit_features, fit_metalearners, fit_propensity
@@ -192,7 +192,7 @@ def _thin(drawn: _Rows, x: Float64, own: _Rows, own_x: Float64, features: Featur
 
 def _cut(rows: _Rows, x: Float64, kind: str, seed: int, owner: str) -> _Cut:
     """Cut a table into parts stratified by arm (and binary outcome)."""
-    strata = 2 * rows.a.astype(np.int64) + rows.y.astype(np.int64) if kind == "binary" else rows.a.astype(np.int64)
+    strata = fold_strata(rows.a, rows.y, kind)
     part = assign_folds(rows.keys, strata, PARTS, seed)
     least = min(int(np.count_nonzero((part == each) & (rows.a == arm))) for each in range(PARTS) for arm in (0, 1))
     if least < MIN_ARM_ROWS:

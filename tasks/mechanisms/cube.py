@@ -5,14 +5,11 @@ Deville, Tillé (2004), doi:10.1093/biomet/91.4.893; row after row as in Chauvet
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64, Int8
+from tasks.mechanisms.walk import compiled
 
 _LANDED = 1e-9  # a chance this near to 0 or 1 has been decided
 _FLAT = 1e-9  # a pivot this small, the largest being 1 or so, is none: the directions are collinear there
@@ -63,15 +60,7 @@ def _independent(directions: Float64) -> Float64:
     return np.column_stack(kept) if kept else np.empty((len(directions), 0))
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep the machine code in can be written
-        return numba.njit(**options)(function)
-
-
-@_compiled
+@compiled
 def _null_vector(m, columns, vector):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Write into ``vector`` a non-zero solution of ``m @ vector = 0``; m has one row less than columns, and is used up."""
     rows = m.shape[0]
@@ -111,7 +100,7 @@ def _null_vector(m, columns, vector):  # type: ignore[no-untyped-def]  # typed b
         vector[columns[i]] = -total / m[i, i]
 
 
-@_compiled
+@compiled
 def _fly(state, z, spots):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Move chances to 0 or 1 in place, the first undecided rows together; ``spots`` are uniform numbers, one per step."""
     n, p = z.shape

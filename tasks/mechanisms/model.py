@@ -172,8 +172,7 @@ def _offsets(q: Float64, goal: Float64, along: Float64, held: Float64, step: Flu
     matrix of b under the positive weights of the logit.
     """
     width = step.high - step.low
-    edges = [float(share @ np.full(len(q), bound)) for bound in (step.low + _EDGE * width, step.high - _EDGE * width)]
-    if not edges[0] < float(share @ goal) < edges[1]:
+    if not step.low + _EDGE * width < float(share @ goal) < step.high - _EDGE * width:
         # all outcomes of an arm on the very edge of the range: predictions are there already
         return tuple(0.0 for _ in range(along.shape[1]))
     weighted = held * share[:, None]

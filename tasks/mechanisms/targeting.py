@@ -78,12 +78,13 @@ def target(
     Zheng, van der Laan (2010), Asymptotic theory for cross-validated targeted maximum likelihood estimation, working paper 273,
     Division of Biostatistics, University of California, Berkeley.
     """
+    step: Fluctuation | None
     if rule == "adaptive":
         chosen, step = choose_truncation(a, y, nuisances, kind, truncation, weights)
     else:
         chosen = Truncation(truncation, truncation, 1.0, 0.0, 0.0, 0.0, "overlap suffices")
-        step = fluctuate(a, y, nuisances, kind, truncation, weights)
-    if directions is not None:
+        step = None
+    if step is None or directions is not None:
         step = fluctuate(a, y, nuisances, kind, chosen.bound, weights, directions)
     q0, q1 = step.apply(*nuisances, directions)
     ate = float(np.average(q1 - q0, weights=weights))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.fluctuation import truncate
+from tasks.contract.frames import levels_of
 from tasks.contract.nuisance import Float64, Int8
 
 
@@ -60,10 +61,3 @@ class Targets:
         if self.att:
             parts.append(np.asarray(a, dtype=np.float64)[:, None])
         return np.column_stack(parts)
-
-
-def levels_of(column: pd.Series) -> pd.Series:
-    """Return a subgroup column's levels as text, None where missing: categories as they are, numbers in their shortest form."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.astype(object)
-    return column.map(lambda value: f"{value:g}", na_action="ignore").astype(object)

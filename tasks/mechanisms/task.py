@@ -15,8 +15,8 @@ from infra.cluster import coarse
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.contract.columns import NUISANCE_COLUMNS, conform, constant_array, decode
 from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.frames import from_frame, to_frame
-from tasks.contract.nuisance import Float64, FoldRows, Nuisances, PartitionedLearner, Refinement, assign_folds, training_rows
+from tasks.contract.frames import from_frame, levels_of, to_frame
+from tasks.contract.nuisance import Float64, FoldRows, Nuisances, PartitionedLearner, Refinement, assign_folds, fold_strata, training_rows
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights, mix, rng_for, salt
@@ -32,7 +32,7 @@ from tasks.mechanisms.moments import Moments, effect_features, features, merge, 
 from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import target
-from tasks.mechanisms.targets import Targets, levels_of
+from tasks.mechanisms.targets import Targets
 
 NUISANCES = ("g", "q0", "q1")
 # Rows drawn at a time: bounds memory, and is part of what decides the bytes.
@@ -77,9 +77,7 @@ def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> Partition
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
     rows = pa.concat_tables([space.table(part, ["key", "a", "y"]) for part in table.parts])
-    strata = rows.column("a").to_numpy().astype(np.int64)
-    if schema.outcome_kind == "binary":
-        strata = 2 * strata + rows.column("y").to_numpy().astype(np.int64)
+    strata = fold_strata(rows.column("a").to_numpy(), rows.column("y").to_numpy(), schema.outcome_kind)
     found = assign_folds(rows.column("key").to_numpy(), strata, spec.mechanisms.folds, spec.seed, repeat)
     return space.put_table(key, rows.append_column("fold", pa.array(found)))
 
