@@ -45,7 +45,7 @@ def audit(asked: Audit) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    with run_workspace(asked, Settings()) as space, shown() as stages:
+    with run_workspace(asked, Settings(), "audit") as space, shown() as stages:
         record, new = space.begun()
         if new:
             space.put_record(RUN_RECORD, record)

@@ -50,6 +50,24 @@ def release(spec: SpecArgument, store: StoreOption = None, set_: SetOption = Non
 
 
 @app.command()
+def augment(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Add synthetic rows where a treatment arm is missing, while they help more than they shift."""
+    _run_flow("augment", load_spec(spec, set_ or [], store), json_)
+
+
+@app.command()
+def simulate(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Try OR, IPW, AIPW and TMLE on data like yours, with known truth."""
+    _run_flow("simulate", load_spec(spec, set_ or [], store), json_)
+
+
+@app.command()
+def compare(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Compare synthesizers, hybrid and full: looks, prediction, closeness, and what becomes of the effect."""
+    _run_flow("compare", load_spec(spec, set_ or [], store), json_)
+
+
+@app.command()
 def estimate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="a table (file, folder, glob, s3://, builtin:NAME) or a release")],
     treatment: Annotated[str, typer.Option(help="treatment column (a release knows its own)")] = "",

@@ -29,7 +29,7 @@ from infra.settings import Settings
 from infra.store import filesystem, open_store
 from tasks.contract.errors import StoreError, StoreMissing, WaymintError
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.spec import Spec
+from tasks.contract.spec import Purpose, Spec
 from tasks.contract.store import Store
 
 RefT = TypeVar("RefT", bound=Ref)
@@ -198,13 +198,13 @@ def workspace_root(spec: Spec, settings: Settings) -> str:
 
 
 @contextlib.contextmanager
-def run_workspace(spec: Spec, settings: Settings) -> Iterator[Workspace]:
+def run_workspace(spec: Spec, settings: Settings, purpose: Purpose = "release") -> Iterator[Workspace]:
     """Hold the workspace of this SPEC: the one a killed run left, else a new one.
 
-    The key is the SPEC's digest with the code's, so only a run that would do the very same work finds it. A second
+    The key is the SPEC's digest for the flow's purpose with the code's, so only a run that would do the very same work finds it. A second
     live run of the same SPEC gets a workspace of its own. The lock is the kernel's: it ends with the process, however that dies.
     """
-    key = hashlib.sha256(f"{spec.digest()}{code_digest()}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{purpose}{spec.digest(purpose)}{code_digest()}".encode()).hexdigest()[:16]
     root = workspace_root(spec, settings)
     host = "" if root.startswith("file://") or "://" not in root else f"-{platform.node()}"
     with contextlib.ExitStack() as stack:

@@ -8,21 +8,20 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from tasks.contract.augmentation import AugmentSpec
+from tasks.contract.comparison import CompareSpec
 from tasks.contract.errors import SpecError
+from tasks.contract.section import Section
+from tasks.contract.simulation import SimulateSpec
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
+Purpose = Literal["release", "audit", "compare", "simulate", "augment"]
 Label = str | int | float | bool
 # With few rows one assignment to folds moves the estimate by up to 0.2 standard errors; with many it hardly does.
 SMALL, REPEATS = 2_000, 3
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no silent NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SourceSpec(Section):
@@ -190,6 +189,9 @@ class Spec(Section):
     gates: GatesSpec = GatesSpec()
     store: StoreSpec = StoreSpec()
     engine: EngineSpec = EngineSpec()
+    compare: CompareSpec = CompareSpec()
+    simulate: SimulateSpec = SimulateSpec()
+    augment: AugmentSpec = AugmentSpec()
 
     @field_validator("name", mode="after")
     @classmethod
@@ -208,18 +210,24 @@ class Spec(Section):
         asked = self.mechanisms.repeats
         return asked if asked != "auto" else REPEATS if rows <= SMALL else 1
 
-    def digest(self) -> str:
-        """Return the digest of everything that decides the bytes of a release.
+    def digest(self, purpose: Purpose = "release") -> str:
+        """Return the digest of everything that decides the bytes of what a flow makes.
 
         The store and the engine change where and how, never what; they are left out, so a run can be
-        resumed with other workers or against another store.
+        resumed with other workers or against another store. So are the sections of other flows.
+
+        Parameters
+        ----------
+        purpose : str
+            Name of the flow.
 
         Returns
         -------
         str
             32 hexadecimal digits.
         """
-        body = self.model_dump(mode="json", exclude={"store", "engine"})
+        others = {"compare", "simulate", "augment"} - {purpose}
+        body = self.model_dump(mode="json", exclude={"store", "engine"} | others)
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -473,6 +473,15 @@ class Fitted(NamedTuple):
     fits: list[FoldFit]
 
 
+class Made(NamedTuple):
+    """What a copy is drawn from."""
+
+    fitted: Fitted
+    anchored: list[Anchored]
+    models: Models
+    targeting: Ref
+
+
 class Copy(NamedTuple):
     """One copy of the release and what it was drawn from."""
 
