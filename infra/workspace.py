@@ -36,7 +36,8 @@ RefT = TypeVar("RefT", bound=Ref)
 
 # Packages whose version can change a byte of a release.
 PACKAGES = (
-    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
+    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "peft", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
+    "transformers",
 )  # fmt: skip
 SLOTS = 64
 RUN_RECORD = "run.json"
