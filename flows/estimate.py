@@ -108,6 +108,7 @@ def _combined(manifest: Manifest, copies: Sequence[Estimate]) -> tuple[Estimate,
         source_variance=variance,
         proper=len(copies) > 1,
         same_design=manifest.spec["mechanisms"]["treatment"] == "fitted",
+        balanced=manifest.spec["release"].get("draws") == "balanced",
     )
 
 

@@ -61,6 +61,7 @@ def combine(
     source_variance: float | None = None,
     proper: bool = True,
     same_design: bool = False,
+    balanced: bool = False,
 ) -> Combined:
     """Combine one estimator's results over copies.
 
@@ -86,6 +87,9 @@ def combine(
         Whether each copy redraws the mechanisms.
     same_design : bool
         Whether the release assigns treatment as the source did.
+    balanced : bool
+        Whether treatments and outcomes were drawn balanced: copies then scatter less than their variances say, so that what rule
+        "raghunathan" subtracts was never added.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def combine(
         raise EstimationError(f"copies to combine must be at least 1, with finite estimates and variances; got {m} and {len(u)}.")
     if min(rows_released, rows_source) < 1:
         raise EstimationError(f"rows of a release and its source must be at least 1; got {rows_released} and {rows_source}.")
-    chosen = _choose(rule, m, source_variance, proper, same_design)
+    chosen = _choose(rule, m, source_variance, proper, same_design, balanced)
     ratio = rows_released / rows_source
     within = float(np.mean(u))
     between = float(np.var(q, ddof=1)) if m > 1 else math.nan
@@ -180,7 +184,7 @@ def combine_estimates(
     return results
 
 
-def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, same_design: bool) -> str:
+def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, same_design: bool, balanced: bool) -> str:
     if source_variance is not None and not (math.isfinite(source_variance) and source_variance >= 0.0):
         raise EstimationError("source_variance of the combining rule must be finite and at least 0; got another value.")
     chosen: str = rule
@@ -196,6 +200,10 @@ def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, sam
         )
     if chosen == "raghunathan" and not proper:
         raise SpecError("copies of combine must be proper for rule 'raghunathan'; got copies of one fit.", "Give source_variance instead.")
+    if chosen == "raghunathan" and balanced:
+        raise SpecError(
+            "draws of copies to combine must be iid for rule 'raghunathan'; got balanced ones.", "Give source_variance: it is in the manifest."
+        )
     return chosen
 
 
