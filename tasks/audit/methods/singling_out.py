@@ -71,9 +71,9 @@ class SinglingOut:
     def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:  # noqa: ARG002 - every attack's face
         """Return the success rates of univariate and multivariate predicates."""
         frames = case.frames()
-        n = min(map(len, frames))
-        seed, holdout, release = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames)
-        release = np.unique(release, axis=0)
+        n = min(len(frames[0]), len(frames[1]))
+        seed, holdout = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames[:2])
+        release = np.unique(matrix(frames[2]), axis=0)
         numeric = np.array([not isinstance(dtype, pd.CategoricalDtype) for dtype in frames[0].dtypes])
         mixed = np.column_stack([rng.permutation(release[:, at]) for at in range(release.shape[1])])
         width = min(self.params.columns, release.shape[1])
