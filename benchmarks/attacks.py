@@ -146,9 +146,8 @@ def main() -> None:
     python, report = interpreter(), []
     for synthesizer in asked.only:
         report.append(study(synthesizer, asked.seeds, asked.rows, python))
-        print(
-            f"{synthesizer}: CPU seconds own {report[-1]['cpu_seconds']['own']:.1f}, anonymeter {report[-1]['cpu_seconds']['anonymeter']:.1f}"
-        )
+        used = report[-1]["cpu_seconds"]
+        print(f"{synthesizer}: CPU seconds own {used['own']:.1f}, anonymeter {used['anonymeter']:.1f}")
         for line in report[-1]["attacks"]:
             shown = [
                 "–" if side is None else f"{side['rate']:.3f} (control {side['control']:.3f}) found {side['found']}/{side['of']}"
