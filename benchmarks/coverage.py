@@ -67,6 +67,7 @@ class Study(NamedTuple):
     factors: tuple[int, ...]
     design: Design
     draws: str
+    pool: int
 
 
 class Pairs(NamedTuple):
@@ -119,7 +120,7 @@ def one_seed(study: Study, seed: int) -> dict[str, Any]:
             model = generator(name, source, seed)
             tables: dict[str, list[Pairs]] = {str(factor): [] for factor in study.factors}
             for number, (fitted, mechanisms) in enumerate(zip(fits, made)):
-                solved = minting.calibrated(source, model, mechanisms, fitted, rng_for(seed, "calibrate", f"{name}/{number}"))
+                solved = minting.calibrated(source, model, mechanisms, fitted, rng_for(seed, "calibrate", f"{name}/{number}"), study.pool)
                 for factor in study.factors:
                     rng = rng_for(seed, "draw", f"{name}/{number}/{factor}")
                     release = minting.mint(source, model, mechanisms, solved, factor * study.rows, rng, study.design)
@@ -250,11 +251,12 @@ def main() -> None:
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10], help="rows of a copy per source row")
     parser.add_argument("--design", default="randomized", choices=["randomized", "fitted"])
     parser.add_argument("--draws", default="iid", choices=["iid", "balanced"])
+    parser.add_argument("--pool", type=int, default=minting.POOL_ROWS, help="covariate rows that calibration is solved on")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("build/coverage"), help="where raw lines and JSON go")
     asked = parser.parse_args()
     generators, factors = tuple(asked.generators), tuple(asked.factors)
-    study = Study(asked.world, asked.rows, asked.learner, generators, asked.copies, factors, asked.design, asked.draws)
+    study = Study(asked.world, asked.rows, asked.learner, generators, asked.copies, factors, asked.design, asked.draws, asked.pool)
     base = asked.folder / f"coverage-{study.world}-{study.learner}-{study.design}-{study.draws}"
     lines, refused = run(study, asked.seeds, base.with_suffix(".jsonl"), asked.jobs)
     truth = worlds.truth(study.world)

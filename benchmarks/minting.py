@@ -106,11 +106,13 @@ def conformed(drawn: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     return to_frame(from_frame(drawn, columns), columns)
 
 
-def calibrated(source: Source, model: CovariateModel, made: Mechanisms, fitted: Fit, rng: np.random.Generator) -> Balance:
+def calibrated(
+    source: Source, model: CovariateModel, made: Mechanisms, fitted: Fit, rng: np.random.Generator, pool_rows: int = POOL_ROWS
+) -> Balance:
     """Solve the balancing weights on a pool."""
     columns = source.schema.modelled
     goal = moments(features(source.frame, made.anchored(fitted.averaged, source.frame), columns), fitted.weights).means
-    pool = conformed(model.sample(POOL_ROWS, rng), columns)
+    pool = conformed(model.sample(pool_rows, rng), columns)
     return balance(features(pool, made.predict(pool), columns), goal, POOL, kept=effect_features())
 
 
