@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import minting, worlds
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import assign_folds, fold_strata
+from tasks.contract.nuisance import FoldedLearner, assign_folds, fold_strata
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import mix, rng_for, salt
@@ -87,7 +87,11 @@ def estimate(source: minting.Source, release: minting.Release, learner: str, see
     keys = mix(np.arange(len(release.a), dtype=np.uint64), salt(seed, "release key"))
     strata = fold_strata(release.a, release.y, source.kind)
     folds = assign_folds(keys, strata, FOLDS, seed)
-    nuisances, _ = cross_fit(resolve("learner", learner), release.frame, release.a, release.y, source.kind, folds, seed, None, keys)
+    method = resolve("learner", learner)
+    if isinstance(method, FoldedLearner):  # the same predictions, to rounding, at less than half the time
+        nuisances = method.predict_folds(release.frame, release.a, release.y, source.kind, folds)
+    else:
+        nuisances, _ = cross_fit(method, release.frame, release.a, release.y, source.kind, folds, seed, None, keys)
     return _pairs(evaluate(release.a, release.y, nuisances, source.kind, ESTIMATORS))
 
 

@@ -202,7 +202,8 @@ def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, sam
         raise SpecError("copies of combine must be proper for rule 'raghunathan'; got copies of one fit.", "Give source_variance instead.")
     if chosen == "raghunathan" and balanced:
         raise SpecError(
-            "draws of copies to combine must be iid for rule 'raghunathan'; got balanced ones.", "Give source_variance: it is in the manifest."
+            "draws of copies to combine must be iid for rule 'raghunathan'; got balanced ones.",
+            "Give source_variance: it is in the manifest.",
         )
     return chosen
 
