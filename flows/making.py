@@ -17,7 +17,7 @@ from infra.workspace import RUN_RECORD, Run
 from tasks.checks.task import Measured
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy, Fitted, FoldFit, Made, Models, Table
+from tasks.mechanisms.task import Copy, Fitted, FoldFit, Learnt, Made, Models, Table
 from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
@@ -94,23 +94,34 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
     copy : int
         Number of the Bayesian bootstrap draw, used where the SPEC asks for more than one copy.
     """
+    timeout, of = run.spec.engine.timeout, _of(run, copy)
+    synthesizer = covariates.fit.submit(run, schema, parts, copy)
+    learnt = fit_mechanisms(run, stages, schema, parts, copy)
+    with (
+        stages.stage(f"fit covariates ({run.spec.covariates.synthesizer}){of}") as stage,
+        stage.following(lambda: covariates.progress(run, copy)),
+    ):
+        model = gather([synthesizer], stage, timeout)[0]
+    balance = None
+    if run.spec.release.mode == "hybrid":
+        with stages.stage(f"calibrate covariates{of}") as stage:
+            table = learnt.fitted.table
+            calibrating = mechanisms.calibrate.submit(run, schema, table, model, learnt.mechanisms, learnt.anchored)
+            balance = gather([calibrating], stage, timeout)[0]
+    return Made(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
+
+
+def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:
+    """Cross-fit the mechanisms of a source and target the outcome; the arguments are those of :func:`fit_models`."""
     spec, timeout, of = run.spec, run.spec.engine.timeout, _of(run, copy)
     table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
-    synthesizer = covariates.fit.submit(run, schema, parts, copy)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
-    with stages.stage(f"fit covariates ({spec.covariates.synthesizer}){of}") as stage:
-        model = gather([synthesizer], stage, timeout)[0]
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
         predicted = gather([mechanisms.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
         assembling = mechanisms.assemble.submit(run, schema, table, fitted.nuisances, fitted.fits, predicted)
         assembled, targeting = gather([assembling], stage, timeout)[0]
         anchoring = [mechanisms.anchor.submit(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
-        anchored = gather(anchoring, stage, timeout)
-    balance = None
-    if spec.release.mode == "hybrid":
-        with stages.stage(f"calibrate covariates{of}") as stage:
-            balance = gather([mechanisms.calibrate.submit(run, schema, table, model, assembled, anchored)], stage, timeout)[0]
-    return Made(fitted, anchored, Models(model, assembled, balance), targeting)
+        return Learnt(fitted, assembled, gather(anchoring, stage, timeout), targeting)
 
 
 def part_sizes(rows: int, part_rows: int) -> list[int]:
@@ -177,7 +188,8 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
         sample = gather([sampled], stage, timeout)[0]
         near = sample.seed.rows and sample.holdout.rows
-        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn) if near else None
+        parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
+        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted) if near else None
         covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
         people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)

@@ -12,9 +12,11 @@ from prefect import flow
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
 import tasks.checks.task as checks
+import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
+from flows.judging import judge_release
 from flows.making import make_copy, measure, profile_line, read_source
 from flows.releases import summary
 from infra.cluster import gather, outlasting
@@ -119,12 +121,14 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     measured, effects = measure(run, stages, found, copies)
     with stages.stage("count marginals", 2) as stage:
         marginals = gather(counting, stage, timeout)
-    with stages.stage("judge (Great Expectations)"):
-        judged = checks.judge(run, measured, run.spec.main)
+    verdict = judge_release(run, stages, found, canonical, measured)
+    judged, rejected = verdict.judgement, verdict.rejected
+    for caution in verdict.cautions:
+        stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
-    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, run.spec.main)
-    rejected = any(gate.passed is False for gate in judged.gates)
-    pictures = reporting.pictures(run, schema, measured, marginals)
+    told = (run.spec.main, verdict.holdout, verdict.cautions)
+    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, *told)
+    pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run)}
     table = [gate.model_dump() for gate in judged.gates]
     create_table_artifact(key="gates", table=table, description=f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")

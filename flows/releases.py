@@ -54,7 +54,9 @@ def summary(manifest: Manifest) -> list[str]:
         lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {truth['mc_se']:.2g})")
     passed = sum(gate.status == "passed" for gate in manifest.gates)
     off = sum(gate.status == "off" for gate in manifest.gates)
-    lines.append(f"gates     {passed} of {len(manifest.gates)} passed" + (f", {off} switched off" if off else ""))
+    unsure = [gate.name for gate in manifest.gates if gate.status == "inconclusive"]
+    told = (f", {off} switched off" if off else "") + (f", inconclusive: {', '.join(unsure)}" if unsure else "")
+    lines.append(f"gates     {passed} of {len(manifest.gates)} passed{told}")
     return lines + [f"warning   {text}" for text in manifest.warnings]
 
 

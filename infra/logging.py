@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tasks.contract.errors import StoreError
 
 
 class Stages:
@@ -83,6 +86,43 @@ class Stage:
             self._stages._display.advance(self._task)
         elif self._total > 1 and (self._done == self._total or self._done % max(1, self._total // 10) == 0):
             self._stages.line(f"{self._name}: {self._done} of {self._total}")
+
+    @contextlib.contextmanager
+    def following(self, told: Callable[[], str | None], every: float = 5.0) -> Iterator[None]:
+        """Show how far a long part is, for the length of the block.
+
+        Parameters
+        ----------
+        told : callable
+            Returns a few words, None where there is nothing to tell yet; asked in a thread of its own.
+        every : float
+            Seconds from one question to the next.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(told, every, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if self._stages._display is not None and self._task is not None:
+                self._stages._display.update(self._task, description=self._name)
+
+    def _follow(self, told: Callable[[], str | None], every: float, ended: threading.Event) -> None:
+        last = None
+        while not ended.wait(every):
+            try:
+                words = told()
+            except StoreError:  # progress is worth no run: the next question may be answered
+                continue
+            if words is None or words == last:
+                continue
+            last = words
+            if self._stages._display is not None and self._task is not None:
+                self._stages._display.update(self._task, description=f"{self._name}: {words}")
+            else:
+                self._stages.line(f"{self._name}: {words}")
 
     def finish(self) -> None:
         """Mark the stage done."""

@@ -81,16 +81,20 @@ class Workspace:
     ----------
     uri : str
         ``file://...`` or ``s3://...``, the run's own folder.
+    folder : str
+        Where objects are written and looked for below it; references hold whole keys, so what lies in other folders of the run can be read.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, folder: str = "") -> None:
         self.uri = uri
+        self._below = f"{folder}/" if folder else ""
         self._store: Store = open_store(uri)
         self._files, self._path = filesystem(uri)
 
     # -- receipts ------------------------------------------------------------------------------------------------
     def finished(self, key: str, kind: type[RefT]) -> RefT | None:
         """Return the reference of an object that an earlier run finished, after checking its bytes."""
+        key = self._below + key
         try:
             ref = kind.model_validate_json(self._store.get(f"{key}.receipt"))
             data = self._store.get(key)
@@ -117,7 +121,7 @@ class Workspace:
 
     def put_encoded(self, key: str, data: bytes, rows: int, part: int = 0) -> PartitionRef:
         """Write a table that is Parquet already."""
-        ref = PartitionRef(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), part=part, rows=rows)
+        ref = PartitionRef(key=self._below + key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), part=part, rows=rows)
         return self._finish(ref, data)
 
     def table(self, ref: Ref, columns: list[str] | None = None) -> pa.Table:
@@ -136,7 +140,7 @@ class Workspace:
     # -- bytes, models, records ----------------------------------------------------------------------------------
     def put_bytes(self, key: str, data: bytes) -> Ref:
         """Write an object."""
-        return self._finish(Ref(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
+        return self._finish(Ref(key=self._below + key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
 
     def read(self, key: str) -> bytes:
         """Read an object by its key."""
@@ -147,7 +151,7 @@ class Workspace:
         buffer = io.BytesIO()
         pickle.dump(model, buffer, protocol=pickle.HIGHEST_PROTOCOL)
         data = buffer.getvalue()
-        return self._finish(ModelRef(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
+        return self._finish(ModelRef(key=self._below + key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
 
     def model(self, ref: Ref) -> Any:
         """Read a pickled model of this run; a process keeps the few it used last."""
@@ -156,7 +160,7 @@ class Workspace:
     def record(self, key: str) -> dict[str, Any] | None:
         """Read a small JSON record, None where there is none."""
         try:
-            return dict(json.loads(self._store.get(key)))
+            return dict(json.loads(self._store.get(self._below + key)))
         except StoreMissing:
             return None
 
@@ -170,15 +174,27 @@ class Workspace:
 
     def put_record(self, key: str, value: dict[str, Any]) -> None:
         """Write a small JSON record."""
-        self._put(key, json.dumps(value, sort_keys=True).encode())
+        self._put(self._below + key, json.dumps(value, sort_keys=True).encode())
+
+    def keep_state(self, key: str, state: bytes) -> None:
+        """Write what a long computation would go on from, in the place of what was there: whole or not at all, and without a receipt."""
+        self._put(self._below + key, state)
+
+    def state(self, key: str) -> bytes | None:
+        """Read what :meth:`keep_state` wrote last, None where there is nothing."""
+        try:
+            return self._store.get(self._below + key)
+        except StoreMissing:
+            return None
 
     def clear(self, keep: tuple[str, ...] = ()) -> None:
-        """Remove everything but the keys to keep: real rows have no business here once a run is over."""
-        for found in list(self._store.list("")):
-            if found.key not in keep:
+        """Remove everything below the folder but the keys to keep: real rows have no business here once a run is over."""
+        for found in list(self._store.list(self._below)):
+            if found.key.removeprefix(self._below) not in keep:
                 self._store.delete(found.key)
         if not keep and isinstance(self._files, LocalFileSystem):
-            shutil.rmtree(self._path, ignore_errors=True)  # the folder itself, and what killed writers left half-written in it
+            # the folder itself, and what killed writers left half-written in it
+            shutil.rmtree(f"{self._path}/{self._below}", ignore_errors=True)
 
 
 @functools.lru_cache(maxsize=8)
@@ -281,6 +297,8 @@ class Run(BaseModel):
         Kept by a resumed run.
     created : str
         When the run first began, UTC, ISO 8601.
+    folder : str
+        Of one variant among several in a run's workspace; empty where there is one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -289,7 +307,8 @@ class Run(BaseModel):
     workspace: str
     id: str
     created: str
+    folder: str = ""
 
     def space(self) -> Workspace:
         """Open the run's workspace."""
-        return Workspace(self.workspace)
+        return Workspace(self.workspace, self.folder)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.contract.budget import Answer
 from tasks.contract.errors import EstimationError
 
 Float64 = npt.NDArray[np.float64]
@@ -74,6 +75,55 @@ class DistanceEvidence:
     def n_holdout(self) -> int:
         """Holdout rows."""
         return int(self.pool_holdout.sum())
+
+
+@dataclass(frozen=True)
+class GroupEvidence:
+    """Closest records of released rows in several groups of columns, over one sample of pool rows.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the groups.
+    columns : tuple of tuple of str
+        Their columns, by name.
+    counts : ndarray of float64, shape (N, G)
+        See :func:`tasks.checks.joint.joint_closeness`.
+    seed : ndarray of bool, shape (N,)
+        Which pool rows are seed rows.
+    state : int
+        Seed of the generator that draws the relabellings.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+    counts: Float64
+    seed: npt.NDArray[np.bool_]
+    state: int
+
+    def __post_init__(self) -> None:
+        shape = (len(self.seed), len(self.names))
+        if self.counts.shape != shape or len(self.columns) != len(self.names):
+            raise EstimationError(f"counts of the group evidence must be of shape {shape}; got {self.counts.shape}.")
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Seed rows and holdout rows."""
+        seed = int(self.seed.sum())
+        return seed, len(self.seed) - seed
+
+
+@dataclass(frozen=True)
+class HoldoutEvidence:
+    """What the holdout answered by Thresholdout, and what is left of its budget.
+
+    Attributes
+    ----------
+    answer : Answer
+        To this release's question; of one that is spent, nothing but that.
+    """
+
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -194,11 +244,22 @@ class SchemaEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything there is to judge on; a part that is None was not gathered and has no metrics."""
+    """Everything there is to judge on; a part that is None was not gathered and has no metrics.
+
+    ``audit`` holds the findings of attacks, as an audit records them.
+    """
 
     distance: DistanceEvidence | None = None
+    groups: GroupEvidence | None = None
+    holdout: HoldoutEvidence | None = None
+    audit: tuple[Mapping[str, Any], ...] | None = None
     source: OverlapEvidence | None = None
     release: OverlapEvidence | None = None
     fidelity: FidelityEvidence | None = None
     schema: SchemaEvidence | None = None
     calibration: CalibrationEvidence | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the holdout says nothing any more: no number that depends on it may be given."""
+        return self.holdout is not None and self.holdout.answer.spent

@@ -25,7 +25,7 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 from tasks.checks.metric import Metric, tabulate
 from tasks.checks.page import distil, numbers
 from tasks.contract.errors import EstimationError
-from tasks.contract.results import Gate
+from tasks.contract.results import Gate, Outcome
 
 _ROW = "table.release.metric"
 #: The part of a validation page that tells of the run: its time, ids and fingerprints.
@@ -77,36 +77,47 @@ class ExpectMetricToBeAtMost(BatchExpectation):  # type: ignore[misc]  # the pac
 
     metric: str
     bound: float
+    strict: bool = False
 
     metric_dependencies: ClassVar[tuple[str, ...]] = (_ROW,)
     domain_keys: ClassVar[tuple[str, ...]] = ("batch_id", "table")
-    success_keys: ClassVar[tuple[str, ...]] = ("metric", "bound")
+    success_keys: ClassVar[tuple[str, ...]] = ("metric", "bound", "strict")
 
     @staticmethod
-    def _holds(row: Mapping[str, float], bound: float) -> bool:
-        return row["value"] <= bound
+    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
+        return "pass" if row["value"] is not None and row["value"] <= bound else "fail"
 
     def _validate(self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None) -> dict[str, Any]:  # noqa: ARG002 - the package calls it so
         row = metrics[_ROW]
-        judged = row["value"] is not None and not row["refused"]
-        # plain bool and float: numpy's own can't be written as JSON
-        return {"success": bool(judged and self._holds(row, self.bound)), "result": {"observed_value": row["value"]}}
+        outcome = "fail" if row["refused"] else self._answer(row, self.bound)
+        success = outcome == "pass" or (outcome == "inconclusive" and not self.strict)
+        return {"success": success, "result": {"observed_value": row["value"], "details": {"outcome": outcome}}}
+
+
+class ExpectMetricToBeCertifiedAtMost(ExpectMetricToBeAtMost):
+    """Expect all the interval of a metric to be at most its bound; where only some of it is, the data can't tell."""
+
+    @staticmethod
+    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
+        if row["low"] is not None and row["low"] > bound:
+            return "fail"
+        return "pass" if row["high"] is not None and row["high"] <= bound else "inconclusive"
 
 
 class ExpectMetricToBeAtLeast(ExpectMetricToBeAtMost):
     """Expect a metric of the release to be at least its bound; a refused metric never is."""
 
     @staticmethod
-    def _holds(row: Mapping[str, float], bound: float) -> bool:
-        return row["value"] >= bound
+    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
+        return "pass" if row["value"] is not None and row["value"] >= bound else "fail"
 
 
 class ExpectMetricToBeEqualTo(ExpectMetricToBeAtMost):
     """Expect a metric of the release to be equal to its bound; a refused metric never is."""
 
     @staticmethod
-    def _holds(row: Mapping[str, float], bound: float) -> bool:
-        return row["value"] == bound
+    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
+        return "pass" if row["value"] == bound else "fail"
 
 
 class ExpectNearCopyExcessToBeAtMost(ExpectMetricToBeAtLeast):
@@ -125,9 +136,33 @@ class ExpectDistanceRatioToBeAtLeast(ExpectMetricToBeAtLeast):
     """Expect the 5th percentile of distances to the seed, over that of holdout rows, not to be below the bound beyond chance."""
 
     @staticmethod
-    def _holds(row: Mapping[str, float], bound: float) -> bool:
-        # below the margin is a failure only where the upper limit (none: unbounded) is below 1 too
-        return row["value"] >= bound or row["high"] is None or row["high"] >= 1
+    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
+        if row["value"] is None:
+            return "fail"
+        if row["value"] >= bound:
+            return "pass"
+        # below the margin is a failure only where the upper limit (none: unbounded) is below 1 too; else it may be chance
+        return "inconclusive" if row["high"] is None or row["high"] >= 1 else "fail"
+
+
+class ExpectSeedExcessToBeCertifiedAtMost(ExpectMetricToBeCertifiedAtMost):
+    """Expect the share of rows that lean to the seed beyond the null to be surely at most the bound."""
+
+
+class ExpectColumnGroupsToBeNoCloserToSeed(ExpectMetricToBeAtLeast):
+    """Expect no group of columns in which rows are closer to the seed than relabelling explains at this p-value."""
+
+
+class ExpectHoldoutToHaveBudget(ExpectMetricToBeAtLeast):
+    """Expect the holdout to have been failed less often than it can bear."""
+
+
+class ExpectHoldoutToAgreeWithSeed(ExpectMetricToBeAtMost):
+    """Expect Thresholdout to see no difference between seed and holdout above this many standard deviations."""
+
+
+class ExpectAttackToBeCertifiedAtMost(ExpectMetricToBeCertifiedAtMost):
+    """Expect an attack on the release to surely gain at most this; inconclusive where only the end of its interval is above."""
 
 
 class ExpectOverlapShareToBeAtMost(ExpectMetricToBeAtMost):
@@ -163,6 +198,15 @@ _OWN: Mapping[str, type[ExpectMetricToBeAtMost]] = {
     "exact_copies": ExpectExactCopyExcessToBeAtMost,
     "closeness_z": ExpectClosestRecordShareToBeAtMost,
     "dcr_margin": ExpectDistanceRatioToBeAtLeast,
+    "closeness_excess": ExpectSeedExcessToBeCertifiedAtMost,
+    "closeness_groups": ExpectColumnGroupsToBeNoCloserToSeed,
+    "holdout_budget": ExpectHoldoutToHaveBudget,
+    "holdout_query": ExpectHoldoutToAgreeWithSeed,
+    "membership_tpr": ExpectAttackToBeCertifiedAtMost,
+    "membership_auc": ExpectAttackToBeCertifiedAtMost,
+    "attribute_advantage": ExpectAttackToBeCertifiedAtMost,
+    "linkability_advantage": ExpectAttackToBeCertifiedAtMost,
+    "singling_out_advantage": ExpectAttackToBeCertifiedAtMost,
     "source_overlap": ExpectOverlapShareToBeAtMost,
     "release_overlap": ExpectOverlapShareToBeAtMost,
     "source_ess": ExpectEffectiveSampleShareToBeAtLeast,
@@ -172,6 +216,7 @@ _OWN: Mapping[str, type[ExpectMetricToBeAtMost]] = {
     "levels": ExpectCellsOutsideRangeToBeAtMost,
     "columns": ExpectColumnsToMatchSource,
 }
+_STATUS: Mapping[Outcome, str] = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive", "off": "off"}
 _BY_RULE: Mapping[str, type[ExpectMetricToBeAtMost]] = {
     "at most": ExpectMetricToBeAtMost,
     "at least": ExpectMetricToBeAtLeast,
@@ -179,14 +224,23 @@ _BY_RULE: Mapping[str, type[ExpectMetricToBeAtMost]] = {
 }
 
 
-def expectation(metric: Metric) -> BatchExpectation:
-    """Return the expectation of one gate: the one of its name, or of its rule for a check from elsewhere."""
-    kind = _OWN.get(metric.name) or _BY_RULE[str(metric.rule)]
+def expectation(metric: Metric, strict: bool = False) -> BatchExpectation:
+    """Return the expectation of one gate: the one of its name, or of its rule for a check from elsewhere.
+
+    Parameters
+    ----------
+    metric : Metric
+        With a rule and a threshold.
+    strict : bool
+        Whether an inconclusive answer is no success.
+    """
+    kind = _OWN.get(metric.name) or (ExpectMetricToBeCertifiedAtMost if metric.certified else _BY_RULE[str(metric.rule)])
     words = (kind.__doc__ or "").split(";")[0].rstrip(".")
-    return kind(metric=metric.name, bound=metric.threshold, description=f"{metric.name} {metric.rule} {metric.threshold:g}: {words}.")
+    text = f"{metric.name} {metric.rule} {metric.threshold:g}: {words}."
+    return kind(metric=metric.name, bound=metric.threshold, strict=strict, description=text)
 
 
-def judge(metrics: Sequence[Metric], folder: Path, created: str) -> Judgement:
+def judge(metrics: Sequence[Metric], folder: Path, created: str, strict: bool = False) -> Judgement:
     """Let Great Expectations judge the metrics.
 
     The verdict of each gate is the success of its expectation. A gate that is switched off has none and says so.
@@ -199,6 +253,8 @@ def judge(metrics: Sequence[Metric], folder: Path, created: str) -> Judgement:
         Existing folder for scratch files, left as it was.
     created : str
         When the release was made, as its manifest says; shown in the files.
+    strict : bool
+        Whether a gate that is inconclusive fails.
 
     Returns
     -------
@@ -218,16 +274,19 @@ def judge(metrics: Sequence[Metric], folder: Path, created: str) -> Judgement:
     if not gated:
         raise EstimationError("metrics of the verdict must hold at least one gate; got none.")
     if not judged:  # all are off: an empty suite has no pages
-        return Judgement(tuple(_gate(metric, None) for metric in gated), {"results.json": _results(None, metrics, created)})
+        return Judgement(tuple(_gate(metric, None, "off") for metric in gated), {"results.json": _results(None, metrics, created)})
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        result = _run(judged, tabulate(metrics), Path(scratch))
-        pages = _pages(Path(scratch), metrics, created)
-    success = {item.expectation_config.kwargs["metric"]: bool(item.success) for item in result.results}
-    gates = tuple(_gate(metric, success.get(metric.name)) for metric in gated)
+        result = _run(judged, tabulate(metrics), Path(scratch), strict)
+        said = {
+            item.expectation_config.kwargs["metric"]: (bool(item.success), item.result["details"]["outcome"]) for item in result.results
+        }
+        unsure = [name for name, (_, outcome) in said.items() if outcome == "inconclusive"]
+        pages = _pages(Path(scratch), numbers(metrics, unsure), created)
+    gates = tuple(_gate(metric, *said.get(metric.name, (None, "off"))) for metric in gated)
     return Judgement(gates, {"results.json": _results(result, metrics, created), **pages})
 
 
-def _run(judged: Sequence[Metric], table: pd.DataFrame, scratch: Path) -> Any:
+def _run(judged: Sequence[Metric], table: pd.DataFrame, scratch: Path, strict: bool) -> Any:
     """Run the checkpoint and write its Data Docs below ``scratch``; return the validation result."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -242,7 +301,7 @@ def _run(judged: Sequence[Metric], table: pd.DataFrame, scratch: Path) -> Any:
         },
     )
     asset = context.data_sources.add_pandas("release").add_dataframe_asset("metrics")
-    suite = context.suites.add(gx.ExpectationSuite(name="gates", expectations=[expectation(metric) for metric in judged]))
+    suite = context.suites.add(gx.ExpectationSuite(name="gates", expectations=[expectation(metric, strict) for metric in judged]))
     definition = gx.ValidationDefinition(name="gates", data=asset.add_batch_definition_whole_dataframe("all"), suite=suite)
     checkpoint = gx.Checkpoint(
         name="gates",
@@ -263,31 +322,32 @@ def _run(judged: Sequence[Metric], table: pd.DataFrame, scratch: Path) -> Any:
     return result
 
 
-def _pages(scratch: Path, metrics: Sequence[Metric], created: str) -> dict[str, bytes]:
+def _pages(scratch: Path, table: str, created: str) -> dict[str, bytes]:
     site = scratch / "site"
     validation = next((site / "validations").rglob("*.html"))
     index = validation.read_text("utf-8")
     suite = (site / "expectations" / "gates.html").read_text("utf-8")
     here, there = {"gates.html": "expectations.html"}, {"index.html": "index.html"}
     return {
-        "docs/index.html": distil(index, "Gates of this release", created, here, _RUN_BLOCK, numbers(metrics)),
+        "docs/index.html": distil(index, "Gates of this release", created, here, _RUN_BLOCK, table),
         "docs/expectations.html": distil(
             suite, "What the gates expect", created, there, more='<p><a href="index.html">Gates of this release</a></p>'
         ),
     }
 
 
-def _gate(metric: Metric, success: bool | None) -> Gate:
-    status = "off" if success is None else "refused" if metric.refused else "passed" if success else "failed"
-    value = None if metric.refused else metric.value
+def _gate(metric: Metric, success: bool | None, outcome: Outcome) -> Gate:
+    status = "refused" if metric.refused and success is not None else _STATUS[outcome]
     return Gate.model_validate(
         {
             "name": metric.name,
-            "value": value,
+            "value": None if metric.refused else metric.value,
             "threshold": metric.threshold,
             "rule": metric.rule,
-            "passed": success,
+            # what the data can't tell has neither passed nor failed, unless it is asked to fail
+            "passed": None if outcome == "inconclusive" and success else success,
             "status": status,
+            "outcome": outcome,
             "detail": metric.detail,
             "low": metric.low,
             "high": metric.high,

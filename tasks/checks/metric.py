@@ -33,6 +33,8 @@ class Metric(NamedTuple):
         Too little data: the gate fails and gives no number.
     detail : str
         What was seen, in counts and shares.
+    certified : bool
+        Judged by its limits: it passes where all its interval keeps the bound, fails where none of it does, and is inconclusive between.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Metric(NamedTuple):
     high: float | None = None
     refused: bool = False
     detail: str = ""
+    certified: bool = False
 
 
 class Check(Protocol):

@@ -123,6 +123,38 @@ def closeness(counts: Float64, seed: Int64, holdout: Int64) -> Closeness:
     return Closeness(share, null, sd, z)
 
 
+def allowance(counts: Float64, seed: Int64, holdout: Int64, margin: float) -> float:
+    """Return how far the closeness share may lie above its null.
+
+    A share of copied rows adds so much of (1 - null), and every law fitted on the seed leans to it by a little. Where seed and
+    holdout share their cells a copy adds nothing of the sort, and nothing is allowed for.
+
+    Parameters
+    ----------
+    counts, seed, holdout
+        As for :func:`closeness`.
+    margin : float
+        Share of rows that may lean to the seed as if copied.
+
+    Returns
+    -------
+    float
+        In [0, 1).
+    """
+    one_sided = (seed == 0) | (holdout == 0)
+    null = float(seed.sum()) / float((seed + holdout).sum())
+    return margin * (1 - null) * float(counts[one_sided].sum() / counts.sum())
+
+
+def side_z(marked: Bool, seed: Int64, holdout: Int64) -> float:
+    """Return the z of the hit rows that lie in the seed, under random relabelling of the pool (hypergeometric); 0 where none can vary."""
+    hits = int((seed + holdout)[marked].sum())
+    n_seed, size = int(seed.sum()), int((seed + holdout).sum())
+    rate = n_seed / size
+    variance = hits * rate * (1 - rate) * (size - hits) / (size - 1)
+    return (int(seed[marked].sum()) - hits * rate) / math.sqrt(variance) if variance > 0 else 0.0
+
+
 def seed_side_p(marked: Bool, seed: Int64, holdout: Int64) -> float:
     """Return the p-value of as many hit rows lying in the seed, under random relabelling of the pool (exact).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from html.parser import HTMLParser
 
 from tasks.checks.metric import Metric
@@ -134,12 +134,14 @@ def distil(page: str, title: str, created: str, links: Mapping[str, str], drop: 
     return f"{top}\n<body>{heading}\n{body}\n{more}\n</body></html>\n".encode()
 
 
-def numbers(metrics: Iterable[Metric]) -> str:
+def numbers(metrics: Iterable[Metric], unsure: Collection[str] = ()) -> str:
     """Return all metrics as an HTML table: those that gates hang on, and those behind them.
 
     Parameters
     ----------
     metrics : iterable of Metric
+    unsure : collection of str
+        Names of gates that can't tell: Data Docs know success and failure only.
 
     Returns
     -------
@@ -151,6 +153,7 @@ def numbers(metrics: Iterable[Metric]) -> str:
         limits = "" if metric.low is None and metric.high is None else f"{_number(metric.low)} to {_number(metric.high)}"
         value = "refused" if metric.refused else _number(metric.value)
         rule = "" if metric.rule is None else "off" if metric.threshold is None else f"{metric.rule} {_number(metric.threshold)}"
+        rule += ": inconclusive" if metric.name in unsure else ""
         cells = (metric.name, value, limits, rule, metric.detail)
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("Metric", "Value", "Limits", "Gate", "Seen"))

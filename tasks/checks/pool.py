@@ -49,15 +49,30 @@ def gather(seed: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
             "columns of seed and holdout must be the same, and there must be rows; "
             f"got {len(seed.columns)} and {len(holdout.columns)} columns, {len(seed) + len(holdout)} rows."
         )
-    both = pd.concat([seed, holdout], ignore_index=True)
-    _, first, inverse = np.unique(_codes(both), axis=0, return_index=True, return_inverse=True)
-    group = inverse.ravel()
-    size = len(first)
+    rows, group = distinct(pd.concat([seed, holdout], ignore_index=True))
+    size = len(rows)
     return Pool(
-        both.iloc[first].reset_index(drop=True),
+        rows,
         np.bincount(group[: len(seed)], minlength=size).astype(np.int64),
         np.bincount(group[len(seed) :], minlength=size).astype(np.int64),
     )
+
+
+def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Return the distinct rows of a table, ordered by content, and which of them each row is.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, shape (n, d)
+        Canonical covariates; missing equals missing.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame, shape (m, d), and ndarray of int64, shape (n,)
+        Distinct rows, and positions in [0, m).
+    """
+    _, first, inverse = np.unique(_codes(frame), axis=0, return_index=True, return_inverse=True)
+    return frame.iloc[first].reset_index(drop=True), inverse.ravel().astype(np.int64)
 
 
 def identical_pairs(frame: pd.DataFrame) -> int:

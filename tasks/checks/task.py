@@ -5,32 +5,52 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.checks.conformity import inspect
-from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, Evidence, FidelityEvidence, OverlapEvidence, SchemaEvidence
+from tasks.checks.evidence import (
+    CalibrationEvidence,
+    DistanceEvidence,
+    Evidence,
+    FidelityEvidence,
+    GroupEvidence,
+    HoldoutEvidence,
+    OverlapEvidence,
+    SchemaEvidence,
+)
+from tasks.checks.groups import column_groups
+from tasks.checks.joint import single_counts
 from tasks.checks.metric import Metric, measure_all
-from tasks.checks.pool import gather, identical_pairs
+from tasks.checks.pool import distinct, gather, identical_pairs
+from tasks.checks.reuse import seed_knowledge
 from tasks.checks.verdict import decide, explain
-from tasks.contract.columns import NUISANCE_COLUMNS
+from tasks.contract.budget import Answer, Query, Terms, digest_of
+from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
 from tasks.contract.errors import GateFailed
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Gate
-from tasks.contract.rng import in_holdout
+from tasks.contract.rng import in_holdout, rng_for, salt
 from tasks.contract.roles import TableSchema
+from tasks.contract.spec import GatesSpec
 
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
+
+#: Gates that compare seed with holdout: their failing is an answer of the holdout.
+HOLDOUT_GATES = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin")
 
 
 class Sample(NamedTuple):
@@ -44,6 +64,8 @@ class Sample(NamedTuple):
         Distinct rows of seed and holdout.
     counts : Ref
         npz: ``pool_seed``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
+    groups : Groups or None
+        The same in groups of columns; None where seed or holdout has no rows.
     """
 
     seed: PartitionRef
@@ -51,6 +73,35 @@ class Sample(NamedTuple):
     drawn: PartitionRef
     pool: PartitionRef
     counts: Ref
+    groups: Groups | None = None
+
+
+class Groups(NamedTuple):
+    """Fewer rows of each table, to be compared in several groups of columns.
+
+    Attributes
+    ----------
+    drawn : PartitionRef
+        Released rows.
+    pools : tuple of PartitionRef
+        Distinct rows of seed and holdout in each group's columns.
+    rows : Ref
+        npz: ``seed`` (N,) bool, which pool rows are seed rows, and ``of`` (N, G), which distinct row of each group each of them is.
+    names : tuple of str
+        Names of the groups.
+    columns : tuple of tuple of str
+        Names of their columns.
+    """
+
+    drawn: PartitionRef
+    pools: tuple[PartitionRef, ...]
+    rows: Ref
+    names: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+
+
+# closeness in groups of columns is seven searches: on fewer rows than the one on all columns
+GROUP_ROWS = 5_000
 
 
 @coarse("sample rows to compare", "sample rows to compare")
@@ -61,7 +112,8 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     held, kept = (_side(run, space, source, schema, held_out=side) for side in (True, False))
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
-    pool = gather(to_frame(kept, schema.modelled), to_frame(held, schema.modelled))
+    frames = to_frame(kept, schema.modelled), to_frame(held, schema.modelled)
+    pool = gather(*frames)
     buffer = io.BytesIO()
     pairs = np.array(identical_pairs(to_frame(drawn, schema.modelled)))
     np.savez(buffer, allow_pickle=False, pool_seed=pool.seed, pool_holdout=pool.holdout, release_pairs=pairs)
@@ -71,6 +123,31 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
         drawn=space.put_table("checks/drawn.parquet", drawn),
         pool=space.put_table("checks/pool.parquet", from_frame(pool.rows, schema.modelled)),
         counts=space.put_bytes("checks/counts.npz", buffer.getvalue()),
+        groups=_groups(run, schema, *frames, drawn) if schema.modelled and kept.num_rows and held.num_rows else None,
+    )
+
+
+def _groups(run: Run, schema: TableSchema, seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pa.Table) -> Groups:
+    """Choose groups of columns and the rows to compare in them; seed and holdout come in hash order, released rows in any."""
+    space, limit = run.space(), min(GROUP_ROWS, run.spec.gates.distance_rows)
+    few = (seed.iloc[:limit], holdout.iloc[:limit])
+    both = pd.concat(few, ignore_index=True)
+    found = column_groups(distinct(both)[0], rng_for(run.spec.seed, "column groups"))
+    pools, named, of = [], [], np.empty((len(both), len(found)), dtype=np.int64)
+    for number, group in enumerate(found):
+        rows, of[:, number] = distinct(both[list(group.columns)])
+        columns = [column for column in schema.modelled if column.id in group.columns]
+        named.append(tuple(column.name for column in columns))
+        pools.append(space.put_table(f"checks/pool-{number}.parquet", from_frame(rows, columns)))
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, seed=np.arange(len(both)) < len(few[0]), of=of)
+    evenly = pa.array(np.arange(0, drawn.num_rows, max(1, -(-drawn.num_rows // limit))))
+    return Groups(
+        drawn=space.put_table("checks/drawn-few.parquet", drawn.take(evenly)),
+        pools=tuple(pools),
+        rows=space.put_bytes("checks/rows.npz", buffer.getvalue()),
+        names=tuple(group.name for group in found),
+        columns=tuple(named),
     )
 
 
@@ -95,8 +172,10 @@ def conformity(run: Run, schema: TableSchema, canonical: PartitionRef, released:
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     published = pq.read_schema(io.BytesIO(space.read(released.key)))
+    added = {MARKER} - {column.name for column in schema.columns}
     if run.spec.release.include_nuisances:
-        published = pa.schema([field for field in published if field.name not in NUISANCE_COLUMNS.values()])
+        added |= set(NUISANCE_COLUMNS.values())
+    published = pa.schema([field for field in published if field.name not in added])
     return space.put_model(key, inspect(schema, space.table(canonical), published))
 
 
@@ -142,7 +221,35 @@ def load_judge() -> None:
     importlib.import_module("tasks.checks.expectations")
 
 
-def judge(run: Run, measured: Measured, main: str) -> Judgement:
+def question(run: Run, measured: Measured) -> Query | None:
+    """Return what the release asks of the holdout; None where nobody counts, or there is too little to ask with.
+
+    The same released rows, pool and terms are the same question, whatever the SPEC that led to them.
+    """
+    gates, sample = run.spec.gates, measured.sample
+    if gates.holdout_budget is False:
+        return None
+    found = seed_knowledge(_nearness(run, measured), gates)
+    if found is None:
+        return None
+    parts = (sample.drawn.sha256, sample.pool.sha256, repr(gates.closeness_margin))
+    return Query(digest_of(terms(gates), *parts), found)
+
+
+def terms(gates: GatesSpec) -> Terms:
+    """Return how the SPEC has the holdout answer; without a threshold nothing is above, and only failed gates are charged."""
+    threshold = math.inf if gates.holdout_query is False else float(gates.holdout_query)
+    return Terms(threshold, gates.holdout_noise, int(gates.holdout_budget))
+
+
+def tells_of_holdout(gates: Sequence[Gate]) -> bool:
+    """Tell whether a gate that compares seed with holdout has failed: whoever reads that has learnt of the holdout."""
+    return any(gate.name in HOLDOUT_GATES and gate.status == "failed" for gate in gates)
+
+
+def judge(
+    run: Run, measured: Measured, main: str, said: Answer | None = None, attacked: Sequence[Mapping[str, Any]] | None = None
+) -> Judgement:
     """Turn what was measured into metrics and let Great Expectations judge them (in the flow process: it is small).
 
     Parameters
@@ -153,21 +260,28 @@ def judge(run: Run, measured: Measured, main: str) -> Judgement:
         References to what was measured.
     main : str
         Estimator whose ATE the fidelity gate compares.
+    said : Answer, optional
+        What the holdout answered; where nobody asked it there is no gate on its budget.
+    attacked : sequence of mapping, optional
+        Findings of attacks, where gates ask for them.
     """
     from tasks.checks.expectations import judge as judge_metrics  # takes seconds to import; see load_judge
 
     with tempfile.TemporaryDirectory(prefix="waymint-checks-") as scratch:
-        return judge_metrics(_metrics(run, measured, main), Path(scratch), run.created)
+        strict = run.spec.gates.inconclusive == "fail"
+        return judge_metrics(_metrics(run, measured, main, said, attacked), Path(scratch), run.created, strict)
 
 
-def _metrics(run: Run, measured: Measured, main: str) -> list[Metric]:
+def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attacked: Sequence[Mapping[str, Any]] | None) -> list[Metric]:
     space = run.space()
     effects = {name: json.loads(space.read(ref.key)) for name, ref in (("source", measured.source), ("release", measured.release))}
     ate = {name: _ate(record, main) for name, record in effects.items()}
     truth = json.loads(space.read(measured.fidelity.key))["truth"] or {}
     parts: list[SchemaEvidence] = [space.model(ref) for ref in measured.conformity]
-    evidence = Evidence(
-        distance=_distances(space, measured.sample, measured.distances),
+    evidence = replace(
+        _nearness(run, measured),
+        holdout=None if said is None else HoldoutEvidence(said),
+        audit=None if attacked is None else tuple(attacked),
         source=OverlapEvidence.of(effects["source"]["overlap"]),
         release=OverlapEvidence.of(effects["release"]["overlap"]),
         fidelity=FidelityEvidence(
@@ -184,6 +298,28 @@ def _metrics(run: Run, measured: Measured, main: str) -> list[Metric]:
     return measure_all(evidence, run.spec.gates)
 
 
+def _nearness(run: Run, measured: Measured) -> Evidence:
+    """Read what was measured of distances."""
+    space, sample = run.space(), measured.sample
+    arrays: dict[str, Any] = {}
+    if measured.distances is not None:
+        with np.load(io.BytesIO(space.read(measured.distances.key)), allow_pickle=False) as kept:
+            arrays = dict(kept)
+    return Evidence(distance=_distances(space, sample, arrays), groups=_near_groups(run, sample.groups, arrays))
+
+
+def _near_groups(run: Run, groups: Groups | None, arrays: Mapping[str, Any]) -> GroupEvidence | None:
+    if groups is None or "group_distances_0" not in arrays:
+        return None
+    space = run.space()
+    with np.load(io.BytesIO(space.read(groups.rows.key)), allow_pickle=False) as kept:
+        seed, of = kept["seed"], kept["of"]
+    counts = [
+        single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
+    ]
+    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), seed, salt(run.spec.seed, "column groups"))
+
+
 def _calibration(balances: Sequence[Any]) -> CalibrationEvidence | None:
     """Take the worst copy."""
     if not balances:
@@ -196,21 +332,16 @@ def _ate(record: Mapping[str, Any], main: str) -> Mapping[str, Any]:
     return next(each for each in record["estimates"] if each["estimand"] == "ate" and each["estimator"] == main)
 
 
-def _distances(space: Workspace, sample: Sample, distances: Ref | None) -> DistanceEvidence:
-    with np.load(io.BytesIO(space.read(sample.counts.key)), allow_pickle=False) as arrays:
-        counts: dict[str, Any] = dict(arrays)
-    found: dict[str, Any]
-    if distances is None:
-        none = np.empty((0, 1))
-        found = {
-            "seed": np.empty(0),
-            "holdout_to_seed": np.empty(sample.holdout.rows),
-            "pool_distances": none,
-            "pool_rows": none.astype(np.int64),
-        }
-    else:
-        with np.load(io.BytesIO(space.read(distances.key)), allow_pickle=False) as arrays:
-            found = dict(arrays)
+def _distances(space: Workspace, sample: Sample, arrays: Mapping[str, Any]) -> DistanceEvidence:
+    with np.load(io.BytesIO(space.read(sample.counts.key)), allow_pickle=False) as kept:
+        counts: dict[str, Any] = dict(kept)
+    none = np.empty((0, 1))
+    found = arrays or {
+        "seed": np.empty(0),
+        "holdout_to_seed": np.empty(sample.holdout.rows),
+        "pool_distances": none,
+        "pool_rows": none.astype(np.int64),
+    }
     return DistanceEvidence(
         seed=found["seed"],
         holdout_to_seed=found["holdout_to_seed"],

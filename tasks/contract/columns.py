@@ -11,6 +11,9 @@ from tasks.contract.roles import Column, TableSchema
 #: Names that ``release.include_nuisances`` adds to a release: the design's g, Q*0 and Q*1 of each row.
 NUISANCE_COLUMNS = {"g": "waymint_g", "q0": "waymint_q0", "q1": "waymint_q1"}
 
+#: Name of the column that marks the rows of an augmentation.
+MARKER = "waymint_added"
+
 
 def canonical_type(column: Column) -> pa.DataType:
     """Return the Arrow type of a column's canonical values."""

@@ -147,6 +147,15 @@ class PartitionedLearner(Protocol):
         ...
 
 
+@runtime_checkable
+class FoldedLearner(Protocol):
+    """A learner that cross-fits a table in one call, for those who cross-fit thousands of small ones."""
+
+    def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
+        """Return out-of-fold g, Q0 and Q1, each of shape (n,): up to rounding what fits without each fold's rows predict for them."""
+        ...
+
+
 def training_rows(keys: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: int) -> npt.NDArray[np.bool_]:
     """Pick the training rows of one fold, at most ``cap`` of them.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+Outcome = Literal["pass", "fail", "inconclusive", "off"]
 
 
 class Estimate(NamedTuple):
@@ -40,7 +42,8 @@ class Estimate(NamedTuple):
 class Gate(BaseModel):
     """One gate of a release: a metric, its bound and whether it holds.
 
-    ``passed`` is None where the gate was switched off; ``status`` tells the four cases apart.
+    ``passed`` is None where the gate was switched off, and where the data can't tell and ``gates.inconclusive`` lets that through;
+    ``status`` tells the five cases apart. ``outcome`` is what the gate answers: a refusal, for want of data, is a "fail".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +53,19 @@ class Gate(BaseModel):
     threshold: float | None
     rule: Literal["at most", "at least", "equal to"]
     passed: bool | None
-    status: Literal["passed", "failed", "refused", "off"]
+    status: Literal["passed", "failed", "refused", "inconclusive", "off"]
+    outcome: Outcome
     detail: str = ""
     low: float | None = None
     high: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told(cls, values: Any) -> Any:
+        """Take the outcome from the status where a manifest is older than the field."""
+        if isinstance(values, dict) and "outcome" not in values and values.get("status") in _OUTCOMES:
+            return {**values, "outcome": _OUTCOMES[values["status"]]}
+        return values
+
+
+_OUTCOMES: dict[str, Outcome] = {"passed": "pass", "failed": "fail", "refused": "fail", "inconclusive": "inconclusive", "off": "off"}

@@ -137,6 +137,7 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)] | Off
 Positive = Annotated[float, Field(gt=0, strict=True)] | Off
 Margin = Annotated[float, Field(ge=0, lt=1, strict=True)] | Off
 Rows = Annotated[int, Field(ge=2, strict=True)] | Off
+Count = Annotated[int, Field(ge=1, le=1000, strict=True)] | Off
 
 
 class GatesSpec(Section):
@@ -146,6 +147,13 @@ class GatesSpec(Section):
     exact_copies: PValue = Field(0.01, description="smallest p-value of the excess of exact copies that passes")
     closeness_z: Positive = Field(2.33, description="largest z of the share closer to seed than to holdout, beyond the margin")
     closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of rows that may lean to the seed as if copied")
+    closeness_excess: Share = Field(
+        0.05, description="largest share of rows beyond the null that lean to the seed; inconclusive where only the interval's end is above"
+    )
+    closeness_groups: PValue = Field(0.01, description="smallest p-value of the largest z over groups of columns that passes")
+    holdout_budget: Count = Field(10, description="releases of one source that the same holdout may fail before it is spent")
+    holdout_query: Positive = Field(4.0, description="threshold T of Thresholdout, in standard deviations of the null")
+    holdout_noise: float = Field(0.1, gt=0, le=10, description="noise scale sigma of Thresholdout, in the same unit")
     dcr_margin: Margin = Field(0.2, description="5th percentile DCR ratio must be at least 1 - margin")
     min_reference_rows: int = Field(100, ge=20, description="fewest seed and holdout rows a distance gate may judge on")
     distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")
@@ -158,6 +166,12 @@ class GatesSpec(Section):
     fidelity: Positive = Field(2.58, description="largest |ATE_release - ATE_source| in combined standard errors")
     levels: bool = Field(True, description="no value outside the source's levels and safe ranges")
     columns: bool = Field(True, description="names, order and types as in the source")
+    membership_tpr: Share = Field(False, description="largest share of seed rows an attacker may recognise at 1 % false positives")
+    membership_auc: Share = Field(False, description="largest area under the curve of a membership attack")
+    attribute_advantage: Share = Field(False, description="largest gain of linear reconstruction on seed rows over holdout rows")
+    linkability_advantage: Share = Field(False, description="largest gain of a linkability attack on seed rows over holdout rows")
+    singling_out_advantage: Share = Field(False, description="largest gain of a singling-out attack on seed rows over holdout rows")
+    inconclusive: Literal["warn", "fail"] = Field("warn", description="whether a gate that can't tell warns or fails")
 
 
 class StoreSpec(Section):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +39,16 @@ def cover(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionR
 
 
 @coarse("measure distances", "measure distances")
-def measure(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, pool: PartitionRef, drawn: PartitionRef) -> Ref:
+def measure(
+    run: Run,
+    schema: TableSchema,
+    seed: PartitionRef,
+    holdout: PartitionRef,
+    pool: PartitionRef,
+    drawn: PartitionRef,
+    few: PartitionRef | None = None,
+    groups: Sequence[PartitionRef] = (),
+) -> Ref:
     """Measure drawn rows against seed, holdout and pool, on the covariates, on one scale.
 
     Parameters
@@ -52,11 +63,16 @@ def measure(run: Run, schema: TableSchema, seed: PartitionRef, holdout: Partitio
         Distinct rows of both.
     drawn : PartitionRef
         Released rows.
+    few : PartitionRef, optional
+        Fewer of them, to be compared in groups of columns.
+    groups : sequence of PartitionRef
+        Distinct rows of seed and holdout in each group's columns; each has a scale of its own.
 
     Returns
     -------
     Ref
-        An npz file: ``seed`` (n,), ``holdout`` (n,), ``holdout_to_seed`` (m,), ``pool_distances`` and ``pool_rows`` (n, k).
+        An npz file: ``seed`` (n,), ``holdout`` (n,), ``holdout_to_seed`` (m,), ``pool_distances`` and ``pool_rows`` (n, k); and
+        ``group_distances_G`` and ``group_rows_G`` (f, k) of each group.
     """
     space = run.space()
     key = "checks/distances.npz"
@@ -66,10 +82,20 @@ def measure(run: Run, schema: TableSchema, seed: PartitionRef, holdout: Partitio
     scale = fit_scale([frames["seed"], frames["holdout"]], metric="l2")
     reference = to_frame(space.table(pool), schema.modelled)
     distances, rows = closest(frames["drawn"], reference, k=min(NEIGHBOURS, len(reference)), scale=scale)
+    found: dict[str, Any] = {}
+    partly = to_frame(space.table(few), schema.modelled) if few is not None else frames["drawn"]
+    for number, ref in enumerate(groups):
+        table = space.table(ref)
+        columns = [column for column in schema.modelled if column.id in table.column_names]
+        names, rows_of = [column.id for column in columns], to_frame(table, columns)
+        own = fit_scale([frames["seed"][names], frames["holdout"][names]], metric="l2")
+        near = closest(partly[names], rows_of, k=min(NEIGHBOURS, len(rows_of)), scale=own)
+        found[f"group_distances_{number}"], found[f"group_rows_{number}"] = near
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
+        **found,
         seed=closest(frames["drawn"], frames["seed"], scale=scale)[0][:, 0],
         holdout=closest(frames["drawn"], frames["holdout"], scale=scale)[0][:, 0],
         holdout_to_seed=closest(frames["holdout"], frames["seed"], scale=scale)[0][:, 0],

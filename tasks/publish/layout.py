@@ -8,11 +8,14 @@
     <name>/v000001/manifest.json            written last
     <name>/rejected/<run id>/...            checks and report of a failed gate
     <name>/audits/v000001/<audit id>/...    attacks against a version: audit.html, audit.json
+    <name>/comparisons/<run id>/...         synthesizers compared: compare.html, compare.json
+    <name>/simulations/<run id>/...         estimators tried on the source's law: simulate.html, simulate.json, *.parquet
     <name>/claims/identity.json             what table the name stands for
     <name>/claims/access-<run id>.json      there for a moment: may this run write?
     <name>/claims/v000001/owner.json        who may write below <name>/v000001/
     <name>/claims/v000001/heir-<token>.json who goes on for an owner that died: a resumed run
     <name>/claims/v000001/decision.json     sealed or abandoned, written once
+    _holdouts/<source>-<split>/00000001.json what a holdout was asked, by releases of any name
 """
 
 from __future__ import annotations
@@ -136,6 +139,31 @@ def rejected_folder(name: str, run_id: str) -> str:
 def audit_key(name: str, version: int, audit_id: str, path: str) -> str:
     """Return the key of one file of an audit: beside the releases, whose folders hold nothing but their own files."""
     return f"{name_folder(name)}audits/{version_text(version)}/{checked_run(audit_id)}/{checked_path(path)}"
+
+
+def comparison_key(name: str, run_id: str, path: str) -> str:
+    """Return the key of one file of a comparison of synthesizers."""
+    return f"{name_folder(name)}comparisons/{checked_run(run_id)}/{checked_path(path)}"
+
+
+def holdouts_folder(holdout: str) -> str:
+    """Return the folder of what a holdout was asked, with its slash; given the first half of its name, what all of them start with.
+
+    No release can be named so: names hold no underscore.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}(-[0-9a-f]{16})?", holdout):
+        raise StoreError(f"name of holdout must be 32 and 16 hexadecimal digits; got {holdout!r}.")
+    return f"_holdouts/{holdout}/" if "-" in holdout else f"_holdouts/{holdout}-"
+
+
+def holdout_key(holdout: str, number: int) -> str:
+    """Return the key of one question to a holdout, counted from 1."""
+    return f"{holdouts_folder(holdout)}{number:08d}.json"
+
+
+def simulation_key(name: str, run_id: str, path: str) -> str:
+    """Return the key of one file of a simulation: beside the releases, as audits are."""
+    return f"{name_folder(name)}simulations/{checked_run(run_id)}/{checked_path(path)}"
 
 
 def checked_run(run_id: str) -> str:

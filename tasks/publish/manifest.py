@@ -41,6 +41,8 @@ class Manifest(BaseModel):
         The columns; ``schema`` in JSON.
     effects, fidelity, privacy, overlap : dict
         Measurements.
+    augmentation : dict
+        Where rows were added, how many, from whose outcomes, and what that is worth; empty but for profile "augment".
     gates : tuple of Gate
         Verdicts.
     parents : tuple
@@ -68,11 +70,14 @@ class Manifest(BaseModel):
     fidelity: dict[str, Any] = Field(default_factory=dict)
     privacy: dict[str, Any] = Field(default_factory=dict)
     overlap: dict[str, Any] = Field(default_factory=dict)
+    augmentation: dict[str, Any] = Field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
     parents: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @field_validator("spec", "source", "code", "table", "effects", "fidelity", "privacy", "overlap", "parents", mode="before")
+    @field_validator(
+        "spec", "source", "code", "table", "effects", "fidelity", "privacy", "overlap", "augmentation", "parents", mode="before"
+    )
     @classmethod
     def _plain(cls, value: object) -> object:
         return plain(value)

@@ -35,6 +35,9 @@ class Facts(BaseModel):
     overlap: dict[str, Any]
     gates: tuple[Gate, ...]
     warnings: tuple[str, ...]
+    profile: str = "release"
+    augmentation: dict[str, Any] = {}
+    parents: tuple[Any, ...] = ()
 
     def manifest(self, version: int, files: Sequence[FileRef]) -> Manifest:
         """Return the manifest of a published release."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from infra.cluster import coarse
 from infra.store import open_store
 from infra.workspace import Run, code_record, package_versions
+from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
 from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import SpecError, StoreConflict, StoreError
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -20,6 +21,7 @@ from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
+from tasks.publish.holdouts import ask, keep, splits
 from tasks.publish.identity import check_identity, identity_of
 from tasks.publish.layout import REPORT, access_key, check_path
 from tasks.publish.record import Facts, effect_section
@@ -31,7 +33,10 @@ COPIES_NOTE = (
     "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
     "use effects.release.combined. effects.truth is that of copy 0."
 )
-PRIVACY_GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
+PRIVACY_GATES = (
+    "near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_query",
+    "membership_tpr", "membership_auc", "attribute_advantage", "linkability_advantage", "singling_out_advantage",
+)  # fmt: skip
 
 
 def check_added_columns(run: Run, schema: TableSchema) -> None:
@@ -119,6 +124,75 @@ def check_name(run: Run, schema: TableSchema) -> None:
     check_identity(open_store(run.spec.store.uri), run.spec.name, identity_of(schema))
 
 
+def ask_holdout(run: Run, plan: Planned, query: Query, terms: Terms) -> Answer:
+    """Ask the run's holdout, in the store where its releases land; nothing is written."""
+    return ask(open_store(run.spec.store.uri), _holdout(run, plan), query, terms)
+
+
+def keep_answer(run: Run, plan: Planned, query: Query, said: Answer, charged: bool) -> bool:
+    """Write down what a holdout was asked and has answered; False where somebody else has asked since."""
+    entry = Entry(
+        query=query.digest,
+        above=said.above,
+        answer=said.value,
+        charged=charged,
+        left=said.left,
+        release=run.spec.name,
+        run=run.id,
+        created=run.created,
+    )
+    return keep(open_store(run.spec.store.uri), _holdout(run, plan), said, entry)
+
+
+def holdout_section(run: Run, plan: Planned, said: Answer, charged: bool, terms: Terms) -> dict[str, Any]:
+    """Return what a manifest says of its holdout.
+
+    Parameters
+    ----------
+    run, plan
+        Decide which holdout it is.
+    said : Answer
+        What it answered.
+    charged : bool
+        Whether this release cost it something.
+    terms : Terms
+        How it answers.
+
+    Returns
+    -------
+    dict
+        ``name``, ``budget``, ``left`` (before this release), ``charged``, ``asked_before``, ``repeated``, and of the source
+        ``splits`` and ``splits_charged``: how many holdouts of it were asked in this store, and what they were charged together.
+    """
+    name = _holdout(run, plan)
+    cut = splits(open_store(run.spec.store.uri), name)
+    return {
+        "name": name,
+        "budget": terms.budget,
+        "left": said.left,
+        "charged": charged and not said.spent,
+        "spent": said.spent,
+        "asked_before": said.asked,
+        "repeated": said.recorded,
+        "splits": cut.asked,
+        "splits_charged": cut.charged,
+    }
+
+
+def holdout_cautions(section: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Say where a source was cut anew after its gates had failed: trying seeds until one passes is luck and no evidence."""
+    if section is None or section["splits"] < 2 or not section["splits_charged"]:
+        return ()
+    return (
+        f"Releases of this source in this store were judged by {section['splits']} different holdouts and failed by them "
+        f"{section['splits_charged']} times: a split chosen because its gates pass proves nothing (docs/gates.md).",
+    )
+
+
+def _holdout(run: Run, plan: Planned) -> str:
+    return holdout_name(plan.fingerprint, run.spec.seed, run.spec.source.holdout)
+
+
 def facts(
     run: Run,
     plan: Planned,
@@ -128,6 +202,8 @@ def facts(
     combined: Sequence[dict[str, object]],
     gates: Sequence[Gate],
     main: str,
+    holdout: Mapping[str, Any] | None = None,
+    cautions: Sequence[str] = (),
 ) -> Facts:
     """Gather the manifest's values from the run's records.
 
@@ -147,6 +223,10 @@ def facts(
         Verdicts.
     main : str
         The estimator of the ATE that stands for a table.
+    holdout : mapping, optional
+        Of :func:`holdout_section`.
+    cautions : sequence of str
+        What else a user should know.
     """
     space, schema = run.space(), described.table
     own = json.loads(space.read(measured.source.key))
@@ -178,10 +258,11 @@ def facts(
         table=schema.model_dump(mode="json"),
         effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
         fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "targeting": targeting, "calibration": calibration} | people,
-        privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES},
+        privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
+        | ({} if holdout is None else {"holdout": dict(holdout)}),
         overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
         gates=tuple(gates),
-        warnings=(*described.warnings, *([COPIES_NOTE] if len(copies) > 1 else [])),
+        warnings=(*described.warnings, *([COPIES_NOTE] if len(copies) > 1 else []), *cautions),
     )
 
 

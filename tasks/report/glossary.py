@@ -61,6 +61,25 @@ GATES: Mapping[str, Entry] = {
     "closeness_z": Entry(
         "Closeness to seed rows", "Are released rows closer to rows the synthesizer saw than to rows it never saw? z of the excess."
     ),
+    "closeness_excess": Entry(
+        "Closeness, how large",
+        "Share of released rows closest to a seed row, less what is expected: its interval must lie below the bound.",
+    ),
+    "closeness_groups": Entry(
+        "Closeness in some columns", "p-value of the largest closeness over groups of columns; small means that rows were copied in part."
+    ),
+    "holdout_budget": Entry("Holdout not used up", "How often releases of this source may still fail by the same held-out rows."),
+    "holdout_query": Entry(
+        "Holdout asked with noise",
+        "How much better the release knows seed than held-out rows, in standard deviations; 0 says no difference.",
+    ),
+    "membership_tpr": Entry("Attack: membership", "Share of seed rows that an attacker recognises at 1 % false alarms."),
+    "membership_auc": Entry(
+        "Attack: membership, all rows", "Area under the curve of telling seed rows from held-out rows; 0.5 is guessing."
+    ),
+    "attribute_advantage": Entry("Attack: attributes", "How much better a column of seed rows is rebuilt than that of held-out rows."),
+    "linkability_advantage": Entry("Attack: linkability", "How many more seed rows than held-out rows are put together from two halves."),
+    "singling_out_advantage": Entry("Attack: singling out", "How many more predicates single out a seed row than a held-out row."),
     "dcr_margin": Entry(
         "Distance to the closest record", "5th percentile of the release's distances to seed rows over that of held-out rows; 1 is as far."
     ),

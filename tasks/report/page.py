@@ -17,6 +17,7 @@ from tasks.report.marginal_plot import marginal_plot
 from tasks.report.overlap_plot import overlap_plot
 from tasks.report.reading import decimals_of, fixed, interval, moment, number, percent
 from tasks.report.svg import clipped
+from tasks.report.training import training_panel
 from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
 
 MOST_MARGINALS = 60
@@ -33,6 +34,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     pictures : mapping
         ``marginals`` (rows of :func:`tasks.report.marginals.paired`), ``overlap`` ({"source", "release"}, each of
         :func:`tasks.report.overlap_plot.arm_shares`), ``distances`` (of :func:`tasks.report.distance_plot.distance_histograms`, or None).
+        May hold ``training``: the curve of a synthesizer that is trained by epochs.
     status : str
         ``"published"`` or ``"rejected"``.
 
@@ -60,6 +62,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         ledger=ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
         transfer=transfer_table(manifest["fidelity"]),
         people=person_panel(manifest["fidelity"]),
+        training=training_panel(pictures.get("training")),
         targeting=targeting_sentence(manifest["fidelity"]),
         others=truth_rows(manifest["effects"]),
         overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],

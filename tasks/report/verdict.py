@@ -41,11 +41,15 @@ def verdict(gates: Sequence[Mapping[str, Any]], status: str) -> Verdict:
     """
     rows = gate_rows(gates)
     off = tuple(row["title"] for row in rows if row["status"] == "off")
-    failed = tuple(row for row in rows if row["status"] in ("failed", "refused"))
+    failed = tuple(row for row, gate in zip(rows, gates) if gate["passed"] is False)
+    unsure = sum(row["status"] == "inconclusive" for row in rows)
     on = len(rows) - len(off)
     if status == "published":
         if on == 0:
             headline = "Published without a check: all gates were switched off."
+        elif unsure:
+            can_not = "is inconclusive: the data can't tell." if unsure == 1 else "are inconclusive: the data can't tell."
+            headline = f"Published: {on - unsure} of {on} gates {'that were on ' if off else ''}passed, {unsure} {can_not}"
         else:
             headline = (
                 "Published: the gate that was on passed."

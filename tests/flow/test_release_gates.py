@@ -23,7 +23,8 @@ def test_a_bootstrap_is_never_published(command: Command, source: Path, tmp_path
     folder = reply["uri"].removeprefix(f"file://{store}/")
     assert folder.startswith("trial/rejected/")
     assert {f"{folder}/report.html", f"{folder}/checks/results.json"} <= set(left)
-    assert all(path.startswith(f"{folder}/") for path in left)
+    # and what the holdout was asked: a digest, an answer with noise, a count
+    assert all(path.startswith((f"{folder}/", "_holdouts/")) for path in left)
     assert not [path for path in left if path.endswith(".parquet") or (store / path).read_bytes()[:4] == b"PAR1"]
     assert not list(work.iterdir())
     # a person reads which gates failed, by how much, and what to do; and no machinery
@@ -52,10 +53,10 @@ def test_an_effect_that_moved_and_too_few_rows_to_judge_on(waymint, source: Path
 def test_gates_that_are_off_are_said_to_be_off(waymint, source: Path, tmp_path: Path) -> None:
     """The same rejected copy passes only where every gate that stops it is switched off, and its manifest says so."""
     store = tmp_path / "store"
-    off = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
+    off = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_budget")
     values = spec_of(source, store, covariates__synthesizer="bootstrap", gates=dict.fromkeys(off, False))
     answer = waymint("release", save(values, tmp_path / "spec.yaml"), "--json")
     assert answer.code == 0, answer.err
     gates = {gate["name"]: gate["status"] for gate in json.loads(answer.out)["manifest"]["gates"]}
-    assert {name for name, status in gates.items() if status == "off"} == set(off)
+    assert {name for name, status in gates.items() if status == "off"} == {*off, "holdout_query"}
     assert set(gates.values()) == {"passed", "off"}

@@ -17,7 +17,16 @@ GOOD = [
     Metric("near_copy_share", 0.011),
     Metric("exact_copies", 0.01, "at least", 0.01),
     Metric("closeness_z", 2.33, "at most", 2.33),
-    Metric("dcr_margin", 0.7, "at least", 0.8, low=0.5, high=1.02),
+    Metric("dcr_margin", 0.8, "at least", 0.8, low=0.5, high=0.95),
+    Metric("closeness_excess", 0.01, "at most", 0.05, low=-0.03, high=0.05, certified=True),
+    Metric("closeness_groups", 0.01, "at least", 0.01),
+    Metric("holdout_budget", 1.0, "at least", 1.0),
+    Metric("holdout_query", 0.0, "at most", 4.0),
+    Metric("membership_tpr", 0.02, "at most", 0.05, low=0.01, high=0.04, certified=True),
+    Metric("membership_auc", 0.5, "at most", 0.6, low=0.45, high=0.55, certified=True),
+    Metric("attribute_advantage", 0.0, "at most", 0.1, low=-0.05, high=0.05, certified=True),
+    Metric("linkability_advantage", 0.0, "at most", 0.1, low=-0.05, high=0.05, certified=True),
+    Metric("singling_out_advantage", 0.0, "at most", 0.1, low=-0.05, high=0.05, certified=True),
     Metric("source_overlap", 0.1, "at most", 0.1),
     Metric("release_overlap", 0.0, "at most", 0.1),
     Metric("source_ess", 0.2, "at least", 0.2),
@@ -32,6 +41,15 @@ BAD = {
     "exact_copies": {"value": 0.0},
     "closeness_z": {"value": 2.34},
     "dcr_margin": {"value": 0.79, "high": 0.99},
+    "closeness_excess": {"value": 0.08, "low": 0.051, "high": 0.11},
+    "closeness_groups": {"value": 0.001},
+    "holdout_budget": {"value": 0.0},
+    "holdout_query": {"value": 4.1},
+    "membership_tpr": {"value": 0.2, "low": 0.06, "high": 0.4},
+    "membership_auc": {"value": 0.7, "low": 0.61, "high": None},
+    "attribute_advantage": {"value": 0.2, "low": 0.11, "high": 0.3},
+    "linkability_advantage": {"value": 0.2, "low": 0.11, "high": 0.3},
+    "singling_out_advantage": {"value": 0.2, "low": 0.11, "high": 0.3},
     "source_overlap": {"value": 0.11},
     "release_overlap": {"value": 1.0},
     "source_ess": {"value": 0.19},
@@ -56,7 +74,7 @@ def judged(tmp_path_factory):
 
 
 def test_every_gate_of_the_spec_has_an_expectation_of_its_own():
-    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin"}
+    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin", "holdout_noise", "inconclusive"}
     kinds = {metric.name: type(expectations.expectation(metric)) for metric in GOOD if metric.rule}
     assert set(kinds) == set(GatesSpec.model_fields) - settings
     assert not any(kind.__name__.startswith("ExpectMetric") for kind in kinds.values())
@@ -79,6 +97,28 @@ def test_one_failure_leaves_the_others_alone(tmp_path: Path, name):
     result = expectations.judge(changed(name, **BAD[name]), tmp_path, CREATED)
     assert [gate.name for gate in result.gates if not gate.passed] == [name]
     assert json.loads(result.files["results.json"])["success"] is False
+
+
+UNSURE = {
+    "closeness_excess": {"value": 0.03, "low": -0.01, "high": 0.07},
+    "membership_tpr": {"value": None, "low": None, "high": None},
+    "membership_auc": {"value": 0.61, "low": 0.59, "high": 0.63},
+    "attribute_advantage": {"value": 0.0, "low": -0.2, "high": None},
+    "dcr_margin": {"value": 0.79, "high": 1.01},
+}
+
+
+@pytest.mark.parametrize(("strict", "passed"), [(False, None), (True, False)])
+def test_what_the_data_can_not_tell_is_inconclusive_and_fails_only_where_asked(tmp_path: Path, strict, passed):
+    unsure = [metric._replace(**UNSURE.get(metric.name, {})) for metric in GOOD]
+    result = expectations.judge(unsure, tmp_path, CREATED, strict)
+    found = {gate.name: gate for gate in result.gates if gate.outcome == "inconclusive"}
+    assert set(found) == set(UNSURE)
+    assert {(gate.status, gate.passed) for gate in found.values()} == {("inconclusive", passed)}
+    assert all(gate.passed and gate.outcome == "pass" for gate in result.gates if gate.name not in UNSURE)
+    assert json.loads(result.files["results.json"])["success"] is not strict
+    assert "inconclusive" in result.files["results.json"].decode()
+    assert result.files["docs/index.html"].decode().count("inconclusive</td>") == len(UNSURE)
 
 
 def test_a_refusal_fails_whatever_its_rule(tmp_path: Path):

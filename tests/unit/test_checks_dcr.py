@@ -6,8 +6,11 @@ import pytest
 from scipy.spatial import cKDTree
 
 from tasks.checks.evidence import DistanceEvidence, Evidence
+from tasks.checks.methods.closeness import ClosenessCheck
 from tasks.checks.methods.dcr import DistanceCheck
 from tasks.checks.pool import gather, identical_pairs
+from tasks.checks.reuse import seed_knowledge
+from tasks.contract.budget import Query, Terms, answer
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
 from tasks.contract.spec import GatesSpec
@@ -104,6 +107,41 @@ def test_false_alarm_rates_are_near_nominal(law):
     # nominal 1 % each: more than 11 of 400 has probability 0.001 for one gate, more than 28 for four together 0.002
     assert max(counts[name] for name in GATES) <= 11
     assert counts["any"] <= 28
+
+
+def asked(law, reps):
+    """Count fresh releases that Thresholdout finds above, that fail on the size of the excess, and that it can't certify."""
+    counts = {"above": 0, "failed": 0, "inconclusive": 0}
+    for rep in range(reps):
+        rng = np.random.default_rng([77, rep])
+        n = (400, 600, 2000)[rep % 3]
+        rows, cut = law(rng, n), int(n * (0.3, 0.5)[rep // 3 % 2])
+        evidence = Evidence(distance=search(rows[cut:], rows[:cut], law(rng, 2000 if n < 2000 else 4000)))
+        value = seed_knowledge(evidence, GatesSpec())
+        counts["above"] += answer(f"{law.__name__}{rep}", [], Query(f"q{rep}", value), Terms(4.0, 0.1, 10)).above
+        excess = ClosenessCheck().measure(evidence, GatesSpec())[0]
+        counts["failed"] += excess.low > excess.threshold
+        counts["inconclusive"] += excess.low <= excess.threshold < excess.high
+    return counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS)
+def test_an_honest_release_rarely_costs_the_holdout_anything(law):
+    counts = asked(law, 200)
+    print(f"\n{law.__name__:9}", counts, end="")
+    assert counts["above"] <= 4
+    assert counts["failed"] <= 2
+
+
+@pytest.mark.parametrize("n", [400, 1046])
+def test_a_copy_is_found_by_thresholdout_and_by_the_size_of_its_excess(n):
+    rng = np.random.default_rng([78, n])
+    rows, cut = normal(rng, n), int(0.3 * n)
+    evidence = Evidence(distance=search(rows[cut:], rows[:cut], half_verbatim(rng, rows[cut:], 4000, normal)))
+    assert seed_knowledge(evidence, GatesSpec()) > 6
+    excess = ClosenessCheck().measure(evidence, GatesSpec())[0]
+    assert excess.low > excess.threshold
 
 
 def bootstrap(rng, seed, n, law):

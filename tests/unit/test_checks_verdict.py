@@ -3,10 +3,12 @@ import pytest
 from tasks.checks.evidence import Evidence, FidelityEvidence, SchemaEvidence
 from tasks.checks.metric import Metric, measure_all, tabulate
 from tasks.checks.page import distil, numbers
-from tasks.checks.verdict import ADVICE, decide, explain, rejection
+from tasks.checks.refusal import SPENT
+from tasks.checks.verdict import ADVICE, cautions, decide, explain, rejection
 from tasks.contract.errors import GateFailed
 from tasks.contract.results import Gate
 from tasks.contract.spec import GatesSpec
+from tasks.report.verdict import verdict
 
 
 def gate(name, value, threshold, rule, status, detail=""):
@@ -23,8 +25,46 @@ OFF = gate("levels", 4.0, None, "equal to", "off")
 def test_one_failure_or_refusal_is_enough():
     assert decide([GOOD, OFF]).passed
     assert decide([GOOD, OFF]).off == ("levels",)
-    assert decide([GOOD, BAD, NONE]) == (False, ("closeness_z", "near_copies"), ())
+    assert decide([GOOD, BAD, NONE]) == (False, ("closeness_z", "near_copies"), (), ())
     assert not decide([GOOD, NONE]).passed
+
+
+def test_what_can_not_be_told_is_let_through_with_a_caution_or_rejected_where_that_is_asked():
+    values = {"name": "closeness_excess", "value": 0.03, "threshold": 0.05, "rule": "at most", "low": -0.01, "high": 0.07}
+    unsure = Gate(**values, status="inconclusive", passed=None)
+    assert unsure.outcome == "inconclusive"
+    assert decide([GOOD, unsure]) == (True, (), (), ("closeness_excess",))
+    assert explain([GOOD, unsure]) == []
+    (told,) = cautions([GOOD, unsure])
+    assert "closeness_excess is inconclusive" in told
+    assert "limits -0.01 to 0.07" in told
+    strict = unsure.model_copy(update={"passed": False})
+    assert decide([GOOD, strict]) == (False, ("closeness_excess",), (), ())
+    assert cautions([strict]) == ()
+    assert "gates.inconclusive = 'warn'" in "\n".join(explain([strict]))
+
+
+def test_the_report_says_how_many_gates_could_not_tell():
+    unsure = Gate(
+        name="closeness_excess", value=0.03, threshold=0.05, rule="at most", status="inconclusive", passed=None, low=-0.01, high=0.07
+    )
+    rows = [gate.model_dump() for gate in (GOOD, unsure, OFF)]
+    told = verdict(rows, "published")
+    assert told.headline == "Published: 1 of 2 gates that were on passed, 1 is inconclusive: the data can't tell."
+    assert told.failed == ()
+    rejected = verdict([rows[0], rows[1] | {"passed": False}], "rejected")
+    assert [row["name"] for row in rejected.failed] == ["closeness_excess"]
+
+
+def test_a_spent_holdout_is_explained_once():
+    spent = [gate(name, None, 0.01, "at least", "refused", SPENT) for name in ("near_copies", "exact_copies")]
+    lines = explain([gate("holdout_budget", 0.0, 1.0, "at least", "failed"), *spent])
+    assert sum("another seed" in line for line in lines) == 1
+    assert sum("at holdout_budget" in line for line in lines) == 2
+
+
+def test_gates_of_older_manifests_get_their_outcome_from_their_status():
+    assert [gate.outcome for gate in (GOOD, BAD, NONE, OFF)] == ["pass", "fail", "fail", "off"]
 
 
 def test_no_gates_are_no_verdict():
@@ -58,7 +98,7 @@ def test_rejection_is_an_error_that_names_the_gates():
 
 
 def test_every_gate_of_the_spec_has_advice():
-    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin"}
+    settings = {"min_reference_rows", "distance_rows", "overlap_bound", "closeness_margin", "holdout_noise", "inconclusive"}
     assert set(ADVICE) == set(GatesSpec.model_fields) - settings
 
 

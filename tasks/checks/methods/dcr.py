@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import DistanceEvidence, Evidence
 from tasks.checks.metric import Metric, Rule, bound
-from tasks.checks.null import SAME, closeness, coincidence_p, exceedance_p, hit, quantile_ratio, seed_side_p, tally
+from tasks.checks.null import SAME, allowance, closeness, coincidence_p, exceedance_p, hit, quantile_ratio, seed_side_p, tally
+from tasks.checks.refusal import refusal
+from tasks.checks.reuse import near_radius
 from tasks.contract.spec import GatesSpec
 
-#: Near is closer than this share of the holdout rows come to the seed.
-NEAR = 0.01
 #: A faithful law may put this many times the expected share of rows near the seed before copying is the better word.
 TOLERANCE = 3
 #: The low quantile whose ratio is judged.
@@ -34,8 +34,9 @@ class DistanceCheck:
         found = evidence.distance
         if found is None:
             return []
-        if len(found.seed) == 0 or min(found.n_seed, found.n_holdout) < gates.min_reference_rows:
-            return _refusals(found, gates)
+        fault = refusal(evidence, gates)
+        if fault:
+            return _refusals(fault, gates)
         return [*_near_copies(found, gates), *_exact_copies(found, gates), *_closeness(found, gates), _low_quantile(found, gates)]
 
 
@@ -44,11 +45,7 @@ def build(params: Params) -> DistanceCheck:  # noqa: ARG001 - every method's bui
     return DistanceCheck()
 
 
-def _refusals(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
-    fault = (
-        f"{found.n_seed} seed and {found.n_holdout} holdout rows; a distance gate needs at least "
-        f"{gates.min_reference_rows} of each and a released row (gates.min_reference_rows)"
-    )
+def _refusals(fault: str, gates: GatesSpec) -> list[Metric]:
     margin = bound(gates.dcr_margin)
     rules: list[tuple[str, Rule, float | None]] = [
         ("near_copies", "at least", bound(gates.near_copies)),
@@ -62,8 +59,7 @@ def _refusals(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
 def _near_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     """Judge rows closer to the seed than 1 % of the holdout rows come: on the seed's side, and in number."""
     n = len(found.seed)
-    order = max(1, math.floor(NEAR * (found.n_holdout + 1)))
-    radius = float(np.sort(found.holdout_to_seed)[order - 1])
+    order, radius = near_radius(found)
     # a holdout row that coincides with a seed row makes a radius of 0: nothing is nearer, exact_copies judges
     count = int(np.sum(found.seed < radius)) if radius > SAME else 0
     marked = hit(found.pool_distances, found.pool_rows, len(found.pool_seed), radius, strict=True)
@@ -108,10 +104,7 @@ def _closeness(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
     seen = closeness(counts, found.pool_seed, found.pool_holdout)
     half = 1.96 * seen.sd
-    # a share of copied rows adds so much of (1 - null), and every law fitted on the seed leans to it by a little; where
-    # seed and holdout share their cells a copy adds nothing of the sort, and nothing is allowed for
-    one_sided = (found.pool_seed == 0) | (found.pool_holdout == 0)
-    allowed = gates.closeness_margin * (1 - seen.null) * float(counts[one_sided].sum() / counts.sum())
+    allowed = allowance(counts, found.pool_seed, found.pool_holdout, gates.closeness_margin)
     z = seen.z - allowed / seen.sd if seen.sd > 0 else seen.z
     detail = (
         f"{seen.share:.4f} of the rows are closest to a seed row, {seen.null:.4f} expected, "

@@ -1,0 +1,77 @@
+"""Closeness beyond one number: how large its excess may be, and whether it hides in some of the columns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.checks.evidence import DistanceEvidence, Evidence, GroupEvidence
+from tasks.checks.joint import joint_closeness
+from tasks.checks.metric import Metric, bound
+from tasks.checks.null import closeness, tally
+from tasks.checks.refusal import refusal
+from tasks.contract.spec import GatesSpec
+
+#: Most columns of a group that are named.
+_SHOWN = 6
+
+
+class Params(BaseModel):
+    """No parameters: the thresholds are in ``gates`` of the SPEC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClosenessCheck:
+    """Asks how much closer to seed than to holdout the release can be, and looks at groups of columns."""
+
+    def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
+        """Return a gate on the excess, and one on groups of columns where they were compared; refusals where rows are too few."""
+        found = evidence.distance
+        if found is None:
+            return []
+        fault = refusal(evidence, gates)
+        if fault:
+            refused = [Metric("closeness_excess", None, "at most", bound(gates.closeness_excess), refused=True, detail=fault)]
+            if evidence.groups is not None:
+                refused.append(Metric("closeness_groups", None, "at least", bound(gates.closeness_groups), refused=True, detail=fault))
+            return refused
+        return [_excess(found, gates), *([] if evidence.groups is None else _groups(evidence.groups, gates))]
+
+
+def build(params: Params) -> ClosenessCheck:  # noqa: ARG001 - every method's build takes its Params
+    """Return the check."""
+    return ClosenessCheck()
+
+
+def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
+    counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
+    seen = closeness(counts, found.pool_seed, found.pool_holdout)
+    excess, half = seen.share - seen.null, 1.96 * seen.sd
+    return Metric(
+        "closeness_excess",
+        excess,
+        "at most",
+        bound(gates.closeness_excess),
+        low=excess - half,
+        high=excess + half,
+        certified=True,
+        detail=f"share {seen.share:.4f} less {seen.null:.4f} expected; 95 % limits of random relabelling",
+    )
+
+
+def _groups(found: GroupEvidence, gates: GatesSpec) -> list[Metric]:
+    rng = np.random.default_rng(found.state)
+    seen = joint_closeness(found.counts, found.seed, gates.closeness_margin, rng)
+    columns = found.columns[seen.worst]
+    named = ", ".join(columns[:_SHOWN]) + (f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else "")
+    share = seen.share[seen.worst]
+    told = (
+        "no row stands alone there" if math.isnan(share) else f"{share:.4f} of the rows are closest to a seed row, {seen.null:.4f} expected"
+    )
+    which = "all columns" if found.names[seen.worst] == "all" else f"group '{found.names[seen.worst]}' ({named})"
+    detail = f"largest z {seen.z[seen.worst]:.2f} of {len(found.names)} groups of columns, in {which}: {told}"
+    metrics = [Metric("closeness_groups", seen.p, "at least", bound(gates.closeness_groups), detail=detail)]
+    return [*metrics, Metric("closeness_groups_z", seen.z[seen.worst], detail="the largest z over groups, beyond the margin")]

@@ -1,0 +1,179 @@
+"""Thresholdout: how one holdout may judge release after release.
+
+A holdout that answers every question exactly is soon fitted to: whoever changes a synthesizer until the gates give in has used the
+answers as training data. Thresholdout (Dwork, Feldman, Hardt, Pitassi, Reingold, Roth 2015, arXiv:1506.02629,
+DOI 10.1126/science.aaa9375) answers adaptively chosen questions about a holdout with noise, and stops when it has said too much::
+
+    T^ = T + Lap(2 sigma)
+    for each query:  if the budget is spent, answer nothing
+                     if E_seed - E_holdout > T^ + Lap(4 sigma):  answer with noise Lap(sigma), charge 1, T^ = T + Lap(2 sigma)
+                     else:  answer that seed and holdout agree, charge nothing
+
+What is deviated from: leaks have a side, so the difference is not taken absolutely; and a release that another gate on the same
+holdout rejects is charged too, for that says as much. Noise is a function of the holdout and of the query, so the same query has the
+same answer; who can compute it has the source at hand, and needs no release to learn from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.contract.rng import rng_for
+
+
+class Terms(NamedTuple):
+    """How a holdout answers.
+
+    Attributes
+    ----------
+    threshold : float
+        T, in the unit of the queries.
+    noise : float
+        sigma, positive, in the same unit.
+    budget : int
+        B: charged answers a holdout gives.
+    """
+
+    threshold: float
+    noise: float
+    budget: int
+
+
+class Query(NamedTuple):
+    """One question to a holdout.
+
+    Attributes
+    ----------
+    digest : str
+        Of all that decides the question: the released rows that are compared, the pool they are compared with, and the terms.
+    value : float
+        E_seed - E_holdout of the question's function, in standard deviations of its null.
+    """
+
+    digest: str
+    value: float
+
+
+class Entry(BaseModel):
+    """One question that was asked, as a ledger keeps it; no entry is ever changed.
+
+    Attributes
+    ----------
+    query : str
+        Digest of the question.
+    above : bool
+        Whether the difference was above the noisy threshold.
+    answer : float or None
+        The noisy difference; None where nothing was said but that seed and holdout agree.
+    charged : bool
+        Whether the budget was charged.
+    left : int
+        What was left of the budget when it was asked.
+    release, run, created : str
+        Who asked, and when; for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    query: str
+    above: bool
+    answer: float | None
+    charged: bool
+    left: int = Field(ge=0)
+    release: str
+    run: str
+    created: str
+
+
+class Answer(NamedTuple):
+    """What a holdout says to a question.
+
+    Attributes
+    ----------
+    left : int
+        Charges left when the question was asked; 0: the holdout is spent and says nothing.
+    above : bool
+        Whether the difference lies above the noisy threshold.
+    value : float or None
+        The noisy difference where it lies above.
+    recorded : bool
+        True where the question had been asked before: it costs nothing, and the answer is the one given then.
+    asked : int
+        Questions this holdout had been asked before.
+    """
+
+    left: int
+    above: bool
+    value: float | None
+    recorded: bool
+    asked: int
+
+    @property
+    def spent(self) -> bool:
+        """Whether the holdout says nothing any more."""
+        return self.left < 1
+
+
+def holdout_name(fingerprint: str, seed: int, share: float) -> str:
+    """Name a holdout by what decides which rows are in it: the source's content, the SPEC's seed, the share.
+
+    Parameters
+    ----------
+    fingerprint : str
+        SHA-256 of the source's content.
+    seed : int
+        The SPEC's seed.
+    share : float
+        ``source.holdout``.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits, a dash, and 16 more: all holdouts of one source begin alike.
+    """
+    split = hashlib.sha256(f"{seed}\x1f{share!r}".encode()).hexdigest()
+    return f"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}-{split[:16]}"
+
+
+def digest_of(terms: Terms, *parts: str) -> str:
+    """Return the digest of a question: 32 hexadecimal digits; the budget is no part of it."""
+    text = "\x1f".join((repr(terms.threshold), repr(terms.noise), *parts))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def answer(holdout: str, entries: Sequence[Entry], query: Query, terms: Terms) -> Answer:
+    """Answer a question by Thresholdout.
+
+    Parameters
+    ----------
+    holdout : str
+        Name of the holdout, which decides the noise.
+    entries : sequence of Entry
+        What it was asked before, in order.
+    query : Query
+    terms : Terms
+
+    Returns
+    -------
+    Answer
+        A pure function of the arguments.
+    """
+    for place, known in enumerate(entries):
+        if known.query == query.digest:
+            return Answer(known.left, known.above, known.answer, True, place)
+    charges = sum(entry.charged for entry in entries)
+    left = max(0, terms.budget - charges)
+    if not left:
+        return Answer(0, False, None, False, len(entries))
+    threshold = terms.threshold + _laplace(2 * terms.noise, holdout, "threshold", charges)
+    above = query.value > threshold + _laplace(4 * terms.noise, holdout, "comparison", query.digest)
+    told = query.value + _laplace(terms.noise, holdout, "answer", query.digest) if above else None
+    return Answer(left, above, told, False, len(entries))
+
+
+def _laplace(scale: float, holdout: str, what: str, of: object) -> float:
+    return float(rng_for(0, f"thresholdout {what}", f"{holdout}/{of}").laplace(0.0, scale))

@@ -1,0 +1,97 @@
+"""The ledger of a holdout: what it was asked, by every release of its source, whatever the release's name.
+
+Questions are numbered objects that are only ever added, each by a conditional put: of two writers that want one number exactly one
+gets it, and the other reads what was asked meanwhile and asks again. So no charge is lost, without a lock.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from tasks.contract.budget import Answer, Entry, Query, Terms, answer
+from tasks.contract.errors import StoreConflict, StoreError
+from tasks.contract.store import Store
+from tasks.publish.layout import holdout_key, holdouts_folder
+
+
+class Splits(NamedTuple):
+    """How often one source was cut into seed and holdout.
+
+    Attributes
+    ----------
+    asked : int
+        Holdouts of it that were asked anything, this one included once it has been.
+    charged : int
+        Charges of all of them together.
+    """
+
+    asked: int
+    charged: int
+
+
+def read_entries(store: Store, holdout: str) -> list[Entry]:
+    """Read what a holdout was asked, in order.
+
+    Raises
+    ------
+    StoreError
+        If an entry is damaged, or one between others is missing: a ledger that forgets is none.
+    """
+    folder = holdouts_folder(holdout)
+    keys = [item.key for item in store.list(folder)]
+    if keys != [holdout_key(holdout, number) for number in range(1, len(keys) + 1)]:
+        raise StoreError(
+            f"questions in {folder} of {store.uri} must be numbered without a gap; got {len(keys)} that are not.",
+            "Bring back what was removed there, or judge by another holdout: set another seed.",
+        )
+    return [_read(store, key) for key in keys]
+
+
+def ask(store: Store, holdout: str, query: Query, terms: Terms) -> Answer:
+    """Ask a holdout without writing; see :func:`tasks.contract.budget.answer`."""
+    return answer(holdout, read_entries(store, holdout), query, terms)
+
+
+def keep(store: Store, holdout: str, answered: Answer, entry: Entry) -> bool:
+    """Write down a question and its answer.
+
+    Parameters
+    ----------
+    store : Store
+    holdout : str
+        Its name.
+    answered : Answer
+        What :func:`ask` returned; a recorded or spent one is not written.
+    entry : Entry
+        What to write.
+
+    Returns
+    -------
+    bool
+        False where somebody else has asked since: ask again.
+    """
+    if answered.recorded or answered.spent:
+        return True
+    try:
+        store.put_new(holdout_key(holdout, answered.asked + 1), f"{entry.model_dump_json(indent=2)}\n".encode())
+    except StoreConflict:
+        return False
+    return True
+
+
+def splits(store: Store, holdout: str) -> Splits:
+    """Count the holdouts that the holdout's source was judged by, and their charges."""
+    found: dict[str, int] = {}
+    for item in store.list(holdouts_folder(holdout.partition("-")[0])):
+        folder = item.key.rpartition("/")[0]
+        found[folder] = found.get(folder, 0) + _read(store, item.key).charged
+    return Splits(len(found), sum(found.values()))
+
+
+def _read(store: Store, key: str) -> Entry:
+    try:
+        return Entry.model_validate_json(store.get(key))
+    except ValidationError:
+        raise StoreError(f"question to a holdout must be readable; got a damaged '{key}' in {store.uri}.") from None
