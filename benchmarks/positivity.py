@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,10 +36,11 @@ from benchmarks import minting, worlds
 from tasks.augmentation.agreement import recalibrate
 from tasks.augmentation.criterion import Known, choose, curve
 from tasks.augmentation.effects import Augmented, Averaging, effects
-from tasks.augmentation.ensemble import Ensemble
+from tasks.augmentation.ensemble import Ensemble, redrawn
 from tasks.augmentation.filling import fill
-from tasks.augmentation.rivals import Pooled, Rival, losing, rivals
+from tasks.augmentation.rivals import Pooled, Rival, rivals, tolerance, worth
 from tasks.augmentation.rows import choose_rows, flipped
+from tasks.contract.augmentation import AugmentSpec
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
 from tasks.contract.fluctuation import truncation_bound
@@ -54,8 +56,12 @@ WORLD = "deterministic"
 ESTIMATORS = ("ipw", "aipw", "or", "tmle")
 FOLDS = 5
 EXTERNAL_ROWS = 1_000
+#: The SPEC's augment.worth.
+WORTH = AugmentSpec().worth or math.inf
 #: Candidates per added row.
 CANDIDATES = 4
+#: Bootstrap draws of an outcome model.
+DRAWS = 20
 #: Mean squared errors of Xu (2026), by rows and what was done: IPW, AIPW, OR, TMLE.
 PUBLISHED = {
     200: {
@@ -90,11 +96,10 @@ def as_source(frame: pd.DataFrame, like: minting.Source) -> minting.Source:
     return minting.source_of(settle(rows.append_column("hash", pa.array(content_hash(rows)))), like.schema)
 
 
-def ensemble(source: minting.Source, fitted: minting.Fit, repeats: int) -> Ensemble:
-    """Predict the source's rows by every fold model of a fit."""
-    found = [model.predict(source.frame) for model in fitted.models]
-    shape = (repeats, FOLDS, len(source.y))
-    return Ensemble(np.stack([each.q0 for each in found]).reshape(shape), np.stack([each.q1 for each in found]).reshape(shape))
+def ensemble(study: Study, table: minting.Source, at: minting.Source, seed: int) -> Ensemble:
+    """Predict the source's rows by models of a table's bootstrap draws."""
+    rng = rng_for(seed, "ensemble", len(table.y))
+    return redrawn(resolve("learner", study.learner), (table.frame, table.a, table.y), at.kind, at.frame, DRAWS, rng)
 
 
 def together(first: minting.Source, second: minting.Source, seed: int) -> minting.Source:
@@ -119,8 +124,8 @@ def augmented(
 ) -> Answer:
     """Augment a source with outcomes of a donor (itself, or another table), whatever the criterion says of it."""
     bound, external = truncation_bound(len(source.y), "auto"), pooled is not None
-    spreads = [ensemble(source, fitted, study.repeats) for fitted in (own, given)]
-    known = Known(source.a, source.y, own.nuisances, spreads[0], spreads[1], source.kind, bound, external)
+    spreads = [ensemble(study, table, source, seed) for table in ((source, donor) if external else (source,))]
+    known = Known(source.a, source.y, own.nuisances, spreads[0], spreads[-1], source.kind, bound, external)
     found = recalibrate(source.a, source.y, *known.given.mean, source.kind) if external else None
     averaging: Averaging = "real"
     chosen = choose(curve(known, study.most, averaging, found))
@@ -152,9 +157,14 @@ def one_seed(study: Study, seed: int) -> dict[str, Any]:
         drawn = worlds.draw(WORLD, study.rows, rng_for(seed, "world", study.rows))
         source = minting.source_of(*worlds.snapshot(drawn.frame()))
         own = minting.fit(source, study.learner, seed, FOLDS, repeats=study.repeats)
-        answers: dict[str, Any] = {"none": points(evaluate(source.a, source.y, own.nuisances, source.kind, ("or", "ipw", "aipw", "tmle", "ato")))}
+        answers: dict[str, Any] = {
+            "none": points(evaluate(source.a, source.y, own.nuisances, source.kind, ("or", "ipw", "aipw", "tmle", "ato")))
+        }
         alone = augmented(study, source, own, source, own, None, seed)
-        answers["self"] = alone._asdict() | {"refused": bool(losing(alone.rivals)), "rivals": [each._asdict() for each in alone.rivals]}
+        answers["self"] = alone._asdict() | {
+            "refused": worth(alone.rivals) > tolerance(WORTH, False),
+            "rivals": [each._asdict() for each in alone.rivals],
+        }
         other = worlds.draw(WORLD, EXTERNAL_ROWS, rng_for(seed, "external", study.rows), randomised=True).frame()
         for share in study.flips:
             donor = as_source(other, source)
@@ -165,8 +175,201 @@ def one_seed(study: Study, seed: int) -> dict[str, Any]:
             pooled = Pooled(stacked.a, stacked.y, fitted.nuisances, given.nuisances.q1 - given.nuisances.q0)
             found = augmented(study, source, own, donor, given, pooled, seed)
             answers[f"external {share:g}"] = found._asdict() | {
-                "refused": bool(losing(found.rivals)),
+                "refused": worth(found.rivals) > tolerance(WORTH, True),
                 "rivals": [each._asdict() for each in found.rivals],
                 "pooling": points(evaluate(stacked.a, stacked.y, fitted.nuisances, source.kind, ("or", "ipw", "aipw", "tmle"))),
             }
     return {"seed": seed, "study": study._asdict(), "treated": int(source.a.sum()), "answers": answers}
+
+
+def epistemic(seeds: int, learner: str = "glm") -> dict[str, Any]:
+    """Compare estimates of how far a mean effect learnt from the external table is off, with how far it is.
+
+    The effect is averaged over 200 fixed rows. Returned: its variance over external tables, and by each way the mean and the standard
+    deviation of what one table says of it: bootstrap (20 draws), fold models (delete-a-group jackknife on the 5 folds of a run), and direct
+    prediction of the excess risk, (Y - Q)^2 - Q (1 - Q) out of fold, whose mean over rows and arms is the largest it allows.
+    """
+    at = minting.source_of(*worlds.snapshot(worlds.draw(WORLD, 200, rng_for(0, "fixed rows")).frame()))
+    ones, points = np.ones(len(at.y)), []
+    told: dict[str, list[float]] = {"bootstrap": [], "fold models": [], "direct prediction": []}
+    study = Study(len(at.y), learner, "copula", (0.0,), 0.9, 1)
+    with threadpool_limits(limits=1):
+        for seed in range(seeds):
+            donor = as_source(worlds.draw(WORLD, EXTERNAL_ROWS, rng_for(seed, "external"), randomised=True).frame(), at)
+            fitted = minting.fit(donor, learner, seed, FOLDS)
+            folds = np.array([float(np.mean(found.q1 - found.q0)) for found in (model.predict(at.frame) for model in fitted.models)])
+            points.append(float(folds.mean()))
+            told["bootstrap"].append(ensemble(study, donor, at, seed).variance(ones, ones))
+            told["fold models"].append(float((FOLDS - 1) / FOLDS * np.sum((folds - folds.mean()) ** 2)))
+            q = np.where(donor.a == 1, fitted.nuisances.q1, fitted.nuisances.q0)
+            excess = (donor.y - q) ** 2 - q * (1.0 - q)
+            told["direct prediction"].append(float(excess[donor.a == 1].mean() + excess[donor.a == 0].mean()))
+    found = {name: [float(np.mean(values)), float(np.std(values, ddof=1))] for name, values in told.items()}
+    return {"seeds": seeds, "variance": float(np.var(points, ddof=1)), "told": found}
+
+
+WAYS = ("none", "trimming", "overlap", "pooling", "external", "forced", "pooled")
+
+
+def estimate_of(raw: dict[str, Any], way: str, estimator: str, flip: float) -> float | None:
+    """Return what one way of analysing one seed estimates; None where it can't be done."""
+    answers = raw["answers"]
+    own = answers["none"][estimator][0]
+    if way == "none":
+        return float(own)
+    found = answers["self" if way.startswith("self") else f"external {flip:g}"]
+    if way in ("external", "self"):
+        return float(own if found["refused"] else found["real"][estimator][0])
+    if way in ("trimming", "overlap"):
+        value = next(each["estimate"] for each in found["rivals"] if each["name"] == way)
+        return None if value is None else float(value)
+    place = {"forced": "real", "self_forced": "real"}.get(way, way)
+    return float(found[place][estimator][0])
+
+
+def summary(lines: Sequence[dict[str, Any]], study: Study, truth: float) -> list[dict[str, Any]]:
+    """Return mean squared errors with their Monte-Carlo errors, by flips, way and estimator, and each way's against none and pooling."""
+    rows = []
+    for flip in study.flips:
+        for way in (*WAYS, "self", "self_forced"):
+            for estimator in ESTIMATORS:
+                errors = _errors(lines, way, estimator, flip, truth)
+                known = errors[np.isfinite(errors)]
+                record = {"rows": study.rows, "flip": flip, "way": way, "estimator": estimator, "seeds": len(known), "mse": _mean(known)}
+                record["mse_mcse"] = _mcse(known)
+                for rival in ("none", "pooling"):
+                    gap = errors - _errors(lines, rival, estimator, flip, truth)
+                    gap = gap[np.isfinite(gap)]
+                    record |= {f"minus_{rival}": _mean(gap), f"minus_{rival}_mcse": _mcse(gap)}
+                rows.append(record)
+    return rows
+
+
+def _errors(lines: Sequence[dict[str, Any]], way: str, estimator: str, flip: float, truth: float) -> Any:
+    found = [estimate_of(raw, way, estimator, flip) for raw in lines]
+    return np.array([math.nan if value is None else (value - truth) ** 2 for value in found])
+
+
+def _mean(values: Any) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _mcse(values: Any) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def coverage(lines: Sequence[dict[str, Any]], flip: float, truth: float) -> dict[str, float]:
+    """Return how often the 95 % intervals of the augmented table (averaged over real rows) hold the truth."""
+    found = {}
+    for estimator in ESTIMATORS:
+        pairs = np.array([raw["answers"][f"external {flip:g}"]["real"][estimator] for raw in lines])
+        found[estimator] = float(np.mean(np.abs(pairs[:, 0] - truth) <= 1.96 * pairs[:, 1]))
+    return found
+
+
+def finished(path: Path, study: Study) -> dict[int, dict[str, Any]]:
+    """Return the lines of a file that belong to this study, by seed; a line cut short by an interruption is none."""
+    wanted, found = json.loads(json.dumps(study._asdict())), {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            raw = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if raw["study"] == wanted:
+            found[int(raw["seed"])] = raw
+    return found
+
+
+def run(study: Study, seeds: int, path: Path, jobs: int) -> tuple[list[dict[str, Any]], int]:
+    """Work off the seeds that are missing in the file; return all lines in the order of seeds, and how many seeds were refused."""
+    known = finished(path, study)
+    missing, refused = [seed for seed in range(seeds) if seed not in known], 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a line cut short must not be continued by the next one
+    start = "\n" if path.exists() and not path.read_bytes().endswith(b"\n") else ""
+    context = multiprocessing.get_context("spawn")
+    with path.open("a") as log, ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
+        log.write(start)
+        working = {pool.submit(one_seed, study, seed): seed for seed in missing}
+        for done, future in enumerate(as_completed(working), 1):
+            try:
+                line = json.dumps(future.result())
+            except EstimationError as error:  # a source that can't answer is a refusal, and is counted
+                refused += 1
+                print(f"seed {working[future]}: {error}", flush=True)
+                continue
+            log.write(line + "\n")
+            log.flush()
+            known[working[future]] = json.loads(line)
+            print(f"n = {study.rows}: {done} of {len(missing)} seeds", flush=True)
+    return [known[seed] for seed in sorted(known) if seed < seeds], refused
+
+
+def show(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]], study: Study, truth: float) -> None:
+    """Print one size's mean squared errors, the published ones beside them, and what was to be reached."""
+    print(f"\nn = {study.rows}, {len(lines)} seeds: mean squared error (Monte-Carlo error)")
+    print(f"{'':28s}" + "".join(f"{name:>18s}" for name in ESTIMATORS))
+    for name, values in PUBLISHED.get(study.rows, {}).items():
+        print(f"{'published: ' + name:28s}" + "".join(f"{value:18.4f}" for value in values))
+    for flip in study.flips:
+        told = [*WAYS, "self", "self_forced"] if flip == study.flips[0] else list(WAYS[3:])
+        for way in told:
+            cells = [next(r for r in rows if (r["flip"], r["way"], r["estimator"]) == (flip, way, name)) for name in ESTIMATORS]
+            title = way if way in ("none", "trimming", "overlap", "self", "self_forced") else f"{way}, flips {flip:.0%}"
+            print(f"{title:28s}" + "".join(f"{cell['mse']:9.4f} ({cell['mse_mcse']:.4f})" for cell in cells))
+        found = [raw["answers"][f"external {flip:g}"] for raw in lines]
+        refused, added = np.mean([each["refused"] for each in found]), np.mean([each["rows"] for each in found])
+        covered = ", ".join(f"{name} {value:.2f}" for name, value in coverage(lines, flip, truth).items())
+        print(f"  flips {flip:.0%}: refused {refused:.0%}; {added:.0f} rows added on average; coverage of forced: {covered}")
+    print(f"  self: refused {np.mean([raw['answers']['self']['refused'] for raw in lines]):.0%}")
+    for line in reached(rows):
+        print("  " + line)
+
+
+def reached(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Say cell by cell what was to be reached and was not; a cell fails where it is beyond two Monte-Carlo errors."""
+    failed = []
+    for row in rows:
+        if row["way"] not in ("external", "self"):
+            continue
+        rivals = ("none", "pooling") if row["way"] == "external" else ("none",)
+        for rival in rivals:
+            if row[f"minus_{rival}"] > 2.0 * row[f"minus_{rival}_mcse"] + 1e-12:
+                failed.append(f"{row['way']}, flips {row['flip']:.0%}, {row['estimator']}: above {rival} by {row[f'minus_{rival}']:.4f}")
+        if row["way"] == "external" and row["rows"] == 200 and row["flip"] == 0 and row["estimator"] in ("aipw", "tmle"):
+            least = row["mse"] - row["minus_none"]
+            if row["mse"] > 0.5 * least:
+                failed.append(f"external, {row['estimator']}: {row['mse'] / least:.2f} of the error of no augmentation, to be at most 0.5")
+    return [f"not reached: {text}" for text in failed] or ["all cells reached what they were to"]
+
+
+def main() -> None:
+    """Run the study and print mean squared errors; JSON into a file beside the raw lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 200, 500])
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--learner", default="glm")
+    parser.add_argument("--synthesizer", default="copula")
+    parser.add_argument("--flips", type=float, nargs="+", default=[0.0, 0.05, 0.1, 0.2])
+    parser.add_argument("--most", type=float, default=0.9, help="the SPEC's augment.most")
+    parser.add_argument("--repeats", type=int, default=1, help="cross-fittings averaged; a run takes 3")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path("build/positivity"), help="where raw lines and JSON go")
+    parser.add_argument("--epistemic", action="store_true", help="compare estimates of the outcome model's own error instead")
+    asked = parser.parse_args()
+    if asked.epistemic:
+        print(json.dumps(epistemic(asked.seeds, asked.learner), indent=1))
+        return
+    truth, report = worlds.truth(WORLD), []
+    for size in asked.sizes:
+        study = Study(size, asked.learner, asked.synthesizer, tuple(asked.flips), asked.most, asked.repeats)
+        base = asked.folder / f"positivity-{size}-{study.learner}"
+        lines, refused = run(study, asked.seeds, base.with_suffix(".jsonl"), asked.jobs)
+        rows = summary(lines, study, truth)
+        show(rows, lines, study, truth)
+        report.append({"study": study._asdict(), "truth": truth, "refused": refused, "rows": rows, "failed": reached(rows)})
+    (asked.folder / f"positivity-{asked.learner}.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

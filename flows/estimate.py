@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from flows.tables import canonical_rows, check_extras, numbers_of, open_table
 from infra.store import open_store, split_release_uri
 from tasks.contract.columns import decode
-from tasks.contract.errors import SpecError, StoreMissing
+from tasks.contract.errors import SourceError, SpecError, StoreMissing
 from tasks.contract.results import Estimate
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import RolesSpec
@@ -64,6 +64,11 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
 
 def _released(data: str, manifest: Manifest, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate on every copy of a release and combine."""
+    if manifest.profile == "augment":
+        raise SourceError(
+            f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
+            "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
+        )
     store, name, _ = split_release_uri(data)
     schema = TableSchema.model_validate(manifest.table)
     spec = manifest.spec

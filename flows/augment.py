@@ -1,0 +1,268 @@
+"""The augment flow: synthetic rows where a treatment arm is missing, published with their price, or refused."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+import tasks.augmentation.task as augmentation
+import tasks.checks.task as checks
+import tasks.covariates.task as covariates
+import tasks.distance.task as distance
+import tasks.estimation.task as estimation
+import tasks.mechanisms.task as mechanisms
+import tasks.publish.task as publishing
+from flows.augmenting import (
+    Other,
+    Outcome,
+    effects_of,
+    facts_of,
+    find_other,
+    judge_worth,
+    judged_spec,
+    marked,
+    read_json,
+    read_other,
+    refuse_release,
+    section,
+)
+from flows.estimate import find_release
+from flows.judging import judge_release
+from flows.making import cross_fit, part_sizes, profile_line, read_source
+from infra.cluster import gather, outlasting
+from infra.logging import Stages, shown
+from infra.settings import Settings
+from infra.workspace import RUN_RECORD, Run, run_workspace
+from tasks.augmentation.page import render, verdict
+from tasks.augmentation.task import Added, Analysed, Donor
+from tasks.checks.task import Measured
+from tasks.checks.verdict import cautions
+from tasks.contract.errors import EstimationError, GateFailed, SourceError, SpecError
+from tasks.contract.refs import ModelRef, Ref
+from tasks.contract.registry import resolve
+from tasks.contract.spec import Spec
+from tasks.mechanisms.balanced import balanced_outcome
+from tasks.mechanisms.task import Fitted, Table
+from tasks.publish.layout import part_path
+from tasks.source.task import Source
+
+SELF_NOTE = "Outcomes of added rows come from the source itself: they add no information about the outcome."
+
+
+@flow(name="augment", flow_run_name="augment {spec.name}", log_prints=False)
+def augment(spec: Spec) -> dict[str, Any]:
+    """Add synthetic rows where a treatment arm is missing; publish them like a release.
+
+    Parameters
+    ----------
+    spec : Spec
+        Its section ``augment`` says what.
+
+    Returns
+    -------
+    dict
+        ``{"status": "published", "uri", "version", "manifest"}``.
+
+    Raises
+    ------
+    GateFailed
+        If the augmentation is expected to lose against what else could be done, or a gate failed; its ``reply`` is the
+        ``"rejected"`` reply.
+    WaymintError
+        SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
+    """
+    with run_workspace(spec, Settings(), "augment") as space, shown() as stages:
+        record, new = space.begun()
+        if not new:
+            stages.note(f"resuming run {record['id']}: finished parts are kept")
+        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
+        resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
+        resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
+        if spec.augment.outcome != "self":
+            find_other(spec)
+        publishing.check_store(run)
+        space.put_record(RUN_RECORD, record)
+        try:
+            reply = outlasting(lambda runner: enlarge.with_options(task_runner=runner)(run), spec.engine, stages)
+        except (SourceError, SpecError, EstimationError):
+            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+            raise
+        space.clear()
+    if reply["status"] == "rejected":
+        raise _rejection(reply)
+    return reply
+
+
+@flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)
+def enlarge(run: Run) -> dict[str, Any]:
+    """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
+    stages, spec, timeout = Stages.current(), run.spec, run.spec.engine.timeout
+    found = read_source(run, stages)
+    schema, parts = found.described.table, found.parts
+    stages.note(profile_line(found.described.profile, schema))
+    for warning in found.described.warnings:
+        stages.warn(warning)
+    augmentation.check(run, schema)
+    publishing.check_name(run, marked(schema))
+    other = None
+    if spec.augment.outcome == "self":
+        stages.warn(SELF_NOTE)
+    else:
+        refuse_release(find_release(spec.augment.outcome), schema)
+        other = read_other(run, stages, schema)
+        if spec.augment.flip:
+            with stages.stage("flip labels of the other table") as stage:
+                other = other._replace(parts=tuple(gather([augmentation.flip.submit(run, other.parts)], stage, timeout)[0]))
+    # Great Expectations takes 10 s to import: meanwhile the workers fit
+    threading.Thread(target=checks.load_judge, daemon=True).start()
+    synthesizer = covariates.fit.submit(run, schema, parts, 0)
+    own = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
+    donor, decision = _decide(run, stages, found, own, other)
+    decided = read_json(run, decision)
+    with stages.stage("estimate on source") as stage:
+        before = gather([estimation.effects.submit(run, schema, parts, own.nuisances, "source")], stage, timeout)[0]
+    with stages.stage("judge worth (Great Expectations)"):
+        worth = judge_worth(run, decided)
+    files = {f"worth/{path}": data for path, data in worth.files.items()}
+    record = read_json(run, before)
+    if any(gate.passed is False for gate in worth.gates):
+        told = section(run, decided, other, augmentation.before_of(record), None)
+        outcome = Outcome(worth.gates, told, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
+        return _keep(run, found, other, outcome, files)
+    with stages.stage(f"fit covariates ({spec.covariates.synthesizer})") as stage:
+        model = gather([synthesizer], stage, timeout)[0]
+    sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
+    with stages.stage("add rows", len(sizes)) as stage:
+        made = Donor(model, tuple(fit.model for fit in own.fits), donor)
+        adding = [augmentation.add.submit(run, schema, made, decision, balanced_outcome, part, rows) for part, rows in enumerate(sizes)]
+        added: list[Added] = gather(adding, stage, timeout)
+    return _conclude(run, stages, found, own, other, decision, before, added, (worth.gates, files))
+
+
+def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
+    """Fit the model that outcomes come from, and weigh the augmentation against what else could be done."""
+    schema, parts, timeout = found.described.table, found.parts, run.spec.engine.timeout
+    redrawing = [augmentation.redraw.submit(run, schema, parts, parts, "source")]
+    given, pooled = own, None
+    if other is not None:
+        redrawing.append(augmentation.redraw.submit(run, schema, other.parts, parts, "other"))
+        given = cross_fit(run, stages, schema, Table("other", other.parts), "fit other table")
+        pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
+    with stages.stage("redraw outcome models", len(redrawing)) as stage:
+        ensembles = gather(redrawing, stage, timeout)
+    with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
+        predicted = gather(
+            [mechanisms.average.submit(run, schema, given.table, given.fits, part) for part in given.table.parts], stage, timeout
+        )
+        assembling = mechanisms.assemble.submit(run, schema, given.table, given.nuisances, given.fits, predicted)
+        donor = gather([assembling], stage, timeout)[0].mechanisms
+    with stages.stage("weigh augmentation") as stage:
+        analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
+        weighing = augmentation.decide.submit(run, schema, parts, analysed, ensembles[0], ensembles[1] if other is not None else None)
+        return donor, gather([weighing], stage, timeout)[0]
+
+
+def _conclude(
+    run: Run,
+    stages: Stages,
+    found: Source,
+    own: Fitted,
+    other: Other | None,
+    decision: Ref,
+    before: Ref,
+    added: Sequence[Added],
+    judged: tuple[Any, dict[str, bytes]],
+) -> dict[str, Any]:
+    """Estimate again, judge the added rows, and publish them or keep the reasons why not."""
+    schema, parts, timeout = found.described.table, found.parts, run.spec.engine.timeout
+    rows = [part.canonical for part in added]
+    table = Table("augmented", (*parts, *rows))
+    fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
+    with stages.stage("measure effects and distances", len(added) + 4) as stage:
+        conform = [checks.conformity.submit(run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
+        sampled = checks.sample.submit(run, schema, parts, rows)
+        whole = estimation.effects.submit(run, schema, table.parts, fitted.nuisances, "augmented")
+        again = augmentation.after.submit(run, schema, own.nuisances, rows, fitted.nuisances, decision)
+        sample = gather([sampled], stage, timeout)[0]
+        near = sample.seed.rows and sample.holdout.rows
+        parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
+        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted) if near else None
+        nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
+        measured = Measured(
+            source=before,
+            release=gather([whole], stage, timeout)[0],
+            fidelity=nothing,
+            sample=sample,
+            distances=gather([distances], stage, timeout)[0] if distances is not None else None,
+            conformity=tuple(gather(conform, stage, timeout)),
+            balances=(),
+            targetings=(),
+            people=nothing,
+            coverage=None,
+        )
+        after = read_json(run, gather([again], stage, timeout)[0])
+    verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
+    said = judge_release(verdict_run, stages, found, rows, measured)
+    asked = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
+    gates = (*judged[0], *asked)
+    records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
+    told = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
+    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": told["estimates"]["after"]})}
+    overlap = {name: each["overlap"] for name, each in records.items()}
+    outcome = Outcome(gates, told, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
+    create_table_artifact(key="gates", table=[gate.model_dump() for gate in gates], description=f"Gates of {run.spec.name}, run {run.id}")
+    files = judged[1] | said.judgement.files
+    if any(gate.passed is False for gate in gates):
+        return _keep(run, found, other, outcome, files)
+    released = {part_path(0, each.released.part): each.released for each in added}
+    facts = facts_of(run, found, other, outcome)
+    with stages.stage("publish"):
+        page = functools.partial(render, status="published")
+        published: dict[str, Any] = publishing.publish(run, marked(schema), released, facts, files, page)
+    return published
+
+
+def _keep(run: Run, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
+    """Keep checks and report of an augmentation that is not published."""
+    page = functools.partial(render, status="rejected")
+    reply: dict[str, Any] = publishing.keep_rejected(run, facts_of(run, found, other, outcome), files, page)
+    return reply
+
+
+def _notes(other: Other | None) -> tuple[str, ...]:
+    return (SELF_NOTE,) if other is None else ()
+
+
+def _rejection(reply: dict[str, Any]) -> GateFailed:
+    """Say why an augmentation was refused: what it would lose against, else which gates failed."""
+    told = reply["manifest"]["augmentation"]
+    worth = next(gate for gate in reply["manifest"]["gates"] if gate["name"] == "worth")
+    if worth["passed"] is not False:
+        return checks.rejection(reply)
+    error = GateFailed(
+        f"augmentation is expected to lose: {verdict(told)} Nothing was published.",
+        f"All ways and their expected squared errors: {reply['uri']}/report.html. augment.worth = false publishes it all the same.",
+    )
+    error.reply = dict(reply)
+    return error
+
+
+def describe(reply: dict[str, Any]) -> list[str]:
+    """Return the lines a user reads at the end of a published run."""
+    told, uri = reply["manifest"]["augmentation"], reply["uri"]
+    lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {told['rows']:,} rows added, {told['treated']:,} of them treated"]
+    lines += [f"outcomes  {told['outcome']['source']}", *(f"missing   {each['sentence']}" for each in told["regions"])]
+    before = {(each["estimand"], each["estimator"]): each for each in told["estimates"]["before"]}
+    for each in told["estimates"]["after"]:
+        name = "ato" if each["estimand"] == "ato" else each["estimator"]
+        was = before.get((each["estimand"], each["estimator"]))
+        text = "" if was is None else f"{was['estimate']:9.4g} (SE {was['se']:.2g})  to"
+        lines.append(f"{name:<10}{text}{each['estimate']:9.4g} (SE {each['se']:.2g})")
+    lines.append(verdict(told))
+    return [*lines, "", f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]

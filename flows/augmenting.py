@@ -1,0 +1,257 @@
+"""What the augment flow is made of: the other table read, the worth judged, the facts gathered."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+
+import tasks.source.task as source
+from flows.estimate import find_release
+from infra.cluster import gather
+from infra.logging import Stages
+from infra.store import filesystem, open_store, split_release_uri
+from infra.workspace import Run, code_record, package_versions
+from tasks.checks.metric import Metric
+from tasks.contract.columns import MARKER
+from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.results import Gate
+from tasks.contract.roles import Column, TableSchema, pack_field
+from tasks.contract.spec import Spec
+from tasks.publish.layout import part_path, version_folder
+from tasks.publish.manifest import Manifest
+from tasks.publish.record import Facts, effect_section
+from tasks.publish.task import PRIVACY_GATES
+from tasks.source.builtin import BUILTIN, require_builtin
+from tasks.source.locate import locate
+from tasks.source.task import Source
+
+if TYPE_CHECKING:
+    from tasks.checks.expectations import Judgement
+
+#: Gates that ask of the source what an augmentation is there to mend, or of a release what added rows alone can't be.
+NOT_ASKED = ("source_overlap", "source_ess", "release_overlap", "min_arm", "fidelity", "calibration")
+#: The source of a gate's number in the report and in --json.
+WORTH = "worth"
+
+
+class Other(NamedTuple):
+    """The table that outcomes come from.
+
+    Attributes
+    ----------
+    parts : tuple of PartitionRef
+        Its rows in hash order, in the source's canonical form.
+    rows : int
+    fingerprint : str
+        SHA-256 of its content.
+    release : dict or None
+        Store, name, version and manifest's SHA-256 where it is an earlier release.
+    """
+
+    parts: tuple[PartitionRef, ...]
+    rows: int
+    fingerprint: str
+    release: dict[str, Any] | None
+
+
+def judged_spec(spec: Spec) -> Spec:
+    """Return the SPEC by which added rows are judged and effects compared."""
+    return spec.model_copy(
+        update={
+            "gates": spec.gates.model_copy(update=dict.fromkeys(NOT_ASKED, False)),
+            "mechanisms": spec.mechanisms.model_copy(update={"targeting": "full"}),
+        }
+    )
+
+
+def find_other(spec: Spec) -> tuple[str, dict[str, Any] | None]:
+    """Return the URI that the other table is read from, and which release it is, before any work is done.
+
+    Raises
+    ------
+    SourceError
+        If nothing is there.
+    SpecError
+        If the URI is none.
+    """
+    uri = spec.augment.outcome
+    manifest = find_release(uri)
+    if manifest is None:
+        if uri.startswith(BUILTIN):
+            require_builtin(uri.removeprefix(BUILTIN))
+        else:
+            locate(*filesystem(uri), uri)
+        return uri, None
+    store, name, _ = split_release_uri(uri)
+    where = open_store(store).uri
+    folder = f"{where}/{version_folder(name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
+    return folder, {"uri": f"{where}/{name}", "name": name, "version": manifest.version, "manifest": manifest.sha256()}
+
+
+def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
+    """Bring the other table into the source's canonical form and hash order."""
+    uri, release = find_other(run.spec)
+    own_spec = run.spec.model_copy(update={"source": run.spec.source.model_copy(update={"uri": uri})})
+    own = run.model_copy(update={"spec": own_spec, "workspace": f"{run.workspace}/other"})
+    timeout, rows = run.spec.engine.timeout, run.spec.source.partition_rows
+    with stages.stage("read other table: plan") as stage:
+        plan = gather([source.plan.submit(own)], stage, timeout)[0]
+    lacking = sorted({column.name for column in schema.columns} - set(plan.names))
+    if lacking:
+        raise SourceError(
+            f"columns of augment.outcome must be those of the source; got a table that lacks {', '.join(lacking)}.",
+            "The other table must hold the same covariates, treatment and outcome under the same names.",
+        )
+    shards = source.shards(plan, rows)
+    buckets = 1 if release is None else max(1, -(-int(_rows_of(run.spec)) // rows))
+    try:
+        with stages.stage("read other table: hash rows", len(shards)) as stage:
+            scattered = [source.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+            pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
+    except SourceError as error:
+        raise SourceError(
+            f"cells of augment.outcome must be of the source's kinds and levels; {error.message}",
+            "Give both tables the same labels and levels.",
+        ) from None
+    with stages.stage("read other table: settle", buckets) as stage:
+        parts = gather([source.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
+    # keys of sub-workspaces as the run's own workspace names them
+    found = tuple(part.model_copy(update={"key": f"other/{part.key}"}) for part in parts if part.rows)
+    if not found:
+        raise SourceError("rows of augment.outcome must be at least 1 with treatment and outcome known; got 0.")
+    return Other(found, sum(part.rows for part in found), plan.fingerprint, release)
+
+
+def _rows_of(spec: Spec) -> int:
+    manifest = find_release(spec.augment.outcome)
+    return 1 if manifest is None else manifest.rows
+
+
+def marked(schema: TableSchema) -> TableSchema:
+    """Return the schema with the marker's column: what table the name of an augmentation stands for."""
+    field = pack_field(pa.field(MARKER, pa.bool_()))
+    number = len(schema.covariates)
+    marker = Column(id=f"w{number}", name=MARKER, role="covariate", kind="boolean", field=field, levels=("true",), constant=True)
+    return schema.model_copy(update={"columns": (*schema.columns, marker)})
+
+
+def judge_worth(run: Run, decision: Mapping[str, Any]) -> Judgement:
+    """Judge whether the augmentation is expected to err less than everything that could be done instead."""
+    from tasks.checks.expectations import judge  # takes seconds to import
+
+    mine, *others = decision["rivals"]
+    told = ", ".join(f"{each['name']} {each['error']:.3g}" for each in others if each["error"] is not None)
+    detail = f"expected squared error {mine['error']:.3g}; {told}"
+    metric = Metric(WORTH, float(decision["worth"]), "at most", decision["tolerance"], detail=detail)
+    with tempfile.TemporaryDirectory(prefix="waymint-checks-") as scratch:
+        return judge([metric], Path(scratch), run.created)
+
+
+def section(
+    run: Run, decision: Mapping[str, Any], other: Other | None, before: Sequence[Any], after: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the manifest says of the augmentation."""
+    asked = run.spec.augment
+    return {
+        "outcome": {
+            "source": "self" if other is None else asked.outcome,
+            "rows": None if other is None else other.rows,
+            "fingerprint": None if other is None else other.fingerprint,
+            "flip": asked.flip,
+            "adds_information": other is not None,
+        },
+        "averaging": asked.averaging,
+        "marker": MARKER,
+        **{name: decision[name] for name in ("bound", "lacking", "regions", "curve", "chosen", "conflict", "rivals", "worth", "tolerance")},
+        "estimates": {
+            "before": list(before),
+            "after": None if after is None else after[asked.averaging],
+            "other_averaging": _other(asked, after),
+        },
+        "rows": None if after is None else after["rows"],
+        "treated": None if after is None else after["treated"],
+    }
+
+
+def _other(asked: Any, after: Mapping[str, Any] | None) -> list[Any] | None:
+    return None if after is None else after["pooled" if asked.averaging == "real" else "real"]
+
+
+class Outcome(NamedTuple):
+    """What a run has found out, with or without rows.
+
+    Attributes
+    ----------
+    gates : tuple of Gate
+    told : dict
+        The manifest's section ``augmentation``.
+    effects, overlap : dict
+        Of the source, and of the augmented table where there is one.
+    holdout : dict or None
+        What the manifest says of the holdout.
+    warnings : tuple of str
+    """
+
+    gates: tuple[Gate, ...]
+    told: dict[str, Any]
+    effects: dict[str, Any]
+    overlap: dict[str, Any]
+    holdout: dict[str, Any] | None
+    warnings: tuple[str, ...]
+
+
+def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> Facts:
+    """Gather the manifest's values."""
+    schema = found.described.table
+    parents = () if other is None or other.release is None else (other.release,)
+    return Facts(
+        name=run.spec.name,
+        created=run.created,
+        run=run.id,
+        spec=run.spec.model_dump(mode="json"),
+        source={
+            "uri": run.spec.source.uri,
+            "fingerprint": found.plan.fingerprint,
+            "rows": schema.rows,
+            "profile": found.described.profile.model_dump(mode="json"),
+        },
+        code=code_record(),
+        packages=package_versions(),
+        seed=run.spec.seed,
+        table=schema.model_dump(mode="json"),
+        effects=outcome.effects,
+        fidelity={},
+        privacy={gate.name: gate.value for gate in outcome.gates if gate.name in PRIVACY_GATES}
+        | ({} if outcome.holdout is None else {"holdout": outcome.holdout}),
+        overlap=outcome.overlap,
+        gates=outcome.gates,
+        warnings=(*found.described.warnings, *outcome.warnings),
+        profile="augment",
+        augmentation=outcome.told,
+        parents=parents,
+    )
+
+
+def read_json(run: Run, ref: Ref) -> dict[str, Any]:
+    """Read a JSON record of the run."""
+    return dict(json.loads(run.space().read(ref.key)))
+
+
+def effects_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrange one table's estimates, TMLE standing for the ATE."""
+    return effect_section(record, "tmle")
+
+
+def refuse_release(manifest: Manifest | None, schema: TableSchema) -> None:
+    """Refuse an earlier release that is no table of its own: added rows alone are nobody's population."""
+    if manifest is not None and manifest.profile == "augment":
+        raise SpecError(
+            f"augment.outcome must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
+            f"Name a release of another source of {len(schema.columns)} such columns.",
+        )
