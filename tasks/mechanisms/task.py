@@ -473,6 +473,15 @@ class Fitted(NamedTuple):
     fits: list[FoldFit]
 
 
+class Learnt(NamedTuple):
+    """The mechanisms of a source: cross-fitted, targeted, and anchored at each of its partitions."""
+
+    fitted: Fitted
+    mechanisms: ModelRef
+    anchored: list[Anchored]
+    targeting: Ref
+
+
 class Made(NamedTuple):
     """What a copy is drawn from."""
 

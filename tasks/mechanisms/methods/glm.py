@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.contract.nuisance import Float64, Int8, OutcomeModel, PropensityModel
+from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
 from tasks.mechanisms.bounds import require_arms, within
 from tasks.mechanisms.descent import Problem
 from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
+from tasks.mechanisms.folded import predict_folds, standard
 from tasks.mechanisms.passes import FoldDesign, GlmRefinement
 from tasks.mechanisms.ridge import FAMILY, Family, fit_ridge, mean_of
 
@@ -87,7 +88,7 @@ class GlmLearner:
     ) -> LinearPropensity:
         """Fit g."""
         require_arms(treatment)
-        design = fit_design(covariates, self.params.squares, self.params.max_levels)
+        design = self.design(covariates)
         x = np.column_stack((np.ones(len(treatment)), design.matrix(covariates)))
         fit = fit_ridge(x, treatment.astype(np.float64), self._propensity_penalty(design), "binomial", weights)
         return LinearPropensity(design, fit.coefficients, fit.strength)
@@ -103,15 +104,32 @@ class GlmLearner:
     ) -> LinearOutcome:
         """Fit Q: one regression for both arms."""
         require_arms(treatment)
-        design = fit_design(covariates, self.params.squares, self.params.max_levels)
+        design = self.design(covariates)
         x = with_treatment(design.matrix(covariates), treatment, self.params.interactions)
         penalty = self._outcome_penalty(design)
         family: Family = FAMILY[kind]
-        centre, scale = _standard(outcome, weights) if kind == "continuous" else (0.0, 1.0)
+        centre, scale = standard(outcome, weights) if kind == "continuous" else (0.0, 1.0)
         fit = fit_ridge(x, (outcome - centre) / scale, penalty, family, weights)
         eta = x @ fit.coefficients
         low, high = float(eta.min()) - _REACH, float(eta.max()) + _REACH
         return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength)
+
+    def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
+        """Return out-of-fold predictions of a small table (:func:`tasks.mechanisms.folded.predict_folds`)."""
+        return predict_folds(self, _REACH, covariates, treatment, outcome, kind, folds)
+
+    @property
+    def interacts(self) -> bool:
+        """Whether Q has treatment-covariate interactions."""
+        return self.params.interactions
+
+    def design(self, covariates: pd.DataFrame) -> Design:
+        """Fit the design on training rows."""
+        return fit_design(covariates, self.params.squares, self.params.max_levels)
+
+    def penalties(self, design: Design) -> tuple[Float64, Float64]:
+        """Return the relative penalties of the columns of g and of Q."""
+        return self._propensity_penalty(design), self._outcome_penalty(design)
 
     def refinement(
         self, propensities: Sequence[PropensityModel | None], outcomes: Sequence[OutcomeModel], rows: Sequence[int], kind: str
@@ -147,9 +165,3 @@ class GlmLearner:
 def build(params: Params) -> GlmLearner:
     """Return the learner."""
     return GlmLearner(params)
-
-
-def _standard(outcome: Float64, weights: Float64 | None) -> tuple[float, float]:
-    centre = float(np.average(outcome, weights=weights))
-    scale = float(np.sqrt(np.average((outcome - centre) ** 2, weights=weights)))
-    return centre, scale if scale > 0.0 else 1.0

@@ -1,0 +1,1 @@
+"""Estimators tried on data like the source, whose truth is known."""

@@ -1,0 +1,54 @@
+"""How replicates are cut into tasks, and when there are enough of them. No figure depends on the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tasks.contract.nuisance import FoldedLearner
+from tasks.contract.registry import names, resolve
+from tasks.contract.simulation import SimulateSpec
+from tasks.simulation.grid import Cell
+from tasks.simulation.performance import Tally
+
+#: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
+ROUND = 200
+COMMON = {name: place for place, name in enumerate(("or", "ipw", "aipw", "tmle", "adaptive", "att", "atc", "ato"))}
+#: Rows of all data sets of one task, a matter of some seconds; of learners that are not made for thousands of small tables a twentieth.
+ROWS, SLOW = 100_000, 20
+
+
+class Work(NamedTuple):
+    """So many replicates of a cell (by its number) from ``first`` on, under one draw of the law."""
+
+    cell: int
+    draw: int
+    first: int
+    replicates: int
+
+
+def estimators_of(asked: SimulateSpec) -> tuple[str, ...]:
+    """Return the names of the estimators: where all are asked for, all of the registry but those of subgroups, the common ones first."""
+    if asked.estimators != "all":
+        return asked.estimators
+    return tuple(sorted((name for name in names("estimator") if name != "gate"), key=lambda name: (COMMON.get(name, len(COMMON)), name)))
+
+
+def batches(number: int, cell: Cell, draw: int, first: int, last: int) -> list[Work]:
+    """Cut the replicates from ``first`` up to, not including, ``last`` into tasks."""
+    size = ROWS if isinstance(resolve("learner", cell.learner), FoldedLearner) else ROWS // SLOW
+    step = min(ROUND, max(2, size // cell.n))
+    return [Work(number, draw, start, min(step, last - start)) for start in range(first, last, step)]
+
+
+def enough(tallies: Mapping[str, Tally], done: int, asked: SimulateSpec) -> bool:
+    """Tell whether a cell needs no more replicates."""
+    if done >= asked.replicates:
+        return True
+    settled = [each.settled(asked.precision, asked.rmse_precision) for each in tallies.values()]
+    return bool(settled) and all(settled)
+
+
+def joined(one: Mapping[str, Tally], other: Mapping[str, Tally]) -> dict[str, Tally]:
+    """Add up the tallies of two sets of replicates, by estimator."""
+    return {name: one.get(name, Tally()).plus(other.get(name, Tally())) for name in dict.fromkeys([*one, *other])}

@@ -1,0 +1,58 @@
+"""How far conclusions move when the law itself is uncertain: the figures over refits on bootstrap draws of the source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+#: Measures whose movement is shown.
+MOVING = ("bias", "rmse", "coverage", "power")
+
+
+def stability(rows: Sequence[Mapping[str, Any]], refits: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Compare each figure with the same figure of every refit.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Figures of the source's own fit.
+    refits : sequence of sequence of mapping
+        The same, of each Bayesian-bootstrap draw, in the same order.
+
+    Returns
+    -------
+    list of dict
+        Per cell and estimator, and each of ``MOVING``: least and largest value over the refits, and the standard deviation between them
+        beyond their Monte-Carlo errors, sqrt(max(0, var - mean mcse^2)); None with fewer than two refits that answered.
+    """
+    found = []
+    for at, row in enumerate(rows):
+        one = {name: row[name] for name in ("cell", "n", "design", "estimator")}
+        for measure in MOVING:
+            known = [(refit[at][measure], refit[at][f"{measure}_mcse"]) for refit in refits if refit[at][measure] is not None]
+            values = np.array([value for value, _ in known])
+            noise = float(np.mean([error**2 for _, error in known])) if known else 0.0
+            one[measure] = {
+                "own": row[measure],
+                "low": float(values.min()) if known else None,
+                "high": float(values.max()) if known else None,
+                "sd": math.sqrt(max(0.0, float(values.var(ddof=1)) - noise)) if len(known) > 1 else None,
+            }
+        found.append(one)
+    return found
+
+
+def same_winner(winners: Mapping[str, str], refits: Sequence[Mapping[str, str]]) -> dict[str, float | None]:
+    """Return, by cell, the share of refits in which the same estimator is best; None without refits.
+
+    Parameters
+    ----------
+    winners : mapping of str to str
+        Best estimator by cell.
+    refits : sequence of mapping
+        The same of each refit.
+    """
+    return {cell: None if not refits else sum(other.get(cell) == best for other in refits) / len(refits) for cell, best in winners.items()}

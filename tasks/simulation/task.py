@@ -1,0 +1,227 @@
+"""Tasks of the simulation step: lay out the law, run replicates, measure, keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from infra.cluster import coarse
+from infra.store import open_store
+from infra.workspace import Run
+from tasks.contract.errors import SpecError
+from tasks.contract.frames import to_frame
+from tasks.contract.nuisance import FoldedLearner
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
+from tasks.contract.registry import resolve
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Spec
+from tasks.simulation.advice import advice
+from tasks.simulation.answers import tallies, to_table
+from tasks.simulation.batches import Work, estimators_of
+from tasks.simulation.figures import figures, places
+from tasks.simulation.figures import to_table as to_metrics
+from tasks.simulation.grid import Cell, cells
+from tasks.simulation.page import render
+from tasks.simulation.performance import Tally
+from tasks.simulation.population import Assign, Population, Source, Truth, source_of, truths
+from tasks.simulation.replicate import Method, replicates
+from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
+from tasks.simulation.stability import same_winner, stability
+
+
+class Batch(NamedTuple):
+    """Some replicates: their answers, what they add up to, and the CPU seconds they took (empty for those of a killed run)."""
+
+    work: Work
+    answers: PartitionRef
+    tallies: dict[str, Tally]
+    seconds: dict[str, Seconds]
+
+
+class Found(NamedTuple):
+    """The record of a simulation (JSON) and its tables (Parquet)."""
+
+    record: Ref
+    replicates: PartitionRef
+    metrics: PartitionRef
+
+
+@coarse("lay out law", "lay out the law of draw {draw}")
+def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int, assign: Assign) -> ModelRef:
+    """Put together what data sets are sampled from: drawn, calibrated covariate rows with g, Q*0, Q*1, and the law of Y around Q*.
+
+    Raises
+    ------
+    SpecError
+        If a cell of the grid is not possible with this source.
+    """
+    space, spec = run.space(), run.spec
+    key = f"simulate/law-{draw}.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    tables = [space.table(part) for part in drawn]
+    table = pa.concat_tables(tables).unify_dictionaries()
+    g, q0, q1 = (np.array(table.column(name).to_numpy()) for name in ("g", "q0", "q1"))
+    found = Population(
+        covariates=pd.DataFrame(to_frame(table, schema.modelled)).reset_index(drop=True),
+        g=g,
+        q0=q0,
+        q1=q1,
+        law=space.model(mechanisms).law,
+        kind=schema.outcome_kind,
+        columns=schema.modelled,
+        outcome=schema.outcome,
+        probability=spec.mechanisms.probability,
+        outcome_range=spec.mechanisms.outcome_range,
+    )
+    for cell in cells(spec.simulate):
+        source_of(found, cell, assign)
+    return space.put_model(key, found)
+
+
+@coarse("simulate", "simulate cell {work.cell}, draw {work.draw}, replicates from {work.first}")
+def simulate(run: Run, law: ModelRef, work: Work, assign: Assign) -> Batch:
+    """Run some replicates of one cell."""
+    space, spec = run.space(), run.spec
+    cell = cells(spec.simulate)[work.cell]
+    key = f"simulate/{cell.key}/draw-{work.draw}/{work.first:07d}-{work.replicates}.parquet"
+    population: Population = space.model(law)
+    source = source_of(population, cell, assign)
+    done, spent = space.finished(key, PartitionRef), {}
+    if done is None:
+        method, numbers = method_of(spec, cell), range(work.first, work.first + work.replicates)
+        if isinstance(method.learner, FoldedLearner):
+            # its compiled code is loaded before the clock runs
+            replicates(source, method, cell, spec.seed, work.draw, numbers[:1])
+        found = replicates(source, method, cell, spec.seed, work.draw, numbers)
+        done, spent = space.put_table(key, to_table(cell.key, work.draw, found)), seconds(found)
+    return Batch(work, done, tallies(space.table(done), truths(source)), spent)
+
+
+def method_of(spec: Spec, cell: Cell) -> Method:
+    """Return how a cell's data sets are analysed."""
+    asked = spec.simulate
+    estimators = {name: resolve("estimator", name) for name in estimators_of(asked)}
+    own = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
+    params = asked.params.get(cell.learner, own)
+    return Method(resolve("learner", cell.learner, params), estimators, asked.folds, spec.mechanisms.truncation)
+
+
+@coarse("measure estimators", "measure estimators")
+def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign: Assign) -> Found:
+    """Turn all replicates into figures, ranking, stability over refits and advice."""
+    space, spec = run.space(), run.spec
+    grid = cells(spec.simulate)
+    tables, rows, winners, known, ranked = [], [], [], [], []
+    for draw, law in enumerate(laws):
+        own = sorted((batch for batch in batches if batch.work.draw == draw), key=lambda batch: (batch.work.cell, batch.work.first))
+        table = pa.concat_tables([space.table(batch.answers) for batch in own])
+        sources = [source_of(space.model(law), cell, assign) for cell in grid]
+        known.append([truths(source) for source in sources])
+        tables.append(table)
+        rows.append(figures(table, grid, known[-1]))
+        ranked.append(places(table, grid, known[-1], spec.seed))
+        winners.append({place["cell"]: place["estimator"] for place in reversed(ranked[-1]) if place["estimand"] == "ate"})
+    flat = [{"draw": draw, **row} for draw, own in enumerate(rows) for row in own]
+    answers = space.put_table("simulate/replicates.parquet", pa.concat_tables(tables))
+    metrics = space.put_table("simulate/metrics.parquet", to_metrics(flat))
+    _add_seconds(rows[0], grid, batches)
+    record = {
+        "format": "waymint-simulation/1",
+        "rows": rows[0],
+        "ranking": ranked[0],
+        "recommendation": advice(rows[0], spec.simulate.power),
+        "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
+        "same_winner": same_winner(winners[0], winners[1:]),
+        "truths": [_truth_of(space.model(law), assign, grid[0]) for law in laws],
+        "speed": _speed(batches),
+    }
+    body = json.dumps(record, allow_nan=False).encode()
+    return Found(space.put_bytes("simulate/record.json", body), answers, metrics)
+
+
+def _truth_of(population: Population, assign: Assign, cell: Cell) -> dict[str, float]:
+    """Return the ATE that the fitted law carries, whatever effects the grid scales it to."""
+    own: Source = source_of(population, cell._replace(effect_scale=1.0), assign)
+    found: Truth = truths(own)["ate"]
+    return found._asdict()
+
+
+def _add_seconds(rows: list[dict[str, Any]], grid: Sequence[Cell], batches: Sequence[Batch]) -> None:
+    """Add the CPU seconds of each estimator: cross-fitting, which all share, and its own."""
+    spent = {cell.key: joined(b.seconds for b in batches if grid[b.work.cell] == cell and b.work.draw == 0) for cell in grid}
+    for row in rows:
+        row["seconds"], row["seconds_mcse"] = spent[row["cell"]].get(row["estimator"], Seconds()).mean
+
+
+def _speed(batches: Sequence[Batch]) -> dict[str, Any]:
+    """Return replicates run and CPU seconds of one, over all cells."""
+    whole = joined(batch.seconds for batch in batches).get(WHOLE, Seconds())
+    return {"replicates": sum(batch.work.replicates for batch in batches), "timed": whole.timed, "seconds": whole.mean.value}
+
+
+def reply(run: Run, found: Found, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``simulate.json`` holds; without the seconds, equal runs give equal figures.
+
+    Parameters
+    ----------
+    run : Run
+    found : Found
+        Of :func:`measure`.
+    source : mapping
+        ``uri``, ``fingerprint`` and ``rows`` of the source.
+    """
+    record: dict[str, Any] = json.loads(run.space().read(found.record.key))
+    spec = run.spec
+    return {
+        **record,
+        "name": spec.name,
+        "id": run.id,
+        "created": run.created,
+        "seed": spec.seed,
+        "source": dict(source),
+        "spec": spec.model_dump(mode="json"),
+        "truth": record["truths"][0]["value"],
+        "truth_se": record["truths"][0]["se"],
+    }
+
+
+def keep(run: Run, found: Found, folder: str, record: dict[str, Any]) -> str:
+    """Write report, figures and replicates below a folder of the store; return the folder's URI.
+
+    Parameters
+    ----------
+    run : Run
+    found : Found
+        Of :func:`measure`.
+    folder : str
+        Key prefix without a slash at its end.
+    record : dict
+        Of :func:`reply`.
+    """
+    store, space = open_store(run.spec.store.uri), run.space()
+    for name, ref in (("replicates.parquet", found.replicates), ("metrics.parquet", found.metrics)):
+        store.put(f"{folder}/{name}", space.read(ref.key))
+    store.put(f"{folder}/simulate.html", render(record))
+    store.put(f"{folder}/simulate.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
+    return f"{store.uri}/{folder}"
+
+
+def check(spec: Spec) -> None:
+    """Refuse names of learners and estimators that are not known, before any work is done.
+
+    Raises
+    ------
+    SpecError
+        With the nearest known name, or for an estimator that needs subgroups.
+    """
+    for cell in cells(spec.simulate)[:1]:
+        for learner in spec.simulate.learners:
+            method_of(spec, cell._replace(learner=learner))
+    if "gate" in estimators_of(spec.simulate):
+        raise SpecError("estimators of simulate must be of the whole table; got 'gate'.", "Simulate the subgroup's rows as a source.")
