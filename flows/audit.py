@@ -8,7 +8,8 @@ from typing import Any
 from prefect import flow
 
 import tasks.audit.task as auditing
-import tasks.source.task as source
+import tasks.source.task as source_tables
+from flows.auditing import compose
 from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
@@ -59,6 +60,29 @@ def audit(asked: Audit) -> dict[str, Any]:
     return reply
 
 
+@flow(name="audit-release", flow_run_name="audit {release}", log_prints=False)
+def audit_release(release: str, source: str, attacks: str = "all", canaries: str | None = None) -> dict[str, Any]:
+    """Attack one release named by its URI: what a deployment's form asks for.
+
+    Parameters
+    ----------
+    release : str
+        ``STORE/NAME[@VERSION]``, or the folder of a release.
+    source : str
+        URI of the table it was minted from, or the path of its SPEC.
+    attacks : str
+        Comma-separated names, or ``"all"``.
+    canaries : str, optional
+        URI of a table of the planted canaries.
+
+    Returns
+    -------
+    dict
+        As :func:`audit`.
+    """
+    return audit(compose(release, source, [], attacks, canaries))
+
+
 @flow(name="probe", flow_run_name="probe {asked.name} version {asked.version}", validate_parameters=False)
 def probe(run: Run, asked: Audit) -> dict[str, Any]:
     """Do the work of one audit on the run's task runner; returns the reply."""
@@ -88,7 +112,7 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
     own = run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "workspace": f"{run.workspace}/{name}"})
     timeout, rows = run.spec.engine.timeout, run.spec.source.partition_rows
     with stages.stage(f"read {name}: plan") as stage:
-        plan = gather([source.plan.submit(own)], stage, timeout)[0]
+        plan = gather([source_tables.plan.submit(own)], stage, timeout)[0]
     if manifest is not None and plan.fingerprint != manifest.source["fingerprint"]:
         raise SourceError(
             f"source of audit must be the one that {manifest.name} version {manifest.version} was minted from; got other content.",
@@ -97,13 +121,13 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
     lacking = sorted({column.name for column in schema.columns} - set(plan.names))
     if lacking:
         raise SourceError(f"columns of {name} must be those of the release; got a table that lacks {', '.join(lacking)}.")
-    shards = source.shards(plan, rows)
+    shards = source_tables.shards(plan, rows)
     buckets = max(1, -(-schema.rows // rows)) if manifest is not None else 1
     with stages.stage(f"read {name}: hash rows", len(shards)) as stage:
-        scattered = [source.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+        scattered = [source_tables.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
         pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
     with stages.stage(f"read {name}: settle", buckets) as stage:
-        parts = gather([source.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
+        parts = gather([source_tables.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
     # keys of sub-workspaces as the run's own workspace names them
     return [part.model_copy(update={"key": f"{name}/{part.key}"}) for part in parts if part.rows]
 

@@ -20,12 +20,18 @@ def precheck(spec: Spec) -> None:
     Raises
     ------
     SpecError
-        If a synthesizer, learner or built-in source is not known, or a URI is of no known scheme.
+        If a synthesizer, learner, estimator or built-in source is not known, or a URI is of no known scheme.
     SourceError
         If the source is not there.
     """
     require("synthesizer", spec.covariates.synthesizer)
     require("learner", spec.mechanisms.learner)
+    for each in spec.compare.synthesizers:
+        require("synthesizer", each.name)
+    for learner in spec.simulate.learners:
+        require("learner", learner)
+    for estimator in () if spec.simulate.estimators == "all" else spec.simulate.estimators:
+        require("estimator", estimator)
     open_store(spec.store.uri)
     uri = spec.source.uri
     if uri.startswith(BUILTIN):

@@ -128,7 +128,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     combined = estimation.combined(run, measured.source, effects)
     told = (run.spec.main, verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, *told)
-    pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run)}
+    pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
     create_table_artifact(key="gates", table=table, description=f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")

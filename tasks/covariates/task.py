@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
 
 from infra.cluster import coarse
+from infra.metering import metered
 from infra.workspace import Run, Workspace
 from tasks.contract.columns import joint_columns
 from tasks.contract.errors import EstimationError
@@ -15,6 +22,10 @@ from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_rows, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
+from tasks.covariates.journal import Trained
+from tasks.covariates.protocol import CovariateModel
+
+_TOLD_EVERY = 5.0  # seconds
 
 
 @coarse("fit covariates", "fit covariates of copy {copy}")
@@ -27,7 +38,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     """
     space, spec = run.space(), run.spec
     full = spec.release.mode == "full"
-    draw = copy if full else 0
+    draw = _draw(run, copy)
     key = f"covariates/copy-{draw}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
@@ -39,7 +50,83 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
     columns = joint_columns(schema) if full else schema.modelled
     frame = joint_frame(table, schema) if full else to_frame(table, schema.modelled)
-    return space.put_model(key, synthesizer.fit(frame, columns, rng_for(spec.seed, "covariates", draw)))
+    rng = rng_for(spec.seed, "covariates", draw)
+    with metered() as meter:
+        if isinstance(synthesizer, Trained):
+            trained = synthesizer.train(frame, columns, rng, WorkspaceJournal(space, f"covariates/copy-{draw}"))
+            space.put_record(f"covariates/copy-{draw}.curve.json", trained.curve._asdict())
+            if (found := getattr(trained, "card", None)) is not None:  # of a pretrained language model
+                _tell(f"Layer card:\n{found}")
+                space.put_record(f"covariates/copy-{draw}.card.json", found.as_dict())
+            model: CovariateModel = trained
+        else:
+            model = synthesizer.fit(frame, columns, rng)
+    space.put_record(f"covariates/copy-{draw}.cost", meter.as_dict())
+    return space.put_model(key, model)
+
+
+class WorkspaceJournal:
+    """A journal in the run's workspace: an interrupted run goes on from it, and others read there how far training is.
+
+    Parameters
+    ----------
+    space : Workspace
+    key : str
+        What the names of its objects begin with.
+    """
+
+    def __init__(self, space: Workspace, key: str) -> None:
+        self._space, self._key, self._told = space, key, -math.inf
+        self._figure: float | None = None
+
+    def load(self) -> bytes | None:
+        """Return the state that an interrupted run left."""
+        return self._space.state(f"{self._key}.journal")
+
+    def save(self, state: bytes) -> None:
+        """Keep a state."""
+        self._space.keep_state(f"{self._key}.journal", state)
+
+    def tell(self, done: int, total: int, figure: float | None) -> None:
+        """Write progress to the run's log and to the workspace, at most every five seconds."""
+        now = time.monotonic()
+        if now - self._told < _TOLD_EVERY and done < total:
+            return
+        self._told = now
+        if figure is not None:
+            self._figure = figure
+        told = f"epoch {done} of at most {total}"
+        if self._figure is not None:
+            told += f", validation figure {self._figure:.3f}"
+        self._space.put_record(f"{self._key}.progress.json", {"told": told})
+        _tell(told)
+
+
+def _tell(text: str) -> None:
+    """Write to the run's log, where there is a run."""
+    with contextlib.suppress(MissingContextError):  # called as a plain function
+        get_run_logger().info(text)
+
+
+def progress(run: Run, copy: int) -> str | None:
+    """Return in a few words how far the training of a copy's synthesizer is, None where it is not trained by epochs."""
+    record = run.space().record(f"covariates/copy-{_draw(run, copy)}.progress.json")
+    return None if record is None else str(record["told"])
+
+
+def curve(run: Run, copy: int = 0) -> dict[str, Any] | None:
+    """Return the curve of a copy's synthesizer (``epochs``, ``figures``, ``kept``), None where it was not trained by epochs."""
+    return run.space().record(f"covariates/copy-{_draw(run, copy)}.curve.json")
+
+
+def card(run: Run, copy: int = 0) -> dict[str, Any] | None:
+    """Return the layer card of a copy's synthesizer, None where it adapted no pretrained language model."""
+    return run.space().record(f"covariates/copy-{_draw(run, copy)}.card.json")
+
+
+def _draw(run: Run, copy: int) -> int:
+    """Return which fit a copy uses: in mode "hybrid" all share one."""
+    return copy if run.spec.release.mode == "full" else 0
 
 
 def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef]) -> pa.Table:

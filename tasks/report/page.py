@@ -12,6 +12,7 @@ from tasks.report.cate import person_panel
 from tasks.report.distance_plot import distance_plot
 from tasks.report.effects import copies_table, effect_table, truth_rows
 from tasks.report.glossary import DESIGNS, KINDS
+from tasks.report.layers import layer_panel
 from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
 from tasks.report.overlap_plot import overlap_plot
@@ -34,7 +35,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     pictures : mapping
         ``marginals`` (rows of :func:`tasks.report.marginals.paired`), ``overlap`` ({"source", "release"}, each of
         :func:`tasks.report.overlap_plot.arm_shares`), ``distances`` (of :func:`tasks.report.distance_plot.distance_histograms`, or None).
-        May hold ``training``: the curve of a synthesizer that is trained by epochs.
+        May hold ``training``: the curve of a synthesizer that is trained by epochs; and ``layers``: the card of an adapted language model.
     status : str
         ``"published"`` or ``"rejected"``.
 
@@ -63,6 +64,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         transfer=transfer_table(manifest["fidelity"]),
         people=person_panel(manifest["fidelity"]),
         training=training_panel(pictures.get("training")),
+        layers=layer_panel(pictures.get("layers")),
         targeting=targeting_sentence(manifest["fidelity"]),
         others=truth_rows(manifest["effects"]),
         overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],

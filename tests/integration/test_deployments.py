@@ -166,20 +166,26 @@ def test_the_file_names_no_machine() -> None:
     config = yaml.safe_load(FILE.read_text())
     assert "pull" not in config
     assert not any("pull" in deployment for deployment in config["deployments"])
-    assert {deployment["entrypoint"] for deployment in config["deployments"]} == {"flows/release.py:release"}
+    entrypoints = {deployment["entrypoint"] for deployment in config["deployments"]}
+    assert entrypoints == {"flows/release.py:release", "flows/audit.py:audit_release"} | {
+        f"flows/{name}.py:{name}" for name in ("compare", "simulate", "augment")
+    }
 
 
 def test_the_specs_of_the_file_are_the_example() -> None:
     example = parse_spec(tomllib.loads((ROOT / "examples/nhefs.toml").read_text()))
     for deployment in yaml.safe_load(FILE.read_text())["deployments"]:
-        assert list(deployment["parameters"]) == ["spec"]
-        assert parse_spec(deployment["parameters"]["spec"]) == example
+        if deployment["entrypoint"] == "flows/audit.py:audit_release":
+            assert deployment["parameters"] == {"release": f"{example.store.uri}/{example.name}", "source": example.source.uri}
+        else:
+            assert list(deployment["parameters"]) == ["spec"]
+            assert parse_spec(deployment["parameters"]["spec"]) == example
 
 
 @pytest.mark.timeout(400)
 def test_the_deployments_are_on_the_server(site: Site) -> None:
     found = {deployment["name"]: deployment for deployment in site.ask("deployments/filter", {})}
-    assert set(found) >= {"release-nightly", "release-on-demand"}
+    assert set(found) >= {"release-nightly", *(f"{name}-on-demand" for name in ("release", "audit", "compare", "simulate", "augment"))}
     nightly, on_demand = found["release-nightly"], found["release-on-demand"]
     assert [entry["schedule"]["cron"] for entry in nightly["schedules"]] == ["0 2 * * *"]
     assert [entry["active"] for entry in nightly["schedules"]] == [True]
@@ -199,6 +205,19 @@ def test_a_run_on_demand_publishes(site: Site) -> None:
     versions = published(site.folder, "demanded")
     assert [manifest["version"] for manifest in versions] == [1]
     assert sum(file["rows"] or 0 for file in versions[0]["files"] if file["path"].startswith("data/copy-0/")) == 300
+
+
+@pytest.mark.timeout(400)
+def test_a_published_release_is_audited_on_demand(site: Site) -> None:
+    """Goes on from the release that the test before published."""
+    store = site.folder / "store" / "demanded"
+    asked = {"release": f"file://{store}", "source": str(site.folder / "source.csv"), "attacks": "linkability"}
+    parameters = [part for name, value in asked.items() for part in ("--param", f"{name}={json.dumps(value)}")]
+    site.prefect("deployment", "run", "audit-release/audit-on-demand", *parameters)
+    run = site.ended("audit-on-demand", 240)
+    assert run["state_type"] == "COMPLETED", site.logs(run)
+    [record] = [json.loads(path.read_text()) for path in store.glob("audits/v*/*/audit.json")]
+    assert [found["attack"] for found in record["attacks"]] == ["linkability"]
 
 
 @pytest.mark.timeout(400)

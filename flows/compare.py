@@ -1,0 +1,173 @@
+"""The comparison flow: every chosen synthesizer, hybrid and full, over several seeds, and what each does to the effect."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+import tasks.checks.task as checks
+import tasks.comparison.task as comparison
+import tasks.covariates.task as covariates
+import tasks.mechanisms.task as mechanisms
+import tasks.publish.task as publishing
+from flows.making import fit_mechanisms, measure, part_sizes, profile_line, read_source
+from infra.cluster import gather, outlasting
+from infra.logging import Stages, shown
+from infra.settings import Settings
+from infra.workspace import RUN_RECORD, Run, run_workspace
+from tasks.comparison.closeness import Metric
+from tasks.comparison.reading import lines, row_line
+from tasks.comparison.row import Row, refused_row
+from tasks.comparison.variants import Variant, seed_folder, seed_spec, seeds, variant_spec, variants
+from tasks.contract.errors import EstimationError, SourceError, SpecError
+from tasks.contract.registry import resolve
+from tasks.contract.spec import Spec
+from tasks.distance import closest, fit_scale
+from tasks.mechanisms.task import Copy, Learnt, Models
+from tasks.publish.layout import comparison_key
+from tasks.source.task import Source
+
+
+@flow(name="compare", flow_run_name="compare {spec.name}", log_prints=False)
+def compare(spec: Spec) -> dict[str, Any]:
+    """Compare synthesizers on one source; keep the comparison beside the releases.
+
+    Parameters
+    ----------
+    spec : Spec
+        ``compare`` says what takes part; all else is as for a release.
+
+    Returns
+    -------
+    dict
+        ``{"uri", "rows", "summary", "recommendation"}``; see docs/compare.md.
+
+    Raises
+    ------
+    WaymintError
+        SpecError, SourceError, StoreError, and EstimationError where no variant could be made.
+    """
+    with run_workspace(spec, Settings(), "compare") as space, shown() as stages:
+        record, new = space.begun()
+        if not new:
+            stages.note(f"resuming run {record['id']}: finished variants are kept")
+        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
+        _early_checks(run)
+        space.put_record(RUN_RECORD, record)
+        try:
+            reply = outlasting(lambda runner: contest.with_options(task_runner=runner)(run), spec.engine, stages)
+        except (SourceError, SpecError, EstimationError):
+            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+            raise
+        space.clear()
+    return reply
+
+
+def _early_checks(run: Run) -> None:
+    """Tell what is wrong with names, parameters and store before any work is done."""
+    for candidate in run.spec.compare.synthesizers:
+        resolve("synthesizer", candidate.name, candidate.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    publishing.check_store(run)
+
+
+@flow(name="contest", flow_run_name="contest {run.spec.name}", validate_parameters=False)
+def contest(run: Run) -> dict[str, Any]:
+    """Do the work of one comparison on the run's task runner; returns the reply."""
+    stages = Stages.current()
+    found = read_source(run, stages)
+    schema = found.described.table
+    stages.note(profile_line(found.described.profile, schema))
+    for warning in found.described.warnings:
+        stages.warn(warning)
+    # Great Expectations takes 10 s to import: meanwhile the workers fit
+    threading.Thread(target=checks.load_judge, daemon=True).start()
+    told, rows = _progress(run), []
+    for seed in seeds(run.spec):
+        rows += _of_seed(run, stages, found, seed, told)
+    source = {"uri": run.spec.source.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}
+    record = comparison.answers(run, schema, source, seed_spec(run.spec, run.spec.seed).release.rows, rows)
+    folder = comparison_key(run.spec.name, run.id, "compare.json").rpartition("/")[0]
+    with stages.stage("keep comparison"):
+        uri = comparison.keep(run.spec.store.uri, folder, record)
+    return {"uri": uri, **{name: record[name] for name in ("rows", "summary", "recommendation")}}
+
+
+def _progress(run: Run) -> Callable[[Variant, Row], None]:
+    """Show the run's progress as a Prefect artifact and a line per variant; returns what is to be called with each finished row."""
+    stages, done = Stages.current(), [0]
+    total = run.spec.compare.seeds * len(run.spec.compare.synthesizers) * len(run.spec.compare.modes)
+    artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Comparison {run.spec.name}, run {run.id}")
+    assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
+
+    def told(variant: Variant, row: Row) -> None:
+        done[0] += 1
+        update_progress_artifact(artifact, progress=round(100.0 * done[0] / total, 1), description=str(variant))
+        stages.note(f"{done[0]} of {total}: {row_line(row)}")
+
+    return told
+
+
+def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[[Variant, Row], None]) -> list[Row]:
+    """Make every variant of one seed; they share the mechanisms, which no synthesizer has a part in."""
+    schema, rows = found.described.table, {}
+    runs = {
+        variant: run.model_copy(update={"spec": variant_spec(run.spec, variant), "folder": variant.folder})
+        for variant in variants(run.spec, seed)
+    }
+    for variant, own in runs.items():
+        done = comparison.finished_row(own)
+        if done is not None:
+            rows[variant] = done
+            told(variant, done)
+    missing = {variant: own for variant, own in runs.items() if variant not in rows}
+    if missing:
+        # synthesizers first: the slow ones train while the mechanisms are fitted
+        fitting = {variant: covariates.fit.submit(own, schema, found.parts, 0) for variant, own in missing.items()}
+        shared = run.model_copy(update={"spec": seed_spec(run.spec, seed), "folder": seed_folder(seed)})
+        learnt = fit_mechanisms(shared, stages, schema, found.parts, 0)
+        for variant, own in missing.items():
+            try:
+                row = _measured(own, stages, found, variant, learnt, fitting[variant])
+            except EstimationError as error:
+                row = refused_row(variant, str(error))
+            rows[variant] = comparison.keep_row(own, row)
+            told(variant, row)
+    return [rows[variant] for variant in runs]
+
+
+def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
+    """Draw one variant's release and measure it as a release is measured, and a little more."""
+    schema, timeout, balance = found.described.table, run.spec.engine.timeout, None
+    with stages.stage(f"{variant}: fit synthesizer") as stage, stage.following(lambda: covariates.progress(run, 0)):
+        model = gather([fitting], stage, timeout)[0]
+    weighing = comparison.weigh_drawing.submit(run, model, run.spec.release.rows)
+    if variant.mode == "hybrid":
+        with stages.stage(f"{variant}: calibrate covariates") as stage:
+            table = learnt.fitted.table
+            calibrating = mechanisms.calibrate.submit(run, schema, table, model, learnt.mechanisms, learnt.anchored)
+            balance = gather([calibrating], stage, timeout)[0]
+    models = Models(model, learnt.mechanisms, balance)
+    sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
+    with stages.stage(f"{variant}: draw", len(sizes)) as stage:
+        drawing = [mechanisms.draw.submit(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)]
+        copy = Copy(learnt.fitted, learnt.anchored, models, gather(drawing, stage, timeout), learnt.targeting)
+    measured, _ = measure(run, stages, found, [copy])
+    sides = measured.sample
+    telling = comparison.tell_apart.submit(run, schema, sides.seed, sides.holdout, sides.drawn, Metric(fit_scale, closest))
+    with stages.stage(f"{variant}: tell apart, weigh drawing", 2) as stage:
+        apart, drawn = gather([telling, weighing], stage, timeout)
+    with stages.stage(f"{variant}: judge (Great Expectations)"):
+        gates = checks.judge(run, measured, run.spec.main).gates
+    effects = {"source": measured.source, "release": measured.release}
+    return comparison.conclude(run, variant, effects, measured.fidelity, measured.people, apart, drawn, gates)
+
+
+def describe(reply: Mapping[str, Any]) -> list[str]:
+    """Return the lines a user reads at the end of a comparison."""
+    return lines(reply)

@@ -1,0 +1,70 @@
+"""Whether drawn rows are closer to rows that the synthesizer saw than to those it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.errors import EstimationError
+
+#: Subsamples of the larger reference that are averaged.
+REPEATS = 5
+#: Fewest rows of a reference.
+FEWEST = 20
+
+
+class Metric(NamedTuple):
+    """How distances are measured: ``fit_scale`` and ``closest`` of the distance step, handed over by the flow."""
+
+    fit_scale: Callable[[Sequence[pd.DataFrame]], Any]
+    closest: Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
+
+
+def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, metric: Metric, rng: np.random.Generator) -> float:
+    """Return the share of drawn rows that are closer to a seed row than to any holdout row, ties halved.
+
+    Both references have as many rows: the larger one is subsampled without replacement, ``REPEATS`` times, and the shares are averaged. So
+    0.5 is what is expected where nothing leaks. This is a description; the gates of a release test the same question with exact nulls.
+
+    Parameters
+    ----------
+    seed, holdout, drawn : DataFrame
+        Canonical covariates.
+    metric : Metric
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    EstimationError
+        If a reference has fewer than ``FEWEST`` rows, or there is no drawn row.
+    """
+    size = min(len(seed), len(holdout))
+    if size < FEWEST or len(drawn) == 0:
+        raise EstimationError(
+            f"rows of a closeness share must be at least {FEWEST} in seed and holdout and 1 drawn; "
+            f"got {len(seed)}, {len(holdout)} and {len(drawn)}.",
+            "Bring more rows, or raise source.holdout.",
+        )
+    scale = metric.fit_scale([seed, holdout])
+    whole = [metric.closest(drawn, frame, scale=scale)[0][:, 0] if len(frame) == size else None for frame in (seed, holdout)]
+    shares = []
+    for _ in range(REPEATS if len(seed) != len(holdout) else 1):
+        near, far = (
+            found if found is not None else metric.closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
+            for found, frame in zip(whole, (seed, holdout))
+        )
+        shares.append(float(np.mean(near < far) + 0.5 * np.mean(near == far)))
+    return float(np.mean(shares))
+
+
+def _subsample(frame: pd.DataFrame, size: int, rng: np.random.Generator) -> pd.DataFrame:
+    return frame.iloc[np.sort(rng.choice(len(frame), size, replace=False))].reset_index(drop=True)

@@ -1,0 +1,160 @@
+"""The comparison's HTML page: two pictures, what to take and why, and every number behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks.comparison.reading import DASH, decimals_for, fixed, seconds, with_error
+from tasks.comparison.row import ESTIMATORS
+from tasks.comparison.scatter import Point, scatter
+from tasks.comparison.summary import MAIN, NEAR_AUC, NEAR_RMSE, OFF
+
+METRICS = {"auc": "AUC (higher is better)", "rmse": "RMSE (lower is better)"}
+NAMES = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE"}
+
+
+def render(record: Mapping[str, Any]) -> bytes:
+    """Render the page.
+
+    Parameters
+    ----------
+    record : mapping
+        As :func:`tasks.comparison.task.answers` makes it.
+
+    Returns
+    -------
+    bytes
+        UTF-8 HTML without any reference to another file or host; the same bytes for the same record.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        fixed=fixed, seconds=seconds, moment=lambda text: f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC", count=lambda n: f"{n:,}"
+    )
+    summary = record["summary"]
+    known = [each for each in summary if each["seeds"]]
+    metric = next((each["tstr_metric"] for each in known), "rmse")
+    effect = _source(known)
+    page = environment.get_template("compare.html.j2").render(
+        record=record,
+        spec=record["spec"],
+        metric=metric,
+        metric_words=METRICS[metric],
+        near=f"{NEAR_AUC:.2f} of AUC" if metric == "auc" else f"{NEAR_RMSE:.0%} of RMSE",
+        off=f"{OFF:g}",
+        source=effect,
+        own_score=fixed(_mean(known, "tstr_source"), 3),
+        pictures=_pictures(record, known, metric),
+        rows=[_line(each, effect["decimals"], record["recommendation"]) for each in summary],
+        pitfalls=[_pitfall(each, metric, effect["decimals"]) for each in known if each["pitfall"]],
+        wrong=[f"{each['synthesizer']}, {each['mode']}" for each in known if each["off"] and not each["pitfall"]],
+        names=NAMES,
+        details=[_detail(row, effect["decimals"]) for row in record["rows"]],
+    )
+    return page.encode()
+
+
+def _mean(known: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Return a figure of the source, which all variants share, as the mean over those that have it."""
+    found = [each["figures"][name]["mean"] for each in known if name in each["figures"]]
+    return sum(found) / len(found) if found else None
+
+
+def _source(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    effect, error = _mean(known, "source_effect"), _mean(known, "source_se")
+    decimals = decimals_for(error)
+    return {"effect": fixed(effect, decimals), "se": fixed(error, decimals), "decimals": decimals}
+
+
+def _pictures(record: Mapping[str, Any], known: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    titles = list(dict.fromkeys(each["synthesizer"] for each in record["summary"]))
+    asked = (
+        ("tstr", "Prediction against the effect", f"TSTR: {METRICS[metric]}", _mean(known, "tstr_source"), "learnt from the source itself"),
+        ("dcr_share", "Closeness against the effect", "share of released rows closer to seed than to holdout", 0.5, "nothing leaks"),
+    )
+    found = []
+    for name, title, across, guide, guide_label in asked:
+        points = [point for each in known if (point := _point(each, record["rows"], titles, name)) is not None]
+        drawn = scatter(points, across, guide, guide_label, f"{title}, one mark per synthesizer and mode") if points else Markup("")
+        found.append({"title": title, "svg": drawn})
+    return found
+
+
+def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: Sequence[str], name: str) -> Point | None:
+    x, y = each["figures"].get(name), each["scaled"].get(MAIN)
+    if x is None or y is None:
+        return None
+    own = [row for row in rows if (row["synthesizer"], row["mode"]) == (each["synthesizer"], each["mode"])]
+    seeds = tuple(
+        (row[name], row["effect_error"][MAIN] / row["source_se"])
+        for row in own
+        if row[name] is not None and row["effect_error"][MAIN] is not None and row["source_se"]
+    )
+    label = each["synthesizer"]
+    return Point(label, titles.index(label), each["mode"], x["mean"], y["mean"], x["mcse"], y["mcse"], seeds)
+
+
+def _line(each: Mapping[str, Any], decimals: int, recommendation: Mapping[str, Any]) -> dict[str, Any]:
+    """Write one line of both tables."""
+    figures, total = each["figures"], each["seeds"]
+    errors = []
+    for name in ESTIMATORS:
+        scaled = each["scaled"].get(name)
+        errors.append(
+            {"text": with_error(each["errors"].get(name), decimals), "scaled": with_error(scaled, 1), "far": name in each["wrong"]}
+        )
+    failed = ", ".join(f"{name} ({count})" if total > 1 else name for name, count in each["gates_failed"].items())
+    return {
+        **each,
+        "taken": (each["synthesizer"], each["mode"]) == (recommendation["synthesizer"], recommendation["mode"]),
+        "why": each["refused"][0] if each["refused"] else "",
+        "tstr": with_error(figures.get("tstr"), 3),
+        "auc": with_error(figures.get("c2st_auc"), 3),
+        "share": with_error(figures.get("dcr_share"), 3),
+        "contrast": with_error(figures.get("contrast_term"), decimals),
+        "law": with_error(figures.get("covariate_term"), decimals),
+        "people": with_error(figures.get("cate_ratio"), 2),
+        "estimates": errors,
+        "root": with_error(each["size"], 2),
+        "gates": failed or "all hold",
+        "fit": seconds(_of(figures, "fit_seconds")),
+        "sample": seconds(_of(figures, "sample_seconds")),
+        "memory": fixed(_of(figures, "peak_mib"), 0),
+    }
+
+
+def _of(figures: Mapping[str, Any], name: str) -> float | None:
+    return figures[name]["mean"] if name in figures else None
+
+
+def _pitfall(each: Mapping[str, Any], metric: str, decimals: int) -> str:
+    """Say in words where prediction hides a wrong effect."""
+    figures = each["figures"]
+    score = f"{metric.upper()} {fixed(_of(figures, 'tstr'), 3)} against {fixed(_of(figures, 'tstr_source'), 3)}"
+    return (
+        f"{each['synthesizer']}, mode {each['mode']}: a model learnt from its releases predicts the real rows as well as one learnt from "
+        f"the real rows themselves ({score}), and yet the effect on its releases is off by "
+        f"{with_error(each['errors'][MAIN], decimals)}, that is {fixed(abs(each['scaled'][MAIN]['mean']), 1)} standard errors."
+    )
+
+
+def _detail(row: Mapping[str, Any], decimals: int) -> dict[str, Any]:
+    """Write one line of the table of all seeds."""
+    return {
+        **row,
+        "errors": [fixed(row["effect_error"][name], decimals) for name in ESTIMATORS],
+        "auc": DASH
+        if row["c2st_auc"] is None
+        else f"{fixed(row['c2st_auc'], 3)} ({fixed(row['c2st_low'], 3)} to {fixed(row['c2st_high'], 3)})",
+        "contrast": fixed(row["contrast_term"], decimals),
+        "law": fixed(row["covariate_term"], decimals),
+        "effect": fixed(row["source_effect"], decimals),
+        "failed": ", ".join(row["gates_failed"]) or ("all hold" if row["refused"] is None else DASH),
+    }

@@ -1,0 +1,194 @@
+"""Which synthesizer to take, why, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import t as student
+
+from tasks.comparison.row import SOURCE_GATES, Row
+from tasks.comparison.summary import Spread, Summary, squared_error
+from tasks.contract.comparison import Mode
+
+LEVEL = 0.95
+
+
+class Recommendation(BaseModel):
+    """What to take.
+
+    Attributes
+    ----------
+    synthesizer : str or None
+        None where nothing can be recommended.
+    mode : str or None
+        ``"hybrid"``: mode "full" is the baseline and never recommended.
+    reason : str
+        In words, with its uncertainty.
+    undecided : tuple of str
+        Synthesizers whose effect error can't be told from the smallest one.
+    left_out : dict of str to str
+        Hybrids that were not considered, and why.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    synthesizer: str | None
+    mode: Mode | None
+    reason: str
+    undecided: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+
+
+class Difference(NamedTuple):
+    """A mean of differences over seeds with its 95 % interval; infinite ends where one seed says nothing."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendation:
+    """Take the hybrid with the smallest effect error among those whose gates hold, and of those that can't be told apart the most faithful.
+
+    Gates hold where a release would have passed them in more than half of the seeds. Effect errors are the root mean square over estimators
+    and seeds, in standard errors of the source; two synthesizers are compared seed by seed (they share mechanisms, folds and holdout) by a
+    t-interval of their squared errors' difference. Among those not to be told from the smallest the one with the smallest two-sample AUC is
+    taken.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+    rows : sequence of Row
+        What the summaries were made of.
+
+    Returns
+    -------
+    Recommendation
+    """
+    hybrids = [each for each in summaries if each.mode == "hybrid"]
+    if not hybrids:
+        reason = (
+            "Nothing is recommended: mode 'hybrid' did not take part, and mode 'full' is a baseline whose effect nothing holds in place."
+        )
+        return Recommendation(synthesizer=None, mode=None, reason=reason)
+    left_out = {each.synthesizer: why for each in hybrids if (why := _fault(each))}
+    eligible = [each for each in hybrids if each.synthesizer not in left_out]
+    if not eligible:
+        told = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        return Recommendation(
+            synthesizer=None, mode=None, reason=f"Nothing is recommended: no hybrid qualifies ({told}).", left_out=left_out
+        )
+    by_seed = {each.synthesizer: {row.seed: row for row in rows if _is_of(row, each)} for each in eligible}
+    best = min(eligible, key=_size)
+    close = [each for each in eligible if each is best or not _larger(by_seed[each.synthesizer], by_seed[best.synthesizer])]
+    taken = min(close, key=lambda each: (_auc(each), _size(each)))
+    undecided = tuple(each.synthesizer for each in close if each is not taken)
+    reason = " ".join(part for part in (_because(taken, close, eligible, by_seed), _excluded(left_out), _source_faults(hybrids)) if part)
+    return Recommendation(synthesizer=taken.synthesizer, mode=taken.mode, reason=reason, undecided=undecided, left_out=left_out)
+
+
+def difference(
+    left: Mapping[int, Row], right: Mapping[int, Row], value: Callable[[Row], float | None], level: float = LEVEL
+) -> Difference | None:
+    """Return the mean difference of a figure over the seeds that both have, with a t-interval; None where there is no such seed."""
+    pairs = [(value(left[seed]), value(right[seed])) for seed in left.keys() & right.keys()]
+    gaps = sorted(a - b for a, b in pairs if a is not None and b is not None)
+    if not gaps:
+        return None
+    mean = math.fsum(gaps) / len(gaps)
+    if len(gaps) == 1:
+        return Difference(mean, -math.inf, math.inf)
+    error = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1) / len(gaps))
+    half = float(student.ppf(0.5 + level / 2, len(gaps) - 1)) * error
+    return Difference(mean, mean - half, mean + half)
+
+
+def _is_of(row: Row, summary: Summary) -> bool:
+    return row.refused is None and row.synthesizer == summary.synthesizer and row.mode == summary.mode
+
+
+def _fault(summary: Summary) -> str:
+    """Say why a hybrid does not qualify; empty where it does."""
+    if summary.seeds == 0:
+        return f"could not be made ({summary.refused[0].rstrip('.')})" if summary.refused else "could not be made"
+    if summary.size is None:
+        return "its effect error is not known"
+    if 2 * summary.passed <= summary.seeds:
+        failed = (f"{name} in {count}" for name, count in summary.gates_failed.items() if name not in SOURCE_GATES)
+        return f"fails {', '.join(failed)} of {summary.seeds} {_seeds(summary.seeds)}"
+    return ""
+
+
+def _size(summary: Summary) -> float:
+    return math.inf if summary.size is None else summary.size.mean
+
+
+def _auc(summary: Summary) -> float:
+    """Return the two-sample AUC, luck below one half counting as one half; the worst where it is not known."""
+    found = summary.figures.get("c2st_auc")
+    return 1.0 if found is None else max(0.5, found.mean)
+
+
+def _larger(own: Mapping[int, Row], best: Mapping[int, Row]) -> bool:
+    found = difference(own, best, squared_error)
+    return found is not None and found.low > 0.0
+
+
+def _because(taken: Summary, close: Sequence[Summary], eligible: Sequence[Summary], by_seed: Mapping[str, Mapping[int, Row]]) -> str:
+    seeds = f"{taken.seeds} {_seeds(taken.seeds)}"
+    parts = [
+        f"Take {taken.synthesizer} in mode hybrid: estimates on its releases were off by {_told(taken.size, 2)} standard errors "
+        f"of the source's own estimate (root mean square over OR, IPW, AIPW, TMLE and {seeds})."
+    ]
+    others = [each for each in close if each is not taken]
+    if others:
+        names = ", ".join(f"{each.synthesizer} ({_told(each.size, 2)})" for each in others)
+        parts.append(f"In that it is not distinguishable from {names}{_why_not(taken)}.")
+        parts.append(_by_looks(taken, others, by_seed))
+    worse = [each for each in eligible if each not in close]
+    if worse:
+        parts.append(f"The error of {', '.join(f'{each.synthesizer} ({_told(each.size, 2)})' for each in worse)} is larger beyond chance.")
+    if len(eligible) == 1:
+        parts.append("No other hybrid qualified, so this is no choice among several.")
+    return " ".join(parts)
+
+
+def _by_looks(taken: Summary, others: Sequence[Summary], by_seed: Mapping[str, Mapping[int, Row]]) -> str:
+    """Say how the two-sample AUC decided, and whether it could."""
+    if taken.figures.get("c2st_auc") is None:
+        return "The holdout is too small for a two-sample test, so the smaller error alone decided."
+    second = min(others, key=_auc)
+    gap = difference(by_seed[second.synthesizer], by_seed[taken.synthesizer], lambda row: row.c2st_auc)
+    told = f"{_told(taken.figures['c2st_auc'], 3)} against {_told(second.figures.get('c2st_auc'), 3)} of {second.synthesizer}"
+    if gap is None or gap.low <= 0.0:
+        return f"Its covariates are no easier to tell from real ones (two-sample AUC {told}), but that difference too is within its error."
+    return f"What decided is that its covariates are harder to tell from real ones (two-sample AUC {told})."
+
+
+def _why_not(summary: Summary) -> str:
+    return ": one seed can't tell" if summary.seeds == 1 else ""
+
+
+def _excluded(left_out: Mapping[str, str]) -> str:
+    return f"Left out: {'; '.join(f'{name} {why}' for name, why in left_out.items())}." if left_out else ""
+
+
+def _source_faults(hybrids: Sequence[Summary]) -> str:
+    """Say which gates on the source would stop any release."""
+    found = sorted({name for each in hybrids for name in each.gates_failed if name in SOURCE_GATES})
+    return (
+        f"No release of this source would be published as things are: {', '.join(found)} fails whatever the synthesizer." if found else ""
+    )
+
+
+def _told(found: Spread | None, decimals: int) -> str:
+    if found is None:
+        return "an unknown number of"
+    return f"{found.mean:.{decimals}f}" + ("" if found.mcse is None else f" ± {found.mcse:.{decimals}f}")
+
+
+def _seeds(count: int) -> str:
+    return "seed" if count == 1 else "seeds"

@@ -1,0 +1,191 @@
+"""A synthesizer in one mode, over its seeds: means with Monte-Carlo errors, and whether prediction hides a wrong effect."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.comparison.row import ESTIMATORS, Row
+from tasks.contract.comparison import Mode
+
+#: A model learnt from the release predicts the source "as well as one learnt from it" within so much AUC, or so much more RMSE.
+NEAR_AUC, NEAR_RMSE = 0.02, 0.05
+#: An effect is off where its mean error is beyond so many standard errors of the source, and of the comparison itself.
+OFF = 2.0
+#: The estimator whose error stands for the effect's where one number is needed.
+MAIN = "tmle"
+FIGURES = (
+    "tstr", "tstr_source", "c2st_auc", "dcr_share", "contrast_term", "covariate_term", "source_effect", "source_se", "cate_ratio",
+    "fit_seconds", "sample_seconds", "peak_mib",
+)  # fmt: skip
+
+
+class Spread(BaseModel):
+    """A mean over seeds.
+
+    Attributes
+    ----------
+    mean : float
+    mcse : float or None
+        Monte-Carlo standard error, sd / sqrt(seeds); None where there is one seed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    mcse: float | None
+
+
+class Summary(BaseModel):
+    """A synthesizer in one mode.
+
+    Attributes
+    ----------
+    synthesizer, mode
+    seeds : int
+        Seeds with numbers.
+    refused : tuple of str
+        Why others have none.
+    figures : dict of str to Spread
+        Means of the rows' fields of that name.
+    errors : dict of str to Spread
+        Effect errors by estimator, in units of the effect.
+    scaled : dict of str to Spread
+        The same in standard errors of the source.
+    size : Spread or None
+        Root of the mean square of the scaled errors over estimators and seeds: one number for what an analysis of the release is off by.
+    gates_failed : dict of str to int
+        Seeds in which a release would fail the gate.
+    passed : int
+        Seeds in which it would fail none by its own fault (gates on the source fail for all alike).
+    predicts : bool
+        Whether TSTR is as good as the source's own.
+    wrong : tuple of str
+        Estimators whose mean error is beyond what the source leaves open and beyond chance.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    synthesizer: str
+    mode: Mode
+    seeds: int
+    refused: tuple[str, ...] = ()
+    tstr_metric: str | None = None
+    figures: dict[str, Spread] = {}
+    errors: dict[str, Spread] = {}
+    scaled: dict[str, Spread] = {}
+    size: Spread | None = None
+    gates_failed: dict[str, int] = {}
+    passed: int = 0
+    predicts: bool = False
+    wrong: tuple[str, ...] = ()
+
+    @property
+    def off(self) -> bool:
+        """Whether the effect is off: that of the estimator that stands for all."""
+        return MAIN in self.wrong
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, with the two conclusions."""
+        return self.model_dump(mode="json") | {"off": self.off, "pitfall": self.pitfall}
+
+    @property
+    def pitfall(self) -> bool:
+        """Whether prediction is as good as the source's own while the effect is off."""
+        return self.predicts and self.off
+
+
+class Pair(NamedTuple):
+    """Name of a synthesizer and mode."""
+
+    synthesizer: str
+    mode: Mode
+
+
+def summarize(rows: Iterable[Row]) -> list[Summary]:
+    """Summarize rows by synthesizer and mode, in the order in which these first come."""
+    grouped: dict[Pair, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(Pair(row.synthesizer, row.mode), []).append(row)
+    return [_summary(pair, own) for pair, own in grouped.items()]
+
+
+def _summary(pair: Pair, rows: Sequence[Row]) -> Summary:
+    known = [row for row in rows if row.refused is None]
+    refused = tuple(dict.fromkeys(row.refused for row in rows if row.refused is not None))
+    if not known:
+        return Summary(synthesizer=pair.synthesizer, mode=pair.mode, seeds=0, refused=refused)
+    figures = {name: found for name in FIGURES if (found := spread([getattr(row, name) for row in known])) is not None}
+    errors = {name: found for name in ESTIMATORS if (found := spread([row.effect_error[name] for row in known])) is not None}
+    scaled = {name: found for name in ESTIMATORS if (found := spread([scaled_error(row, name) for row in known])) is not None}
+    return Summary(
+        synthesizer=pair.synthesizer,
+        mode=pair.mode,
+        seeds=len(known),
+        refused=refused,
+        tstr_metric=known[0].tstr_metric,
+        figures=figures,
+        errors=errors,
+        scaled=scaled,
+        size=_root([squared_error(row) for row in known]),
+        gates_failed=dict(sorted(Counter(name for row in known for name in row.gates_failed).items())),
+        passed=sum(not row.own_failures for row in known),
+        predicts=_predicts(known),
+        wrong=tuple(name for name in ESTIMATORS if _off(known, errors.get(name), name)),
+    )
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Return mean and Monte-Carlo error of the numbers that are known; None where none is."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        return None
+    mean = math.fsum(known) / len(known)
+    if len(known) == 1:
+        return Spread(mean=mean, mcse=None)
+    variance = math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
+    return Spread(mean=mean, mcse=math.sqrt(variance / len(known)))
+
+
+def scaled_error(row: Row, estimator: str) -> float | None:
+    """Return a row's effect error in standard errors of the source; None where either is not known or the latter is 0."""
+    error = row.effect_error[estimator]
+    return None if error is None or not row.source_se else error / row.source_se
+
+
+def squared_error(row: Row) -> float | None:
+    """Return the mean over estimators of a row's squared scaled errors."""
+    known = [found for name in ESTIMATORS if (found := scaled_error(row, name)) is not None]
+    return math.fsum(each * each for each in known) / len(known) if known else None
+
+
+def _root(squares: Sequence[float | None]) -> Spread | None:
+    """Return the root of a mean with its Monte-Carlo error by the delta method."""
+    found = spread(squares)
+    if found is None:
+        return None
+    root = math.sqrt(found.mean)
+    return Spread(mean=root, mcse=None if found.mcse is None or root == 0.0 else found.mcse / (2.0 * root))
+
+
+def _predicts(rows: Sequence[Row]) -> bool:
+    pairs = [(row.tstr, row.tstr_source) for row in rows if row.tstr is not None and row.tstr_source is not None]
+    if not pairs:
+        return False
+    own, source = (math.fsum(values) / len(pairs) for values in zip(*pairs))
+    return source - own <= NEAR_AUC if rows[0].tstr_metric == "auc" else own <= (1.0 + NEAR_RMSE) * source
+
+
+def _off(rows: Sequence[Row], found: Spread | None, estimator: str) -> bool:
+    """Tell whether a mean error is beyond chance and beyond what the source itself leaves open."""
+    own = spread([row.source_se for row in rows])
+    if found is None or own is None:
+        return False
+    # three seeds may agree by luck: the comparison's error is at least that of the releases' own estimates
+    floor = spread([row.release_se[estimator] for row in rows])
+    noise = max(found.mcse or 0.0, 0.0 if floor is None else floor.mean / math.sqrt(len(rows)))
+    return abs(found.mean) > OFF * own.mean and abs(found.mean) > OFF * noise

@@ -1,0 +1,86 @@
+"""Tabular variational autoencoder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.contract.roles import Column
+from tasks.covariates.autoencoder import Autoencoder, freeze
+from tasks.covariates.conditions import NO_CONDITIONS
+from tasks.covariates.descent import Adam
+from tasks.covariates.journal import NO_CURVE, Curve, Journal, MemoryJournal, TrainedModel
+from tasks.covariates.lesson import batch_rows, prepare
+from tasks.covariates.networks import CHECK_ROWS, FINAL_ROWS, NetworkModel, corrected
+from tasks.covariates.protocol import CovariateModel, Synthesizer
+from tasks.covariates.tensors import shape_of, to_rows
+from tasks.covariates.training import device, reproducible, train
+
+
+class Params(BaseModel):
+    """Parameters of the tabular variational autoencoder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(300, ge=1, le=100_000, description="most epochs; training stops earlier where validation no longer improves")
+    every: int = Field(10, ge=1, description="epochs from one validation, and saved state, to the next")
+    patience: int = Field(10, ge=1, description="validations without a new best after which training stops")
+    batch: int | None = Field(None, ge=2, le=100_000, description="rows of a step; empty: a tenth of the table, 60 to 500")
+    layers: tuple[int, ...] = Field((128, 128), min_length=1, description="widths of the encoder's layers; the decoder has them backwards")
+    code: int = Field(128, ge=1, le=4096, description="length of the code")
+    weight: float = Field(2.0, gt=0, le=100, description="factor on the likelihood of the evidence lower bound")
+    rate: float = Field(1e-3, gt=0, lt=1, description="learning rate")
+    decay: float = Field(1e-5, ge=0, lt=1, description="weight decay")
+
+
+class TVAE(NamedTuple):
+    """The tabular variational autoencoder (Xu et al. 2019, arXiv 1907.00503; Kingma, Welling 2014, arXiv 1312.6114).
+
+    Rows are encoded as for the GAN. Each number has a learned standard deviation, each block is drawn from its probabilities (not set
+    to the likeliest category), and margins are corrected to the source's.
+    """
+
+    params: Params
+
+    def fit(self, table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator) -> CovariateModel:
+        """Train; see :class:`tasks.covariates.protocol.Synthesizer`."""
+        return self.train(table, columns, rng, MemoryJournal())
+
+    def train(self, table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator, journal: Journal) -> TrainedModel:
+        """Train, or go on from the journal; see :class:`tasks.covariates.journal.Trained`."""
+        lesson, params, where = prepare(table, columns, rng, "tvae"), self.params, device()
+        layout, n = lesson.layout, len(lesson.taught.codes)
+        size = batch_rows(n, params.batch)
+        with reproducible(rng) as generator:
+            module = Autoencoder(layout.size, len(layout.numbers), params.layers, params.code).to(where)
+            optimizer = Adam(module.parameters(), params.rate, decay=params.decay)
+            rows, shape = to_rows(layout, lesson.taught, where), shape_of(layout, where)
+
+            def epoch(_: torch.Generator) -> None:
+                for chosen in torch.split(torch.randperm(n).to(where), size):
+                    optimizer.descend(module.loss(rows.take(chosen), shape, params.weight))
+
+            def model(pool: int, curve: Curve) -> NetworkModel:
+                drawn = NetworkModel(layout, freeze(module), NO_CONDITIONS, None, params.code, curve)
+                return corrected(drawn, pool, np.random.default_rng(lesson.seed))
+
+            curve = train(
+                {"module": module, "optimizer": optimizer},
+                epoch,
+                lambda: lesson.judge(model(CHECK_ROWS, NO_CURVE)),
+                epochs=params.epochs,
+                every=params.every,
+                patience=params.patience,
+                generator=generator,
+                journal=journal,
+            )
+            return model(FINAL_ROWS, curve)
+
+
+def build(params: Params) -> Synthesizer:
+    """Return the tabular variational autoencoder."""
+    return TVAE(params)
