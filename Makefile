@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # --no-deps: the lock is complete, so pip has nothing to resolve; --no-compile: Python compiles what it imports
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile --prefer-binary
 SPEC ?= examples/nhefs.toml
-BENCH ?= benchmarks/distance.py
+BENCH ?= distance
 
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -54,8 +54,9 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# files in their order, the long ones (flow, integration) before the short ones: two processes end together
 test: lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --junitxml=build/tests.xml
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --junitxml=build/tests.xml
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
 test-all: lint peers
@@ -63,7 +64,7 @@ test-all: lint peers
 	$(BIN)/python .ci/left_out.py build/tests.xml
 
 bench: setup-dev
-	$(BIN)/python $(BENCH)
+	$(BIN)/python -m benchmarks.$(BENCH)
 
 # Resolves pyproject.toml anew, in an environment of its own, and writes the lock files: the peers' last, beside the other pins.
 lock:

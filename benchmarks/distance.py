@@ -1,6 +1,6 @@
 """Closest records: CPU seconds of this engine beside faiss, scikit-learn, SciPy and a blocked matrix product.
 
-Run ``python benchmarks/distance.py`` (20,000 x 20,000), ``--full`` (100,000 x 100,000) or ``--rows N``. CPU seconds are those of the whole
+Run ``python -m benchmarks.distance`` (20,000 x 20,000), ``--full`` (100,000 x 100,000) or ``--rows N``. CPU seconds are those of the whole
 process, compilation not included; peers see numeric columns divided by the scale and categories as one-hot columns times
 sqrt(1/2), which is the same metric. faiss-cpu is optional.
 """

@@ -1,6 +1,6 @@
 """Do intervals from copies cover the truth? Combined by each rule, beside the naive interval of one release.
 
-    python -m benchmarks.coverage --world moderate --seeds 200 [--learner glm|stack] [--generators forest copula spoilt] [--jobs 2]
+    python -m benchmarks.intervals --world moderate --seeds 200 [--learner glm|stack] [--generators forest copula spoilt] [--jobs 2]
 
 Every seed draws a source of n rows from a world of known truth (benchmarks/worlds.py). From it come, per generator and size, m copies
 (each with its own Bayesian bootstrap draw of mechanisms and calibration, as ``release.copies = m`` makes them) and one release from equally
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--draws", default="iid", choices=["iid", "balanced"])
     parser.add_argument("--pool", type=int, default=minting.POOL_ROWS, help="covariate rows that calibration is solved on")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("build/coverage"), help="where raw lines and JSON go")
+    parser.add_argument("--folder", type=Path, default=Path("build/intervals"), help="where raw lines and JSON go")
     asked = parser.parse_args()
     generators, factors = tuple(asked.generators), tuple(asked.factors)
     study = Study(asked.world, asked.rows, asked.learner, generators, asked.copies, factors, asked.design, asked.draws, asked.pool)
