@@ -22,7 +22,8 @@ from tests.releasing import Published, files, manifest, save, spec_of, table, wr
 LEAKY = Path(leaky.__file__).parent
 FIELDS = {"attack", "statistic", "value", "ci_low", "ci_high", "baseline", "control", "verdict"}
 VERDICTS = {"leak found", "none found at this size", "inconclusive"}
-OFF = dict.fromkeys(("near_copies", "exact_copies", "closeness_z", "dcr_margin"), False)
+COPIES = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin")
+OFF = dict.fromkeys((*COPIES, "holdout_query", "holdout_budget"), False)
 
 
 def test_a_release_that_copies_is_found_out(waymint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
