@@ -10,15 +10,15 @@ from prefect import flow
 import tasks.audit.task as auditing
 import tasks.source.task as source_tables
 from flows.auditing import compose
-from infra.cluster import gather, outlasting
-from infra.logging import Stages, shown
-from infra.settings import Settings
+from flows.making import carry_out
+from infra.cluster import gather
+from infra.logging import Stages
 from infra.store import open_store
-from infra.workspace import RUN_RECORD, Run, run_workspace
+from infra.workspace import Run
 from tasks.audit.asked import Audit
 from tasks.audit.case import Metric
 from tasks.audit.page import headline
-from tasks.contract.errors import EstimationError, SourceError, SpecError
+from tasks.contract.errors import SourceError
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
@@ -46,18 +46,7 @@ def audit(asked: Audit) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    with run_workspace(asked, Settings(), "audit") as space, shown() as stages:
-        record, new = space.begun()
-        if new:
-            space.put_record(RUN_RECORD, record)
-        run = Run(spec=asked, workspace=space.uri, id=record["id"], created=record["created"])
-        try:
-            reply = outlasting(lambda runner: probe.with_options(task_runner=runner)(run, asked), asked.engine, stages)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
-        space.clear()
-    return reply
+    return carry_out(asked, "audit", probe, asked)
 
 
 @flow(name="audit-release", flow_run_name="audit {release}", log_prints=False)

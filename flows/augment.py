@@ -34,16 +34,15 @@ from flows.augmenting import (
 )
 from flows.estimate import find_release
 from flows.judging import judge_release
-from flows.making import cross_fit, part_sizes, profile_line, read_source
-from infra.cluster import gather, outlasting
-from infra.logging import Stages, shown
-from infra.settings import Settings
-from infra.workspace import RUN_RECORD, Run, run_workspace
+from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source
+from infra.cluster import gather
+from infra.logging import Stages
+from infra.workspace import Run
 from tasks.augmentation.page import render, verdict
 from tasks.augmentation.task import Added, Analysed, Donor
 from tasks.checks.task import Measured
 from tasks.checks.verdict import cautions
-from tasks.contract.errors import EstimationError, GateFailed, SourceError, SpecError
+from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
@@ -77,26 +76,19 @@ def augment(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    with run_workspace(spec, Settings(), "augment") as space, shown() as stages:
-        record, new = space.begun()
-        if not new:
-            stages.note(f"resuming run {record['id']}: finished parts are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
-        resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
-        resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
-        if spec.augment.outcome != "self":
-            find_other(spec)
-        publishing.check_store(run)
-        space.put_record(RUN_RECORD, record)
-        try:
-            reply = outlasting(lambda runner: enlarge.with_options(task_runner=runner)(run), spec.engine, stages)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
-        space.clear()
+    reply = carry_out(spec, "augment", enlarge, check=_early_checks)
     if reply["status"] == "rejected":
         raise _rejection(reply)
     return reply
+
+
+def _early_checks(run: Run) -> None:
+    """Tell what is wrong with names, parameters, the other table and the store before any work is done."""
+    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    if run.spec.augment.outcome != "self":
+        find_other(run.spec)
+    publishing.check_store(run)
 
 
 @flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)

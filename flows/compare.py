@@ -15,16 +15,15 @@ import tasks.comparison.task as comparison
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
-from flows.making import fit_mechanisms, measure, part_sizes, profile_line, read_source
-from infra.cluster import gather, outlasting
-from infra.logging import Stages, shown
-from infra.settings import Settings
-from infra.workspace import RUN_RECORD, Run, run_workspace
+from flows.making import carry_out, fit_mechanisms, measure, part_sizes, profile_line, read_source
+from infra.cluster import gather
+from infra.logging import Stages
+from infra.workspace import Run
 from tasks.comparison.closeness import Metric
 from tasks.comparison.reading import lines, row_line
 from tasks.comparison.row import Row, refused_row
 from tasks.comparison.variants import Variant, seed_folder, seed_spec, seeds, variant_spec, variants
-from tasks.contract.errors import EstimationError, SourceError, SpecError
+from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
 from tasks.distance import closest, fit_scale
@@ -52,20 +51,7 @@ def compare(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, StoreError, and EstimationError where no variant could be made.
     """
-    with run_workspace(spec, Settings(), "compare") as space, shown() as stages:
-        record, new = space.begun()
-        if not new:
-            stages.note(f"resuming run {record['id']}: finished variants are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
-        _early_checks(run)
-        space.put_record(RUN_RECORD, record)
-        try:
-            reply = outlasting(lambda runner: contest.with_options(task_runner=runner)(run), spec.engine, stages)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
-        space.clear()
-    return reply
+    return carry_out(spec, "compare", contest, check=_early_checks)
 
 
 def _early_checks(run: Run) -> None:

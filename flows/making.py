@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tasks.checks.task as checks
 import tasks.covariates.task as covariates
@@ -11,12 +12,15 @@ import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.source.task as source
-from infra.cluster import gather
-from infra.logging import Stages
-from infra.workspace import RUN_RECORD, Run
+from infra.cluster import gather, outlasting
+from infra.logging import Stages, shown
+from infra.settings import Settings
+from infra.workspace import RUN_RECORD, Run, run_workspace
 from tasks.checks.task import Measured
+from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Purpose, Spec
 from tasks.mechanisms.task import Copy, Fitted, FoldFit, Learnt, Made, Models, Table
 from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
@@ -213,3 +217,39 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
     return measured, released
+
+
+def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Callable[[Run], None] | None = None) -> dict[str, Any]:
+    """Do a flow's work in its own workspace: begun or resumed, on clusters that may be lost, cleared once there is nothing to resume.
+
+    Parameters
+    ----------
+    spec : Spec
+        What is asked for.
+    purpose : str
+        Name of the flow.
+    work : Flow
+        Called with the run and ``more``, on the task runner that the SPEC's engine section asks for.
+    check : callable, optional
+        Tells what is wrong before any work is done.
+
+    Returns
+    -------
+    dict
+        What the work returns.
+    """
+    with run_workspace(spec, Settings(), purpose) as space, shown() as stages:
+        record, new = space.begun()
+        if not new:
+            stages.note(f"resuming run {record['id']}: finished parts are kept")
+        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
+        if check is not None:
+            check(run)
+        space.put_record(RUN_RECORD, record)
+        try:
+            reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages)
+        except (SourceError, SpecError, EstimationError):
+            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+            raise
+        space.clear()
+    return reply

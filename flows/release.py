@@ -17,13 +17,11 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.judging import judge_release
-from flows.making import make_copy, measure, profile_line, read_source
+from flows.making import carry_out, make_copy, measure, profile_line, read_source
 from flows.releases import summary
-from infra.cluster import gather, outlasting
-from infra.logging import Stages, shown
-from infra.settings import Settings
-from infra.workspace import RUN_RECORD, Run, run_workspace
-from tasks.contract.errors import EstimationError, SourceError, SpecError
+from infra.cluster import gather
+from infra.logging import Stages
+from infra.workspace import Run
 from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
@@ -56,19 +54,7 @@ def release(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    with run_workspace(spec, Settings()) as space, shown() as stages:
-        record, new = space.begun()
-        if not new:
-            stages.note(f"resuming run {record['id']}: finished parts are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
-        _early_checks(run)
-        space.put_record(RUN_RECORD, record)
-        try:
-            reply = outlasting(lambda runner: mint.with_options(task_runner=runner)(run), spec.engine, stages)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
-        space.clear()
+    reply = carry_out(spec, "release", mint, check=_early_checks)
     if reply["status"] == "rejected":
         raise checks.rejection(reply)
     return reply

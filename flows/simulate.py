@@ -8,12 +8,10 @@ from typing import Any
 from prefect import flow
 
 import tasks.simulation.task as simulation
-from flows.making import make_copy, profile_line, read_source
-from infra.cluster import gather, outlasting
-from infra.logging import Stages, shown
-from infra.settings import Settings
-from infra.workspace import RUN_RECORD, Run, run_workspace
-from tasks.contract.errors import EstimationError, SourceError, SpecError
+from flows.making import carry_out, make_copy, profile_line, read_source
+from infra.cluster import gather
+from infra.logging import Stages
+from infra.workspace import Run
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
@@ -50,22 +48,14 @@ def simulate(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    with run_workspace(spec, Settings(), "simulate") as space, shown() as stages:
-        record, new = space.begun()
-        if not new:
-            stages.note(f"resuming run {record['id']}: finished parts are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
-        resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
-        resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
-        simulation.check(spec)
-        space.put_record(RUN_RECORD, record)
-        try:
-            reply = outlasting(lambda runner: replicate.with_options(task_runner=runner)(run), spec.engine, stages)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
-        space.clear()
-    return reply
+    return carry_out(spec, "simulate", replicate, check=_early_checks)
+
+
+def _early_checks(run: Run) -> None:
+    """Tell what is wrong with names and parameters before any work is done."""
+    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    simulation.check(run.spec)
 
 
 @flow(name="replicate", flow_run_name="replicate {run.spec.name}", validate_parameters=False)

@@ -145,7 +145,7 @@ def test_a_broken_run_goes_on_with_the_variants_it_had_finished(waymint, plug_in
     (plug_in / "broken").unlink()
     resumed = waymint("compare", spec, "--json")
     assert resumed.code == 0, resumed.err
-    assert "finished variants are kept" in resumed.err
+    assert "finished parts are kept" in resumed.err
     assert "1 of 4: copula, full, seed 7" in resumed.err
     assert "copula, full, seed 7: draw" in broken.err
     assert "copula, full, seed 7: draw" not in resumed.err
