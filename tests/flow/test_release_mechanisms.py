@@ -20,6 +20,7 @@ def mint(waymint: Callable[..., Ran], source: Path, folder: Path, **settings: ob
     return manifest(store), ran
 
 
+@pytest.mark.slow  # two releases of many passes; tests/property/test_mechanisms_cuttings.py has the arithmetic
 def test_glms_are_fitted_to_all_rows_however_they_are_cut(waymint: Callable[..., Ran], source: Path, tmp_path: Path) -> None:
     """Rows beyond fit_rows are not lost to a learner that can go on from a sample, and partitions change rounding only."""
     found = []
