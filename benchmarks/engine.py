@@ -22,10 +22,8 @@ import functools
 import itertools
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +35,7 @@ from scipy.stats import kendalltau
 from threadpoolctl import threadpool_limits
 
 from benchmarks import minting, worlds
+from benchmarks.checkpoints import work_off
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
@@ -232,35 +231,9 @@ def _differ(real: Side, one: str, other: str) -> bool:
     return bool(abs(known.mean()) > 2.0 * known.std(ddof=1) / math.sqrt(len(known)))
 
 
-def finished(path: Path, study: Study) -> dict[Job, dict[str, Any]]:
-    """Read the jobs that an earlier run of this study finished; a line cut short is no job."""
-    found = {}
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if line["study"] == study._asdict():
-            found[Job(**line["job"])] = line
-    return found
-
-
 def run(study: Study, jobs: Sequence[Job], path: Path, workers: int) -> list[dict[str, Any]]:
     """Work off the jobs that are missing in the file; return the lines of all."""
-    known = finished(path, study)
-    missing = [job for job in jobs if job not in known]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    start = "\n" if path.exists() and not path.read_bytes().endswith(b"\n") else ""
-    context = multiprocessing.get_context("spawn")
-    with path.open("a") as log, ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
-        log.write(start)
-        working = {pool.submit(work, study, job): job for job in missing}
-        for done, future in enumerate(as_completed(working), 1):
-            text = json.dumps(future.result())
-            log.write(text + "\n")
-            log.flush()
-            known[working[future]] = json.loads(text)
-            print(f"{done} of {len(missing)} jobs", flush=True)
+    known, _ = work_off(study, jobs, work, path, workers, job_of=lambda line: Job(**line["job"]), told="{} of {} jobs")
     return [known[job] for job in jobs]
 
 

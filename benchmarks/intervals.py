@@ -21,9 +21,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
+import operator
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -32,6 +31,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from benchmarks import minting, worlds
+from benchmarks.checkpoints import work_off
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import FoldedLearner, assign_folds, fold_strata
@@ -193,41 +193,11 @@ def summary(lines: Sequence[dict[str, Any]], study: Study, truth: float) -> list
     return rows
 
 
-def finished(path: Path, study: Study) -> dict[int, dict[str, Any]]:
-    """Return the lines of a file that belong to this study, by seed; a line cut short by an interruption is none."""
-    wanted, found = json.loads(json.dumps(study._asdict())), {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            raw = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if raw["study"] == wanted:
-            found[int(raw["seed"])] = raw
-    return found
-
-
 def run(study: Study, seeds: int, path: Path, jobs: int) -> tuple[list[dict[str, Any]], int]:
     """Work off the seeds that are missing in the file; return all lines in the order of seeds, and how many seeds were refused."""
-    known = finished(path, study)
-    missing, refused = [seed for seed in range(seeds) if seed not in known], 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # a line cut short must not be continued by the next one
-    start = "\n" if path.exists() and not path.read_bytes().endswith(b"\n") else ""
-    context = multiprocessing.get_context("spawn")
-    with path.open("a") as log, ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
-        log.write(start)
-        working = {pool.submit(one_seed, study, seed): seed for seed in missing}
-        for done, future in enumerate(as_completed(working), 1):
-            try:
-                line = json.dumps(future.result())
-            except EstimationError as error:  # a source that can't answer is a refusal, and is counted
-                refused += 1
-                print(f"seed {working[future]}: {error}", flush=True)
-                continue
-            log.write(line + "\n")
-            log.flush()
-            known[working[future]] = json.loads(line)
-            print(f"{done} of {len(missing)} seeds", flush=True)
+    # a source that can't answer is a refusal, and is counted
+    told, seed_of = "{} of {} seeds", operator.itemgetter("seed")
+    known, refused = work_off(study, range(seeds), one_seed, path, jobs, job_of=seed_of, told=told, refusals=(EstimationError,))
     return [known[seed] for seed in sorted(known) if seed < seeds], refused
 
 

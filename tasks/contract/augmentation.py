@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from tasks.contract.section import Section
-
-
-def _is_false(value: object) -> object:
-    """Let false through and nothing that equals it: a bound of 0 is a number."""
-    if value is not False:
-        raise ValueError("input should be a number, or false to switch the gate off")
-    return value
+from tasks.contract.section import Off, Section
 
 
 class AugmentSpec(Section):
@@ -26,6 +19,6 @@ class AugmentSpec(Section):
     draws: int = Field(20, ge=5, le=500, description="bootstrap draws of the outcome model, that tell how far it is to be trusted")
     fit_rows: int = Field(20_000, ge=200, description="most rows of a table that the bootstrap draws are fitted on (a hash sample)")
     leaf: int = Field(20, ge=20, description="fewest source rows in a region that the report describes")
-    worth: Annotated[float, Field(gt=0, strict=True)] | Annotated[Literal[False], BeforeValidator(_is_false)] = Field(
+    worth: Annotated[float, Field(gt=0, strict=True)] | Off = Field(
         1.1, description='largest squared error expected of augmenting, over that of the best other way; at most 1 where outcome is "self"'
     )

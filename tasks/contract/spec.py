@@ -8,12 +8,12 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tasks.contract.augmentation import AugmentSpec
 from tasks.contract.comparison import CompareSpec
 from tasks.contract.errors import SpecError
-from tasks.contract.section import Section
+from tasks.contract.section import Off, Section
 from tasks.contract.simulation import SimulateSpec
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
@@ -123,14 +123,6 @@ class ReleaseSpec(Section):
         return self
 
 
-def _is_false(value: object) -> object:
-    """Let false through and nothing that equals it: a threshold of 0 is a number."""
-    if value is not False:
-        raise ValueError("input should be a number, or false to switch the gate off")
-    return value
-
-
-Off = Annotated[Literal[False], BeforeValidator(_is_false)]
 # bounds stand on the number, not on the field, where False would have to meet them; strict, so that true is no 1.0
 PValue = Annotated[float, Field(gt=0, lt=1, strict=True)] | Off
 Share = Annotated[float, Field(ge=0, le=1, strict=True)] | Off
