@@ -8,9 +8,8 @@ from typing import Any
 from prefect import flow
 
 import tasks.audit.task as auditing
-import tasks.source.task as source_tables
 from flows.auditing import compose
-from flows.making import carry_out
+from flows.making import another_table, carry_out, read_plan, read_rows
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.store import open_store
@@ -97,11 +96,8 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
 
     With a manifest the table is the source: its content must be what the release was minted from.
     """
-    where = run.spec.source.model_copy(update={"uri": uri})
-    own = run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "workspace": f"{run.workspace}/{name}"})
-    timeout, rows = run.spec.engine.timeout, run.spec.source.partition_rows
-    with stages.stage(f"read {name}: plan") as stage:
-        plan = gather([source_tables.plan.submit(own)], stage, timeout)[0]
+    own, rows = another_table(run, name, uri), run.spec.source.partition_rows
+    plan = read_plan(own, stages, name)
     if manifest is not None and plan.fingerprint != manifest.source["fingerprint"]:
         raise SourceError(
             f"source of audit must be the one that {manifest.name} version {manifest.version} was minted from; got other content.",
@@ -110,15 +106,8 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
     lacking = sorted({column.name for column in schema.columns} - set(plan.names))
     if lacking:
         raise SourceError(f"columns of {name} must be those of the release; got a table that lacks {', '.join(lacking)}.")
-    shards = source_tables.shards(plan, rows)
     buckets = max(1, -(-schema.rows // rows)) if manifest is not None else 1
-    with stages.stage(f"read {name}: hash rows", len(shards)) as stage:
-        scattered = [source_tables.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
-        pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
-    with stages.stage(f"read {name}: settle", buckets) as stage:
-        parts = gather([source_tables.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
-    # keys of sub-workspaces as the run's own workspace names them
-    return [part.model_copy(update={"key": f"{name}/{part.key}"}) for part in parts if part.rows]
+    return read_rows(own, stages, plan, schema, buckets, name)
 
 
 def describe(reply: dict[str, Any]) -> list[str]:

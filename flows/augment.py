@@ -14,7 +14,6 @@ from prefect.artifacts import create_table_artifact
 import tasks.augmentation.task as augmentation
 import tasks.checks.task as checks
 import tasks.covariates.task as covariates
-import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
@@ -29,12 +28,10 @@ from flows.augmenting import (
     marked,
     read_json,
     read_other,
-    refuse_release,
     section,
 )
-from flows.estimate import find_release
 from flows.judging import judge_release
-from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source
+from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source, submit_distances
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run
@@ -106,7 +103,6 @@ def enlarge(run: Run) -> dict[str, Any]:
     if spec.augment.outcome == "self":
         stages.warn(SELF_NOTE)
     else:
-        refuse_release(find_release(spec.augment.outcome), schema)
         other = read_other(run, stages, schema)
         if spec.augment.flip:
             with stages.stage("flip labels of the other table") as stage:
@@ -182,9 +178,7 @@ def _conclude(
         whole = estimation.effects.submit(run, schema, table.parts, fitted.nuisances, "augmented")
         again = augmentation.after.submit(run, schema, own.nuisances, rows, fitted.nuisances, decision)
         sample = gather([sampled], stage, timeout)[0]
-        near = sample.seed.rows and sample.holdout.rows
-        parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
-        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted) if near else None
+        distances = submit_distances(run, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
         measured = Measured(
             source=before,

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-import tasks.source.task as source
 from flows.estimate import find_release
-from infra.cluster import gather
+from flows.making import another_table, read_plan, read_rows
 from infra.logging import Stages
 from infra.store import filesystem, open_store, split_release_uri
-from infra.workspace import Run, code_record, package_versions
+from infra.workspace import Run
 from tasks.checks.metric import Metric
 from tasks.contract.columns import MARKER
 from tasks.contract.errors import SourceError, SpecError
@@ -26,7 +25,7 @@ from tasks.contract.spec import Spec
 from tasks.publish.layout import part_path, version_folder
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Facts, effect_section
-from tasks.publish.task import PRIVACY_GATES
+from tasks.publish.task import origin, privacy_section
 from tasks.source.builtin import BUILTIN, require_builtin
 from tasks.source.locate import locate
 from tasks.source.task import Source
@@ -70,8 +69,8 @@ def judged_spec(spec: Spec) -> Spec:
     )
 
 
-def find_other(spec: Spec) -> tuple[str, dict[str, Any] | None]:
-    """Return the URI that the other table is read from, and which release it is, before any work is done.
+def find_other(spec: Spec) -> tuple[str, Manifest | None]:
+    """Return the URI that the other table is read from, and the manifest where it is a release, before any work is done.
 
     Raises
     ------
@@ -89,48 +88,40 @@ def find_other(spec: Spec) -> tuple[str, dict[str, Any] | None]:
             locate(*filesystem(uri), uri)
         return uri, None
     store, name, _ = split_release_uri(uri)
-    where = open_store(store).uri
-    folder = f"{where}/{version_folder(name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
-    return folder, {"uri": f"{where}/{name}", "name": name, "version": manifest.version, "manifest": manifest.sha256()}
+    folder = f"{version_folder(name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
+    return f"{open_store(store).uri}/{folder}", manifest
 
 
 def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
     """Bring the other table into the source's canonical form and hash order."""
-    uri, release = find_other(run.spec)
-    own_spec = run.spec.model_copy(update={"source": run.spec.source.model_copy(update={"uri": uri})})
-    own = run.model_copy(update={"spec": own_spec, "workspace": f"{run.workspace}/other"})
-    timeout, rows = run.spec.engine.timeout, run.spec.source.partition_rows
-    with stages.stage("read other table: plan") as stage:
-        plan = gather([source.plan.submit(own)], stage, timeout)[0]
+    uri, manifest = find_other(run.spec)
+    _refuse_release(manifest, schema)
+    own = another_table(run, "other", uri)
+    plan = read_plan(own, stages, "other table")
     lacking = sorted({column.name for column in schema.columns} - set(plan.names))
     if lacking:
         raise SourceError(
             f"columns of augment.outcome must be those of the source; got a table that lacks {', '.join(lacking)}.",
             "The other table must hold the same covariates, treatment and outcome under the same names.",
         )
-    shards = source.shards(plan, rows)
-    buckets = 1 if release is None else max(1, -(-int(_rows_of(run.spec)) // rows))
+    buckets = 1 if manifest is None else max(1, -(-manifest.rows // run.spec.source.partition_rows))
     try:
-        with stages.stage("read other table: hash rows", len(shards)) as stage:
-            scattered = [source.scatter.submit(own, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
-            pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
+        found = read_rows(own, stages, plan, schema, buckets, "other table")
     except SourceError as error:
         raise SourceError(
             f"cells of augment.outcome must be of the source's kinds and levels; {error.message}",
             "Give both tables the same labels and levels.",
         ) from None
-    with stages.stage("read other table: settle", buckets) as stage:
-        parts = gather([source.settle_bucket.submit(own, pieces, bucket) for bucket in range(buckets)], stage, timeout)
-    # keys of sub-workspaces as the run's own workspace names them
-    found = tuple(part.model_copy(update={"key": f"other/{part.key}"}) for part in parts if part.rows)
     if not found:
         raise SourceError("rows of augment.outcome must be at least 1 with treatment and outcome known; got 0.")
+    release = None if manifest is None else _parent(run.spec, manifest)
     return Other(found, sum(part.rows for part in found), plan.fingerprint, release)
 
 
-def _rows_of(spec: Spec) -> int:
-    manifest = find_release(spec.augment.outcome)
-    return 1 if manifest is None else manifest.rows
+def _parent(spec: Spec, manifest: Manifest) -> dict[str, Any]:
+    """Return how a manifest names the release that outcomes come from."""
+    store, name, _ = split_release_uri(spec.augment.outcome)
+    return {"uri": f"{open_store(store).uri}/{name}", "name": name, "version": manifest.version, "manifest": manifest.sha256()}
 
 
 def marked(schema: TableSchema) -> TableSchema:
@@ -208,27 +199,12 @@ class Outcome(NamedTuple):
 
 def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> Facts:
     """Gather the manifest's values."""
-    schema = found.described.table
     parents = () if other is None or other.release is None else (other.release,)
     return Facts(
-        name=run.spec.name,
-        created=run.created,
-        run=run.id,
-        spec=run.spec.model_dump(mode="json"),
-        source={
-            "uri": run.spec.source.uri,
-            "fingerprint": found.plan.fingerprint,
-            "rows": schema.rows,
-            "profile": found.described.profile.model_dump(mode="json"),
-        },
-        code=code_record(),
-        packages=package_versions(),
-        seed=run.spec.seed,
-        table=schema.model_dump(mode="json"),
+        **origin(run, found.plan, found.described),
         effects=outcome.effects,
         fidelity={},
-        privacy={gate.name: gate.value for gate in outcome.gates if gate.name in PRIVACY_GATES}
-        | ({} if outcome.holdout is None else {"holdout": outcome.holdout}),
+        privacy=privacy_section(outcome.gates, outcome.holdout),
         overlap=outcome.overlap,
         gates=outcome.gates,
         warnings=(*found.described.warnings, *outcome.warnings),
@@ -248,7 +224,7 @@ def effects_of(record: Mapping[str, Any]) -> dict[str, Any]:
     return effect_section(record, "tmle")
 
 
-def refuse_release(manifest: Manifest | None, schema: TableSchema) -> None:
+def _refuse_release(manifest: Manifest | None, schema: TableSchema) -> None:
     """Refuse an earlier release that is no table of its own: added rows alone are nobody's population."""
     if manifest is not None and manifest.profile == "augment":
         raise SpecError(

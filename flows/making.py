@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prefect.futures import PrefectFuture
+
 import tasks.checks.task as checks
 import tasks.covariates.task as covariates
 import tasks.distance.task as distance
@@ -16,7 +18,7 @@ from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
 from infra.settings import Settings
 from infra.workspace import RUN_RECORD, Run, run_workspace
-from tasks.checks.task import Measured
+from tasks.checks.task import Measured, Sample
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
@@ -41,8 +43,7 @@ def profile_line(profile: Profile, schema: TableSchema) -> str:
 def read_source(run: Run, stages: Stages) -> Source:
     """Bring the source into the workspace: typed, hashed, in hash order, cut into partitions."""
     spec, timeout = run.spec, run.spec.engine.timeout
-    with stages.stage("read source: plan") as stage:
-        plan = gather([source.plan.submit(run)], stage, timeout)[0]
+    plan = read_plan(run, stages)
     _forget_other_source(run, plan)
     shards = source.shards(plan, spec.source.partition_rows)
     with stages.stage("read source: inspect", len(shards)) as stage:
@@ -50,12 +51,33 @@ def read_source(run: Run, stages: Stages) -> Source:
     described = source.describe(run, plan, states)
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
-    with stages.stage("read source: hash rows", len(shards)) as stage:
+    return Source(plan, described, read_rows(run, stages, plan, schema, buckets))
+
+
+def another_table(run: Run, name: str, uri: str) -> Run:
+    """Return the run that reads another table than its source; what it writes lies in a folder of that name."""
+    where = run.spec.source.model_copy(update={"uri": uri})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "folder": name})
+
+
+def read_plan(run: Run, stages: Stages, name: str = "source") -> SourcePlan:
+    """List a table's fragments and take its fingerprint; ``name`` is what the stage calls the table."""
+    with stages.stage(f"read {name}: plan") as stage:
+        plan: SourcePlan = gather([source.plan.submit(run)], stage, run.spec.engine.timeout)[0]
+        return plan
+
+
+def read_rows(
+    run: Run, stages: Stages, plan: SourcePlan, schema: TableSchema, buckets: int, name: str = "source"
+) -> tuple[PartitionRef, ...]:
+    """Bring a table's rows into canonical form and hash order, cut into so many partitions; empty ones are left out."""
+    timeout, shards = run.spec.engine.timeout, source.shards(plan, run.spec.source.partition_rows)
+    with stages.stage(f"read {name}: hash rows", len(shards)) as stage:
         scattered = [source.scatter.submit(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
         pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
-    with stages.stage("read source: settle", buckets) as stage:
+    with stages.stage(f"read {name}: settle", buckets) as stage:
         parts = gather([source.settle_bucket.submit(run, pieces, bucket) for bucket in range(buckets)], stage, timeout)
-    return Source(plan, described, tuple(part for part in parts if part.rows))
+    return tuple(part for part in parts if part.rows)
 
 
 def _forget_other_source(run: Run, plan: SourcePlan) -> None:
@@ -192,8 +214,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
         sample = gather([sampled], stage, timeout)[0]
         near = sample.seed.rows and sample.holdout.rows
-        parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
-        distances = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted) if near else None
+        distances = submit_distances(run, schema, sample)
         covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
         people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
@@ -217,6 +238,15 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
     return measured, released
+
+
+def submit_distances(run: Run, schema: TableSchema, sample: Sample) -> PrefectFuture[Ref] | None:
+    """Start the search for closest records; None where seed or holdout has no row."""
+    if not (sample.seed.rows and sample.holdout.rows):
+        return None
+    parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
+    found: PrefectFuture[Ref] = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted)
+    return found
 
 
 def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Callable[[Run], None] | None = None) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""URIs: to a store, to a release in it, to a file system."""
+"""URIs: to a store, to a release in it, to a file system; and reports put into a store."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs
 
@@ -141,3 +144,10 @@ def _bucket(uri: str, rest: str, owner: str) -> tuple[str, str]:
     except StoreError as error:
         raise SpecError(f"{owner} of SPEC must have a prefix without empty parts or '..'; got '{uri}'.", error.hint) from None
     return bucket, key
+
+
+def put_report(store: Store, folder: str, name: str, page: bytes, record: Mapping[str, Any]) -> str:
+    """Write ``name.html`` and ``name.json`` below a folder of a store (a key without a slash at its end); return the folder's URI."""
+    store.put(f"{folder}/{name}.html", page)
+    store.put(f"{folder}/{name}.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
+    return f"{store.uri}/{folder}"

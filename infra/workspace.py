@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,6 +128,16 @@ class Workspace:
         """Read a table, or some of its columns."""
         with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             return pq.ParquetFile(source).read(columns=columns)
+
+    def first_rows(self, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
+        """Read the first rows of a table: a snapshot is in hash order and drawn rows are exchangeable, so they are a random sample."""
+        tables, wanted = [], rows
+        for part in parts:
+            tables.append(self.table(part).slice(0, wanted))
+            wanted -= tables[-1].num_rows
+            if wanted <= 0:
+                break
+        return pa.concat_tables(tables, promote_options="default")
 
     def tagged_row_group(self, ref: Ref, tag: str, value: int) -> pa.Table | None:
         """Read the row group that the file's metadata names for a value: ``{tag: {value: row group}}``; None if it names none."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from infra.cluster import coarse
-from infra.store import open_store
+from infra.store import open_store, put_report
 from infra.workspace import Run, Workspace
 from tasks.audit.asked import Audit
 from tasks.audit.case import Bool, Case, Metric, Rows, require_rows
@@ -108,10 +108,7 @@ def keep(store: str, folder: str, record: dict[str, Any]) -> str:
     record : dict
         Of :func:`answers`.
     """
-    opened = open_store(store)
-    opened.put(f"{folder}/audit.html", render(record))
-    opened.put(f"{folder}/audit.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
-    return f"{opened.uri}/{folder}"
+    return put_report(open_store(store), folder, "audit", render(record), record)
 
 
 def _first(mask: Bool, most: int) -> Bool:

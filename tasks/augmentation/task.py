@@ -106,7 +106,7 @@ def redraw(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], at: Seq
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     # the snapshot is in hash order: the first rows are a random sample
-    rows = _first(space, parts, spec.augment.fit_rows)
+    rows = space.first_rows(parts, spec.augment.fit_rows).unify_dictionaries()
     table = (to_frame(rows, schema.modelled), rows["a"].to_numpy().astype(np.int8), rows["y"].to_numpy().astype(np.float64))
     learner = resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
     frame = _frame(space, schema, at)
@@ -317,13 +317,3 @@ def _analysis(space: Workspace, ref: PartitionRef) -> tuple[Int8, Float64, Nuisa
 def _frame(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef]) -> pd.DataFrame:
     names = [column.id for column in schema.modelled]
     return pd.concat([to_frame(space.table(part, names), schema.modelled) for part in parts], ignore_index=True)
-
-
-def _first(space: Workspace, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
-    tables, wanted = [], rows
-    for part in parts:
-        tables.append(space.table(part).slice(0, wanted))
-        wanted -= tables[-1].num_rows
-        if wanted <= 0:
-            break
-    return pa.concat_tables(tables, promote_options="default").unify_dictionaries()

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.cluster import coarse
 from infra.metering import metered
-from infra.store import open_store
+from infra.store import open_store, put_report
 from infra.workspace import Run, package_versions
 from tasks.comparison.closeness import Metric, closer_share
 from tasks.comparison.page import render
@@ -138,7 +138,4 @@ def keep(store: str, folder: str, record: dict[str, Any]) -> str:
     record : dict
         Of :func:`answers`.
     """
-    opened = open_store(store)
-    opened.put(f"{folder}/compare.html", render(record))
-    opened.put(f"{folder}/compare.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
-    return f"{opened.uri}/{folder}"
+    return put_report(open_store(store), folder, "compare", render(record), record)

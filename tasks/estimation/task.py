@@ -172,7 +172,7 @@ def people(
     key = "checks/people.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    own, drawn, fitted = space.table(source), _first(space, released, CANDIDATES * PEOPLE), space.table(refit)
+    own, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
     released_g = (
         fitted.column("g").to_numpy()
@@ -184,7 +184,7 @@ def people(
     record: dict[str, object] = {}
     try:
         twins = learn_twins(
-            _sample(schema, _first(space, parts, PEOPLE)),
+            _sample(schema, space.first_rows(parts, PEOPLE)),
             _sample(schema, drawn),
             schema.outcome_kind,
             rng_for(spec.seed, "people"),
@@ -204,17 +204,6 @@ def people(
     except EstimationError as error:
         record["outcome_distance"] = {"refused": error.message}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
-
-
-def _first(space: Workspace, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
-    """Read the first rows of a table: the snapshot is in hash order and drawn rows are exchangeable, so they are a random sample."""
-    tables, wanted = [], rows
-    for part in parts:
-        tables.append(space.table(part).slice(0, wanted))
-        wanted -= tables[-1].num_rows
-        if wanted <= 0:
-            break
-    return pa.concat_tables(tables, promote_options="default")
 
 
 def _sample(schema: TableSchema, table: pa.Table) -> Sample:

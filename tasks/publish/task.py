@@ -193,6 +193,32 @@ def _holdout(run: Run, plan: Planned) -> str:
     return holdout_name(plan.fingerprint, run.spec.seed, run.spec.source.holdout)
 
 
+def origin(run: Run, plan: Planned, described: Described) -> dict[str, Any]:
+    """Return what a manifest says of where a release comes from: SPEC, source, code, packages, seed, table."""
+    return {
+        "name": run.spec.name,
+        "created": run.created,
+        "run": run.id,
+        "spec": run.spec.model_dump(mode="json"),
+        "source": {
+            "uri": run.spec.source.uri,
+            "fingerprint": plan.fingerprint,
+            "rows": described.table.rows,
+            "profile": described.profile.model_dump(mode="json"),
+        },
+        "code": code_record(),
+        "packages": package_versions(),
+        "seed": run.spec.seed,
+        "table": described.table.model_dump(mode="json"),
+    }
+
+
+def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the numbers of the distance gates, and what the holdout was asked."""
+    found: dict[str, Any] = {gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
+    return found if holdout is None else found | {"holdout": dict(holdout)}
+
+
 def facts(
     run: Run,
     plan: Planned,
@@ -228,7 +254,7 @@ def facts(
     cautions : sequence of str
         What else a user should know.
     """
-    space, schema = run.space(), described.table
+    space = run.space()
     own = json.loads(space.read(measured.source.key))
     copies = [json.loads(space.read(ref.key)) for ref in effects]
     found = json.loads(space.read(measured.fidelity.key))
@@ -242,24 +268,10 @@ def facts(
     if len(copies) > 1:
         release["copies"] = [effect_section(copy, main) for copy in copies]
     return Facts(
-        name=run.spec.name,
-        created=run.created,
-        run=run.id,
-        spec=run.spec.model_dump(mode="json"),
-        source={
-            "uri": run.spec.source.uri,
-            "fingerprint": plan.fingerprint,
-            "rows": schema.rows,
-            "profile": described.profile.model_dump(mode="json"),
-        },
-        code=code_record(),
-        packages=package_versions(),
-        seed=run.spec.seed,
-        table=schema.model_dump(mode="json"),
+        **origin(run, plan, described),
         effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
         fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "targeting": targeting, "calibration": calibration} | people,
-        privacy={gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
-        | ({} if holdout is None else {"holdout": dict(holdout)}),
+        privacy=privacy_section(gates, holdout),
         overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
         gates=tuple(gates),
         warnings=(*described.warnings, *([COPIES_NOTE] if len(copies) > 1 else []), *cautions),

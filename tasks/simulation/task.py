@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
-from infra.store import open_store
+from infra.store import open_store, put_report
 from infra.workspace import Run
 from tasks.contract.errors import SpecError
 from tasks.contract.frames import to_frame
@@ -207,9 +207,7 @@ def keep(run: Run, found: Found, folder: str, record: dict[str, Any]) -> str:
     store, space = open_store(run.spec.store.uri), run.space()
     for name, ref in (("replicates.parquet", found.replicates), ("metrics.parquet", found.metrics)):
         store.put(f"{folder}/{name}", space.read(ref.key))
-    store.put(f"{folder}/simulate.html", render(record))
-    store.put(f"{folder}/simulate.json", f"{json.dumps(record, indent=2, sort_keys=True, allow_nan=False)}\n".encode())
-    return f"{store.uri}/{folder}"
+    return put_report(store, folder, "simulate", render(record), record)
 
 
 def check(spec: Spec) -> None:

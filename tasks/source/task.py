@@ -39,8 +39,8 @@ def plan(run: Run) -> SourcePlan:
     spec, space = run.spec, run.space()
     uri = spec.source.uri
     if uri.startswith(BUILTIN):
-        space.put_table(BUILTIN_KEY, load_builtin(uri.removeprefix(BUILTIN)))
-        fs, path = filesystem(f"{space.uri}/{BUILTIN_KEY}")
+        written = space.put_table(BUILTIN_KEY, load_builtin(uri.removeprefix(BUILTIN)))
+        fs, path = filesystem(f"{space.uri}/{written.key}")
     else:
         fs, path = filesystem(uri)
     return plan_source(fs, path, uri, spec.source.partition_rows)
