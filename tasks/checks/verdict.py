@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tasks.checks.refusal import SPENT
-from tasks.contract.errors import GateFailed
 from tasks.contract.results import Gate
 
 #: What to do where a gate fails.
@@ -118,23 +117,6 @@ def explain(gates: Iterable[Gate]) -> list[str]:
         way = _way(gate)
         lines.append(f"{indent}{way} gates.{gate.name} = false switches it off; the manifest will say so.")
     return lines
-
-
-def rejection(gates: Iterable[Gate]) -> GateFailed:
-    """Return the error that a rejected release ends with.
-
-    Parameters
-    ----------
-    gates : iterable of Gate
-        At least one of them failed or refused.
-
-    Returns
-    -------
-    GateFailed
-    """
-    bad = [gate for gate in gates if gate.passed is False]
-    text = " ".join(f"{gate.name} of the release {_sentence(gate)}" for gate in bad)
-    return GateFailed(text, "Nothing was published. docs/gates.md says what each gate measures.")
 
 
 def _way(gate: Gate) -> str:

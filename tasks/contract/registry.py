@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,12 @@ KINDS: Mapping[str, str] = {
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",
 }
+
+
+@functools.lru_cache(maxsize=32)
+def _installed(kind: str, _path: tuple[str, ...]) -> Mapping[str, importlib.metadata.EntryPoint]:
+    """List the entry points of a kind; reading every package's metadata takes longer than many a fit, so once per search path."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -37,8 +45,7 @@ def names(kind: str) -> tuple[str, ...]:
     """
     package = importlib.import_module(KINDS[kind])
     own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    others = {point.name for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
-    return tuple(sorted(own | others))
+    return tuple(sorted(own | set(_installed(kind, tuple(sys.path)))))
 
 
 def require(kind: str, name: str) -> None:
@@ -79,7 +86,7 @@ def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) ->
         If the name is not known or the parameters are not valid.
     """
     require(kind, name)
-    points = {point.name: point for point in importlib.metadata.entry_points(group=f"waymint.{kind}")}
+    points = _installed(kind, tuple(sys.path))
     module = points[name].load() if name in points else importlib.import_module(f"{KINDS[kind]}.{name}")
     model: type[BaseModel] = module.Params
     try:

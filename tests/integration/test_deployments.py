@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -234,10 +235,12 @@ def test_a_bad_spec_is_refused_before_it_runs(site: Site) -> None:
 def test_a_schedule_fires_by_itself(site: Site) -> None:
     config = yaml.safe_load(FILE.read_text())
     nightly = next(deployment for deployment in config["deployments"] if deployment["name"] == "release-nightly")
+    # due soon after it is deployed; an interval too long for a second run to start beside the first
+    due = datetime.now(UTC) + timedelta(seconds=20)
     often = nightly | {
         "name": "release-often",
         "parameters": {"spec": tiny_spec(site.folder, "scheduled")},
-        "schedules": [{"interval": 10, "active": True}],
+        "schedules": [{"interval": 90, "anchor_date": due.isoformat(), "active": True}],
     }
     file = site.folder / "prefect.yaml"
     file.write_text(yaml.safe_dump({"name": "waymint", "deployments": [often]}))

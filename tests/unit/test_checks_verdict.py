@@ -4,8 +4,7 @@ from tasks.checks.evidence import Evidence, FidelityEvidence, SchemaEvidence
 from tasks.checks.metric import Metric, measure_all, tabulate
 from tasks.checks.page import distil, numbers
 from tasks.checks.refusal import SPENT
-from tasks.checks.verdict import ADVICE, cautions, decide, explain, rejection
-from tasks.contract.errors import GateFailed
+from tasks.checks.verdict import ADVICE, cautions, decide, explain
 from tasks.contract.results import Gate
 from tasks.contract.spec import GatesSpec
 from tasks.report.verdict import verdict
@@ -87,14 +86,6 @@ def test_a_refusal_asks_for_rows():
 
 def test_nothing_to_explain_where_all_hold():
     assert explain([GOOD, OFF]) == []
-
-
-def test_rejection_is_an_error_that_names_the_gates():
-    error = rejection([GOOD, BAD, NONE])
-    assert isinstance(error, GateFailed)
-    assert error.exit_code == 3
-    assert "closeness_z of the release must be at most 2.33; got 9.25" in str(error)
-    assert "fidelity" not in str(error)
 
 
 def test_every_gate_of_the_spec_has_advice():
