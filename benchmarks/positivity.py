@@ -126,7 +126,7 @@ def augmented(
     bound, external = truncation_bound(len(source.y), "auto"), pooled is not None
     spreads = [ensemble(study, table, source, seed) for table in ((source, donor) if external else (source,))]
     known = Known(source.a, source.y, own.nuisances, spreads[0], spreads[-1], source.kind, bound, external)
-    found = recalibrate(source.a, source.y, *known.given.mean, source.kind) if external else None
+    found = recalibrate(source.a, source.y, known.given, source.kind) if external else None
     averaging: Averaging = "real"
     chosen = choose(curve(known, study.most, averaging, found))
     whole = 0 if pooled is None else len(pooled.y)

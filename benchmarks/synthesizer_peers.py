@@ -66,15 +66,14 @@ def great(table: pd.DataFrame, _discrete: list[str], params: dict[str, Any]) -> 
 def _small_model(table: pd.DataFrame, folder: Path) -> str:
     """Build a small GPT-2 with random weights and a tokenizer of the table's own text."""
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     text = (", ".join(f"{name} is {value}" for name, value in zip(table.columns, row)) for row in table.itertuples(index=False))
     tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(text, vocab_size=1_000, special_tokens=["<|endoftext|>"])
+    end = "<|endoftext|>"
+    tokenizer.train_from_iterator(text, vocab_size=1_000, special_tokens=[end])
     where = folder / "model"
-    where.mkdir()
-    tokenizer.save_model(str(where))
-    fast = GPT2TokenizerFast(vocab_file=str(where / "vocab.json"), merges_file=str(where / "merges.txt"))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end)
     fast.save_pretrained(where)
     GPT2LMHeadModel(GPT2Config(vocab_size=len(fast), n_positions=512, n_embd=128, n_layer=2, n_head=4)).save_pretrained(where)
     return str(where)
@@ -105,6 +104,8 @@ def main() -> None:
     fitted, fitted_wall = time.process_time(), time.monotonic()
     drawn = draw(asked["rows"])
     done, done_wall = time.process_time(), time.monotonic()
+    if len(drawn) < asked["rows"]:
+        sys.exit(f"drew {len(drawn)} valid rows of {asked['rows']}")
     peak = kib("VmHWM")
     drawn[list(table.columns)].to_csv(target, index=False)
     told = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import f as fisher
 
+from tasks.augmentation.ensemble import Ensemble
 from tasks.contract.nuisance import Float64, Int8
 
-#: Chance of seeing a disagreement where there is none: below it the user, who named the other table, is believed.
-CHANCE = 0.01
+#: Chance of seeing a disagreement where there is none: above it the user, who named the other table, is believed.
+CHANCE = 0.05
 _EDGE = 1e-6
 _RIDGE = 1e-3
 _STEP = 1e-4
@@ -25,8 +26,8 @@ class Recalibration(NamedTuple):
         Intercepts of the control and the treated arm, slope; (0, 0, 1) is full agreement.
     covariance, robust : ndarray of float64, shape (3, 3)
         As the model has it, and by the sandwich.
-    degrees : int
-        Degrees of freedom: rows of the smaller arm less two, at least 1.
+    chance : float
+        Probability of outcomes that disagree at least as much with the predictions where these are right, up to their own error.
     logistic : bool
         Whether x is the logit of the prediction (binary outcomes) or the prediction itself.
     """
@@ -34,7 +35,7 @@ class Recalibration(NamedTuple):
     coefficients: Float64
     covariance: Float64
     robust: Float64
-    degrees: int
+    chance: float
     logistic: bool
 
     def apply(self, q: Float64, arm: int, coefficients: Float64 | None = None) -> Float64:
@@ -44,11 +45,13 @@ class Recalibration(NamedTuple):
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(moved, -700.0, 700.0))) if self.logistic else moved, dtype=np.float64)
 
 
-def recalibrate(a: Int8, y: Float64, q0: Float64, q1: Float64, kind: str) -> Recalibration:
+def recalibrate(a: Int8, y: Float64, given: Ensemble, kind: str) -> Recalibration:
     """Fit the recalibration on the source's rows: logistic for binary outcomes, linear else.
 
     Cox (1958), DOI 10.1093/biomet/45.3-4.562, with an intercept for each arm: an effect that differs shows there, as a confounded
-    source does; outcomes with noise in their labels show in the slope.
+    source does; outcomes with noise in their labels show in the slope, to which rows of both arms and of all predictions speak.
+    Whether they disagree is judged on all three at once, by the score at agreement, D'(Y - Q), whose variance is that of the
+    outcomes and of the predictions' draws (Rao 1948, DOI 10.1017/S0305004100023987): few rows of an arm don't mislead it.
 
     Parameters
     ----------
@@ -56,12 +59,13 @@ def recalibrate(a: Int8, y: Float64, q0: Float64, q1: Float64, kind: str) -> Rec
         Treatment of the source's rows.
     y : ndarray of float64, shape (n,)
         Their outcomes.
-    q0, q1 : ndarray of float64, shape (n,)
+    given : Ensemble
         The other table's predictions for them.
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
     """
     logistic = kind == "binary"
+    q0, q1 = given.mean
     x = _link(np.where(a == 1, q1, q0), logistic)
     design = np.column_stack((a == 0, a == 1, x)).astype(np.float64)
     agreement = np.array([0.0, 0.0, 1.0])
@@ -81,8 +85,22 @@ def recalibrate(a: Int8, y: Float64, q0: Float64, q1: Float64, kind: str) -> Rec
             break
     own = design * ((y - mean) / scale)[:, None]
     inverse = np.linalg.inv(bread)
-    degrees = max(1, min(int(np.sum(a == 0)), int(np.sum(a == 1))) - 2)
-    return Recalibration(at, inverse, inverse @ (own.T @ own) @ inverse, degrees, logistic)
+    chance = _chance(a, y, design, mean, given, logistic)
+    return Recalibration(at, inverse, inverse @ (own.T @ own) @ inverse, chance, logistic)
+
+
+def _chance(a: Int8, y: Float64, design: Float64, fitted: Float64, given: Ensemble, logistic: bool) -> float:
+    """Return the p-value of the score test of agreement; ``fitted`` are the recalibrated means."""
+    predicted = np.where(a == 1, given.q1, given.q0)
+    q = np.clip(predicted.mean(axis=0), _EDGE, 1.0 - _EDGE) if logistic else predicted.mean(axis=0)
+    variance = q * (1.0 - q) if logistic else np.where(a == 1, *(np.mean((y - fitted)[a == arm] ** 2) for arm in (1, 0)))
+    score = design.T @ (y - q)
+    spread = (design * variance[:, None]).T @ design + np.cov(predicted @ design, rowvar=False)
+    # predictions that are all alike have no slope to be tested
+    scale = np.sqrt(np.diag(spread))
+    unit = spread / np.outer(scale, scale) + 1e-9 * np.eye(3)
+    statistic = float((score / scale) @ np.linalg.solve(unit, score / scale))
+    return float(fisher.sf(statistic / 3.0, 3, max(len(y) - 3, 1)))
 
 
 class Conflict(NamedTuple):
@@ -92,18 +110,21 @@ class Conflict(NamedTuple):
     ----------
     change, se : float
         In units of the outcome.
-    most : float
-        Standard errors that chance explains: the 99.5 % point of Student's law with the smaller arm's degrees of freedom.
+    chance : float
+        Of :class:`Recalibration`.
     """
 
     change: float
     se: float
-    most: float
+    chance: float
 
     @property
     def squared(self) -> float:
-        """Squared error that borrowing is charged with: 0 where chance explains it, the unbiased estimate beyond."""
-        return max(0.0, self.change**2 - self.se**2) if abs(self.change) > self.most * self.se else 0.0
+        """Squared error that borrowing is charged with: 0 where chance explains the disagreement; else what is to be expected of it.
+
+        Of a change that is there, but whose size is known up to its standard error only, the square is expected to be the sum of squares.
+        """
+        return self.change**2 + self.se**2 if self.chance < CHANCE else 0.0
 
 
 def conflict(found: Recalibration, q0: Float64, q1: Float64, weight0: Float64, weight1: Float64, doubt: float) -> Conflict:
@@ -126,7 +147,7 @@ def conflict(found: Recalibration, q0: Float64, q1: Float64, weight0: Float64, w
     own = found.coefficients
     gradient = np.array([(change(own + step) - change(own - step)) / (2.0 * _STEP) for step in _STEP * np.eye(3)])
     variance = max(float(gradient @ found.covariance @ gradient), float(gradient @ found.robust @ gradient), 0.0)
-    return Conflict(change(own), float(np.sqrt(variance + doubt)), float(student.ppf(1.0 - CHANCE / 2.0, found.degrees)))
+    return Conflict(change(own), float(np.sqrt(variance + doubt)), found.chance)
 
 
 def _link(q: Float64, logistic: bool) -> Float64:

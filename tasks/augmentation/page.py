@@ -131,9 +131,9 @@ def _name(estimate: Mapping[str, Any]) -> str:
 def _conflict(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
-    size = abs(found["change"]) / found["se"] if found["se"] > 0 else 0.0
+    tested = f"p = {found['chance']:.2g}"
     put_right = "putting the borrowed predictions right by the source's own outcomes would move the effect by"
     words = f"{put_right} {number(found['change'])} (SE {number(found['se'])})"
     if found["squared"] > 0:
-        return f"The two tables disagree: {words}, {size:.1f} standard errors. Augmenting is charged with it."
-    return f"The two tables agree as far as the source can tell: {words}."
+        return f"The two tables disagree ({tested}): {words}. Augmenting is charged with it."
+    return f"The two tables agree as far as the source can tell ({tested}): {words}."

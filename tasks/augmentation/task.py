@@ -149,7 +149,7 @@ def decide(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], analyse
     mine: Ensemble = space.model(own)
     theirs: Ensemble = mine if given is None else space.model(given)
     known = Known(a, y, nuisances, mine, theirs, schema.outcome_kind, bound, given is not None)
-    found = recalibrate(a, y, *theirs.mean, schema.outcome_kind) if given is not None else None
+    found = recalibrate(a, y, theirs, schema.outcome_kind) if given is not None else None
     points = curve(known, spec.augment.most, spec.augment.averaging, found)
     chosen = choose(points)
     ways = rivals(known, chosen, found, _pooled(space, analysed), truncation_bound(max(_rows(analysed), 2), spec.mechanisms.truncation))
@@ -173,7 +173,7 @@ def _conflict(known: Known, chosen: Point, found: Recalibration | None) -> dict[
     if found is None:
         return None
     seen = conflict(found, *known.given.mean, *fill(known.nuisances.g, chosen.level).borrowed, chosen.borrowed)
-    return {"change": seen.change, "se": seen.se, "most": seen.most, "squared": seen.squared}
+    return {"change": seen.change, "se": seen.se, "chance": seen.chance, "squared": seen.squared}
 
 
 def _pooled(space: Workspace, analysed: Analysed) -> Pooled | None:

@@ -21,7 +21,7 @@ def weighed(seed: int, external: bool, n: int = 400, **of: float) -> list[Rival]
     rng = np.random.default_rng(seed)
     world, other = small(n, rng), small(1_000, rng, randomised=True)
     found = known(world, rng, external, **of)
-    agreed = recalibrate(world.a, world.y, *found.given.mean, "binary") if external else None
+    agreed = recalibrate(world.a, world.y, found.given, "binary") if external else None
     chosen = choose(curve(found, 0.9, "real", agreed))
     return rivals(found, chosen, agreed, both(world, other) if external else None, 0.01)
 
@@ -62,7 +62,7 @@ def test_expected_error_is_about_the_actual_one() -> None:
         miss = 0.03 * rng.normal(size=2)
         found = known(world, rng, external=True)
         off = Ensemble(found.given.q0 + miss[0], found.given.q1 + miss[1])
-        chosen = choose(curve(found._replace(given=off), 0.9, "real", recalibrate(world.a, world.y, *off.mean, "binary")))
+        chosen = choose(curve(found._replace(given=off), 0.9, "real", recalibrate(world.a, world.y, off, "binary")))
         error.append((fused(found, fill(world.g, chosen.level), off.mean) - 0.4) ** 2)
         expected.append(chosen.error - chosen.conflict)
     assert np.mean(expected) == pytest.approx(np.mean(error), rel=0.4)
@@ -72,7 +72,7 @@ def test_the_curve_trades_noise_against_borrowed_error() -> None:
     rng = np.random.default_rng(2)
     world = small(500, rng)
     found = known(world, rng, external=True)
-    points = curve(found, 0.9, "real", None if not found.external else recalibrate(world.a, world.y, *found.given.mean, "binary"))
+    points = curve(found, 0.9, "real", None if not found.external else recalibrate(world.a, world.y, found.given, "binary"))
     assert np.all(np.diff([point.rows for point in points]) > 0)
     assert np.all(np.diff([point.noise for point in points]) < 0)
     assert points[-1].borrowed > points[0].borrowed
@@ -100,7 +100,7 @@ def test_pooling_a_table_of_another_law_is_charged_its_shift() -> None:
     rng = np.random.default_rng(5)
     world = small(400, rng)
     found = known(world, rng, external=True)
-    agreed = recalibrate(world.a, world.y, *found.given.mean, "binary")
+    agreed = recalibrate(world.a, world.y, found.given, "binary")
     chosen = choose(curve(found, 0.9, "real", agreed))
     alike, apart = (both(world, small(1_000, rng, randomised=True, shift=by)) for by in (0.0, 1.0))
     near, far = (rivals(found, chosen, agreed, each, 0.01)[-1] for each in (alike, apart))
@@ -119,24 +119,54 @@ def test_trimming_refuses_where_nothing_is_left() -> None:
     assert "would be left" in trimming.detail
 
 
+def exactly(world: Small, by: float = 0.0) -> Ensemble:
+    """Return predictions that are right (in arm 1 up to ``by``) and sure of it."""
+    return Ensemble(np.tile(world.q0, (2, 1)), np.tile(world.q1 + by, (2, 1)))
+
+
 @pytest.mark.parametrize("kind", ["binary", "continuous"])
-def test_agreement_is_doubted_about_as_often_as_chance_says(kind: str) -> None:
+@pytest.mark.parametrize("rows", [60, 300])
+def test_agreement_is_doubted_about_as_often_as_chance_says(kind: str, rows: int) -> None:
     rng = np.random.default_rng(7)
     doubted = []
-    for _ in range(200):
-        world = small(300, rng)
-        y = world.y if kind == "binary" else np.where(world.a == 1, world.q1, world.q0) + 0.2 * rng.normal(size=300)
-        found = recalibrate(world.a, y, world.q0, world.q1, kind)
-        weights = fill(world.g, 0.5).borrowed
-        doubted.append(conflict(found, world.q0, world.q1, *weights, 0.0).squared > 0.0)
-    assert np.mean(doubted) <= 0.04
+    for _ in range(300):
+        world = small(rows, rng)
+        y = world.y if kind == "binary" else np.where(world.a == 1, world.q1, world.q0) + 0.2 * rng.normal(size=rows)
+        found = recalibrate(world.a, y, exactly(world), kind)
+        doubted.append(conflict(found, world.q0, world.q1, *fill(world.g, 0.5).borrowed, 0.0).squared > 0.0)
+    assert 0.01 <= np.mean(doubted) <= 0.09
+
+
+def test_predictions_off_by_no_more_than_their_own_error_agree() -> None:
+    rng = np.random.default_rng(12)
+    doubted, sure = [], []
+    for _ in range(100):
+        world = small(2_000, rng)
+        miss, draws = 0.05 * rng.normal(size=2), 0.05 * rng.normal(size=(40, 2))
+        off = Ensemble(world.q0 + miss[0] + draws[:, :1], world.q1 + miss[1] + draws[:, 1:])
+        doubted.append(recalibrate(world.a, world.y, off, "binary").chance < 0.05)
+        alike = Ensemble(np.tile(off.q0.mean(axis=0), (2, 1)), np.tile(off.q1.mean(axis=0), (2, 1)))
+        sure.append(recalibrate(world.a, world.y, alike, "binary").chance < 0.05)
+    assert np.mean(doubted) <= 0.12
+    assert np.mean(sure) >= 0.4
+
+
+def test_noise_in_the_other_tables_labels_is_seen() -> None:
+    rng = np.random.default_rng(13)
+    seen = []
+    for _ in range(50):
+        world = small(1_000, rng)
+        mixed = Ensemble(*(np.tile(0.6 * q + 0.2, (2, 1)) for q in (world.q0, world.q1)))
+        seen.append(recalibrate(world.a, world.y, mixed, "binary").chance < 0.05)
+    assert np.mean(seen) >= 0.9
 
 
 def test_a_difference_of_effects_shows_in_the_intercepts() -> None:
     rng = np.random.default_rng(8)
     world = small(20_000, rng, randomised=True)
-    found = recalibrate(world.a, world.y, world.q0, world.q1 - 0.2, "binary")
+    found = recalibrate(world.a, world.y, exactly(world, -0.2), "binary")
     seen = conflict(found, world.q0, world.q1 - 0.2, np.ones(20_000), np.ones(20_000), 0.0)
+    assert seen.chance < 1e-6
     assert seen.change == pytest.approx(0.2, abs=0.03)
     assert seen.squared == pytest.approx(0.04, rel=0.3)
 

@@ -61,7 +61,7 @@ def manifest(published: bool = True) -> dict[str, Any]:
         "regions": [{"arm": 1, "words": "age > 61", "rows": 140, "of_arm": 2, "lacking": 130, "sentence": "age > 61: 2 treated of 140"}],
         "curve": [point(rows, 0.01 / rows) for rows in (1, 4, 20, 100, 400)],
         "chosen": point(100, 0.0001),
-        "conflict": {"change": -0.1, "se": 0.02, "most": 2.6, "squared": 0.0096},
+        "conflict": {"change": -0.1, "se": 0.02, "chance": 0.001, "squared": 0.0096},
         "rivals": [rival("augment", 0.001), rival("nothing", 0.01), rival("trimming", None), rival("pooling", 0.002)],
         "worth": 0.5,
         "tolerance": 1.1,
