@@ -2,7 +2,8 @@
 
 Run ``python -m benchmarks.distance`` (20,000 x 20,000), ``--full`` (100,000 x 100,000) or ``--rows N``. CPU seconds are those of the whole
 process, compilation not included; peers see numeric columns divided by the scale and categories as one-hot columns times
-sqrt(1/2), which is the same metric. faiss-cpu is optional.
+sqrt(1/2), which is the same metric. faiss-cpu is optional. ``--peer-python PATH`` names a Python that has SDMetrics, which is timed on
+two sizes it can finish and extrapolated by the exponent between them; its error is that against ours in its own metric.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pandas as pd
 import psutil
 from threadpoolctl import threadpool_limits
 
+from benchmarks.distance_peers import PEERS, TREES, Method, run_sdmetrics
 from tasks.distance import Scale, closest, fit_scale
 
 LEVELS = (2, 2, 3, 4, 5, 6, 8, 10)
@@ -86,86 +88,11 @@ DATA: dict[str, Callable[[int, np.random.Generator], pd.DataFrame]] = {
 }
 
 
-def one_hot(frame: pd.DataFrame, scale: Scale, dtype: type) -> np.ndarray:
-    """Return coordinates whose Euclidean distance is the metric l2."""
-    parts = [
-        frame[name].to_numpy(np.float64)[:, None] / width
-        for name, kind, width in zip(scale.names, scale.kinds, scale.widths)
-        if kind == "numeric"
-    ]
-    for name in scale.categorical:
-        codes = frame[name].cat.codes.to_numpy()
-        parts.append((codes[:, None] == np.arange(len(frame[name].cat.categories))) * np.sqrt(0.5))
-    coordinates = np.concatenate(parts, axis=1)
-    return np.ascontiguousarray(coordinates - coordinates.mean(axis=0), dtype=dtype)
-
-
-def recheck(x: np.ndarray, y: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Measure candidates (n, c) again in float64 and return the smallest distance."""
-    best = np.full(len(x), np.inf)
-    for column in near.T:
-        best = np.minimum(best, np.sqrt(((x - y[column]) ** 2).sum(axis=1)))
-    return best
-
-
-def run_faiss(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
-    import faiss
-
-    both = one_hot(pd.concat([query, reference]), scale, np.float32)
-    index = faiss.IndexFlatL2(both.shape[1])
-    index.add(both[len(query) :])
-    return np.sqrt(np.maximum(index.search(both[: len(query)], 1)[0][:, 0], 0))
-
-
-def run_sklearn(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
-    from sklearn.neighbors import NearestNeighbors
-
-    both = one_hot(pd.concat([query, reference]), scale, np.float64)
-    model = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(both[len(query) :])
-    return np.asarray(model.kneighbors(both[: len(query)])[0][:, 0])
-
-
-def run_scipy(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
-    both = one_hot(pd.concat([query, reference]), scale, np.float64)
-    return np.asarray(cKDTree(both[len(query) :]).query(both[: len(query)])[0])
-
-
-def run_gemm(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
-    """Blocked float32 matrix product, smallest entry a row, measured again in float64."""
-    both = one_hot(pd.concat([query, reference]), scale, np.float64)
-    x, y = both[: len(query)], both[len(query) :]
-    x32, y32 = x.astype(np.float32), y.astype(np.float32)
-    half = (y32 * y32).sum(axis=1) / 2
-    near = np.empty((len(x), 1), dtype=np.int64)
-    product = np.empty((1024, 2048), dtype=np.float32)
-    for i in range(0, len(x), 1024):
-        block = x32[i : i + 1024]
-        best, where = np.full(len(block), np.inf, dtype=np.float32), np.zeros(len(block), dtype=np.int64)
-        for j in range(0, len(y), 2048):
-            part = product[: len(block), : min(2048, len(y) - j)]
-            np.matmul(block, y32[j : j + 2048].T, out=part)
-            np.subtract(half[j : j + 2048], part, out=part)
-            here = part.argmin(axis=1)
-            value = part[np.arange(len(block)), here]
-            better = value < best
-            best[better], where[better] = value[better], here[better] + j
-        near[i : i + 1024, 0] = where
-    return recheck(x, y, near)
-
-
 def run_own(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
     return closest(query, reference, scale=scale)[0][:, 0]
 
 
-PEERS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Scale], np.ndarray]] = {
-    "own": run_own,
-    "faiss IndexFlatL2": run_faiss,
-    "blocked GEMM + recheck": run_gemm,
-    "sklearn brute": run_sklearn,
-    "scipy cKDTree": run_scipy,
-}
+METHODS: dict[str, Method] = {"own": run_own, **PEERS}
 
 
 def truth(query: pd.DataFrame, reference: pd.DataFrame, scale: Scale) -> np.ndarray:
@@ -216,7 +143,7 @@ class Memory:
 def clock(method: str, query: pd.DataFrame, reference: pd.DataFrame, scale: Scale, check: np.ndarray, expected: np.ndarray) -> Run:
     with Memory() as memory, threadpool_limits(1):
         wall, cpu = time.perf_counter(), time.process_time()
-        distances = PEERS[method](query, reference, scale)
+        distances = METHODS[method](query, reference, scale)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     known = check[check < len(query)]
     error = float(np.abs(distances[known] - expected[: len(known)]).max())
@@ -231,21 +158,37 @@ def compare(data: str, rows: int, methods: list[str], sample: int, seed: int) ->
     expected = truth(query.iloc[check], reference, scale)
     runs = []
     for method in methods:
-        # trees take hours on all queries: they get the first 2,000 and are scaled up
-        some = 2000 if method == "scipy cKDTree" else rows
+        # trees take hours on all queries: they get the first 2,000, and their seconds are scaled up to all
+        some = 2000 if method in TREES else rows
         run = clock(method, query[:some], reference, scale, check, expected)
         runs.append(run._replace(queries=min(some, rows), cpu=run.cpu * rows / min(some, rows), wall=run.wall * rows / min(some, rows)))
         last = runs[-1]
-        figures = f"cpu {last.cpu:9.2f} s  wall {last.wall:9.2f} s  extra {last.extra_mib:6.0f} MiB  error {last.error:.1e}"
-        print(f"{data:8} {rows:>8} {method:24} {figures}", flush=True)
+        kind = f"extrapolated from {last.queries} queries" if last.queries < rows else ""
+        figures = f"cpu {last.cpu:9.2f} s  wall {last.wall:9.2f} s  extra {last.extra_mib:6.0f} MiB  error {last.error:.1e}  {kind}"
+        print(f"{data:8} {rows:>8} {method:24} {figures.rstrip()}", flush=True)
     return runs
 
 
+def extrapolate(data: str, rows: int, sizes: tuple[int, int], python: str, seed: int) -> Run:
+    """Time SDMetrics on two sizes it can finish and carry the larger one on to ``rows`` by the exponent between them."""
+    spent = []
+    for size in sizes:
+        rng = np.random.default_rng(seed)
+        spent.append(run_sdmetrics(DATA[data](size, rng), DATA[data](size, rng), python))
+    exponent = np.log(spent[1][0] / spent[0][0]) / np.log(sizes[1] / sizes[0])
+    more = float((rows / sizes[1]) ** exponent)
+    measured = ", ".join(f"{size:,} rows {one[0]:.1f} s" for size, one in zip(sizes, spent))
+    how = f"error {spent[1][2]:.1e}  extrapolated: {measured}, exponent {exponent:.2f}"
+    print(f"{data:8} {rows:>8} {'SDMetrics DCR':24} cpu {more * spent[1][0]:9.0f} s  {how}", flush=True)
+    return Run("SDMetrics DCR (extrapolated)", sizes[1], more * spent[1][0], more * spent[1][1], float("nan"), spent[1][2])
+
+
 def warm_up() -> None:
-    """Compile once, on rows enough to leave the small path."""
+    """Compile once, on rows enough to leave the small path and, where boxes do not pay, to see that."""
     for data in DATA.values():
-        small = data(6000, np.random.default_rng(0))  # enough queries for the engine to see where boxes do not pay
-        closest(small, small[::-1], scale=fit_scale([small]))
+        rng = np.random.default_rng(0)
+        query, reference = data(6000, rng), data(6000, rng)
+        closest(query, reference, scale=fit_scale([query, reference]))
 
 
 def main() -> None:
@@ -253,9 +196,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--full", action="store_true", help="100,000 x 100,000")
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--methods", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--sample", type=int, default=200, help="rows checked by brute force")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peer-python", help="a Python with SDMetrics: pip install sdmetrics in an environment of its own")
+    parser.add_argument("--peer-rows", type=int, nargs=2, default=(1000, 2000), help="sizes SDMetrics is timed at")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/distance.json"))
     options = parser.parse_args()
     methods = list(options.methods)
@@ -270,6 +215,8 @@ def main() -> None:
     tables: dict[str, Any] = {}
     for data in options.data:
         runs = compare(data, rows, methods, options.sample, options.seed)
+        if options.peer_python:
+            runs.append(extrapolate(data, rows, tuple(options.peer_rows), options.peer_python, options.seed))
         own = next((run.cpu for run in runs if run.method == "own"), float("nan"))
         tables[data] = [{**run._asdict(), "ratio_to_own": run.cpu / own} for run in runs]
         print("   ", "  ".join(f"{run.method} {run.cpu / own:.2f}x" for run in runs if run.method != "own"), flush=True)

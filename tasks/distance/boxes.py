@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,10 +14,9 @@ from tasks.distance.records import Int64
 from tasks.distance.shadow import REACH, Float32
 
 Cell = TypeVar("Cell", np.float32, np.uint8)
-Words = npt.NDArray[np.uint32]
-
 LEAF = 64  # rows a leaf
 GROUP = 64  # leaves a group
+LINE = 64  # bytes of a cache line
 
 
 class Bounds(NamedTuple):
@@ -45,8 +45,10 @@ class Layout(NamedTuple):
     ----------
     z : ndarray of float32, shape (leaves, p, LEAF)
         Shadows; NaN where missing.
-    words : ndarray of uint32, shape (ceil(c / 4), leaves, LEAF)
-        Codes modulo 128, four to a word.
+    codes : ndarray of uint8, shape (leaves, c, LEAF)
+        Codes modulo 256.
+    flat : ndarray of float32, shape (leaves * LEAF, p)
+        Shadows once more, row by row, for looking at single rows.
     row : ndarray of int64, shape (leaves * LEAF,)
         Row at each position, -1 behind the last one.
     offset : ndarray of int64, shape (c + gappy,)
@@ -58,7 +60,8 @@ class Layout(NamedTuple):
     """
 
     z: Float32
-    words: Words
+    codes: Codes
+    flat: Float32
     row: Int64
     offset: Int64
     leaves: Bounds
@@ -95,7 +98,8 @@ def lay_out(z: Float32, codes: Codes, slack: Float64, order: Int64, sizes: tuple
     row = np.concatenate((order, np.full(leaves * LEAF - n, -1)))
     rows = [*(min(size, 256) for size in sizes), *([2] * (z.shape[1] - plain))]
     offset = np.concatenate(([0], np.cumsum(rows)))[:-1].astype(np.int64)
-    laid_z = np.empty((leaves, z.shape[1], LEAF), dtype=np.float32)
+    laid_z = _aligned((leaves, z.shape[1], LEAF), np.float32)
+    laid_codes = _aligned((leaves, codes.shape[1], LEAF), np.uint8)
     low = np.empty((leaves, z.shape[1]), dtype=np.float32)
     high = np.empty_like(low)
     absent = np.ones((leaves, int(sum(rows))), dtype=np.uint8)
@@ -110,15 +114,15 @@ def lay_out(z: Float32, codes: Codes, slack: Float64, order: Int64, sizes: tuple
             absent[which, offset[codes.shape[1] + j - plain] + np.isnan(cells).ravel()] = 0
     for j in range(codes.shape[1]):
         column = codes[padded, j]
+        laid_codes[:, j] = column.reshape(leaves, LEAF)
         absent[which, offset[j] + column] = 0
-    laid_words = np.ascontiguousarray(pack(codes)[padded].T).reshape(-(-codes.shape[1] // 4), leaves, LEAF)
     worst = slack[padded].reshape(leaves, LEAF).max(axis=1)
     leaf_bounds = _block(low, high, absent, worst, groups)
     several = [part.reshape(groups, GROUP, -1) for part in (low, high, absent)]
     group_bounds = _block(
         several[0].min(axis=1), several[1].max(axis=1), several[2].min(axis=1), worst.reshape(groups, GROUP).max(axis=1), 1
     )
-    return Layout(laid_z, laid_words, row, offset, leaf_bounds, group_bounds)
+    return Layout(laid_z, laid_codes, np.ascontiguousarray(z[padded]), row, offset, leaf_bounds, group_bounds)
 
 
 def _block(low: Float32, high: Float32, absent: Codes, slack: Float64, blocks: int) -> Bounds:
@@ -130,14 +134,15 @@ def _turn(part: npt.NDArray[Cell], blocks: int) -> npt.NDArray[Cell]:
     return np.ascontiguousarray(part.reshape(blocks, len(part) // blocks, part.shape[1]).swapaxes(1, 2))
 
 
-def pack(codes: Codes) -> Words:
-    """Put the codes of a row, modulo 128, four to a word; shape (n, ceil(c / 4))."""
-    packed = np.zeros((len(codes), -(-codes.shape[1] // 4)), dtype=np.uint32)
-    for j in range(codes.shape[1]):
-        packed[:, j // 4] |= (codes[:, j] & np.uint8(127)).astype(np.uint32) << np.uint32(8 * (j % 4))
-    return packed
+def _aligned(shape: tuple[int, ...], dtype: type[Cell]) -> npt.NDArray[Cell]:
+    """Return an empty array that starts where a cache line does: a vector of it then never lies across two."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + LINE, dtype=np.uint8)
+    first = -room.ctypes.data % LINE
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def states(z: Float32, codes: Int32, plain: int) -> Codes:
     """Return what ``absent`` is looked up with: codes modulo 256, then 1 where a gappy numeric cell is missing; shape (n, c + gappy)."""
-    return np.concatenate(((codes & 255).astype(np.uint8), np.isnan(z[:, plain:]).astype(np.uint8)), axis=1)
+    # kernels count on rows being contiguous
+    return np.ascontiguousarray(np.concatenate(((codes & 255).astype(np.uint8), np.isnan(z[:, plain:]).astype(np.uint8)), axis=1))

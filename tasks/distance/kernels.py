@@ -11,11 +11,11 @@ from typing import Any
 import numba
 import numpy as np
 
-_SEVENS = np.uint32(0x7F7F7F7F)
-_ONES = np.uint32(0x01010101)
-_SEVEN = np.uint32(7)
-_TOP = np.uint32(24)
-TILE = 8  # leaves that stay in the first cache while all queries of a block pass by
+from tasks.distance.boxes import GROUP, LEAF
+from tasks.distance.lanes import REST, count, gappy_squares, gappy_steps, lowest, mismatches, rest_of_row, room, squares, steps, sum_at
+
+TILE = 32_768  # bytes of shadows that all queries of a block pass by before the next ones are looked at
+FEW = 8  # rows of a leaf that are finished one by one
 
 
 def compiled(reorder: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -72,98 +72,34 @@ def _limit(best, slack, metric, columns):  # type: ignore[no-untyped-def]  # typ
     return np.float32((best * (columns if metric == 2 else 1) + slack) * (1.0 + (columns + 16) * 2.4e-7))
 
 
-@compiled(reorder=True, inline=True)
-def _mismatch(words, leaf, lanes, word, at, flags, sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Add to ``sums`` the number of bytes in which the words of each row differ from the query's."""
-    if words.shape[0]:
-        for i in range(lanes):
-            flags[i] = np.uint32(0)
-        for j in range(words.shape[0]):
-            own = word[at, j]
-            for i in range(lanes):
-                # bytes are below 128: adding 127 sets the top bit of those that differ, and carries nothing over
-                flags[i] += np.uint32(np.uint32(np.uint32(words[j, leaf, i] ^ own) + _SEVENS) >> _SEVEN) & _ONES
-        for i in range(lanes):
-            sums[i] += np.float32(np.int32(np.uint32(flags[i] * _ONES) >> _TOP))
-
-
 @compiled(inline=True)
-def _count(sums, limit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Count sums at or below a limit."""
-    hits = np.int32(0)
-    for i in range(sums.shape[0]):
-        hits += np.int32(sums[i] <= limit)
-    return hits
+def _scan(tables, shape, leaf, at, begin, few, squared, cap, limit, sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Fill ``sums`` with rounded sums of one query and the rows of one leaf, ``begin`` columns at first.
 
-
-@compiled(reorder=True, inline=True)
-def _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Fill ``sums`` with the rounded sums of one query and the rows of one leaf; return how many are within the limit.
-
-    Stops early, with sums too low, where none can be. Loops are few and fat: setting one up costs as much as its work on a leaf.
+    Returns a mask of the rows whose sum is within the limit, and the number of columns without gaps that are in the sums: all of them,
+    or fewer where no more than ``few`` rows are left (rest_of_row adds what is missing).
     """
-    lanes = z.shape[2]
-    hits = np.int32(1)
-    if squared and plain >= 4 and 1 <= words.shape[0] <= 2:
-        second = words.shape[0] - 1
-        mask = _ONES if second else np.uint32(0)
-        e, f = word[at, 0], word[at, second]
-        a, b, c, d = q[at, 0], q[at, 1], q[at, 2], q[at, 3]
-        hits = np.int32(0)
-        for i in range(lanes):
-            bits = np.uint32(np.uint32(np.uint32(words[0, leaf, i] ^ e) + _SEVENS) >> _SEVEN) & _ONES
-            bits += np.uint32(np.uint32(np.uint32(words[second, leaf, i] ^ f) + _SEVENS) >> _SEVEN) & mask
-            s, t, u, v = z[leaf, 0, i] - a, z[leaf, 1, i] - b, z[leaf, 2, i] - c, z[leaf, 3, i] - d
-            r = np.float32(np.int32(np.uint32(bits * _ONES) >> _TOP)) + (s * s + t * t + u * u + v * v)
-            sums[i] = r
-            hits += np.int32(r <= limit)
-        j = 4
-    else:
-        for i in range(lanes):
-            sums[i] = np.float32(0.0)
-        _mismatch(words, leaf, lanes, word, at, flags, sums)
-        j = 0
-    if squared:
-        while hits and j + 4 <= plain:
-            a, b, c, d = q[at, j], q[at, j + 1], q[at, j + 2], q[at, j + 3]
-            hits = np.int32(0)
-            for i in range(lanes):
-                s, t, u, v = z[leaf, j, i] - a, z[leaf, j + 1, i] - b, z[leaf, j + 2, i] - c, z[leaf, j + 3, i] - d
-                r = sums[i] + (s * s + t * t + u * u + v * v)
-                sums[i] = r
-                hits += np.int32(r <= limit)
-            j += 4
-        if not hits or (j and j == q.shape[1]):
-            return hits
-        while j < plain:
-            a = q[at, j]
-            for i in range(lanes):
-                s = z[leaf, j, i] - a
-                sums[i] += s * s
-            j += 1
-    else:
-        while j + 2 <= plain:
-            a, b = q[at, j], q[at, j + 1]
-            for i in range(lanes):
-                s, t = abs(z[leaf, j, i] - a), abs(z[leaf, j + 1, i] - b)
-                sums[i] += (s if s < cap else cap) + (t if t < cap else cap)
-            j += 2
-        while j < plain:
-            a = q[at, j]
-            for i in range(lanes):
-                s = abs(z[leaf, j, i] - a)
-                sums[i] += s if s < cap else cap
-            j += 1
-    while j < q.shape[1]:
-        a = q[at, j]
-        for i in range(lanes):
-            s = z[leaf, j, i] - a
-            s = s * s if squared else min(abs(s), cap)
-            if np.isnan(s):
-                s = np.float32(0.0) if np.isnan(a) and np.isnan(z[leaf, j, i]) else np.float32(1.0)
-            sums[i] += s
-        j += 1
-    return _count(sums, limit)
+    z, q, codes, state, _ = tables
+    plain, columns, categories, states = shape
+    mismatches(codes, leaf * categories * LEAF, state, at * states, categories, sums)
+    base, own, done, mask = leaf * columns * LEAF, at * columns, 0, np.uint64(0)
+    more = begin
+    while True:
+        if squared:
+            mask = squares(z, base + done * LEAF, q, own + done, more, cap, limit, sums)
+        else:
+            mask = steps(z, base + done * LEAF, q, own + done, more, cap, limit, sums)
+        done += more
+        if done == plain or count(mask) <= few:
+            break
+        more = REST
+    if mask and plain < columns:
+        gaps = columns - plain
+        if squared:
+            mask = gappy_squares(z, base + plain * LEAF, q, own + plain, gaps, cap, limit, sums)
+        else:
+            mask = gappy_steps(z, base + plain * LEAF, q, own + plain, gaps, cap, limit, sums)
+    return mask, done
 
 
 @compiled(reorder=True, inline=True)
@@ -192,46 +128,70 @@ def _bound(low, high, absent, block, offset, q, state, at, squared, cap, sums, m
 
 
 @compiled()
-def _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Measure the promising rows of a leaf exactly and put them, with their copies, among the k closest where they belong."""
-    columns = x.shape[1] + a.shape[1]
-    lanes = sums.shape[0]
-    limit = _limit(distances[at, k - 1], slack, metric, columns)
-    for i in range(lanes):
-        unique = row[leaf * lanes + i]
-        if sums[i] > limit or unique < 0:
-            continue
-        d = _exact(x[at], y[unique], a[at], b[unique], widths, metric)
-        for member in range(starts[unique], starts[unique + 1]):
-            found = rows[member]
-            place = k - 1
-            if d > distances[at, place] or (d == distances[at, place] and found > indices[at, place]):
-                break
-            while place > 0 and (d < distances[at, place - 1] or (d == distances[at, place - 1] and found < indices[at, place - 1])):
-                distances[at, place] = distances[at, place - 1]
-                indices[at, place] = indices[at, place - 1]
-                place -= 1
-            distances[at, place] = d
-            indices[at, place] = found
-        limit = _limit(distances[at, k - 1], slack, metric, columns)
+def _place(at, k, unique, x, a, y, b, widths, metric, starts, rows, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Measure a row exactly and put it, with its copies, among the k closest where they belong."""
+    d = _exact(x[at], y[unique], a[at], b[unique], widths, metric)
+    for member in range(starts[unique], starts[unique + 1]):
+        found = rows[member]
+        place = k - 1
+        if d > distances[at, place] or (d == distances[at, place] and found > indices[at, place]):
+            break
+        while place > 0 and (d < distances[at, place - 1] or (d == distances[at, place - 1] and found < indices[at, place - 1])):
+            distances[at, place] = distances[at, place - 1]
+            indices[at, place] = indices[at, place - 1]
+            place -= 1
+        distances[at, place] = d
+        indices[at, place] = found
 
 
-@compiled(reorder=True)
+@compiled(inline=True)
+def _next(tables, leaf, at, plain, left, mask, limit, sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Return the first position in the mask whose sum, once ``left`` columns are added, is within the limit, or -1; and what follows."""
+    found = -1
+    while mask and found < 0:
+        lane = lowest(mask)
+        mask &= mask - np.uint64(1)
+        position = leaf * LEAF + lane
+        total = sum_at(sums, lane)
+        if left:
+            total += rest_of_row(tables[4], (position + 1) * plain - left, tables[1], (at + 1) * plain - left, left)
+        if total <= limit:
+            found = position
+    return found, mask
+
+
+@compiled(inline=True)
+def _least(plain):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Return the fewest columns to begin with: what is left must be whole steps."""
+    return plain if plain < REST else REST if plain % REST == 0 else plain % REST
+
+
+@compiled(inline=True)
+def _begin(mask, done, begin, least):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Return how many columns to begin the next leaf with: about as many as leave few rows."""
+    if done > begin:
+        return done
+    return begin - REST if begin > least and 4 * count(mask) <= FEW else begin
+
+
+@compiled()
 def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` to ``stop``, skipping boxes; return how many leaves were scanned."""
-    q, state, z, words, word, row, x, a, y, b = task.q, task.state, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
-    low, high, absent, offset, widths, starts, rows = task.low, task.high, task.absent, task.offset, task.widths, task.starts, task.rows
+    q, state, offset, metric, cap, squared = task.q, task.state, task.offset, task.metric, task.cap, task.metric == 0
+    low, high, absent, own_slack, group_slack = task.low, task.high, task.absent, task.slack, task.group_slack
     group_low, group_high, group_absent = task.group_low, task.group_high, task.group_absent
-    own_slack, group_slack = task.slack, task.group_slack
-    metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
+    tables = task.z.ctypes.data, q.ctypes.data, task.codes.ctypes.data, state.ctypes.data, task.flat.ctypes.data
+    row, x, y, a, b, widths, starts, rows = task.row, task.x, task.y, task.a, task.b, task.widths, task.starts, task.rows
+    plain, shape = task.plain, (task.plain, q.shape[1], task.codes.shape[1], state.shape[1])
+    columns, least, few = x.shape[1] + a.shape[1], _least(plain), FEW if squared and plain == q.shape[1] else 0
     blocks, width = group_low.shape[2], low.shape[2]
     far, far_missed = np.empty(blocks, np.float32), np.empty(blocks, np.uint16)
     bounds, missed = np.empty(width, np.float32), np.empty(width, np.uint16)
-    sums, flags = np.empty(z.shape[2], np.float32), np.empty(z.shape[2], np.uint32)
+    sums = room()
     visited = 0
     for at in range(begin, stop):
         _bound(group_low, group_high, group_absent, 0, offset, q, state, at, squared, cap, far, far_missed)
-        home = task.home[at]
+        home, first = task.home[at], least
         for group_turn in range(blocks + 1):
             # the group the query falls into first, the others in their order
             block = home if group_turn == 0 else group_turn - 1
@@ -252,129 +212,87 @@ def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
                     continue
                 visited += 1
                 leaf = block * width + i
-                if _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
-                    _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices)
-                    limit = _limit(distances[at, k - 1], slack, metric, columns)
+                mask, done = _scan(tables, shape, leaf, at, first, few, squared, cap, limit, sums)
+                first = _begin(mask, done, first, least)
+                while mask:
+                    position, mask = _next(tables, leaf, at, plain, plain - done, mask, limit, sums)
+                    if position >= 0 and row[position] >= 0:
+                        _place(at, k, row[position], x, a, y, b, widths, metric, starts, rows, distances, indices)
+                        limit = _limit(distances[at, k - 1], slack, metric, columns)
     return visited
 
 
-@compiled(reorder=True)
+@compiled()
 def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` to ``stop`` through every leaf: where boxes overlap, looking at them is lost time."""
-    q, z, words, word, row, x, a, y, b = task.q, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
-    widths, starts, rows, own_slack, leaf_slack = task.widths, task.starts, task.rows, task.slack, task.leaf_slack
-    metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
-    sums, flags = np.empty(z.shape[2], np.float32), np.empty(z.shape[2], np.uint32)
-    leaves = (y.shape[0] + z.shape[2] - 1) // z.shape[2]  # those behind only fill up the last group
-    for first in range(0, leaves, TILE):
+    q, state, metric, cap, own_slack, leaf_slack = task.q, task.state, task.metric, task.cap, task.slack, task.leaf_slack
+    squared = metric == 0
+    tables = task.z.ctypes.data, q.ctypes.data, task.codes.ctypes.data, state.ctypes.data, task.flat.ctypes.data
+    row, x, y, a, b, widths, starts, rows = task.row, task.x, task.y, task.a, task.b, task.widths, task.starts, task.rows
+    plain, shape = task.plain, (task.plain, q.shape[1], task.codes.shape[1], state.shape[1])
+    columns, least = x.shape[1] + a.shape[1], _least(plain)
+    few = FEW if squared and plain == q.shape[1] else 0
+    sums, first = room(), np.full(stop - begin, least)
+    leaves = (y.shape[0] + LEAF - 1) // LEAF  # those behind only fill up the last group
+    tile = max(1, TILE // (LEAF * (4 * q.shape[1] + a.shape[1])))
+    # queries are neighbours of each other: near leaves first, so that limits fall early
+    home = task.home[begin] * GROUP
+    for turn in range(0, leaves, tile):
         for at in range(begin, stop):
-            for leaf in range(first, min(first + TILE, leaves)):
+            for step in range(turn, min(turn + tile, leaves)):
+                leaf = home + step if home + step < leaves else home + step - leaves
                 slack = own_slack[at] + leaf_slack[leaf]
                 limit = _limit(distances[at, k - 1], slack, metric, columns)
-                if _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
-                    _settle(leaf, at, k, row, x, a, y, b, widths, metric, starts, rows, slack, sums, distances, indices)
+                start = first[at - begin]
+                mask, done = _scan(tables, shape, leaf, at, start, few, squared, cap, limit, sums)
+                first[at - begin] = _begin(mask, done, start, least)
+                while mask:
+                    position, mask = _next(tables, leaf, at, plain, plain - done, mask, limit, sums)
+                    if position >= 0 and row[position] >= 0:
+                        _place(at, k, row[position], x, a, y, b, widths, metric, starts, rows, distances, indices)
+                        limit = _limit(distances[at, k - 1], slack, metric, columns)
 
 
-@compiled(reorder=True, inline=True)
-def _promising(products, half, words, start, word, at, limit):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Count rows within half the limit, of categorical columns the first eight only."""
-    hits = np.int32(0)
-    size = products.shape[0]
-    if words.shape[0] == 0:
-        for i in range(size):
-            hits += np.int32(half[i] - products[i] <= limit)
-    else:
-        second = min(1, words.shape[0] - 1)
-        mask = _ONES if second else np.uint32(0)
-        a, b = word[at, 0], word[at, second]
-        one, other = words[0, start : start + size], words[second, start : start + size]
-        for i in range(size):
-            flags = np.uint32(np.uint32(np.uint32(one[i] ^ a) + _SEVENS) >> _SEVEN) & _ONES
-            flags += np.uint32(np.uint32(np.uint32(other[i] ^ b) + _SEVENS) >> _SEVEN) & mask
-            mismatches = np.float32(np.int32(np.uint32(flags * _ONES) >> _TOP))
-            hits += np.int32(np.float32(0.5) * mismatches + (half[i] - products[i]) <= limit)
-    return hits
-
-
-@compiled(inline=True)
-def _product_limit(best, slack, halves, p, columns):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Return the largest float32 sum, computed by products, of a row at distance ``best`` or less, and the part rounding has in it."""
-    # rounding of a product of p terms, of both halves and of their sums: less than (p + 12) times 8 units of the halves
-    extra = (p + 12) * 4.8e-7 * halves
-    return ((best + slack) * (best + slack) + extra) * (1.0 + (columns + 16) * 2.4e-7), extra
-
-
-@compiled(reorder=True)
-def screen(products, task, begin, first, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Search queries ``begin`` on through leaves ``first`` on, given the inner products of their shadows (l2, no gaps)."""
-    words, word, row, x, a, y, b = task.words, task.word, task.row, task.x, task.a, task.y, task.b
-    widths, starts, rows, own_slack, leaf_slack = task.widths, task.starts, task.rows, task.slack, task.leaf_slack
-    own_half, leaf_half = task.own_half, task.leaf_half
-    p, columns, lanes, size = x.shape[1], x.shape[1] + a.shape[1], task.z.shape[2], products.shape[1]
-    last = first + size // lanes
-    start = first * lanes
-    half = task.half[start : start + size]
-    flat = words.reshape(words.shape[0], words.shape[1] * lanes)
-    most_slack, most_half = leaf_slack[first:last].max(), leaf_half[first:last].max()
-    sums, flags = np.empty(lanes, np.float32), np.empty(lanes, np.uint32)
-    for r in range(products.shape[0]):
-        at = begin + r
-        best = distances[at, k - 1]
-        limit, extra = _product_limit(best, own_slack[at] + most_slack, own_half[at] + most_half, p, columns)
-        if not _promising(products[r], half, flat, start, word, at, np.float32(0.5 * limit - own_half[at] + extra)):
-            continue
-        own = np.float32(own_half[at])
-        for leaf in range(first, last):
-            left = (leaf - first) * lanes
-            # views: their indices are seen to start at 0, so the loops vectorise
-            part, half_part = products[r, left : left + lanes], half[left : left + lanes]
-            slack = own_slack[at] + leaf_slack[leaf]
-            limit, extra = _product_limit(distances[at, k - 1], slack, own_half[at] + leaf_half[leaf], p, columns)
-            for i in range(lanes):
-                sums[i] = np.float32(2.0) * (half_part[i] + own - part[i])
-            _mismatch(words, leaf, lanes, word, at, flags, sums)
-            if _count(sums, np.float32(limit)):
-                # the exact pass judges by its own limit: the room for this one's rounding is taken out of the sums
-                for i in range(lanes):
-                    sums[i] -= np.float32(1.01 * extra)
-                _settle(leaf, at, k, row, x, a, y, b, widths, 0, starts, rows, slack, sums, distances, indices)
-
-
-@compiled(reorder=True)
+@compiled()
 def collect(task, begin, stop, best, found_counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """List every distinct row at exactly distance ``best`` of queries ``begin`` to ``stop``."""
-    q, state, z, words, word, row, x, a, y, b = task.q, task.state, task.z, task.words, task.word, task.row, task.x, task.a, task.y, task.b
-    low, high, absent, offset, widths = task.low, task.high, task.absent, task.offset, task.widths
+    q, state, offset, metric, cap, squared = task.q, task.state, task.offset, task.metric, task.cap, task.metric == 0
+    low, high, absent = task.low, task.high, task.absent
     group_low, group_high, group_absent = task.group_low, task.group_high, task.group_absent
-    metric, plain, cap, squared, columns = task.metric, task.plain, task.cap, task.metric == 0, x.shape[1] + a.shape[1]
-    blocks, width, lanes = group_low.shape[2], low.shape[2], z.shape[2]
+    tables = task.z.ctypes.data, q.ctypes.data, task.codes.ctypes.data, state.ctypes.data, task.flat.ctypes.data
+    row, x, y, a, b, widths = task.row, task.x, task.y, task.a, task.b, task.widths
+    own_slack, group_slack, leaf_slack = task.slack, task.group_slack, task.leaf_slack
+    shape = (task.plain, q.shape[1], task.codes.shape[1], state.shape[1])
+    columns, least = x.shape[1] + a.shape[1], _least(task.plain)
+    blocks, width = group_low.shape[2], low.shape[2]
     far, far_missed = np.empty(blocks, np.float32), np.empty(blocks, np.uint16)
     bounds, missed = np.empty(width, np.float32), np.empty(width, np.uint16)
-    sums, flags = np.empty(lanes, np.float32), np.empty(lanes, np.uint32)
+    sums = room()
     found = np.empty(2 * (stop - begin) + 16, np.int64)
     size = 0
     for at in range(begin, stop):
         before = size
         _bound(group_low, group_high, group_absent, 0, offset, q, state, at, squared, cap, far, far_missed)
         for block in range(blocks):
-            if far[block] > _limit(best[at], task.slack[at] + task.group_slack[block], metric, columns):
+            if far[block] > _limit(best[at], own_slack[at] + group_slack[block], metric, columns):
                 continue
             _bound(low, high, absent, block, offset, q, state, at, squared, cap, bounds, missed)
             for i in range(width):
                 leaf = block * width + i
-                limit = _limit(best[at], task.slack[at] + task.leaf_slack[leaf], metric, columns)
+                limit = _limit(best[at], own_slack[at] + leaf_slack[leaf], metric, columns)
                 if bounds[i] > limit:
                     continue
-                if not _scan(z, words, leaf, plain, q, word, at, squared, cap, limit, sums, flags):
-                    continue
-                for lane in range(lanes):
-                    unique = row[leaf * lanes + lane]
-                    if unique >= 0 and sums[lane] <= limit and _exact(x[at], y[unique], a[at], b[unique], widths, metric) == best[at]:
-                        if size == found.shape[0]:
-                            larger = np.empty(2 * size, np.int64)
-                            larger[:size] = found
-                            found = larger
-                        found[size] = unique
-                        size += 1
+                mask, _ = _scan(tables, shape, leaf, at, least, 0, squared, cap, limit, sums)
+                while mask:
+                    unique = row[leaf * LEAF + lowest(mask)]
+                    mask &= mask - np.uint64(1)
+                    if unique < 0 or _exact(x[at], y[unique], a[at], b[unique], widths, metric) != best[at]:
+                        continue
+                    if size == found.shape[0]:
+                        larger = np.empty(2 * size, np.int64)
+                        larger[:size] = found
+                        found = larger
+                    found[size] = unique
+                    size += 1
         found_counts[at] = size - before
     return found[:size]

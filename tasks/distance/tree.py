@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from tasks.distance.boxes import GROUP, LEAF, Words, lay_out, pack, states
+from tasks.distance.boxes import GROUP, LEAF, lay_out, states
 from tasks.distance.cells import Float64, Int32
 from tasks.distance.partition import Codes, divide, locate
 from tasks.distance.records import Distinct, Int64, Records
@@ -20,9 +19,6 @@ T = TypeVar("T")
 
 BLOCK = 1024  # queries that one call of a kernel takes
 PROBE = 1024  # queries that tell whether boxes pay
-PANEL = 16  # leaves of one matrix product
-ROWS = 64  # queries of one matrix product
-PRODUCT_FROM = 8  # numeric columns from which matrix products beat differences
 SWEEP_ABOVE = 0.4  # share of leaves scanned beyond which boxes cost more than they save
 
 
@@ -42,9 +38,7 @@ class Task(NamedTuple):
         Reference row numbers of distinct row u are ``rows[starts[u]:starts[u + 1]]``.
     q, state, slack, home : ndarray
         Shadow (n, p) of the queries, their codes for look-up (n, c + gappy), slack (n,), first group to search (n,).
-    word, own_half : ndarray of uint32 (n, words), float64 (n,)
-        Codes of the queries for comparing; half the squared norm of each shadow.
-    z, words, half, leaf_half, row, leaf_slack : ndarray
+    z, codes, flat, row, leaf_slack : ndarray
         Leaves: see :class:`tasks.distance.boxes.Layout`.
     low, high, absent, group_low, group_high, group_absent, group_slack, offset : ndarray
         Bounds of leaves and of groups.
@@ -65,12 +59,9 @@ class Task(NamedTuple):
     state: Codes
     slack: Float64
     home: Int64
-    word: Words
-    own_half: Float64
     z: Float32
-    words: Words
-    half: Float32
-    leaf_half: Float64
+    codes: Codes
+    flat: Float32
     row: Int64
     leaf_slack: Float64
     low: Float32
@@ -151,12 +142,10 @@ def _prepare(query: Records, reference: Records, copies: Distinct, sizes: tuple[
     position = locate(cut, shadows[0].z, narrow[0])
     order = np.argsort(position, kind="stable")
     leaves, groups = layout.leaves, layout.groups
-    half = _half(layout.z)
     task = Task(
         query.numeric[order], query.codes[order], reference.numeric, reference.codes, copies.starts, copies.rows,
         shadows[0].z[order], states(shadows[0].z, query.codes[:, some], len(plain))[order], shadows[0].slack[order],
-        position[order] // (LEAF * GROUP), pack(narrow[0])[order], _half(shadows[0].z)[order],
-        layout.z, layout.words, half.astype(np.float32).ravel(), half.max(axis=1), layout.row, leaves.slack.ravel(),
+        position[order] // (LEAF * GROUP), layout.z, layout.codes, layout.flat, layout.row, leaves.slack.ravel(),
         leaves.low, leaves.high, leaves.absent, groups.low, groups.high, groups.absent, groups.slack.ravel(),
         layout.offset, widths, ("l2", "l1", "gower").index(scale.metric), len(plain),
         np.float32(1.0 if scale.metric == "gower" else np.inf),
@@ -170,39 +159,16 @@ def _run(task: Task, k: int, threads: int) -> tuple[Float64, Int64]:
     n = len(task.x)
     distances = np.full((n, k), np.inf)
     indices = np.full((n, k), _NOBODY)
-    kernel, block = kernels.prune, BLOCK
+    kernel = kernels.prune
     if n > 4 * PROBE:
         # queries from everywhere tell whether boxes pay; what they find is found again by the kernel that is chosen
         probes = np.linspace(0, n - 1, PROBE).astype(np.int64).tolist()
         scanned = sum(kernels.prune(task, at, at + 1, k, distances, indices) for at in probes)
         distances[probes], indices[probes] = np.inf, _NOBODY
         if scanned > SWEEP_ABOVE * PROBE * len(task.z):
-            products = task.metric == 0 and task.plain == task.q.shape[1] >= PRODUCT_FROM
-            # a panel of the reference is turned once for each block of queries
-            kernel, block = (_multiply, 8 * BLOCK) if products else (kernels.sweep, BLOCK)
-    # one level of threads: the caller's, never those of a matrix product besides
-    with threadpool_limits(1, user_api="blas"):
-        _over_blocks(lambda begin, stop: kernel(task, begin, stop, k, distances, indices), n, threads, block)
+            kernel = kernels.sweep
+    _over_blocks(lambda begin, stop: kernel(task, begin, stop, k, distances, indices), n, threads, BLOCK)
     return distances, indices
-
-
-def _multiply(task: Task, begin: int, stop: int, k: int, distances: Float64, indices: Int64) -> None:
-    """Search queries ``begin`` to ``stop`` through every leaf by matrix products of shadows (l2, no gaps)."""
-    from tasks.distance import kernels
-
-    columns = task.q.shape[1]
-    used = -(-len(task.y) // LEAF)  # leaves behind these only fill up the last group
-    for first in range(0, used, PANEL):
-        leaves = task.z[first : min(first + PANEL, used)]
-        panel = np.ascontiguousarray(leaves.swapaxes(0, 1)).reshape(columns, -1)
-        for start in range(begin, stop, ROWS):
-            products = task.q[start : min(start + ROWS, stop)] @ panel
-            kernels.screen(products, task, start, first, k, distances, indices)
-
-
-def _half(z: Float32) -> Float64:
-    """Return half the squared norms of shadows; gaps count 0 (products are used only where there are none)."""
-    return np.asarray(0.5 * np.einsum("ij...,ij...->i...", np.nan_to_num(z), np.nan_to_num(z), dtype=np.float64))
 
 
 def _over_blocks(kernel: Callable[[int, int], T], stop: int, threads: int, block: int) -> list[T]:

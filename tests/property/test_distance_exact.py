@@ -57,6 +57,7 @@ SHAPES = {
     "copies": {"copies": 0.5, "digits": 1},
     "outliers": {"outliers": 3},
     "numeric": {"numeric": 12, "gappy": 0, "levels": ()},
+    "wide": {"numeric": 24, "gappy": 0, "levels": ()},
     "categorical": {"numeric": 0, "gappy": 0, "levels": (2, 3, 4, 5, 9)},
     "numeric and categorical": {"numeric": 9, "gappy": 0, "levels": (2, 3, 7), "digits": 1},
     "many columns": {"numeric": 10, "gappy": 0, "levels": (2,) * 11},
