@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.store import filesystem, open_store
+from tasks.contract.errors import SourceError
 from tasks.contract.registry import require
 from tasks.contract.spec import Spec
 from tasks.source.builtin import BUILTIN, require_builtin
@@ -38,4 +39,10 @@ def precheck(spec: Spec) -> None:
         require_builtin(uri.removeprefix(BUILTIN))
         return
     fs, path = filesystem(uri)
-    locate(fs, path, uri)
+    try:
+        locate(fs, path, uri)
+    except SourceError:
+        from flows.simulating import find_parent  # loads pandas: only who needs it waits
+
+        if find_parent(uri) is None:  # STORE/NAME@VERSION is no path
+            raise

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
 
 import tasks.simulation.task as simulation
 from flows.making import carry_out, make_copy, profile_line, read_source
+from flows.simulating import asked, cautions, published
 from infra.cluster import gather
 from infra.logging import Stages
+from infra.store import open_store, split_release_uri
 from infra.workspace import Run
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.mechanisms.draw import design_probability
+from tasks.mechanisms.law_record import read_law
 from tasks.publish.layout import simulation_key
+from tasks.publish.manifest import Manifest
 from tasks.simulation.batches import ROUND, batches, enough, joined
 from tasks.simulation.grid import cells
 from tasks.simulation.page import headlines
@@ -25,8 +29,21 @@ from tasks.simulation.performance import Tally
 from tasks.simulation.seconds import WHOLE, Seconds
 from tasks.simulation.seconds import joined as joined_seconds
 from tasks.simulation.task import Batch
+from tasks.source.rows import canonical
 
 PART_ROWS = 25_000
+#: What the reply shows of the record.
+SHOWN = (
+    "truth", "truth_se", "source", "parents", "cautions", "rows", "ranking", "recommendation", "stability", "same_winner", "speed",
+)  # fmt: skip
+
+
+class Laws(NamedTuple):
+    """Laws to simulate under, the source's own first; what the record says of the source; what can't be known from it."""
+
+    laws: list[ModelRef]
+    about: dict[str, Any]
+    cautions: list[str]
 
 
 @flow(name="simulate", flow_run_name="simulate {spec.name}", log_prints=False)
@@ -36,7 +53,7 @@ def simulate(spec: Spec) -> dict[str, Any]:
     Parameters
     ----------
     spec : Spec
-        Its section ``simulate`` says what.
+        Its section ``simulate`` says what. Its source is a table, or a release that kept its mechanisms.
 
     Returns
     -------
@@ -48,7 +65,8 @@ def simulate(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    return carry_out(spec, "simulate", replicate, check=_early_checks)
+    own, manifest = asked(spec)
+    return carry_out(own, "simulate", replicate, manifest, check=_early_checks)
 
 
 def _early_checks(run: Run) -> None:
@@ -59,24 +77,49 @@ def _early_checks(run: Run) -> None:
 
 
 @flow(name="replicate", flow_run_name="replicate {run.spec.name}", validate_parameters=False)
-def replicate(run: Run) -> dict[str, Any]:
+def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
     """Do the work of one simulation on the run's task runner; returns the reply."""
     stages, spec, timeout = Stages.current(), run.spec, run.spec.engine.timeout
-    found = read_source(run, stages)
-    schema = found.described.table
-    stages.note(profile_line(found.described.profile, schema))
-    laws = [_law(run, stages, schema, found.parts, draw) for draw in range(1 + spec.simulate.draws)]
+    laws, about, told = _fitted(run, stages) if manifest is None else _published(run, stages, manifest)
+    for caution in told:
+        stages.warn(caution)
     done = _own(run, stages, laws[0])
     done += _refits(run, stages, laws, done)
     with stages.stage("measure estimators") as stage:
         measured = gather([simulation.measure.submit(run, laws, done, design_probability)], stage, timeout)[0]
-    about = {"uri": found.plan.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}
-    record = simulation.reply(run, measured, about)
+    record = simulation.reply(run, measured, about, told)
     folder = simulation_key(spec.name, run.id, "simulate.json").rpartition("/")[0]
     with stages.stage("keep figures and report"):
         uri = simulation.keep(run, measured, folder, record)
-    shown_fields = ("truth", "truth_se", "rows", "ranking", "recommendation", "stability", "same_winner", "speed")
-    return {"uri": uri} | {name: record[name] for name in shown_fields}
+    return {"uri": uri} | {name: record[name] for name in SHOWN}
+
+
+def _fitted(run: Run, stages: Stages) -> Laws:
+    """Fit the laws to a table."""
+    found = read_source(run, stages)
+    schema = found.described.table
+    stages.note(profile_line(found.described.profile, schema))
+    laws = [_law(run, stages, schema, found.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
+    return Laws(laws, {"uri": found.plan.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}, [])
+
+
+def _published(run: Run, stages: Stages, manifest: Manifest) -> Laws:
+    """Read the laws of a release: copies beyond the first are draws of the model, which a bootstrap of the source would be fitted for."""
+    spec, schema = run.spec, TableSchema.model_validate(manifest.table)
+    where, name, _ = split_release_uri(spec.source.uri)
+    store = open_store(where).uri
+    copies = [published(manifest, store, copy) for copy in range(min(1 + spec.simulate.draws, manifest.spec["release"]["copies"]))]
+    with stages.stage(f"read law of {name} version {manifest.version}", len(copies)) as stage:
+        reading = [simulation.read_law.submit(run, schema, copy, canonical, read_law, design_probability) for copy in copies]
+        laws: list[ModelRef] = gather(reading, stage, spec.engine.timeout)
+    rows = sum(part.rows or 0 for part in copies[0].parts)
+    about = {
+        "uri": f"{store}/{name}@{manifest.version}",
+        "fingerprint": manifest.sha256(),
+        "rows": rows,
+        "copies": manifest.spec["release"]["copies"],
+    }
+    return Laws(laws, about, cautions(spec, manifest, min(rows, spec.simulate.pool)))
 
 
 def _law(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], draw: int) -> ModelRef:
@@ -153,7 +196,10 @@ def _expect(run: Run, stages: Stages, done: Sequence[Batch], left: dict[int, int
 def describe(reply: dict[str, Any]) -> list[str]:
     """Return the lines a user reads at the end of a simulation."""
     columns = f"{'estimator':<12}{'bias':>10}{'rmse':>10}{'coverage':>10}{'width':>10}{'power':>8}{'failed':>8}{'runs':>7}"
-    lines, cell = [f"true effect (ATE) of the fitted law: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"], None
+    law, copies = "fitted law", reply["source"].get("copies")
+    if copies is not None:
+        law = f"law of {reply['source']['uri']}" + (f", copy 0 of {copies}" if copies > 1 else "")
+    lines, cell = [f"true effect (ATE) of the {law}: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"], None
     for row in reply["rows"]:
         if row["title"] != cell:
             cell = row["title"]
@@ -165,4 +211,5 @@ def describe(reply: dict[str, Any]) -> list[str]:
             else f"{row['bias']:>10.4g}{row['rmse']:>10.4g}{row['coverage']:>10.3f}{row['ci_width']:>10.4g}{row['power']:>8.2f}"
         )
         lines.append(f"{row['estimator']:<12}{numbers}{row['failures']:>8.1%}{row['replicates']:>7}")
-    return [*lines, "", *headlines(reply), "", f"report    {reply['uri']}/simulate.html"]
+    lines += ["", *headlines(reply), "", *(f"warning   {text}" for text in reply["cautions"])]
+    return [*lines, f"report    {reply['uri']}/simulate.html"]

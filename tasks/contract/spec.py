@@ -112,7 +112,11 @@ class ReleaseSpec(Section):
     draws: Literal["iid", "balanced"] = Field(
         "iid", description="balanced: treatments and outcomes drawn so that the release's own estimate hardly varies with the draw"
     )
-    include_nuisances: bool = Field(False, description="add columns waymint_g, waymint_q0, waymint_q1: the mechanisms' truth of each row")
+    include_nuisances: bool = Field(
+        False,
+        description="add columns waymint_g, waymint_q0, waymint_q1, the mechanisms' truth of each row, and mechanisms.json, the law around "
+        "it: 'waymint simulate' can start from such a release",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> ReleaseSpec:

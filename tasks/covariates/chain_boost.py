@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from tasks.covariates.chain_kernels import add_trees, grow
 from tasks.covariates.chain_losses import Loss
-from tasks.covariates.chain_views import UInt8
+from tasks.covariates.chain_rows import evenly, sample_rows
+from tasks.covariates.chain_views import Float32, UInt8
 from tasks.covariates.margins import Float64, Intp
 
-_JUDGED_ROWS = 30_000
+JUDGED_ROWS = 30_000
 _TOLERANCE = 0.25
 _MOST_STEP = 2.0
 _PRIOR_ROWS = 20.0
@@ -75,7 +76,13 @@ class Boosting(NamedTuple):
 
 
 def boost(
-    codes: list[UInt8], losses: Sequence[Loss], learn: list[Intp], held: list[Intp], boosting: Boosting, rng: np.random.Generator
+    codes: list[UInt8],
+    losses: Sequence[Loss],
+    learn: list[Intp],
+    held: list[Intp],
+    boosting: Boosting,
+    rng: np.random.Generator,
+    start: Callable[[int, Intp], Float32] | None = None,
 ) -> list[Trees]:
     """Boost one sum of trees per fold, all for the same number of rounds.
 
@@ -93,6 +100,8 @@ def boost(
         For each fold the rows that it learns from, and those it is judged by.
     boosting : Boosting
     rng : numpy.random.Generator
+    start : callable, optional
+        ``start(k, rows)`` is what the sums of these rows start from in fold k beside the base, shape (rows, outputs).
 
     Returns
     -------
@@ -106,7 +115,9 @@ def boost(
     seen = [np.concatenate([learn[k], held[k]]) for k in folds]
     shown = [np.ascontiguousarray(codes[k][:, seen[k]]) for k in folds]
     out = [np.tile(base[k], (len(seen[k]), 1)) for k in folds]
-    judged = [np.linspace(len(learn[k]), len(seen[k]) - 1, min(len(held[k]), _JUDGED_ROWS)).astype(np.intp) for k in folds]
+    if start is not None:
+        out = [part + start(k, seen[k]) for k, part in enumerate(out)]
+    judged = [evenly(np.arange(len(learn[k]), len(seen[k])), JUDGED_ROWS) for k in folds]
 
     bins = max(int(part.max()) for part in shown) + 1
 
@@ -121,11 +132,20 @@ def boost(
         course.append(judge())
         if course[-1].mean() < course[best].mean():
             best = len(grown)
-    kept = _fewest(course, best)
+    kept = fewest(course, best)
     return [_stack(base[k], [trees[k] for trees in grown[:kept]], boosting.depth) for k in folds]
 
 
-def _fewest(course: list[Float64], best: int) -> int:
+def fewest(course: list[Float64], best: int) -> int:
+    """Return the first entry whose loss is worse than that of the best by no more than a quarter of a standard error.
+
+    Parameters
+    ----------
+    course : list of ndarray of float64, shape (n,)
+        Losses of the same held-out rows.
+    best : int
+        The entry of the least mean.
+    """
     for rounds in range(best):
         worse = course[rounds] - course[best]
         if worse.mean() <= _TOLERANCE * worse.std() / np.sqrt(len(worse)):
@@ -138,7 +158,7 @@ def _round(
 ) -> Trees:
     """Grow one tree on a sample of the learning rows and add it to ``out``."""
     wanted = min(int(np.ceil(0.7 * learners)), boosting.tree_rows)
-    chosen = np.sort(rng.choice(learners, wanted, replace=False, shuffle=False))
+    chosen = sample_rows(learners, wanted, rng)
     gradient, curvature = loss.slopes(seen[chosen], out[chosen])
     outputs = gradient.shape[1]
     # one memory layout for all losses: Numba compiles for each

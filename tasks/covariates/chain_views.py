@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tasks.covariates.chain_cells import Cells
 from tasks.covariates.chain_kernels import encode
+from tasks.covariates.chain_rows import evenly
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
 from tasks.covariates.predictors import Block, Index, Tilt, expand, fit_index, make_block, tilt_targets
 
 UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
 
 _LINE_ROWS = 60_000
 _ROWS_AT_ONCE = 50_000
@@ -26,11 +30,14 @@ class View(NamedTuple):
     ----------
     codes : ndarray of uint8, shape (p, n)
         Design columns and linear indices, cut at quantiles.
+    odds : ndarray of float32, shape (n, k)
+        Linear predictions of the common states: how many times their share.
     line : ndarray of float64, shape (n,)
         Linear prediction of the score.
     """
 
     codes: UInt8
+    odds: Float32
     line: Float64
 
 
@@ -52,22 +59,23 @@ class Lens(NamedTuple):
     line: Index
     edges: Float64
 
-    def look(self, drawn: list[Coded], n: int) -> View:
-        """Return the view of ``n`` rows whose earlier cells are given, block of rows by block of rows."""
+    def look(self, cells_at: Callable[[slice], list[Coded]], n: int) -> View:
+        """Return the view of ``n`` rows, block by block; ``cells_at`` gives the earlier cells of some of them."""
         codes, line = np.empty((len(self.edges), n), dtype=np.uint8), np.empty(n)
+        odds = np.empty((n, self.states.slope.shape[1]), dtype=np.float32)
         for start in range(0, n, _ROWS_AT_ONCE):
             rows = slice(start, min(start + _ROWS_AT_ONCE, n))
-            features, line[rows] = self.features([Coded(cells.state[rows], cells.score[rows]) for cells in drawn], rows.stop - start)
+            features, odds[rows], line[rows] = self.features(cells_at(rows), rows.stop - start)
             block = np.empty((len(self.edges), rows.stop - start), dtype=np.uint8)
             encode(features, self.edges, block)
             codes[:, rows] = block
-        return View(codes, line)
+        return View(codes, odds, line)
 
-    def features(self, drawn: list[Coded], n: int) -> tuple[Float64, Float64]:
-        """Return the design with its linear indices, shape (n, p), and the line."""
+    def features(self, drawn: list[Coded], n: int) -> tuple[Float64, Float64, Float64]:
+        """Return the design with its linear indices, shape (n, p), these of the states, and the line."""
         design = make_design(self.blocks, drawn, n)
-        line = self.line.predict(design)[:, 0]
-        return np.column_stack([design[:, _split_on(self.blocks)], self.states.predict(design), line]), line
+        odds, line = self.states.predict(design), self.line.predict(design)[:, 0]
+        return np.column_stack([design[:, _split_on(self.blocks)], odds, line]), odds, line
 
 
 def make_design(blocks: tuple[Block, ...], drawn: list[Coded], n: int) -> Float64:
@@ -84,13 +92,13 @@ def _split_on(blocks: tuple[Block, ...]) -> npt.NDArray[np.bool_]:
     return np.concatenate([np.arange(block.table.shape[1]) != (1 if block.smooth != MISSING else -1) for block in blocks])
 
 
-def pick(cells: Coded, rows: Intp) -> Coded:
+def pick(cells: Coded, rows: Intp | slice) -> Coded:
     """Return the cells of some rows."""
     return Coded(cells.state[rows], cells.score[rows])
 
 
 def fit_lens(
-    margin: Margin, coded: Coded, tilt: Tilt, classes: Intp, seen: list[tuple[Margin, Coded]], rows: Intp, edges: Float64 | None
+    margin: Margin, coded: Coded, tilt: Tilt, classes: Intp, seen: list[tuple[Margin, Cells]], rows: Intp, edges: Float64 | None
 ) -> Lens:
     """Learn how the earlier columns are seen for one target.
 
@@ -102,16 +110,17 @@ def fit_lens(
         States of the target that get a linear index.
     classes : ndarray of intp, shape (n,)
         Classes of the target (:func:`tasks.covariates.predictors.target_classes`).
-    seen : list of (Margin, Coded)
+    seen : list of (Margin, Cells)
         The earlier columns.
     rows : ndarray of intp
         Rows whose target may be looked at; 60,000 of them, evenly spread, fit the linear indices.
     edges : ndarray or None
         Cuts of the codes where they are known already: lenses of several folds share them.
     """
-    blocks = tuple(make_block(before, cells, classes, rows) for before, cells in seen)
-    used = rows[np.linspace(0, len(rows) - 1, min(len(rows), _LINE_ROWS)).astype(np.intp)]
-    design = make_design(blocks, [pick(cells, used) for _, cells in seen], len(used))
+    blocks = tuple(make_block(before, cells.at(slice(None)), classes, rows) for before, cells in seen)
+    used = evenly(rows, _LINE_ROWS)
+    earlier = [cells.at(used) for _, cells in seen]
+    design = make_design(blocks, earlier, len(used))
     states = fit_index(design, tilt_targets(tilt, coded.state[used], len(margin.shares)))
     inside = coded.state[used] == margin.smooth
     line = Index(np.zeros((design.shape[1], 1)), np.zeros(1))
@@ -119,7 +128,7 @@ def fit_lens(
         line = fit_index(design[inside], coded.score[used][inside, None])
     lens = Lens(blocks, states, line, np.zeros((0, 1)))
     if edges is None:
-        edges = _cuts(lens.features([pick(cells, used) for _, cells in seen], len(used))[0], len(rows))
+        edges = _cuts(lens.features(earlier, len(used))[0], len(rows))
     return lens._replace(edges=edges)
 
 

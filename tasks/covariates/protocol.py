@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tasks.contract.errors import EstimationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import pandas as pd
 
@@ -53,6 +55,33 @@ class Synthesizer(Protocol):
         columns : tuple of Column
             Their descriptions; safe range and decimals are honoured.
         rng : numpy.random.Generator
+
+        Returns
+        -------
+        CovariateModel
+
+        Raises
+        ------
+        EstimationError
+            If there are too few rows.
+        """
+        ...
+
+
+@runtime_checkable
+class PartwiseSynthesizer(Synthesizer, Protocol):
+    """A synthesizer that need not have all rows in memory at once."""
+
+    def fit_parts(self, parts: Iterable[pd.DataFrame], columns: tuple[Column, ...], rng: np.random.Generator) -> CovariateModel:
+        """Fit the joint law of a table that is read once, part by part.
+
+        Parameters
+        ----------
+        parts : iterable of pandas.DataFrame
+            The rows of one table in their order, each part as the table of :meth:`Synthesizer.fit`; parts may be empty. The same rows in
+            the same order give the same model, however they are cut into parts.
+        columns, rng
+            As in :meth:`Synthesizer.fit`.
 
         Returns
         -------

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
@@ -23,7 +25,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_rows, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.covariates.journal import Trained
-from tasks.covariates.protocol import CovariateModel
+from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
 
 _TOLD_EVERY = 5.0  # seconds
 
@@ -43,22 +45,27 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     synthesizer = resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
-    table = _seed_rows(run, space, parts)
-    if full and spec.release.copies > 1:
-        table = table.take(pa.array(bootstrap_rows(table.column("key").to_numpy(), spec.seed, copy)))
     if not schema.modelled:
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
     columns = joint_columns(schema) if full else schema.modelled
-    frame = joint_frame(table, schema) if full else to_frame(table, schema.modelled)
+    tables = _resampled_rows(run, space, parts, copy) if full and spec.release.copies > 1 else _seed_rows(run, space, parts)
+
+    def framed(table: pa.Table) -> pd.DataFrame:
+        return joint_frame(table, schema) if full else to_frame(table, schema.modelled)
+
+    partwise = isinstance(synthesizer, PartwiseSynthesizer)
+    frame = pd.DataFrame() if partwise else framed(pa.concat_tables(tables, promote_options="default"))
     rng = rng_for(spec.seed, "covariates", draw)
     with metered() as meter:
-        if isinstance(synthesizer, Trained):
+        if isinstance(synthesizer, PartwiseSynthesizer):
+            model: CovariateModel = synthesizer.fit_parts(map(framed, tables), columns, rng)
+        elif isinstance(synthesizer, Trained):
             trained = synthesizer.train(frame, columns, rng, WorkspaceJournal(space, f"covariates/copy-{draw}"))
             space.put_record(f"covariates/copy-{draw}.curve.json", trained.curve._asdict())
             if (found := getattr(trained, "card", None)) is not None:  # of a pretrained language model
                 _tell(f"Layer card:\n{found}")
                 space.put_record(f"covariates/copy-{draw}.card.json", found.as_dict())
-            model: CovariateModel = trained
+            model = trained
         else:
             model = synthesizer.fit(frame, columns, rng)
     space.put_record(f"covariates/copy-{draw}.cost", meter.as_dict())
@@ -129,14 +136,24 @@ def _draw(run: Run, copy: int) -> int:
     return copy if run.spec.release.mode == "full" else 0
 
 
-def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef]) -> pa.Table:
-    """Read the first ``fit_rows`` seed rows: the snapshot is in hash order, so they are a random sample."""
-    spec, wanted, tables = run.spec, run.spec.covariates.fit_rows, []
+def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Read the first ``fit_rows`` seed rows, partition by partition: the snapshot is in hash order, so they are a random sample."""
+    spec, wanted = run.spec, run.spec.covariates.fit_rows
     for part in parts:
-        table = space.table(part)
+        table = space.table(part, columns)
         seed = ~in_holdout(table.column("key").to_numpy(), spec.seed, spec.source.holdout)
-        tables.append(table.filter(pa.array(seed)).slice(0, wanted))
-        wanted -= tables[-1].num_rows
+        table = table.filter(pa.array(seed)).slice(0, wanted)
+        yield table
+        wanted -= table.num_rows
         if wanted <= 0:
             break
-    return pa.concat_tables(tables, promote_options="default")
+
+
+def _resampled_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int) -> Iterator[pa.Table]:
+    """Read a copy's bootstrap sample of the seed rows: weights are normalised over all of them, so their keys are read ahead."""
+    keys = np.concatenate([table.column("key").to_numpy() for table in _seed_rows(run, space, parts, ["key"])])
+    chosen, first = bootstrap_rows(keys, run.spec.seed, copy), 0
+    for table in _seed_rows(run, space, parts):
+        low, high = np.searchsorted(chosen, [first, first + table.num_rows])
+        yield table.take(pa.array(chosen[low:high] - first))
+        first += table.num_rows

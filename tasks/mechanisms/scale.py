@@ -14,6 +14,7 @@ from tasks.mechanisms.ridge import fit_ridge
 _ROWS = 20_000  # rows a scale model is fitted on: a spread needs no more
 _FOLDS = 5
 _TAIL = 0.01  # share of fitted log-spreads held back at either end
+_FEW = 5  # fewest values behind a number of the model, which a release may carry
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,30 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
     Returns
     -------
     ScaleModel
+        None of its numbers is a cell: bounds are means of the five lowest and the five highest values, and what stands for a missing
+        one is the mean of the five in the middle.
     """
-    design = fit_design(covariates)
+    design = _sheltered(fit_design(covariates), covariates)
     x = with_treatment(design.matrix(covariates), treatment)
     size = np.abs(residual)
     penalty = np.concatenate(([0.0, 0.0], np.ones(2 * design.width)))
     fit = fit_ridge(x, size / float(np.average(size, weights=weights)), penalty, "poisson", weights)
     low, high = np.quantile(x @ fit.coefficients, [_TAIL, 1.0 - _TAIL])
     return ScaleModel(design, fit.coefficients, float(low), float(high))
+
+
+def _sheltered(design: Design, covariates: pd.DataFrame) -> Design:
+    """Return a design whose bounds and fillings rest on five values each; a column with fewer of them is left out."""
+    terms = []
+    for term in design.numeric:
+        values = covariates[term.name].to_numpy(dtype=np.float64)
+        seen = np.sort(values[~np.isnan(values)])
+        if len(seen) < _FEW:
+            continue
+        start = (len(seen) - _FEW) // 2
+        low, fill, high = (float(five.mean()) for five in (seen[:_FEW], seen[start : start + _FEW], seen[-_FEW:]))
+        terms.append(term._replace(low=low, fill=fill, high=high))
+    return Design(tuple(terms), design.category)
 
 
 def choose_scale(

@@ -26,6 +26,7 @@ from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.calibration import Balance, balance, weights
 from tasks.mechanisms.crossfit import FoldModel, KnownPropensity, fit_fold
 from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.model import Mechanisms, averaged
 from tasks.mechanisms.model import assemble as assemble_mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
@@ -384,6 +385,9 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     """Draw one part of one copy, block by block."""
     space, spec = run.space(), run.spec
     base = f"drawn/copy-{copy}/part-{part:05d}"
+    if spec.release.include_nuisances and part == 0:
+        # beside the parts: publishing looks for it there
+        space.put_bytes(f"drawn/copy-{copy}/law.json", law_bytes(space.model(models.mechanisms).law))
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
     if canonical is not None and released is not None:
         return Drawn(canonical, released)

@@ -4,6 +4,7 @@
 
     <name>/v000001/data/copy-0/part-00000.parquet
     <name>/v000001/report.html
+    <name>/v000001/mechanisms.json          where include_nuisances asks for it: the outcome's law of each copy
     <name>/v000001/checks/...
     <name>/v000001/manifest.json            written last
     <name>/rejected/<run id>/...            checks and report of a failed gate
@@ -28,6 +29,7 @@ from tasks.contract.spec import NAME_PATTERN
 
 MANIFEST = "manifest.json"
 REPORT = "report.html"
+MECHANISMS = "mechanisms.json"
 
 _OWNER = "owner.json"
 _HEIR = "heir-"

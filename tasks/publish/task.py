@@ -23,7 +23,7 @@ from tasks.contract.store import Store
 from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
 from tasks.publish.holdouts import ask, keep, splits
 from tasks.publish.identity import check_identity, identity_of
-from tasks.publish.layout import REPORT, access_key, check_path
+from tasks.publish.layout import MECHANISMS, REPORT, access_key, check_path, part_path
 from tasks.publish.record import Facts, effect_section
 from tasks.publish.releases import show
 
@@ -315,7 +315,7 @@ def publish(
             if sealed is None:
                 files = [upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()]
                 report = page(facts.manifest(version, files).as_dict())
-                small = {check_path(path): data for path, data in checks.items()} | {REPORT: report}
+                small = {check_path(path): data for path, data in checks.items()} | {REPORT: report} | _mechanisms(run, parts, facts)
                 files += [upload(store, name, version, path, data) for path, data in sorted(small.items())]
                 sealed = seal(store, facts.manifest(version, files))
         except StoreConflict:
@@ -331,6 +331,16 @@ def publish(
             manifest = show(store, name, sealed.version)
             return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
     raise AssertionError("the last attempt returns or raises")
+
+
+def _mechanisms(run: Run, parts: Mapping[str, PartitionRef], facts: Facts) -> dict[str, bytes]:
+    """Return the file of the outcome's laws, one for each copy, where the release keeps its mechanisms; each lies beside its parts."""
+    release = run.spec.release
+    if not release.include_nuisances or facts.profile != "release":
+        return {}
+    first = [parts[part_path(copy, 0)].key.rpartition("/")[0] for copy in range(release.copies)]
+    laws = [json.loads(run.space().read(f"{folder}/law.json")) for folder in first]
+    return {MECHANISMS: f"{json.dumps({'laws': laws}, sort_keys=True, allow_nan=False)}\n".encode()}
 
 
 def _take_back(store: Store, name: str, version: int) -> None:

@@ -51,6 +51,7 @@ def render(record: Mapping[str, Any]) -> bytes:
     )
     page = environment.get_template("simulate.html.j2").render(
         record=record,
+        parent=next(iter(record["parents"]), None),
         headlines=headlines(record),
         tone="good" if record["recommendation"] and all(each["sound"] for each in record["recommendation"]) else "off",
         cells=[_cell(title, list(rows), record) for title, rows in itertools.groupby(record["rows"], key=lambda row: row["title"])],

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from tasks.contract.columns import conform
 from tasks.contract.errors import SpecError
+from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Int8
-from tasks.contract.roles import Column
+from tasks.contract.roles import Column, TableSchema
 from tasks.contract.simulation import DesignName
 from tasks.simulation.grid import Cell
 
@@ -117,6 +118,15 @@ class Population:
             rule = "one of at least two covariates that vary"
             raise SpecError(f"withheld of simulate must be {rule}; got '{name}'.", f"Covariates that vary: {names}.")
         return found
+
+
+def population_of(
+    schema: TableSchema, rows: pa.Table, law: OutcomeLaw, probability: float, outcome_range: tuple[float, float] | None
+) -> Population:
+    """Return the law of drawn rows: canonical, with ``g``, ``q0`` and ``q1`` beside; the other arguments are attributes of it."""
+    g, q0, q1 = (np.array(rows.column(name).to_numpy()) for name in ("g", "q0", "q1"))
+    covariates = pd.DataFrame(to_frame(rows, schema.modelled)).reset_index(drop=True)
+    return Population(covariates, g, q0, q1, law, schema.outcome_kind, schema.modelled, schema.outcome, probability, outcome_range)
 
 
 @dataclass(frozen=True)

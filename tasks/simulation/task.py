@@ -6,15 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.store import open_store, put_report
 from infra.workspace import Run
 from tasks.contract.errors import SpecError
-from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
@@ -22,13 +19,15 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
+from tasks.simulation.asked import FromRelease
 from tasks.simulation.batches import Work, estimators_of
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
 from tasks.simulation.grid import Cell, cells
 from tasks.simulation.page import render
 from tasks.simulation.performance import Tally
-from tasks.simulation.population import Assign, Population, Source, Truth, source_of, truths
+from tasks.simulation.population import Assign, Population, Source, Truth, population_of, source_of, truths
+from tasks.simulation.published import Canonical, Published, ReadLaw, law_of, rows_of
 from tasks.simulation.replicate import Method, replicates
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.stability import same_winner, stability
@@ -60,28 +59,43 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     SpecError
         If a cell of the grid is not possible with this source.
     """
-    space, spec = run.space(), run.spec
+    space = run.space()
     key = f"simulate/law-{draw}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    tables = [space.table(part) for part in drawn]
-    table = pa.concat_tables(tables).unify_dictionaries()
-    g, q0, q1 = (np.array(table.column(name).to_numpy()) for name in ("g", "q0", "q1"))
-    found = Population(
-        covariates=pd.DataFrame(to_frame(table, schema.modelled)).reset_index(drop=True),
-        g=g,
-        q0=q0,
-        q1=q1,
-        law=space.model(mechanisms).law,
-        kind=schema.outcome_kind,
-        columns=schema.modelled,
-        outcome=schema.outcome,
-        probability=spec.mechanisms.probability,
-        outcome_range=spec.mechanisms.outcome_range,
+    table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
+    asked = run.spec.mechanisms
+    found = population_of(schema, table, space.model(mechanisms).law, asked.probability, asked.outcome_range)
+    return space.put_model(key, _possible(run.spec, found, assign))
+
+
+@coarse("read law", "read the law of copy {found.copy}")
+def read_law(run: Run, schema: TableSchema, found: Published, canonical: Canonical, read: ReadLaw, assign: Assign) -> ModelRef:
+    """Put together what data sets are sampled from, from the files of a release that kept its mechanisms; nothing is fitted.
+
+    Raises
+    ------
+    SpecError
+        If a cell of the grid is not possible with this release.
+    StoreError
+        If a file is not what the release's manifest says.
+    """
+    space, spec, store = run.space(), run.spec, open_store(found.store)
+    key = f"simulate/law-{found.copy}.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    table = rows_of(store, found, schema, spec.simulate.pool, canonical)
+    law = law_of(store, found, read)
+    return space.put_model(
+        key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range), assign)
     )
+
+
+def _possible(spec: Spec, found: Population, assign: Assign) -> Population:
+    """Return a law under which every cell of the grid is possible; raise for any other."""
     for cell in cells(spec.simulate):
         source_of(found, cell, assign)
-    return space.put_model(key, found)
+    return found
 
 
 @coarse("simulate", "simulate cell {work.cell}, draw {work.draw}, replicates from {work.first}")
@@ -139,6 +153,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign
         "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
         "same_winner": same_winner(winners[0], winners[1:]),
         "truths": [_truth_of(space.model(law), assign, grid[0]) for law in laws],
+        "pool": len(space.model(laws[0]).g),
         "speed": _speed(batches),
     }
     body = json.dumps(record, allow_nan=False).encode()
@@ -165,7 +180,7 @@ def _speed(batches: Sequence[Batch]) -> dict[str, Any]:
     return {"replicates": sum(batch.work.replicates for batch in batches), "timed": whole.timed, "seconds": whole.mean.value}
 
 
-def reply(run: Run, found: Found, source: Mapping[str, Any]) -> dict[str, Any]:
+def reply(run: Run, found: Found, source: Mapping[str, Any], cautions: Sequence[str] = ()) -> dict[str, Any]:
     """Return what ``simulate.json`` holds; without the seconds, equal runs give equal figures.
 
     Parameters
@@ -174,7 +189,9 @@ def reply(run: Run, found: Found, source: Mapping[str, Any]) -> dict[str, Any]:
     found : Found
         Of :func:`measure`.
     source : mapping
-        ``uri``, ``fingerprint`` and ``rows`` of the source.
+        ``uri``, ``fingerprint`` and ``rows`` of the source; of a release the SHA-256 of its manifest, rows of a copy, and ``copies``.
+    cautions : sequence of str
+        What can't be known from it.
     """
     record: dict[str, Any] = json.loads(run.space().read(found.record.key))
     spec = run.spec
@@ -185,7 +202,9 @@ def reply(run: Run, found: Found, source: Mapping[str, Any]) -> dict[str, Any]:
         "created": run.created,
         "seed": spec.seed,
         "source": dict(source),
-        "spec": spec.model_dump(mode="json"),
+        "parents": [spec.parent.model_dump()] if isinstance(spec, FromRelease) else [],
+        "cautions": list(cautions),
+        "spec": spec.model_dump(mode="json", exclude={"parent"}),
         "truth": record["truths"][0]["value"],
         "truth_se": record["truths"][0]["se"],
     }

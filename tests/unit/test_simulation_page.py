@@ -37,7 +37,7 @@ def record() -> dict:
     ate = known[0]["ate"]
     return {
         "name": "tri<al>", "id": "20260101T000000Z-00000000", "created": "2026-01-01T00:00:00+00:00", "seed": 1,
-        "source": {"uri": "x.csv", "fingerprint": "f", "rows": 800}, "spec": {"simulate": {"pool": 4_000}},
+        "source": {"uri": "x.csv", "fingerprint": "f", "rows": 800}, "parents": [], "cautions": [], "pool": 4_000,
         "truth": ate.value, "truth_se": ate.se, "truths": [ate._asdict()] * 2, "rows": own[0], "ranking": ranked[0],
         "recommendation": advice(own[0], 0.8), "stability": stability(own[0], own[1:]),
         "same_winner": same_winner({cell.key: "tmle" for cell in grid}, [{cell.key: "tmle" for cell in grid}]),

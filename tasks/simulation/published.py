@@ -1,0 +1,141 @@
+"""A published law: what a release says of its mechanisms, read back from its files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.contract.columns import NUISANCE_COLUMNS
+from tasks.contract.errors import StoreError
+from tasks.contract.refs import FileRef
+from tasks.contract.roles import TableSchema
+from tasks.contract.store import Store
+from tasks.simulation.population import OutcomeLaw
+
+
+class Published(NamedTuple):
+    """Where one copy of a release keeps its law.
+
+    Attributes
+    ----------
+    store : str
+        URI of the store.
+    folder : str
+        Key prefix of the version, with its slash.
+    copy : int
+        Number of the copy.
+    parts : tuple of FileRef
+        Its rows, in order.
+    mechanisms : FileRef
+        The laws of the outcome, one for each copy.
+    outcome_range : tuple of two float, or None
+        What outcomes were clipped to.
+    """
+
+    store: str
+    folder: str
+    copy: int
+    parts: tuple[FileRef, ...]
+    mechanisms: FileRef
+    outcome_range: tuple[float, float] | None
+
+    @property
+    def owner(self) -> str:
+        """What errors call it."""
+        return self.folder.rstrip("/")
+
+
+class Canonical(Protocol):
+    """Typed rows in canonical form, handed in by the flow: :func:`tasks.source.rows.canonical`."""
+
+    def __call__(self, table: pa.Table, schema: TableSchema, source_format: str) -> pa.Table:
+        """Return the rows with columns by id."""
+        ...
+
+
+class ReadLaw(Protocol):
+    """A law from its record, handed in by the flow: :func:`tasks.mechanisms.law_record.read_law`."""
+
+    def __call__(self, values: dict[str, Any], owner: str) -> OutcomeLaw:
+        """Return the law."""
+        ...
+
+
+def rows_of(store: Store, found: Published, schema: TableSchema, most: int, canonical: Canonical) -> pa.Table:
+    """Read the covariates of a copy with what the mechanisms say of them.
+
+    Parameters
+    ----------
+    store : Store
+        Where the release is.
+    found : Published
+        The copy.
+    schema : TableSchema
+        Of the manifest.
+    most : int
+        Rows that are enough: drawn rows are exchangeable, so the first ones do.
+    canonical : Canonical
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns by id, and ``g``, ``q0``, ``q1``.
+
+    Raises
+    ------
+    StoreError
+        If a file is not what the manifest says.
+    """
+    return pa.concat_tables(_parts(store, found, schema, most, canonical)).unify_dictionaries()
+
+
+def _parts(store: Store, found: Published, schema: TableSchema, most: int, canonical: Canonical) -> Iterator[pa.Table]:
+    left = most
+    for part in found.parts:
+        if left <= 0:
+            return
+        released = pq.read_table(io.BytesIO(sound(store, found, part))).slice(0, left)
+        rows = canonical(released, schema, "parquet")
+        if rows.num_rows != released.num_rows:
+            raise StoreError(f"rows of {found.owner}/{part.path} must all have treatment and outcome; {rows.num_rows} have.")
+        for name, shown in NUISANCE_COLUMNS.items():
+            rows = rows.append_column(name, released.column(shown))
+        left -= rows.num_rows
+        yield rows
+
+
+def law_of(store: Store, found: Published, read: ReadLaw) -> OutcomeLaw:
+    """Read the law of a copy's outcome.
+
+    Raises
+    ------
+    StoreError
+        If the file is not what the manifest says, or holds no law of the copy.
+    """
+    laws = json.loads(sound(store, found, found.mechanisms)).get("laws", [])
+    if found.copy >= len(laws):
+        raise StoreError(f"laws of {found.owner} must be one for each copy; got {len(laws)}, none for copy {found.copy}.")
+    return read(laws[found.copy], f"copy {found.copy} of {found.owner}")
+
+
+def sound(store: Store, found: Published, file: FileRef) -> bytes:
+    """Return the bytes of a release's file, after checking them against the manifest.
+
+    Raises
+    ------
+    StoreError
+        If size or SHA-256 differ, or the file is not there.
+    """
+    data = store.get(found.folder + file.path)
+    if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
+        raise StoreError(
+            f"file '{file.path}' of {found.owner} must be as its manifest says; got {len(data)} bytes of another SHA-256.",
+            "Nothing was simulated; see 'waymint releases verify'.",
+        )
+    return data
