@@ -31,7 +31,7 @@ from flows.augmenting import (
     section,
 )
 from flows.judging import judge_release
-from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source, submit_distances
+from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source, settled, submit_distances
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run
@@ -81,7 +81,7 @@ def augment(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names, parameters, the other table and the store before any work is done."""
-    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
     resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
     if run.spec.augment.outcome != "self":
         find_other(run.spec)
@@ -91,9 +91,11 @@ def _early_checks(run: Run) -> None:
 @flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)
 def enlarge(run: Run) -> dict[str, Any]:
     """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
-    stages, spec, timeout = Stages.current(), run.spec, run.spec.engine.timeout
+    stages, timeout = Stages.current(), run.spec.engine.timeout
     found = read_source(run, stages)
     schema, parts = found.described.table, found.parts
+    run = settled(run, schema)
+    spec = run.spec
     stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:
         stages.warn(warning)

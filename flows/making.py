@@ -54,6 +54,11 @@ def read_source(run: Run, stages: Stages) -> Source:
     return Source(plan, described, read_rows(run, stages, plan, schema, buckets))
 
 
+def settled(run: Run, schema: TableSchema) -> Run:
+    """Name the synthesizer that "auto" is for the source: from here on the run's SPEC says it, and so does the manifest."""
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"covariates": run.spec.covariates.settled(schema.rows)})})
+
+
 def another_table(run: Run, name: str, uri: str) -> Run:
     """Return the run that reads another table than its source; what it writes lies in a folder of that name."""
     where = run.spec.source.model_copy(update={"uri": uri})

@@ -25,7 +25,7 @@ def precheck(spec: Spec) -> None:
     SourceError
         If the source is not there.
     """
-    require("synthesizer", spec.covariates.synthesizer)
+    require("synthesizer", spec.covariates.settled(0).synthesizer)
     require("learner", spec.mechanisms.learner)
     for each in spec.compare.synthesizers:
         require("synthesizer", each.name)

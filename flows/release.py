@@ -17,7 +17,7 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.judging import judge_release
-from flows.making import carry_out, make_copy, measure, profile_line, read_source
+from flows.making import carry_out, make_copy, measure, profile_line, read_source, settled
 from flows.releases import summary
 from infra.cluster import gather
 from infra.logging import Stages
@@ -62,7 +62,7 @@ def release(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names, parameters and store before any work is done."""
-    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
     resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
     publishing.check_store(run)
 
@@ -74,6 +74,7 @@ def mint(run: Run) -> dict[str, Any]:
     stages.watch(_progress(run))
     found = read_source(run, stages)
     schema = found.described.table
+    run = settled(run, schema)
     stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:
         stages.warn(warning)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 import tasks.simulation.task as simulation
-from flows.making import carry_out, make_copy, profile_line, read_source
+from flows.making import carry_out, make_copy, profile_line, read_source, settled
 from flows.simulating import asked, cautions, published
 from infra.cluster import gather
 from infra.logging import Stages
@@ -71,7 +71,7 @@ def simulate(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names and parameters before any work is done."""
-    resolve("synthesizer", run.spec.covariates.synthesizer, run.spec.covariates.params)
+    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
     resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
     simulation.check(run.spec)
 
@@ -98,6 +98,7 @@ def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
     found = read_source(run, stages)
     schema = found.described.table
+    run = settled(run, schema)
     stages.note(profile_line(found.described.profile, schema))
     laws = [_law(run, stages, schema, found.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
     return Laws(laws, {"uri": found.plan.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}, [])

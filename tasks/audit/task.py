@@ -46,7 +46,7 @@ def gather(
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
     held = in_holdout(keys, spec.seed, spec.source.holdout)
-    seen = min(MOST_SEED, spec.covariates.fit_rows)
+    seen = min(MOST_SEED, spec.covariates.fit_rows or MOST_SEED)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(
         columns=schema.modelled,

@@ -21,6 +21,8 @@ Purpose = Literal["release", "audit", "compare", "simulate", "augment"]
 Label = str | int | float | bool
 # With few rows one assignment to folds moves the estimate by up to 0.2 standard errors; with many it hardly does.
 SMALL, REPEATS = 2_000, 3
+# The synthesizer "auto" changes at this many rows: trees that are walked row by row give way to compiled ones fitted in one pass.
+AUTO, MANY_ROWS = "auto", 1_000_000
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
@@ -64,9 +66,26 @@ class RolesSpec(Section):
 class CovariatesSpec(Section):
     """The synthesizer of W."""
 
-    synthesizer: str = "forest"
+    synthesizer: str = Field(
+        "auto", description='a synthesizer\'s name; "auto": forest, and chain for sources of 1,000,000 rows and more'
+    )
     params: dict[str, Any] = Field(default_factory=dict)
-    fit_rows: int = Field(50_000, ge=200, description="most seed rows the synthesizer is fitted on (a hash sample)")
+    fit_rows: int | None = Field(
+        None,
+        ge=200,
+        description="most seed rows the synthesizer is fitted on (a hash sample); empty: 50,000, all where it reads them in parts",
+    )
+
+    @model_validator(mode="after")
+    def _params_are_of_one(self) -> CovariatesSpec:
+        if self.params and self.synthesizer == AUTO:
+            raise ValueError("params need a synthesizer that is named")
+        return self
+
+    def settled(self, rows: int) -> CovariatesSpec:
+        """Return the section with the synthesizer that "auto" is for a source of so many rows."""
+        name = "chain" if rows >= MANY_ROWS else "forest"
+        return self.model_copy(update={"synthesizer": name}) if self.synthesizer == AUTO else self
 
 
 class MechanismsSpec(Section):

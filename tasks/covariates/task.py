@@ -28,6 +28,7 @@ from tasks.covariates.journal import Trained
 from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
 
 _TOLD_EVERY = 5.0  # seconds
+_IN_MEMORY = 50_000  # rows of a table that a synthesizer is handed whole
 
 
 @coarse("fit covariates", "fit covariates of copy {copy}")
@@ -48,12 +49,13 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     if not schema.modelled:
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
     columns = joint_columns(schema) if full else schema.modelled
-    tables = _resampled_rows(run, space, parts, copy) if full and spec.release.copies > 1 else _seed_rows(run, space, parts)
+    partwise = isinstance(synthesizer, PartwiseSynthesizer)
+    most = spec.covariates.fit_rows or (schema.rows if partwise else _IN_MEMORY)
+    tables = _resampled_rows(run, space, parts, copy, most) if full and spec.release.copies > 1 else _seed_rows(run, space, parts, most)
 
     def framed(table: pa.Table) -> pd.DataFrame:
         return joint_frame(table, schema) if full else to_frame(table, schema.modelled)
 
-    partwise = isinstance(synthesizer, PartwiseSynthesizer)
     frame = pd.DataFrame() if partwise else framed(pa.concat_tables(tables, promote_options="default"))
     rng = rng_for(spec.seed, "covariates", draw)
     with metered() as meter:
@@ -136,9 +138,11 @@ def _draw(run: Run, copy: int) -> int:
     return copy if run.spec.release.mode == "full" else 0
 
 
-def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Read the first ``fit_rows`` seed rows, partition by partition: the snapshot is in hash order, so they are a random sample."""
-    spec, wanted = run.spec, run.spec.covariates.fit_rows
+def _seed_rows(
+    run: Run, space: Workspace, parts: Sequence[PartitionRef], most: int, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Read the first seed rows, partition by partition: the snapshot is in hash order, so they are a random sample."""
+    spec, wanted = run.spec, most
     for part in parts:
         table = space.table(part, columns)
         seed = ~in_holdout(table.column("key").to_numpy(), spec.seed, spec.source.holdout)
@@ -149,11 +153,11 @@ def _seed_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], column
             break
 
 
-def _resampled_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int) -> Iterator[pa.Table]:
+def _resampled_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int, most: int) -> Iterator[pa.Table]:
     """Read a copy's bootstrap sample of the seed rows: weights are normalised over all of them, so their keys are read ahead."""
-    keys = np.concatenate([table.column("key").to_numpy() for table in _seed_rows(run, space, parts, ["key"])])
+    keys = np.concatenate([table.column("key").to_numpy() for table in _seed_rows(run, space, parts, most, ["key"])])
     chosen, first = bootstrap_rows(keys, run.spec.seed, copy), 0
-    for table in _seed_rows(run, space, parts):
+    for table in _seed_rows(run, space, parts, most):
         low, high = np.searchsorted(chosen, [first, first + table.num_rows])
         yield table.take(pa.array(chosen[low:high] - first))
         first += table.num_rows
