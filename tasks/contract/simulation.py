@@ -41,8 +41,8 @@ class SimulateSpec(Section):
         0.01, ge=0, lt=0.5, description="a cell is done early where the Monte-Carlo error of every coverage is at most this (0: never) ..."
     )
     rmse_precision: float = Field(0.05, gt=0, lt=1, description="... and that of every RMSE at most this share of it")
-    draws: int = Field(3, ge=0, le=50, description="refits on Bayesian-bootstrap draws of the source, which share out as many data sets")
-    pool: int = Field(50_000, ge=2_000, le=10_000_000, description="covariate rows drawn once, which data sets are sampled from")
+    draws: int = Field(3, ge=0, le=50, description="refits on Bayesian-bootstrap draws of the source (copies of a release)")
+    pool: int = Field(50_000, ge=2_000, le=10_000_000, description="covariate rows, drawn once, that data sets are sampled from; most rows of a release")
     power: float = Field(0.8, gt=0.05, lt=1, description="power that a sample size is recommended for")
 
     @model_validator(mode="after")
