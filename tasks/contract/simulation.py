@@ -42,7 +42,7 @@ class SimulateSpec(Section):
     )
     rmse_precision: float = Field(0.05, gt=0, lt=1, description="... and that of every RMSE at most this share of it")
     draws: int = Field(3, ge=0, le=50, description="refits on Bayesian-bootstrap draws of the source (copies of a release)")
-    pool: int = Field(50_000, ge=2_000, le=10_000_000, description="covariate rows, drawn once, that data sets are sampled from; most rows of a release")
+    pool: int = Field(50_000, ge=2_000, le=10_000_000, description="covariate rows that data sets are sampled from; most rows of a release")
     power: float = Field(0.8, gt=0.05, lt=1, description="power that a sample size is recommended for")
 
     @model_validator(mode="after")

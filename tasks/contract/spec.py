@@ -66,9 +66,7 @@ class RolesSpec(Section):
 class CovariatesSpec(Section):
     """The synthesizer of W."""
 
-    synthesizer: str = Field(
-        "auto", description='a synthesizer\'s name; "auto": forest, and chain for sources of 1,000,000 rows and more'
-    )
+    synthesizer: str = Field("auto", description='a synthesizer\'s name; "auto": forest, and chain for sources of 1,000,000 rows and more')
     params: dict[str, Any] = Field(default_factory=dict)
     fit_rows: int | None = Field(
         None,
