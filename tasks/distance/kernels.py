@@ -14,8 +14,8 @@ import numpy as np
 from tasks.distance.boxes import GROUP, LEAF
 from tasks.distance.lanes import REST, count, gappy_squares, gappy_steps, lowest, mismatches, rest_of_row, room, squares, steps, sum_at
 
-TILE = 32_768  # bytes of shadows that all queries of a block pass by before the next ones are looked at
-FEW = 8  # rows of a leaf that are finished one by one
+TILE = 16_384  # bytes of shadows that all queries of a block pass by before the next: half of a small level-1 cache
+FEW = 4  # rows of a leaf that are finished one by one
 
 
 def compiled(reorder: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
