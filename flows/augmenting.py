@@ -85,7 +85,10 @@ def find_other(spec: Spec) -> tuple[str, Manifest | None]:
         if uri.startswith(BUILTIN):
             require_builtin(uri.removeprefix(BUILTIN))
         else:
-            locate(*filesystem(uri), uri)
+            try:
+                locate(*filesystem(uri), uri)
+            except SourceError as error:
+                raise SourceError(error.message.replace("uri of source", "outcome of augment", 1), error.hint) from None
         return uri, None
     store, name, _ = split_release_uri(uri)
     folder = f"{version_folder(name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from infra.store import filesystem, open_store
-from tasks.contract.errors import SourceError
 from tasks.contract.registry import require
-from tasks.contract.spec import Spec
+from tasks.contract.spec import Purpose, Spec
 from tasks.source.builtin import BUILTIN, require_builtin
 from tasks.source.locate import locate
 
 
-def precheck(spec: Spec) -> None:
+def precheck(spec: Spec, purpose: Purpose) -> None:
     """Refuse what can't work before a server or a cluster is started.
 
     Parameters
     ----------
     spec : Spec
         A valid SPEC.
+    purpose : str
+        The command: to ``simulate`` a source may be a published release.
 
     Raises
     ------
     SpecError
-        If a synthesizer, learner, estimator or built-in source is not known, or a URI is of no known scheme.
+        If a synthesizer, learner, estimator or built-in source is not known, or a URI is of no known scheme; if a release can't be
+        simulated from.
     SourceError
         If the source is not there.
+    StoreError
+        If the manifest of a release can't be read.
     """
     require("synthesizer", spec.covariates.settled(0).synthesizer)
     require("learner", spec.mechanisms.learner)
@@ -38,11 +42,10 @@ def precheck(spec: Spec) -> None:
     if uri.startswith(BUILTIN):
         require_builtin(uri.removeprefix(BUILTIN))
         return
-    fs, path = filesystem(uri)
-    try:
-        locate(fs, path, uri)
-    except SourceError:
-        from flows.simulating import find_parent  # loads pandas: only who needs it waits
+    if purpose == "simulate":
+        from flows.simulating import asked  # loads pandas: only who needs it waits
 
-        if find_parent(uri) is None:  # STORE/NAME@VERSION is no path
-            raise
+        if asked(spec)[1] is not None:
+            return
+    fs, path = filesystem(uri)
+    locate(fs, path, uri)

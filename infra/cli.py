@@ -197,7 +197,7 @@ def gc(
 
 def _run_flow(name: str, spec: Spec, as_json: bool) -> None:
     """Run a flow against its Prefect server and print its reply."""
-    entry("precheck").precheck(spec)
+    entry("precheck").precheck(spec, name)
     from infra.prefect_server import prefect_server  # after the SPEC is known to be good: errors come fast
 
     settings = Settings()
