@@ -31,7 +31,7 @@ from flows.augmenting import (
     section,
 )
 from flows.judging import judge_release
-from flows.making import carry_out, cross_fit, part_sizes, profile_line, read_source, settled, submit_distances
+from flows.making import carry_out, check_models, cross_fit, part_sizes, profile_line, read_source, settled, submit_distances
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run
@@ -41,7 +41,6 @@ from tasks.checks.task import Measured
 from tasks.checks.verdict import cautions
 from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
-from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
 from tasks.mechanisms.balanced import balanced_outcome
 from tasks.mechanisms.task import Fitted, Table
@@ -81,8 +80,7 @@ def augment(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names, parameters, the other table and the store before any work is done."""
-    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
-    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    check_models(run)
     if run.spec.augment.outcome != "self":
         find_other(run.spec)
     publishing.check_store(run)

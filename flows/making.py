@@ -21,6 +21,7 @@ from infra.workspace import RUN_RECORD, Run, run_workspace
 from tasks.checks.task import Measured, Sample
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, Spec
 from tasks.mechanisms.task import Copy, Fitted, FoldFit, Learnt, Made, Models, Table
@@ -52,6 +53,12 @@ def read_source(run: Run, stages: Stages) -> Source:
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
     return Source(plan, described, read_rows(run, stages, plan, schema, buckets))
+
+
+def check_models(run: Run) -> None:
+    """Refuse a synthesizer or learner that is not known, or parameters it does not take, before any work is done."""
+    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
 
 
 def settled(run: Run, schema: TableSchema) -> Run:

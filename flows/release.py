@@ -17,12 +17,11 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.judging import judge_release
-from flows.making import carry_out, make_copy, measure, profile_line, read_source, settled
+from flows.making import carry_out, check_models, make_copy, measure, profile_line, read_source, settled
 from flows.releases import summary
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run
-from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
@@ -62,8 +61,7 @@ def release(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names, parameters and store before any work is done."""
-    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
-    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    check_models(run)
     publishing.check_store(run)
 
 

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 import tasks.simulation.task as simulation
-from flows.making import carry_out, make_copy, profile_line, read_source, settled
+from flows.making import carry_out, check_models, make_copy, profile_line, read_source, settled
 from flows.simulating import asked, cautions, published
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.store import open_store, split_release_uri
 from infra.workspace import Run
 from tasks.contract.refs import ModelRef, PartitionRef
-from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.mechanisms.draw import design_probability
@@ -71,8 +70,7 @@ def simulate(spec: Spec) -> dict[str, Any]:
 
 def _early_checks(run: Run) -> None:
     """Tell what is wrong with names and parameters before any work is done."""
-    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
-    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+    check_models(run)
     simulation.check(run.spec)
 
 
