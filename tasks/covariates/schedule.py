@@ -1,4 +1,4 @@
-"""The path from noise to data, the steps along it, and what is set right at its end."""
+"""The path from noise to data, and the steps along it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import ndtri
 
 from tasks.covariates.denoiser import Denoiser
 from tasks.covariates.margins import Float64, Intp
@@ -15,7 +14,6 @@ from tasks.covariates.margins import Float64, Intp
 _FIRST = 40.0
 _LAST = 0.01
 _BEND = 5.0
-_GRID = 200
 
 
 def times(steps: int) -> npt.NDArray[np.float64]:
@@ -89,16 +87,3 @@ def flow(net: Denoiser, steps: int, n: int, rng: np.random.Generator) -> tuple[F
     blocks = [result[:, start:stop].argmax(axis=1) for start, stop in itertools.pairwise(cuts)]
     codes = np.column_stack(blocks) if blocks else np.zeros((n, 0), dtype=np.intp)
     return result[:, : net.numbers], codes
-
-
-def quantiles(numbers: Float64) -> Float64:
-    """Return 200 quantiles of every column, shape (200, numbers), at even levels."""
-    return np.asarray(np.quantile(numbers, (np.arange(_GRID) + 0.5) / _GRID, axis=0))
-
-
-def straighten(numbers: Float64, grid: Float64) -> Float64:
-    """Map numbers (n,) whose quantiles are ``grid`` to standard normal ones; beyond the ends they keep their distance."""
-    normal = np.asarray(ndtri((np.arange(len(grid)) + 0.5) / len(grid)))
-    rising = np.maximum.accumulate(grid + 1e-9 * np.arange(len(grid)))
-    inside = np.interp(numbers, rising, normal)
-    return np.asarray(inside + np.minimum(numbers - rising[0], 0.0) + np.maximum(numbers - rising[-1], 0.0))

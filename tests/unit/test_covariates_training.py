@@ -91,10 +91,16 @@ def test_one_seed_gives_the_same_bytes_whatever_the_threads_and_another_seed_oth
 
 
 def test_the_best_weights_are_restored_and_training_stops_in_time() -> None:
-    figures = [0.9, 0.6, 0.7, 0.6, 0.8, 0.5]
+    figures = [0.9, 0.6, 0.7, 0.7, 0.8, 0.5]
     curve, weights = learn(MemoryJournal(), epochs=12, every=2, patience=3, figures=figures)
-    assert curve == Curve((2, 4, 6, 8, 10), (0.9, 0.6, 0.7, 0.6, 0.8), 4)
+    assert curve == Curve((2, 4, 6, 8, 10), (0.9, 0.6, 0.7, 0.7, 0.8), 4)
     assert weights == learn(MemoryJournal(), epochs=4, every=2)[1]
+
+
+def test_of_equal_figures_the_last_is_kept_and_patience_counts_from_it() -> None:
+    curve, weights = learn(MemoryJournal(), epochs=12, every=2, patience=2, figures=[0.5, 0.6, 0.5, 0.7, 0.6, 0.5])
+    assert curve == Curve((2, 4, 6, 8, 10), (0.5, 0.6, 0.5, 0.7, 0.6), 6)
+    assert weights == learn(MemoryJournal(), epochs=6, every=2)[1]
 
 
 def test_the_last_epoch_is_validated() -> None:

@@ -17,10 +17,10 @@ from tasks.covariates.diffusion_cells import Cells, Float32, Layout, decode, dra
 from tasks.covariates.diffusion_course import Course, Pace
 from tasks.covariates.folds import assign_folds
 from tasks.covariates.journal import Curve, Journal, MemoryJournal, TrainedModel
-from tasks.covariates.margins import Float64, fit_margin
 from tasks.covariates.margins import decode as to_cells
+from tasks.covariates.margins import fit_margin
 from tasks.covariates.protocol import CovariateModel, Synthesizer, require_rows
-from tasks.covariates.schedule import flow, quantiles, straighten
+from tasks.covariates.schedule import flow
 from tasks.covariates.training import device, reproducible, train
 
 _BLOCK = 12_500
@@ -47,12 +47,11 @@ class Params(BaseModel):
 
 
 class DiffusionModel(NamedTuple):
-    """Margins, weights, and quantiles that the flow's numbers are brought back from."""
+    """Margins and weights."""
 
     layout: Layout
     weights: dict[str, Float32]
     steps: int
-    grid: Float64
     curve: Curve
 
     def sample(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -64,8 +63,6 @@ class DiffusionModel(NamedTuple):
 
     def _draw(self, net: Denoiser, n: int, rng: np.random.Generator) -> pd.DataFrame:
         numbers, codes = flow(net, self.steps, n, rng)
-        for k in range(self.layout.numbers if len(self.grid) else 0):
-            numbers[:, k] = straighten(numbers[:, k], self.grid[:, k])
         cells = decode(self.layout, numbers, codes)
         return pd.DataFrame({part.margin.id: to_cells(part.margin, own) for part, own in zip(self.layout.parts, cells, strict=True)})
 
@@ -97,29 +94,20 @@ class Diffusion(NamedTuple):
             width = params.width or (128 if len(table) < _MANY_ROWS else 256)
             course = Course(prior, cells, width, params.layers, Pace(params.epochs, params.batch, params.rate, params.average))
 
-            def judge() -> float:
-                model = self._model(layout, course.average, None, seed)
-                return _figure(model, held, columns, seed)
+            def model(curve: Curve) -> DiffusionModel:
+                return DiffusionModel(layout, freeze(course.average), params.steps, curve)
 
             curve = train(
                 course.parts(),
                 course.epoch,
-                judge,
+                lambda: _figure(model(Curve((), (), 0)), held, columns, seed),
                 epochs=params.epochs,
                 every=params.every,
                 patience=params.patience,
                 generator=generator,
                 journal=journal,
             )
-            return self._model(layout, course.average, curve, seed)
-
-    def _model(self, layout: Layout, net: Denoiser, curve: Curve | None, seed: int) -> DiffusionModel:
-        """Freeze the weights; the finished model's margins are set right."""
-        grid = np.zeros((0, layout.numbers))
-        if curve is not None and layout.numbers:
-            numbers, _ = flow(net, self.params.steps, _BLOCK, np.random.default_rng(seed))
-            grid = quantiles(numbers)
-        return DiffusionModel(layout, freeze(net), self.params.steps, grid, curve or Curve((), (), 0))
+            return model(curve)
 
 
 def _prior(layout: Layout, cells: Cells, rng: np.random.Generator) -> Prior:
