@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks.worlds import draw
 from tests.releasing import files, save, spec_of, table, write
 
 FIELDS = {
@@ -123,6 +125,25 @@ def test_variants_are_measured_and_one_that_fails_is_a_row(waymint, plug_in: Pat
     for cell in table(400)["bmi"].sample(50, random_state=0):
         assert str(cell) not in page + json.dumps(record)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_generator_that_predicts_well_and_loses_the_effect_is_called_a_pitfall(waymint, tmp_path: Path) -> None:
+    # poor overlap: a Gaussian copula of (W, A, Y) predicts Y as well as the source does, and carries another effect
+    source = tmp_path / "poor.parquet"
+    draw("poor", 6_000, np.random.default_rng(7)).frame().to_parquet(source)
+    values = spec_of(source, tmp_path / "store", engine__workspace=str(tmp_path / "work"), release__rows=6_000)
+    values |= {"roles": {"treatment": "a", "outcome": "y"}, "compare": {"synthesizers": ["copula"], "seeds": 1}}
+    answer = waymint("compare", save(values, tmp_path / "spec.yaml"), "--json")
+    assert answer.code == 0, answer.err
+    reply = answer.json()
+    hybrid, full = sorted(reply["summary"], key=lambda each: each["mode"], reverse=True)
+    assert (hybrid["mode"], hybrid["pitfall"], hybrid["off"]) == ("hybrid", False, False)
+    assert (full["mode"], full["pitfall"]) == ("full", True)
+    page = Path(reply["uri"].removeprefix("file://"), "compare.html").read_text()
+    warned = re.search(r"Good prediction, wrong effect\..*?</div>", page, re.S)
+    assert warned
+    assert "copula, mode full" in warned[0]
+    assert "copula, mode hybrid" not in warned[0]
 
 
 def test_what_can_not_be_compared_is_told(waymint, plug_in: Path, tmp_path: Path) -> None:
