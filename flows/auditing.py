@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.found import find_table
 from infra.specfile import literal, load_spec
-from infra.store import filesystem, open_store, split_release_uri
+from infra.store import open_store, split_release_uri
 from tasks.audit.asked import Audit, chosen_attacks
 from tasks.contract.errors import SpecError, StoreError
 from tasks.contract.spec import Spec, parse_spec
 from tasks.publish.releases import show, verify
-from tasks.source.builtin import BUILTIN, require_builtin
-from tasks.source.locate import locate
 
 SPEC_ENDINGS = (".toml", ".yaml", ".yml")
 #: Sections that decide what is seed, what is holdout and what the release should be.
@@ -57,9 +56,9 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
         )
     minted = parse_spec(manifest.spec)
     own = _asked_spec(minted, source, list(settings))
-    for uri in (own.source.uri, canaries):
-        if uri is not None:
-            _locate(uri)
+    find_table(own.source.uri)
+    if canaries is not None:
+        find_table(canaries, "canaries of audit")
     kept = minted.model_dump() | {"source": minted.source.model_dump() | {"uri": own.source.uri}, "engine": own.engine.model_dump()}
     return Audit(
         **{**kept, "store": {"uri": store}},
@@ -98,11 +97,3 @@ def _with(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
             raise SpecError(f"--set of audit must be engine.KEY=VALUE; got '{setting}'.", "For example --set engine.dask=threads.")
         values[section][name] = literal(text)
     return values
-
-
-def _locate(uri: str) -> None:
-    if uri.startswith(BUILTIN):
-        require_builtin(uri.removeprefix(BUILTIN))
-        return
-    fs, path = filesystem(uri)
-    locate(fs, path, uri)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from flows.estimate import find_release
+from flows.found import Found, find_release, find_table
 from flows.making import another_table, read_plan, read_rows
 from infra.logging import Stages
-from infra.store import filesystem, open_store, split_release_uri
 from infra.workspace import Run
 from tasks.checks.metric import Metric
 from tasks.contract.columns import MARKER
 from tasks.contract.errors import SourceError, SpecError
-from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.refs import Parent, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.contract.spec import Spec
@@ -26,8 +25,6 @@ from tasks.publish.layout import part_path, version_folder
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Facts, effect_section
 from tasks.publish.task import origin, privacy_section
-from tasks.source.builtin import BUILTIN, require_builtin
-from tasks.source.locate import locate
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
@@ -49,14 +46,14 @@ class Other(NamedTuple):
     rows : int
     fingerprint : str
         SHA-256 of its content.
-    release : dict or None
-        Store, name, version and manifest's SHA-256 where it is an earlier release.
+    parent : Parent or None
+        Where it is an earlier release.
     """
 
     parts: tuple[PartitionRef, ...]
     rows: int
     fingerprint: str
-    release: dict[str, Any] | None
+    parent: Parent | None
 
 
 def judged_spec(spec: Spec) -> Spec:
@@ -69,8 +66,8 @@ def judged_spec(spec: Spec) -> Spec:
     )
 
 
-def find_other(spec: Spec) -> tuple[str, Manifest | None]:
-    """Return the URI that the other table is read from, and the manifest where it is a release, before any work is done.
+def find_other(spec: Spec) -> tuple[str, Found | None]:
+    """Return the URI that the other table is read from, and the release where it is one, before any work is done.
 
     Raises
     ------
@@ -80,24 +77,19 @@ def find_other(spec: Spec) -> tuple[str, Manifest | None]:
         If the URI is none.
     """
     uri = spec.augment.outcome
-    manifest = find_release(uri)
-    if manifest is None:
-        if uri.startswith(BUILTIN):
-            require_builtin(uri.removeprefix(BUILTIN))
-        else:
-            try:
-                locate(*filesystem(uri), uri)
-            except SourceError as error:
-                raise SourceError(error.message.replace("uri of source", "outcome of augment", 1), error.hint) from None
+    found = find_release(uri, "outcome of augment")
+    if found is None:
+        find_table(uri, "outcome of augment")
         return uri, None
-    store, name, _ = split_release_uri(uri)
-    folder = f"{version_folder(name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
-    return f"{open_store(store).uri}/{folder}", manifest
+    manifest = found.manifest
+    folder = f"{version_folder(manifest.name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
+    return f"{found.store.uri}/{folder}", found
 
 
 def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
     """Bring the other table into the source's canonical form and hash order."""
-    uri, manifest = find_other(run.spec)
+    uri, release = find_other(run.spec)
+    manifest = None if release is None else release.manifest
     _refuse_release(manifest, schema)
     own = another_table(run, "other", uri)
     plan = read_plan(own, stages, "other table")
@@ -117,14 +109,8 @@ def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
         ) from None
     if not found:
         raise SourceError("rows of augment.outcome must be at least 1 with treatment and outcome known; got 0.")
-    release = None if manifest is None else _parent(run.spec, manifest)
-    return Other(found, sum(part.rows for part in found), plan.fingerprint, release)
-
-
-def _parent(spec: Spec, manifest: Manifest) -> dict[str, Any]:
-    """Return how a manifest names the release that outcomes come from."""
-    store, name, _ = split_release_uri(spec.augment.outcome)
-    return {"uri": f"{open_store(store).uri}/{name}", "name": name, "version": manifest.version, "manifest": manifest.sha256()}
+    parent = None if release is None else release.parent()
+    return Other(found, sum(part.rows for part in found), plan.fingerprint, parent)
 
 
 def marked(schema: TableSchema) -> TableSchema:
@@ -202,7 +188,7 @@ class Outcome(NamedTuple):
 
 def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> Facts:
     """Gather the manifest's values."""
-    parents = () if other is None or other.release is None else (other.release,)
+    parents = () if other is None or other.parent is None else (other.parent.model_dump(),)
     return Facts(
         **origin(run, found.plan, found.described),
         effects=outcome.effects,

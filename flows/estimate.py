@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.found import Found, find_release, find_table
 from flows.tables import canonical_rows, check_extras, numbers_of, open_table
-from infra.store import open_store, split_release_uri
 from tasks.contract.columns import decode
-from tasks.contract.errors import SourceError, SpecError, StoreMissing
+from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.results import Estimate
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import RolesSpec
@@ -25,17 +25,14 @@ from tasks.estimation.balance import Balance
 from tasks.estimation.combine import Combined, combine
 from tasks.estimation.spill import Spill
 from tasks.estimation.stream import Streamed, analyse_spilled
-from tasks.publish.layout import part_path
+from tasks.publish.layout import part_path, version_folder
 from tasks.publish.manifest import Manifest, plain
-from tasks.publish.releases import show
-from tasks.source.builtin import BUILTIN
 from tasks.source.inspection import Inspection
 
 #: Rows beyond which a table is worked on out of core.
 MEMORY_ROWS = 1_000_000
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 BALANCE_SHOWN = 8
-TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
 
 
 def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -58,18 +55,21 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     tuple of dict and list of str
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
-    manifest = find_release(data)
-    return _of_table(data, roles, options) if manifest is None else _released(data, manifest, options)
+    found = find_release(data, "DATA of estimate")
+    if found is not None:
+        return _released(found, options)
+    find_table(data, "DATA of estimate")
+    return _of_table(data, roles, options)
 
 
-def _released(data: str, manifest: Manifest, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate on every copy of a release and combine."""
+    store, manifest = found
     if manifest.profile == "augment":
         raise SourceError(
             f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
             "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
         )
-    store, name, _ = split_release_uri(data)
     schema = TableSchema.model_validate(manifest.table)
     spec = manifest.spec
     asked = {key: spec["roles"][key] for key in ("treatment", "treated", "outcome", "subgroups")} | {"outcome_kind": schema.outcome_kind}
@@ -79,7 +79,7 @@ def _released(data: str, manifest: Manifest, options: dict[str, Any]) -> tuple[d
     for copy in range(spec["release"]["copies"]):
         folder = part_path(copy, 0).rpartition("/")[0] + "/"
         parts = [file.path for file in manifest.files if file.path.startswith(folder)]
-        tables = [pq.read_table(pa.BufferReader(open_store(store).get(f"{name}/v{manifest.version:06d}/{path}"))) for path in parts]
+        tables = [pq.read_table(pa.BufferReader(store.get(f"{version_folder(manifest.name, manifest.version)}{path}"))) for path in parts]
         whole = pa.concat_tables(tables)
         extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
         check_extras(extras, whole.column_names, RolesSpec(**known.model_dump(include={"treatment", "outcome", "covariates"})))
@@ -115,17 +115,6 @@ def _combined(manifest: Manifest, copies: Sequence[Estimate]) -> tuple[Estimate,
         same_design=manifest.spec["mechanisms"]["treatment"] == "fitted",
         balanced=manifest.spec["release"].get("draws") == "balanced",
     )
-
-
-def find_release(data: str) -> Manifest | None:
-    """Return the manifest of what the text names, None where it names no release."""
-    if data.startswith(BUILTIN) or data.lower().endswith(TABLE_ENDINGS):
-        return None
-    try:
-        store, name, version = split_release_uri(data)
-        return show(open_store(store), name, version)
-    except (SpecError, StoreMissing):
-        return None
 
 
 def role_spec(roles: dict[str, Any]) -> RolesSpec:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from infra.store import filesystem, open_store
+from flows.found import find_table
+from infra.store import open_store
 from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
-from tasks.source.builtin import BUILTIN, require_builtin
-from tasks.source.locate import locate
 
 
 def precheck(spec: Spec, purpose: Purpose) -> None:
@@ -38,14 +37,9 @@ def precheck(spec: Spec, purpose: Purpose) -> None:
     for estimator in () if spec.simulate.estimators == "all" else spec.simulate.estimators:
         require("estimator", estimator)
     open_store(spec.store.uri)
-    uri = spec.source.uri
-    if uri.startswith(BUILTIN):
-        require_builtin(uri.removeprefix(BUILTIN))
-        return
     if purpose == "simulate":
         from flows.simulating import asked  # loads pandas: only who needs it waits
 
         if asked(spec)[1] is not None:
             return
-    fs, path = filesystem(uri)
-    locate(fs, path, uri)
+    find_table(spec.source.uri)

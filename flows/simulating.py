@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.store import open_store, split_release_uri
-from tasks.contract.errors import SpecError, StoreForbidden, StoreMissing
+from flows.found import find_release
+from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, Spec
-from tasks.contract.store import Store
-from tasks.publish.layout import MECHANISMS, name_folder, part_path, version_folder
+from tasks.publish.layout import MECHANISMS, part_path, version_folder
 from tasks.publish.manifest import Manifest
-from tasks.publish.releases import show
-from tasks.simulation.asked import FromRelease, Parent
+from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published
-from tasks.source.builtin import BUILTIN
-from tasks.source.locate import format_of
-
-#: What a release's folder holds even where nothing was published under the name.
-TRACES = ("claims/", "rejected/")
 
 
 def asked(spec: Spec) -> tuple[Spec, Manifest | None]:
@@ -41,47 +34,13 @@ def asked(spec: Spec) -> tuple[Spec, Manifest | None]:
     StoreError
         If its manifest can't be read.
     """
-    found = find_parent(spec.source.uri)
+    found = find_release(spec.source.uri, "source.uri of simulate")
     if found is None:
         return spec, None
-    store, manifest = found
-    _refuse_other_law(manifest)
-    _refuse_other_roles(spec.roles, manifest)
-    _refuse_designs(spec, manifest)
-    uri = f"{store.uri}/{name_folder(manifest.name)}".rstrip("/")
-    parent = Parent(uri=uri, name=manifest.name, version=manifest.version, manifest=manifest.sha256())
-    return FromRelease(**dict(spec), parent=parent), manifest
-
-
-def find_parent(uri: str) -> tuple[Store, Manifest] | None:
-    """Return the release that a source's URI names, with its store; None where it names a table.
-
-    Raises
-    ------
-    SpecError
-        If releases of that name were made there, but this one was not published.
-    """
-    if uri.startswith(BUILTIN) or format_of(uri) is not None:
-        return None
-    try:
-        where, name, version = split_release_uri(uri.partition("/rejected/")[0])
-    except SpecError:
-        return None
-    store = open_store(where)
-    try:
-        if "/rejected/" not in uri:
-            return store, show(store, name, version)
-        traced = any(True for _ in store.list(f"{name_folder(name)}rejected/"))
-    except StoreMissing:
-        traced = any(item for trace in TRACES for item in store.list(name_folder(name) + trace))
-    except StoreForbidden:
-        return None  # a table in a bucket that may not be listed
-    if not traced:
-        return None
-    raise SpecError(
-        f"source.uri of simulate must name a published release; got '{uri}', which is not published.",
-        f"See 'waymint releases list {where}/{name}'.",
-    )
+    _refuse_other_law(found.manifest)
+    _refuse_other_roles(spec.roles, found.manifest)
+    _refuse_designs(spec, found.manifest)
+    return FromRelease(**dict(spec), parent=found.parent()), found.manifest
 
 
 def published(manifest: Manifest, store: str, copy: int) -> Published:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Ref(BaseModel):
@@ -46,3 +46,24 @@ class ReleaseRef(BaseModel):
     name: str
     version: int
     sha256: str
+
+
+class Parent(BaseModel):
+    """The release that something was made from.
+
+    Attributes
+    ----------
+    uri : str
+        Of its name's folder in the store.
+    name, version : str, int
+        Which it is.
+    manifest : str
+        SHA-256 of its manifest, which holds those of all its files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    name: str
+    version: int = Field(ge=1)
+    manifest: str

@@ -2,30 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from tasks.contract.refs import Parent
 from tasks.contract.spec import Spec
-
-
-class Parent(BaseModel):
-    """The release that a law comes from.
-
-    Attributes
-    ----------
-    uri : str
-        Of its name's folder in the store.
-    name, version : str, int
-        Which it is.
-    manifest : str
-        SHA-256 of its manifest, which holds those of all its files.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    uri: str
-    name: str
-    version: int = Field(ge=1)
-    manifest: str
 
 
 class FromRelease(Spec):

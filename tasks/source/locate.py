@@ -26,13 +26,15 @@ class Located(NamedTuple):
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(what: str, owner: str = "uri of source") -> Iterator[None]:
     """Turn a filesystem's and a format's faults into ``SourceError``; their texts stay behind, for they may hold cells.
 
     Parameters
     ----------
     what : str
         The file or folder being read, as the user knows it.
+    owner : str
+        What it was given as, for messages.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise SourceError(f"uri of source must be there; got '{what}', which is not.", "Check the path.") from None
+        raise SourceError(f"{owner} must be there; got '{what}', which is not.", "Check the path.") from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, UnicodeDecodeError):
         raise SourceError(f"file of source must be whole and readable; got '{what}', which is truncated or damaged.", _TAKEN) from None
     except OSError as error:
@@ -50,7 +52,7 @@ def reading(what: str) -> Iterator[None]:
             word in str(error) for word in ("ACCESS_DENIED", "Forbidden", "HTTP response code 403")
         )
         if refused:
-            raise SourceError(f"uri of source must be readable; access to '{what}' was refused.", "Ask for read access to it.") from None
+            raise SourceError(f"{owner} must be readable; access to '{what}' was refused.", "Ask for read access to it.") from None
         raise SourceError(f"file of source must be whole and readable; got '{what}', which could not be read to its end.", "") from None
 
 
@@ -60,7 +62,7 @@ def format_of(path: str) -> str | None:
     return next((kind for ending, kind in ENDINGS.items() if lower.endswith(ending)), None)
 
 
-def locate(fs: pafs.FileSystem, path: str, uri: str) -> tuple[Located, ...]:
+def locate(fs: pafs.FileSystem, path: str, uri: str, owner: str = "uri of source") -> tuple[Located, ...]:
     """List the files of a source.
 
     Parameters
@@ -73,6 +75,8 @@ def locate(fs: pafs.FileSystem, path: str, uri: str) -> tuple[Located, ...]:
         characters.
     uri : str
         The path as the user wrote it, for messages.
+    owner : str
+        What it was given as, for messages.
 
     Returns
     -------
@@ -85,22 +89,22 @@ def locate(fs: pafs.FileSystem, path: str, uri: str) -> tuple[Located, ...]:
         If nothing is there, nothing of a known format is there, or access is refused.
     """
     clean = path.rstrip("/") or "/"
-    with reading(uri):
+    with reading(uri, owner):
         info = fs.get_file_info(clean)
         if info.type == pafs.FileType.File:
             if format_of(clean) is None:
-                raise SourceError(f"uri of source must be a Parquet or CSV file; got '{uri}'.", _TAKEN)
+                raise SourceError(f"{owner} must be a Parquet or CSV file; got '{uri}'.", _TAKEN)
             return (Located(clean, "", info.size),)
         if info.type == pafs.FileType.Directory:
             found = _below(fs, clean)
             if not found:
-                raise SourceError(f"uri of source must be a folder with Parquet or CSV files; got '{uri}', which has none.", _TAKEN)
+                raise SourceError(f"{owner} must be a folder with Parquet or CSV files; got '{uri}', which has none.", _TAKEN)
             return found
         if not _is_glob(clean):
-            raise SourceError(f"uri of source must be there; got '{uri}', which is no file and no folder.", "Check the path.")
+            raise SourceError(f"{owner} must be there; got '{uri}', which is no file and no folder.", "Check the path.")
         found = _matching(fs, clean)
     if not found:
-        raise SourceError(f"uri of source must match at least one Parquet or CSV file; got '{uri}', which matches none.", _TAKEN)
+        raise SourceError(f"{owner} must match at least one Parquet or CSV file; got '{uri}', which matches none.", _TAKEN)
     return found
 
 

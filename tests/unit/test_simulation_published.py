@@ -16,13 +16,13 @@ import pytest
 from infra.stores.file import FileStore
 from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import StoreError
-from tasks.contract.refs import FileRef
+from tasks.contract.refs import FileRef, Parent
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, parse_spec
 from tasks.mechanisms.law_record import law_bytes, read_law
 from tasks.mechanisms.residuals import CountLaw
 from tasks.publish.layout import MECHANISMS
-from tasks.simulation.asked import FromRelease, Parent
+from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published, law_of, rows_of
 from tasks.source.inspection import Inspection
 from tasks.source.rows import canonical
