@@ -14,7 +14,7 @@ from tasks.contract.roles import Column
 Float64 = npt.NDArray[np.float64]
 
 MOST_ROWS = 2_000
-"""Most rows kept for validation, and most rows of a table that a figure looks at."""
+"""Most rows kept for validation, and most rows of a table that a figure looks at, where not said otherwise."""
 _FEWEST_ROWS = 200
 _SHARE = 0.1
 _FOLDS = 3
@@ -22,24 +22,25 @@ _MOST_LEVELS = 250
 _FEWEST_KNOWN = 40
 
 
-def held_out(table: pd.DataFrame, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def held_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROWS) -> npt.NDArray[np.bool_]:
     """Choose the rows that validate and teach nothing.
 
-    A tenth of the rows validates, at least 200 and at most 2,000 of them, and never more than about a quarter of the table. Copies of one
-    row stay on one side, where copies are not the table's nature: a bootstrap sample holds many rows twice.
+    A tenth of the rows validates, at least 200 and at most ``most`` of them, and never more than about a quarter of the table. Copies of
+    one row stay on one side, where copies are not the table's nature: a bootstrap sample holds many rows twice.
 
     Parameters
     ----------
     table : pandas.DataFrame, shape (n, d)
         At least 20 rows.
     rng : numpy.random.Generator
+    most : int
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
     n = len(table)
-    wanted = min(max(int(_SHARE * n), _FEWEST_ROWS), MOST_ROWS, n // 4)
+    wanted = min(max(int(_SHARE * n), _FEWEST_ROWS), most, n // 4)
     codes = np.asarray(pd.util.hash_pandas_object(table, index=False), dtype=np.uint64)
     group = np.unique(codes, return_inverse=True)[1]
     if int(group.max()) + 1 < n / 2:
@@ -48,17 +49,19 @@ def held_out(table: pd.DataFrame, rng: np.random.Generator) -> npt.NDArray[np.bo
     return np.asarray(place <= np.sort(place)[wanted - 1])
 
 
-def hold_out(table: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+def hold_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut a table into rows that teach and rows that validate, each in the table's order with an index from 0; see :func:`held_out`."""
-    held = held_out(table, rng)
+    held = held_out(table, rng, most)
     return table[~held].reset_index(drop=True), table[held].reset_index(drop=True)
 
 
-def two_sample(validation: pd.DataFrame, drawn: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator) -> float:
+def two_sample(
+    validation: pd.DataFrame, drawn: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator, most: int = MOST_ROWS
+) -> float:
     """Return how well a classifier tells drawn rows from real ones.
 
     The classifier two-sample test (Lopez-Paz, Oquab 2017, arXiv 1610.06545): boosted trees on mixed types with missing cells,
-    cross-validated in three folds; on at most 2,000 rows of each table. More drawn rows than
+    cross-validated in three folds; on at most ``most`` rows of each table. More drawn rows than
     validation rows make the figure less noisy.
 
     Parameters
@@ -69,13 +72,15 @@ def two_sample(validation: pd.DataFrame, drawn: pd.DataFrame, columns: tuple[Col
         Their descriptions.
     rng : numpy.random.Generator
         Chooses rows and folds.
+    most : int
+        Rows of each table that are looked at.
 
     Returns
     -------
     float
         Area under the ROC curve, the mean over folds, in [0.5, 1]: 0.5 where the two can't be told apart.
     """
-    one, two = (table.iloc[np.sort(rng.permutation(len(table))[:MOST_ROWS])] for table in (validation, drawn))
+    one, two = (table.iloc[np.sort(rng.permutation(len(table))[:most])] for table in (validation, drawn))
     features = np.column_stack([_feature(one[column.id], two[column.id]) for column in columns])
     real = np.repeat([1, 0], [len(one), len(two)])
     fold = np.concatenate([rng.permutation(len(one)) % _FOLDS, rng.permutation(len(two)) % _FOLDS])
