@@ -93,8 +93,9 @@ def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) ->
         return module.build(model.model_validate(dict(params or {})))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "parameters"
+        text = first["msg"].removeprefix("Value error, ")
         raise SpecError(
-            f"{where} of {kind} '{name}' must be valid; {first['msg']}.",
+            f"{where} of {kind} '{name}' must be valid: {text[:1].lower()}{text[1:]}.",
             f"Parameters of '{name}': {', '.join(model.model_fields) or 'none'}.",
         ) from error

@@ -61,7 +61,11 @@ def test_what_can_not_be_simulated_is_told(waymint, source: Path, tmp_path: Path
     asked = {
         "unknown estimator": ({"estimators": ["magic"]}, 2, "estimator of SPEC must be one of"),
         "unknown learner": ({"learners": ["magic"]}, 2, "learner of SPEC must be one of"),
-        "unknown parameter": ({"params": {"glm": {"cubes": True}}}, 2, "cubes of learner 'glm' must be valid"),
+        "unknown parameter": (
+            {"params": {"glm": {"cubes": True}}},
+            2,
+            "cubes of learner 'glm' must be valid: extra inputs are not permitted",
+        ),
         "subgroups": ({"estimators": ["gate"]}, 2, "estimators of simulate must be of the whole table; got 'gate'"),
         "too large a grid": ({"effect_scales": [k / 100 for k in range(300)]}, 2, "at most 200 cells"),
     }

@@ -268,13 +268,22 @@ def test_parameters_that_contradict_are_refused() -> None:
     ):
         with pytest.raises(SpecError, match=word):
             resolve("synthesizer", "llm", params)
+    with pytest.raises(SpecError, match="parameters of synthesizer 'llm' must be valid: layers chooses"):
+        resolve("synthesizer", "llm", {"layers": "card"})
     with pytest.raises(EstimationError, match="at least 20"):
         resolve("synthesizer", "llm", SMALL).fit(*world(12), np.random.default_rng(0))
 
 
-def test_a_model_that_is_not_there_names_the_way_out(table: pd.DataFrame, columns: tuple[Column, ...], tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_is_refused_at_once_and_a_broken_one_when_it_is_loaded(
+    table: pd.DataFrame, columns: tuple[Column, ...], tmp_path: Path
+) -> None:
+    for name in (str(tmp_path / "none"), "nobody/no-such-model"):
+        with pytest.raises(SpecError, match="Download it first"):
+            resolve("synthesizer", "llm", {"model": name})
+    (tmp_path / "config.json").write_text("{}")
+    broken = resolve("synthesizer", "llm", {"model": str(tmp_path)})
     with pytest.raises(SpecError, match="Download it first"):
-        resolve("synthesizer", "llm", {"model": str(tmp_path / "none")}).fit(table, columns, np.random.default_rng(0))
+        broken.fit(table, columns, np.random.default_rng(0))
 
 
 # a pretrained model

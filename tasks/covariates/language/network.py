@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tasks.contract.errors import SpecError
+from tasks.covariates.language.pretrained import not_there
 from tasks.covariates.language.vocabulary import Encode, Scale
 from tasks.covariates.margins import Intp
 
@@ -118,10 +119,7 @@ def load_pretrained(model: str, download: bool) -> Borrowed:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=not download)
         network = AutoModelForCausalLM.from_pretrained(model, local_files_only=not download, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
-        raise SpecError(
-            f"model of synthesizer 'llm' must be a folder or the name of a downloaded causal language model; got '{model}'.",
-            f"Download it first ('hf download {model}'), or set covariates.params.download = true; leave model out to need none.",
-        ) from error
+        raise not_there(model) from error
     finally:
         if bars:
             transformers_logging.enable_progress_bar()

@@ -15,6 +15,7 @@ from tasks.covariates.folds import assign_folds
 from tasks.covariates.journal import Journal, MemoryJournal, Trained
 from tasks.covariates.language.grammar import shares
 from tasks.covariates.language.model import LanguageModel, read_frame
+from tasks.covariates.language.pretrained import require_pretrained
 from tasks.covariates.language.vocabulary import Vocabulary, borrowed_vocabulary, own_vocabulary
 from tasks.covariates.margins import Float64, Margin, fit_margin
 from tasks.covariates.protocol import require_rows
@@ -151,5 +152,7 @@ class Llm(NamedTuple):
 
 
 def build(params: Params) -> Trained:
-    """Return the language model."""
+    """Return the language model, or refuse a pretrained one that is not there before any work is done."""
+    if params.model is not None and not params.download:
+        require_pretrained(params.model)
     return Llm(params)
