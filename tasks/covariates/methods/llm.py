@@ -50,12 +50,17 @@ class Params(BaseModel):
     width: int = Field(96, ge=8, le=4096, description="without model: numbers per token")
     heads: int = Field(4, ge=1, le=64, description="without model: attention heads; must divide width")
     dropout: float = Field(0.1, ge=0, lt=1, description="without model: share of activations left out in training")
-    bins: int = Field(32, ge=1, le=1000, description="without model: most quantile bins of a number; none holds fewer than 20 rows")
+    bins: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="without model: most quantile bins of a number, none of fewer than 20 rows; empty: root of the rows over 3, 8 to 32",
+    )
     digits: int | None = Field(
         None, ge=0, le=2, description="without model: digits of a number's place within its bin; empty: 1 from 5,000 rows on, else 0"
     )
-    epochs: int | None = Field(None, ge=1, le=10_000, description="most epochs; empty: 20 for 1,000 rows, fewer for more, at least 4")
-    patience: int = Field(3, ge=1, description="measurements without a better one, out of about 8, after which training stops")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="most epochs; empty: 40 for 1,000 rows, fewer for more, at least 4")
+    patience: int = Field(5, ge=1, description="measurements without a better one, out of about 8, after which training stops")
     batch: int = Field(64, ge=1, le=4096, description="rows of a step")
     rate: float | None = Field(None, gt=0, le=1, description="highest learning rate; empty: 0.002")
 
@@ -122,7 +127,9 @@ class Llm(NamedTuple):
 
         params, rows = self.params, len(teaching)
         digits = params.digits if params.digits is not None else int(rows >= _MANY_ROWS)
-        vocabulary = own_vocabulary(margins, rows, params.bins, digits)
+        # fewer words for fewer rows: what depends on what is then learnt before single rows are
+        bins = params.bins or int(np.clip(np.sqrt(rows) / 3, 8, 32))
+        vocabulary = own_vocabulary(margins, rows, bins, digits)
         longest = vocabulary.grammar.longest
         network = new_network(vocabulary.size, longest, params.depth, params.width, params.heads, params.dropout, vocabulary.scales)
         return _Start(network, vocabulary, shares(vocabulary.grammar, read_frame(vocabulary, teaching)), None)
@@ -145,7 +152,7 @@ class Llm(NamedTuple):
 
         params = self.params
         own = params.model is None
-        epochs = params.epochs or int(np.clip(np.rint(20 * np.sqrt(1_000 / rows)), 4, 40))
+        epochs = params.epochs or int(np.clip(np.rint(40 * (1_000 / rows) ** 0.75), 4, 60))
         rate = params.rate or (_OWN_RATE if own else _ADAPTER_RATE)
         every = max(1, epochs // _MEASUREMENTS)
         return Course(epochs, every, params.patience, params.batch, rate, 0.01 if own else 0.0, 0.99 if own else 0.0)
