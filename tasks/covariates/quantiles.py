@@ -27,24 +27,26 @@ def fit_quantiles(values: Float64, low: float, high: float, fold: Intp) -> tuple
     """Return the knots of the quantile function on the normal scale.
 
     Their number is chosen by held-out likelihood over the folds, the fewest within one standard error of the best:
-    more knots than the column's shape asks for would trace single rows.
+    more knots than the column's shape asks for would trace single rows. So is whether the rows' mean and variance are kept:
+    those of a heavy tail are a few rows' own, and would be kept at the price of all other quantiles.
     """
     n = len(values)
     if n < 2 * _KNOT_ROWS:
-        return _knots(np.sort(values), low, high, 1)
-    grid = [bins for bins in _BIN_GRID if bins * _KNOT_ROWS <= n]
+        return _knots(np.sort(values), low, high, 1, True)
+    grid = [(bins, moments) for bins in _BIN_GRID if bins * _KNOT_ROWS <= n for moments in (True, False)]
     scores = np.empty((len(grid), n))
     for k in np.unique(fold):
         kept, held = np.sort(values[fold != k]), fold == k
-        for row, bins in enumerate(grid):
-            scores[row, held] = _log_density(values[held], *_knots(kept, low, high, bins))
+        for row, (bins, moments) in enumerate(grid):
+            scores[row, held] = _log_density(values[held], *_knots(kept, low, high, bins, moments))
     best = int(scores.mean(axis=1).argmax())
     lost = scores[best] - scores
     enough = lost.mean(axis=1) <= lost.std(axis=1) / np.sqrt(n)
-    return _knots(np.sort(values), low, high, grid[int(np.flatnonzero(enough)[0])])
+    bins, moments = grid[int(np.flatnonzero(enough)[0])]
+    return _knots(np.sort(values), low, high, bins, moments)
 
 
-def _knots(ordered: Float64, low: float, high: float, bins: int) -> tuple[Float64, Float64]:
+def _knots(ordered: Float64, low: float, high: float, bins: int, moments: bool) -> tuple[Float64, Float64]:
     """Place knots at even ranks and in both tails; heights are means of at least five order statistics, the ends are the safe range."""
     n = len(ordered)
     if n == 0:
@@ -62,7 +64,7 @@ def _knots(ordered: Float64, low: float, high: float, bins: int) -> tuple[Float6
     within = (inner > low) & (inner < high)
     knots = np.concatenate(([-end], scores[within], [end]))
     heights = np.maximum.accumulate(np.concatenate(([low], inner[within], [high])))
-    return knots, _with_moments(knots, heights, ordered)
+    return knots, _with_moments(knots, heights, ordered) if moments else heights
 
 
 def _with_moments(knots: Float64, heights: Float64, ordered: Float64) -> Float64:
