@@ -15,7 +15,8 @@ ADVICE: Mapping[str, str] = {
     "closeness_z": "The synthesizer has learnt the seed by heart: smooth it (larger leaves, fewer components or epochs) or take another.",
     "dcr_margin": "Released rows crowd around seed rows: smooth the synthesizer or take another.",
     "closeness_excess": "The release leans to the seed by more than may be: smooth the synthesizer or take another.",
-    "closeness_groups": "Rows were copied in part, in the columns named: take a synthesizer that draws every value anew.",
+    "closeness_groups": "In the columns named rows were copied in part, or rare levels come as often as in the seed itself: take another "
+    "synthesizer, or replace a column of many rare levels by a coarser one (a region for a postcode).",
     "holdout_budget": "This holdout has been failed too often to judge fairly: bring new rows, or set another seed for another split "
     "(docs/gates.md says what that heals and what it does not).",
     "holdout_query": "The release knows the seed better than the holdout: smooth the synthesizer, do not try settings until this gives in.",
