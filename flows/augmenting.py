@@ -21,7 +21,7 @@ from tasks.contract.refs import Parent, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.contract.spec import Spec
-from tasks.publish.layout import part_path, version_folder
+from tasks.publish.layout import copy_folder, version_folder
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Facts, effect_section
 from tasks.publish.task import origin, privacy_section
@@ -82,8 +82,7 @@ def find_other(spec: Spec) -> tuple[str, Found | None]:
         find_table(uri, "outcome of augment")
         return uri, None
     manifest = found.manifest
-    folder = f"{version_folder(manifest.name, manifest.version)}{part_path(0, 0).rpartition('/')[0]}/"
-    return f"{found.store.uri}/{folder}", found
+    return f"{found.store.uri}/{version_folder(manifest.name, manifest.version)}{copy_folder(0)}", found
 
 
 def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:

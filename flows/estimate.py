@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.found import Found, find_release, find_table
+from flows.found import Found, find_release
 from flows.tables import canonical_rows, check_extras, numbers_of, open_table
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
@@ -25,7 +25,7 @@ from tasks.estimation.balance import Balance
 from tasks.estimation.combine import Combined, combine
 from tasks.estimation.spill import Spill
 from tasks.estimation.stream import Streamed, analyse_spilled
-from tasks.publish.layout import part_path, version_folder
+from tasks.publish.layout import copy_folder, release_key
 from tasks.publish.manifest import Manifest, plain
 from tasks.source.inspection import Inspection
 
@@ -56,10 +56,7 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     found = find_release(data, "DATA of estimate")
-    if found is not None:
-        return _released(found, options)
-    find_table(data, "DATA of estimate")
-    return _of_table(data, roles, options)
+    return _of_table(data, roles, options) if found is None else _released(found, options)
 
 
 def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -77,9 +74,8 @@ def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], li
     chosen = {key: options[key] for key in OPTIONS if key in options}
     copies = []
     for copy in range(spec["release"]["copies"]):
-        folder = part_path(copy, 0).rpartition("/")[0] + "/"
-        parts = [file.path for file in manifest.files if file.path.startswith(folder)]
-        tables = [pq.read_table(pa.BufferReader(store.get(f"{version_folder(manifest.name, manifest.version)}{path}"))) for path in parts]
+        parts = [file.path for file in manifest.files if file.path.startswith(copy_folder(copy))]
+        tables = [pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, path)))) for path in parts]
         whole = pa.concat_tables(tables)
         extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
         check_extras(extras, whole.column_names, RolesSpec(**known.model_dump(include={"treatment", "outcome", "covariates"})))

@@ -8,7 +8,7 @@ from flows.found import find_release
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, Spec
-from tasks.publish.layout import MECHANISMS, part_path, version_folder
+from tasks.publish.layout import MECHANISMS, copy_folder, version_folder
 from tasks.publish.manifest import Manifest
 from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published
@@ -54,13 +54,12 @@ def published(manifest: Manifest, store: str, copy: int) -> Published:
         URI of its store.
     copy : int
     """
-    folder = part_path(copy, 0).rpartition("/")[0] + "/"
     declared = manifest.spec["mechanisms"]["outcome_range"]
     return Published(
         store=store,
         folder=version_folder(manifest.name, manifest.version),
         copy=copy,
-        parts=tuple(file for file in manifest.files if file.path.startswith(folder)),
+        parts=tuple(file for file in manifest.files if file.path.startswith(copy_folder(copy))),
         mechanisms=next(file for file in manifest.files if file.path == MECHANISMS),
         outcome_range=None if declared is None else (declared[0], declared[1]),
     )

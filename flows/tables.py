@@ -31,7 +31,7 @@ def open_table(data: str) -> tuple[tuple[str, ...], str, Reader]:
         whole = load_builtin(data.removeprefix(BUILTIN))
         return tuple(whole.column_names), "parquet", lambda names: iter([whole.select(list(names))])
     fs, path = filesystem(data)
-    plan = plan_source(fs, path, data, BATCH_ROWS)
+    plan = plan_source(fs, path, data, BATCH_ROWS, "DATA of estimate")
 
     def read(names: Sequence[str]) -> Iterator[pa.Table]:
         for fragment in plan.fragments:

@@ -114,7 +114,7 @@ def train(
     every : int
         Epochs from one measurement to the next.
     patience : int
-        Measurements without a new minimum after which training stops.
+        Measurements in a row that are larger than the minimum, after which training stops.
     generator : torch.Generator
         As :func:`reproducible` yields it.
     journal : Journal

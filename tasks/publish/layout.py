@@ -61,7 +61,12 @@ class Place(NamedTuple):
 
 def part_path(copy: int, part: int) -> str:
     """Return the path of one Parquet part in a release."""
-    return f"data/copy-{copy}/part-{part:05d}.parquet"
+    return f"{copy_folder(copy)}part-{part:05d}.parquet"
+
+
+def copy_folder(copy: int) -> str:
+    """Return the folder of one copy's parts in a release, with its slash."""
+    return f"data/copy-{copy}/"
 
 
 def check_path(path: str) -> str:

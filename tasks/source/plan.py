@@ -82,7 +82,7 @@ class SourcePlan(BaseModel):
         return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.arrow)))
 
 
-def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int) -> SourcePlan:
+def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int, owner: str = "uri of source") -> SourcePlan:
     """Plan how a source is read.
 
     Parameters
@@ -95,6 +95,8 @@ def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int) -
         The same as the user wrote it, for messages.
     partition_rows : int
         Most rows of one batch; row groups are packed up to it.
+    owner : str
+        What the path was given as, for messages.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int) -
     SourceError
         If the source is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
-    files = locate(fs, path, uri)
+    files = locate(fs, path, uri, owner)
     formats = {format_of(one.path) for one in files}
     if len(formats) > 1:
         raise SourceError(f"files of '{uri}' must be of one format; got Parquet and CSV.", "Name one of them with a glob, e.g. *.parquet.")
