@@ -43,7 +43,6 @@ from tasks.augmentation.rows import choose_rows, flipped
 from tasks.contract.augmentation import AugmentSpec
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
@@ -51,6 +50,7 @@ from tasks.contract.rng import mix, rng_for, salt
 from tasks.estimation.evaluate import evaluate
 from tasks.mechanisms.balanced import balanced_outcome
 from tasks.source.rows import canonical, content_hash, settle
+from tasks.targeting.fluctuation import truncation_bound
 
 WORLD = "deterministic"
 ESTIMATORS = ("ipw", "aipw", "or", "tmle")

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
+from tasks.numerics.compiled import compiled
+
 _ROWS_AT_ONCE = 1024
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first call and keep the machine code on disk where some folder can be written; sums keep their order."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba found neither the package folder nor the user's cache writable
-        return numba.njit(**options)(function)
 
 
 @compiled

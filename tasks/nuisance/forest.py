@@ -9,8 +9,8 @@ import numpy.typing as npt
 import scipy.special
 
 from tasks.contract.nuisance import Float64
-from tasks.mechanisms.growth import KINDS, grow
-from tasks.mechanisms.walk import MISSING, Forest, sort_in
+from tasks.nuisance.growth import KINDS, grow
+from tasks.nuisance.walk import MISSING, Forest, sort_in
 
 _MOST_BINS = 255  # of a column, missing cells not counted
 _EDGE = 10.0 * float(np.finfo(np.float64).eps)

@@ -12,9 +12,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel, training_rows
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
 from tasks.contract.rng import UInt64, rng_for
-from tasks.mechanisms.bounds import require_arms
+from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.folds import training_rows
 
 Mask = npt.NDArray[np.bool_]
 _BLOCK = 8_192  # rows predicted at a time
@@ -153,7 +154,7 @@ def cross_fit(
     learner, covariates, a, y, kind, weights, keys
         As in :func:`fit_fold`.
     folds : ndarray of int8, shape (n,)
-        Fold of each row (:func:`tasks.contract.nuisance.assign_folds`).
+        Fold of each row (:func:`tasks.nuisance.folds.assign_folds`).
     seed : int
         The SPEC's seed; fold k uses ``rng_for(seed, "fold", k)``.
     cap : int, optional

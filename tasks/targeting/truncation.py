@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tasks.contract.fluctuation import Fluctuation, fluctuate, truncate
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate
 
 #: Largest stabilised weight P(A = a) / P(A = a | W) of the most cautious candidate.
 CAUTIOUS_WEIGHT = 1.5
@@ -91,7 +91,7 @@ def choose_truncation(
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
     full : float
-        d of full targeting, in [0, 0.5): :func:`tasks.contract.fluctuation.truncation_bound`.
+        d of full targeting, in [0, 0.5): :func:`tasks.targeting.fluctuation.truncation_bound`.
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative.
 

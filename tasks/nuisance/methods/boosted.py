@@ -10,10 +10,10 @@ import scipy.special
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.mechanisms.bounds import require_arms, within
-from tasks.mechanisms.forest import Rules, fit_forest
-from tasks.mechanisms.trees import TreeColumns, fit_columns
-from tasks.mechanisms.walk import Forest
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.forest import Rules, fit_forest
+from tasks.nuisance.trees import TreeColumns, fit_columns
+from tasks.nuisance.walk import Forest
 
 
 class Params(BaseModel):

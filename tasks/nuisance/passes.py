@@ -11,8 +11,8 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from tasks.contract.nuisance import FoldRows, OutcomeModel, PropensityModel
-from tasks.mechanisms.descent import Problem, Progress, advanced, model_of, started, summed
-from tasks.mechanisms.design import Design
+from tasks.nuisance.descent import Problem, Progress, advanced, model_of, started, summed
+from tasks.nuisance.design import Design
 
 _BLOCK = 8_192  # rows whose design is in memory at a time
 

@@ -10,12 +10,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
-from tasks.mechanisms.bounds import require_arms, within
-from tasks.mechanisms.descent import Problem
-from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
-from tasks.mechanisms.folded import predict_folds, standard
-from tasks.mechanisms.passes import FoldDesign, GlmRefinement
-from tasks.mechanisms.ridge import FAMILY, Family, fit_ridge, mean_of
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.descent import Problem
+from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
+from tasks.nuisance.folded import predict_folds, standard
+from tasks.nuisance.passes import FoldDesign, GlmRefinement
+from tasks.nuisance.ridge import FAMILY, Family, fit_ridge, mean_of
 
 _REACH = float(np.log(2.0))  # how far the linear predictor of a count may lie outside that of the training rows
 
@@ -115,7 +115,7 @@ class GlmLearner:
         return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength)
 
     def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
-        """Return out-of-fold predictions of a small table (:func:`tasks.mechanisms.folded.predict_folds`)."""
+        """Return out-of-fold predictions of a small table (:func:`tasks.nuisance.folded.predict_folds`)."""
         return predict_folds(self, _REACH, covariates, treatment, outcome, kind, folds)
 
     @property
@@ -134,7 +134,7 @@ class GlmLearner:
     def refinement(
         self, propensities: Sequence[PropensityModel | None], outcomes: Sequence[OutcomeModel], rows: Sequence[int], kind: str
     ) -> GlmRefinement:
-        """Return the passes over all rows that go on from models of a sample (:class:`tasks.mechanisms.passes.GlmRefinement`).
+        """Return the passes over all rows that go on from models of a sample (:class:`tasks.nuisance.passes.GlmRefinement`).
 
         What the sample decided stays: the map from covariates to columns (centres, scales, fills, ranges, levels), the units of a
         continuous outcome, and the penalty as a whole: the strength per row falls as rows are added. Coefficients are fitted to

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
+from tasks.numerics.compiled import compiled
 
 MISSING = 255  # the bin of missing cells: a column has at most 255 others
 _WORDS = 8  # words of 64 bits, one bit for a leaf, that a row narrows down at a time
@@ -72,15 +70,6 @@ class Forest:
         trees = (self.splits, self.leaves, self.column, self.bins, self.span, self.value)
         _add(cells, starts, *(part.copy() for part in trees), out)
         return out
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first call and keep the machine code on disk where some folder can be written."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba found neither the package folder nor the user's cache writable
-        return numba.njit(**options)(function)
 
 
 @compiled

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.mechanisms.walk import MISSING, compiled
+from tasks.nuisance.walk import MISSING
+from tasks.numerics.compiled import compiled
 
 KINDS = {"continuous": 0, "binary": 1, "count": 2}
 _LEAST_HESSIAN = 1e-3  # of a side of a split

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, PropensityModel, assign_folds
+from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, PropensityModel
 from tasks.contract.registry import resolve
-from tasks.mechanisms.bounds import require_arms, within
-from tasks.mechanisms.simplex import convex_weights
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.simplex import convex_weights
 
 
 class Params(BaseModel):
@@ -71,7 +72,7 @@ class StackedOutcome:
 class StackLearner:
     """Super learner: least squares (continuous, count) or log loss (binary) decides the weights.
 
-    The inner folds are assigned by the positions of the training rows (which :func:`tasks.mechanisms.crossfit.fit_fold`
+    The inner folds are assigned by the positions of the training rows (which :func:`tasks.nuisance.crossfit.fit_fold`
     puts in the order of their keys) and a number drawn from ``rng``. Members of weight zero are not fitted again.
     """
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.bounds import require_arms, within
-from tasks.mechanisms.design import Design, eta_of, with_treatment
-from tasks.mechanisms.ridge import FAMILY, STRENGTHS, Family, fit_ridge, mean_of, unit_of
-from tasks.mechanisms.walk import compiled
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.design import Design, eta_of, with_treatment
+from tasks.nuisance.ridge import FAMILY, STRENGTHS, Family, fit_ridge, mean_of, unit_of
+from tasks.numerics.compiled import compiled
 
-_HALVINGS = 27  # of a Newton step: as far as tasks.mechanisms.ridge halves one
+_HALVINGS = 27  # of a Newton step: as far as tasks.nuisance.ridge halves one
 
 
 class LinearRules(Protocol):
@@ -94,7 +94,7 @@ def standard(outcome: Float64, weights: Float64 | None = None) -> tuple[float, f
 
 
 def ridge(x: Float64, y: Float64, penalty: Float64, family: Family) -> Float64:
-    """Return the coefficients of :func:`tasks.mechanisms.ridge.fit_ridge` without row weights, up to rounding, shape (p,)."""
+    """Return the coefficients of :func:`tasks.nuisance.ridge.fit_ridge` without row weights, up to rounding, shape (p,)."""
     if family == "gaussian":
         return fit_ridge(x, y, penalty, family).coefficients
     strengths = np.asarray(STRENGTHS) * (unit_of(family, float(y.mean())) * len(y))
