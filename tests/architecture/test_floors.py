@@ -24,6 +24,7 @@ BREAKS = {
     "dask": ("tasks/source/offender.py", "import dask.dataframe"),
     "expectations": ("tasks/report/offender.py", "import great_expectations"),
     "stores": ("tasks/publish/offender.py", "import boto3"),
+    "networks": ("tasks/covariates/methods/offender.py", "import torch"),
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.covariates.growth import Float32, descend
-from tasks.covariates.leaves import FEWEST_SMOOTH, Leaves
+from tasks.covariates.forest.growth import Float32, descend
+from tasks.covariates.forest.leaves import FEWEST_SMOOTH, Leaves
 from tasks.covariates.margins import Float64, Intp
 
 _MOST_TILT = 2.0

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.covariates.chain_boost import JUDGED_ROWS, fewest
-from tasks.covariates.chain_losses import ClassLoss
-from tasks.covariates.chain_rows import evenly
-from tasks.covariates.chain_views import Float32
+from tasks.covariates.chain.boost import JUDGED_ROWS, fewest
+from tasks.covariates.chain.losses import ClassLoss
+from tasks.covariates.chain.rows import evenly
+from tasks.covariates.chain.views import Float32
 from tasks.covariates.margins import Intp
 from tasks.covariates.predictors import Tilt
 

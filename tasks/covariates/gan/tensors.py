@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from tasks.covariates.modes import Encoded, Group, Layout
+from tasks.covariates.gan.modes import Encoded, Group, Layout
 
 _TEMPERATURE = 0.2
 
@@ -50,7 +50,7 @@ class Shape(NamedTuple):
     groups : tuple of Group
         Blocks of equal width.
     inside : Tensor of float32, shape (categories, numbers), or None
-        See :attr:`tasks.covariates.modes.Layout.inside`; None where every number is always inside a mode.
+        See :attr:`tasks.covariates.gan.modes.Layout.inside`; None where every number is always inside a mode.
     """
 
     numbers: int

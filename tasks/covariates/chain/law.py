@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.covariates.chain_boost import Boosting, Trees, boost, constant
-from tasks.covariates.chain_cells import Cells
-from tasks.covariates.chain_lift import Lift, fit_lift
-from tasks.covariates.chain_losses import ClassLoss, SizeLoss, SquaredLoss, chances
-from tasks.covariates.chain_rows import evenly, sample_rows
-from tasks.covariates.chain_shapes import Shapes, fit_shapes, normal_shapes
-from tasks.covariates.chain_views import Lens, UInt8, fit_lens, pick
+from tasks.covariates.chain.boost import Boosting, Trees, boost, constant
+from tasks.covariates.chain.cells import Cells
+from tasks.covariates.chain.lift import Lift, fit_lift
+from tasks.covariates.chain.losses import ClassLoss, SizeLoss, SquaredLoss, chances
+from tasks.covariates.chain.rows import evenly, sample_rows
+from tasks.covariates.chain.shapes import Shapes, fit_shapes, normal_shapes
+from tasks.covariates.chain.views import Lens, UInt8, fit_lens, pick
 from tasks.covariates.folds import FOLDS
 from tasks.covariates.margins import MISSING, Coded, Intp, Margin
 from tasks.covariates.predictors import choose_tilt, target_classes

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
-from tasks.covariates.networks import Network
-from tasks.covariates.tensors import Shape
+from tasks.covariates.gan.networks import Network
+from tasks.covariates.gan.tensors import Shape
 
 _LEAST_SPREAD = 0.01
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tasks.contract.roles import Column
 from tasks.covariates.closeness import MOST_ROWS, held_out, two_sample
-from tasks.covariates.modes import Encoded, Layout, encode
+from tasks.covariates.gan.modes import Encoded, Layout, encode
 from tasks.covariates.protocol import CovariateModel, require_rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tasks.covariates.denoiser import Denoiser
+from tasks.covariates.diffusion.denoiser import Denoiser
 from tasks.covariates.margins import Float64, Intp
 
 _FIRST = 40.0

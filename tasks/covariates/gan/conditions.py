@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from tasks.covariates.gan.modes import Encoded, Float32, Layout
 from tasks.covariates.margins import Float64, Intp
-from tasks.covariates.modes import Encoded, Float32, Layout
 
 
 class Conditions(NamedTuple):

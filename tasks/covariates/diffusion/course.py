@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from tasks.covariates.denoiser import Denoiser, Prior
-from tasks.covariates.diffusion_cells import Cells
-from tasks.covariates.training import Stateful, device
+from tasks.covariates.diffusion.cells import Cells
+from tasks.covariates.diffusion.denoiser import Denoiser, Prior
+from tasks.covariates.training.loop import Stateful, device
 
 _EPOCH_ROWS = 12_800
 _MANY_ROWS = 50_000

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from tasks.covariates.conditions import Conditions
-from tasks.covariates.correction import Correction, choose, fit_correction
+from tasks.covariates.gan.conditions import Conditions
+from tasks.covariates.gan.correction import Correction, choose, fit_correction
+from tasks.covariates.gan.modes import Float32, Layout, values_of
 from tasks.covariates.journal import Curve
 from tasks.covariates.margins import Coded, decode
-from tasks.covariates.modes import Float32, Layout, values_of
 
 BLOCK_ROWS = 12_500
 """Most rows drawn at once."""

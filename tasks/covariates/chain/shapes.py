@@ -9,8 +9,8 @@ import numpy.typing as npt
 import scipy.special
 import scipy.stats
 
-from tasks.covariates.chain_kernels import find_leaves, grow
-from tasks.covariates.chain_views import UInt8
+from tasks.covariates.chain.kernels import find_leaves, grow
+from tasks.covariates.chain.views import UInt8
 from tasks.covariates.margins import Float64
 
 _CLASSES = 8
@@ -29,7 +29,7 @@ class Shapes(NamedTuple):
     below, above : float
         Mean distance of the residuals in the outermost bins from their edge.
     feature, cut : ndarray, shape (trees, nodes)
-        As in :class:`tasks.covariates.chain_boost.Trees`.
+        As in :class:`tasks.covariates.chain.boost.Trees`.
     upper : ndarray of float32, shape (trees, nodes, bins)
         Cumulative share of each bin in a leaf.
     """

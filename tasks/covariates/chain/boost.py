@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.covariates.chain_kernels import add_trees, grow
-from tasks.covariates.chain_losses import Loss
-from tasks.covariates.chain_rows import evenly, sample_rows
-from tasks.covariates.chain_views import Float32, UInt8
+from tasks.covariates.chain.kernels import add_trees, grow
+from tasks.covariates.chain.losses import Loss
+from tasks.covariates.chain.rows import evenly, sample_rows
+from tasks.covariates.chain.views import Float32, UInt8
 from tasks.covariates.margins import Float64, Intp
 
 JUDGED_ROWS = 30_000

@@ -12,8 +12,8 @@ import pandas as pd
 
 from tasks.contract.rng import unit
 from tasks.contract.roles import Column
-from tasks.covariates.chain_cells import Cells, counted, fit_coder
-from tasks.covariates.chain_views import UInt8
+from tasks.covariates.chain.cells import Cells, counted, fit_coder
+from tasks.covariates.chain.views import UInt8
 from tasks.covariates.folds import FOLDS, assign_folds
 from tasks.covariates.margins import Margin
 from tasks.covariates.protocol import MIN_ROWS, require_rows

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.covariates.chain_cells import Cells
-from tasks.covariates.chain_kernels import encode
-from tasks.covariates.chain_rows import evenly
+from tasks.covariates.chain.cells import Cells
+from tasks.covariates.chain.kernels import encode
+from tasks.covariates.chain.rows import evenly
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
 from tasks.covariates.predictors import Block, Index, Tilt, expand, fit_index, make_block, tilt_targets
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tasks.covariates.diffusion_cells import Float32
+from tasks.covariates.diffusion.cells import Float32
 
 _FREQUENCIES = 8
 _MOST_LOGIT = 30.0

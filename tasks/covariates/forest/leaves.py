@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.covariates.growth import Float32, Growth, choose_leaf, descend, tree_of
+from tasks.covariates.forest.growth import Float32, Growth, choose_leaf, descend, tree_of
 from tasks.covariates.margins import Coded, Float64, Intp
 
 FEWEST_SMOOTH = 5

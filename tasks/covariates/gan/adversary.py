@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tasks.covariates.conditions import Conditions
-from tasks.covariates.networks import Network
+from tasks.covariates.gan.conditions import Conditions
+from tasks.covariates.gan.networks import Network
 
 _LEAK = 0.2
 _PENALTY = 10.0

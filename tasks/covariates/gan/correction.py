@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from tasks.covariates.gan.modes import Float32, Int32, Layout, values_of
 from tasks.covariates.margins import Float64
-from tasks.covariates.modes import Float32, Int32, Layout, values_of
 
 _ROUNDS = 60
 _CLOSE = 2e-3
