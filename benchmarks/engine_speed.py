@@ -26,13 +26,14 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from threadpoolctl import threadpool_limits
 
 from benchmarks.engine import Study, cell_of, law, method_of
-from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.nuisance import Int8, Nuisances, assign_folds, fold_strata
+from tasks.contract.nuisance import Int8, Nuisances
 from tasks.contract.rng import rng_for
 from tasks.mechanisms.draw import design_probability
+from tasks.nuisance.folds import assign_folds, fold_strata
 from tasks.simulation.population import Data, Source
 from tasks.simulation.population import source_of as law_of
 from tasks.simulation.replicate import replicates
+from tasks.targeting.fluctuation import truncation_bound
 
 NEEDS = {"or": "q", "ipw": "g"}
 TREES, LEAF = 100, 5

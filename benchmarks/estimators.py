@@ -85,8 +85,8 @@ def question(system: str, family: str, frame: pd.DataFrame, cuts: Any) -> Callab
     """
     from benchmarks import peers
     from benchmarks.learners import Joint, PerArm
-    from tasks.contract.fluctuation import truncation_bound
     from tasks.estimation import analyse, estimate
+    from tasks.targeting.fluctuation import truncation_bound
 
     g, q = models(family)
     bound = truncation_bound(len(frame), "auto")

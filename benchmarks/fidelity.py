@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.minting import Fit, Release, Source, calibrated, conformed, fit, mechanisms, mint, source_of, spoil, targeted
 from benchmarks.worlds import LAWS, draw, snapshot, truth
 from tasks.contract.columns import joint_columns
-from tasks.contract.nuisance import Nuisances, assign_folds, fold_strata
+from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import in_holdout, rng_for
@@ -39,7 +39,8 @@ from tasks.covariates.protocol import CovariateModel
 from tasks.distance import closest, fit_scale
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.transfer import transfer_scores
-from tasks.mechanisms.crossfit import cross_fit
+from tasks.nuisance.crossfit import cross_fit
+from tasks.nuisance.folds import assign_folds, fold_strata
 
 ROWS = 1_000
 RELEASED = 10_000

@@ -34,19 +34,20 @@ from benchmarks import minting, worlds
 from benchmarks.checkpoints import work_off
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import FoldedLearner, assign_folds, fold_strata
+from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.covariates.protocol import CovariateModel
 from tasks.estimation.combine import Rule, combine
 from tasks.estimation.evaluate import evaluate
-from tasks.estimation.influence import Z95
 from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
-from tasks.mechanisms.crossfit import cross_fit
 from tasks.mechanisms.draw import Design
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
+from tasks.nuisance.crossfit import cross_fit
+from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.targeting.influence import Z95
 
 ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 GENERATORS = ("forest", "copula", "spoilt")

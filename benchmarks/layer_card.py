@@ -33,7 +33,7 @@ from tasks.covariates.language.network import keep_words
 from tasks.covariates.language.teaching import Course, make_epoch, make_pupil
 from tasks.covariates.language.vocabulary import Vocabulary, borrowed_vocabulary
 from tasks.covariates.margins import fit_margin
-from tasks.covariates.training import reproducible
+from tasks.covariates.training.loop import reproducible
 
 DEPTH, WIDTH, HEADS, RANK = 6, 64, 4, 8
 PRETRAINING_ROWS, ROWS, FRESH_ROWS, PROBE_ROWS = 4_000, 800, 1_000, 128

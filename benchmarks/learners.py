@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone, is_classifier
 
-from tasks.contract.nuisance import Float64, Int8, OutcomeModel, assign_folds, fold_strata
+from tasks.contract.nuisance import Float64, Int8, OutcomeModel
 from tasks.estimation.table import read_roles, read_table
+from tasks.nuisance.folds import assign_folds, fold_strata
 
 # ruff: noqa: ARG002, D102 - the protocol's arguments, which scikit-learn has no use for; the protocol's own docstrings
 

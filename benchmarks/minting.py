@@ -10,21 +10,22 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.columns import conform
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import from_frame, to_frame
-from tasks.contract.nuisance import Float64, Int8, Nuisances, assign_folds, fold_strata
+from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.rng import UInt64, bootstrap_weights, in_holdout, rng_for
 from tasks.contract.roles import Column, TableSchema
 from tasks.covariates.protocol import CovariateModel
 from tasks.mechanisms.calibration import Balance, balance, weights
-from tasks.mechanisms.crossfit import FoldModel, cross_fit
 from tasks.mechanisms.draw import Design, design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms, assemble, averaged
 from tasks.mechanisms.moments import effect_features, features, moments
 from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import Targeting, target
+from tasks.nuisance.crossfit import FoldModel, cross_fit
+from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.targeting.fluctuation import truncation_bound
 
 POOL_ROWS = 40_000
 POOL = 4.0

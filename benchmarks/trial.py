@@ -23,12 +23,12 @@ from benchmarks.closeness import ACTG
 from benchmarks.fidelity import told
 from benchmarks.minting import calibrated, fit, mechanisms, mint, source_of, targeted
 from benchmarks.worlds import snapshot
-from tasks.contract.nuisance import assign_folds
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
 from tasks.contract.spec import REPEATS
 from tasks.estimation.evaluate import evaluate
-from tasks.mechanisms.crossfit import cross_fit
+from tasks.nuisance.crossfit import cross_fit
+from tasks.nuisance.folds import assign_folds
 
 NEAR = 0.25
 DATA = Path(__file__).parent.parent / "tests" / "data" / "actg175.csv"

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tasks.contract.nuisance import FoldRows, assign_folds, training_rows
+from tasks.contract.nuisance import FoldRows
 from tasks.contract.reduction import reduce_passes
 from tasks.contract.registry import resolve
+from tasks.nuisance.folds import assign_folds, training_rows
 
 FOLDS = 4
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tasks.contract.fluctuation import fluctuate, truncate
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
+from tasks.targeting.fluctuation import fluctuate, truncate
 
 Z95 = 1.959963984540054
 ESTIMATORS = ("or", "ipw", "aipw", "tmle", "ato")

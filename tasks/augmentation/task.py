@@ -23,13 +23,13 @@ from tasks.augmentation.rivals import Pooled, rivals, tolerance, worth
 from tasks.augmentation.rows import choose_rows, flipped
 from tasks.contract.columns import MARKER, conform, constant_array, decode
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.contract.roles import TableSchema
+from tasks.targeting.fluctuation import truncation_bound
 
 #: Candidates drawn per added row: at least, at most.
 CANDIDATES = (4.0, 60.0)

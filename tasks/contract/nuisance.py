@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tasks.contract.rng import UInt64, mix, salt
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -154,68 +152,3 @@ class FoldedLearner(Protocol):
     def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
         """Return out-of-fold g, Q0 and Q1, each of shape (n,): up to rounding what fits without each fold's rows predict for them."""
         ...
-
-
-def training_rows(keys: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Pick the training rows of one fold, at most ``cap`` of them.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64, shape (n,)
-        Distinct row keys.
-    train : ndarray of bool, shape (n,)
-        Rows outside the fold.
-    cap : int
-        Most rows a learner is fitted on.
-    seed : int
-        The SPEC's seed.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-        ``train`` itself, or its rows with the ``cap`` smallest hashes: the same rows in any order and partitioning.
-    """
-    if int(np.count_nonzero(train)) <= cap:
-        return train.copy()
-    rows = np.flatnonzero(train)
-    # keys are distinct and mixing is a bijection: there are no ties
-    first = np.argpartition(mix(keys[rows], salt(seed, "fit-rows")), cap - 1)[:cap]
-    kept = np.zeros(len(train), dtype=bool)
-    kept[rows[first]] = True
-    return kept
-
-
-def fold_strata(arm: Int8, y: Float64, kind: str) -> npt.NDArray[np.int64]:
-    """Return the strata that folds are assigned in, shape (n,): the arm, times the outcome where it is binary."""
-    strata = np.asarray(arm, dtype=np.int64)
-    return 2 * strata + np.asarray(y, dtype=np.int64) if kind == "binary" else strata
-
-
-def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:
-    """Assign rows to folds, stratified, by their keys: row order and partitioning don't matter.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64, shape (n,)
-        Distinct row keys.
-    strata : ndarray of int, shape (n,)
-        Stratum of each row (treatment arm, times outcome where binary).
-    folds : int
-        Number of folds.
-    seed, repeat : int
-        Another repeat is another assignment.
-
-    Returns
-    -------
-    ndarray of int8, shape (n,)
-        In ``[0, folds)``; fold sizes within a stratum differ by at most one.
-    """
-    mixed = mix(keys, salt(seed, "fold", repeat))
-    order = np.lexsort((mixed, strata))
-    ordered = strata[order]
-    first = np.concatenate(([0], np.flatnonzero(np.diff(ordered)) + 1)) if len(ordered) else np.zeros(1, dtype=np.intp)
-    rank = np.arange(len(ordered)) - np.repeat(first, np.diff(np.concatenate((first, [len(ordered)]))))
-    result = np.empty(len(keys), dtype=np.int8)
-    # strata start at different folds so that remainders spread
-    result[order] = (rank + ordered.astype(np.int64)) % folds
-    return result

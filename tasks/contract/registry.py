@@ -17,7 +17,7 @@ from tasks.contract.errors import SpecError
 
 KINDS: Mapping[str, str] = {
     "synthesizer": "tasks.covariates.methods",
-    "learner": "tasks.mechanisms.methods",
+    "learner": "tasks.nuisance.methods",
     "estimator": "tasks.estimation.methods",
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",

@@ -153,7 +153,7 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
 
     One penalty for all targets, by generalised cross-validation (Golub, Heath, Wahba 1979,
     10.1080/00401706.1979.10489751) with each degree of freedom counted twice: prediction
-    alone asks for 1.4 (Kim, Gu 2004, 10.1046/j.1369-7412.2003.05316.x), the rest keeps drawn rows from leaning on the seed.
+    alone asks for 1.4 (Kim, Gu 2004, 10.1046/j.1369-7412.2003.05316.x), the rest keeps drawn rows from leaning on the training rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Task of the covariates step: fit the synthesizer on seed rows."""
+"""Task of the covariates step: fit the synthesizer on training rows."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _IN_MEMORY = 50_000  # rows of a table that a synthesizer is handed whole
 
 @coarse("fit covariates", "fit covariates of copy {copy}")
 def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> ModelRef:
-    """Fit the synthesizer of W, or of (W, A, Y) in mode "full", on a hash sample of the seed rows.
+    """Fit the synthesizer of W, or of (W, A, Y) in mode "full", on a hash sample of the training rows.
 
     In mode "hybrid" all copies share one fit: each copy's calibration meets the means of its own Bayesian bootstrap draw of the
     source, which carries the uncertainty in W. Mode "full" has no calibration: there each of several copies is fitted on its own
-    bootstrap sample of the seed.
+    bootstrap sample of the training rows.
     """
     space, spec = run.space(), run.spec
     full = spec.release.mode == "full"
@@ -51,7 +51,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     columns = joint_columns(schema) if full else schema.modelled
     partwise = isinstance(synthesizer, PartwiseSynthesizer)
     most = spec.covariates.fit_rows or (schema.rows if partwise else _IN_MEMORY)
-    tables = _resampled_rows(run, space, parts, copy, most) if full and spec.release.copies > 1 else _seed_rows(run, space, parts, most)
+    tables = _resampled_rows(run, space, parts, copy, most) if full and spec.release.copies > 1 else _training_rows(run, space, parts, most)
 
     def framed(table: pa.Table) -> pd.DataFrame:
         return joint_frame(table, schema) if full else to_frame(table, schema.modelled)
@@ -138,15 +138,15 @@ def _draw(run: Run, copy: int) -> int:
     return copy if run.spec.release.mode == "full" else 0
 
 
-def _seed_rows(
+def _training_rows(
     run: Run, space: Workspace, parts: Sequence[PartitionRef], most: int, columns: list[str] | None = None
 ) -> Iterator[pa.Table]:
-    """Read the first seed rows, partition by partition: the snapshot is in hash order, so they are a random sample."""
+    """Read the first training rows, partition by partition: the snapshot is in hash order, so they are a random sample."""
     spec, wanted = run.spec, most
     for part in parts:
         table = space.table(part, columns)
-        seed = ~in_holdout(table.column("key").to_numpy(), spec.seed, spec.source.holdout)
-        table = table.filter(pa.array(seed)).slice(0, wanted)
+        training = ~in_holdout(table.column("key").to_numpy(), spec.seed, spec.source.holdout)
+        table = table.filter(pa.array(training)).slice(0, wanted)
         yield table
         wanted -= table.num_rows
         if wanted <= 0:
@@ -154,10 +154,10 @@ def _seed_rows(
 
 
 def _resampled_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int, most: int) -> Iterator[pa.Table]:
-    """Read a copy's bootstrap sample of the seed rows: weights are normalised over all of them, so their keys are read ahead."""
-    keys = np.concatenate([table.column("key").to_numpy() for table in _seed_rows(run, space, parts, most, ["key"])])
+    """Read a copy's bootstrap sample of the training rows: weights are normalised over all of them, so their keys are read ahead."""
+    keys = np.concatenate([table.column("key").to_numpy() for table in _training_rows(run, space, parts, most, ["key"])])
     chosen, first = bootstrap_rows(keys, run.spec.seed, copy), 0
-    for table in _seed_rows(run, space, parts, most):
+    for table in _training_rows(run, space, parts, most):
         low, high = np.searchsorted(chosen, [first, first + table.num_rows])
         yield table.take(pa.array(chosen[low:high] - first))
         first += table.num_rows

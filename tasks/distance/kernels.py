@@ -5,41 +5,17 @@ The float32 loops may be reordered by the compiler (they only filter, within pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
 from tasks.distance.boxes import GROUP, LEAF
 from tasks.distance.lanes import REST, count, gappy_squares, gappy_steps, lowest, mismatches, rest_of_row, room, squares, steps, sum_at
+from tasks.numerics.compiled import compiled
 
 TILE = 16_384  # bytes of shadows that all queries of a block pass by before the next: half of a small level-1 cache
 FEW = 4  # rows of a leaf that are finished one by one
 
 
-def compiled(reorder: bool = False, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Compile on first call and keep the machine code on disk where some folder can be written."""
-    # a call that hands arrays over costs as much as a leaf: the hot loops are pasted into their callers.
-    # NaN marks missing cells: the flags that assume there are none stay off. And no flag must be left to inheritance:
-    # Numba compiles a function with the flags of whoever calls it first, and a fused multiply-add changes the last bit.
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "inline": "always" if inline else "never",
-        "fastmath": {"reassoc", "nsz", "contract"} if reorder else False,
-    }
-
-    def wrap(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba found neither the package folder nor the user's cache writable
-            return numba.njit(**options)(function)
-
-    return wrap
-
-
-@compiled()
+@compiled
 def _exact(x, y, a, b, widths, metric):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Repeat :func:`tasks.distance.records.measure` for one pair, operation by operation. Metric: 0 l2, 1 l1, 2 gower."""
     total = 0.0
@@ -127,7 +103,7 @@ def _bound(low, high, absent, block, offset, q, state, at, squared, cap, sums, m
         sums[i] += np.float32(missed[i])
 
 
-@compiled()
+@compiled
 def _place(at, k, unique, x, a, y, b, widths, metric, starts, rows, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba
     """Measure a row exactly and put it, with its copies, among the k closest where they belong."""
     d = _exact(x[at], y[unique], a[at], b[unique], widths, metric)
@@ -174,7 +150,7 @@ def _begin(mask, done, begin, least):  # type: ignore[no-untyped-def]  # typed b
     return begin - REST if begin > least and 4 * count(mask) <= FEW else begin
 
 
-@compiled()
+@compiled
 def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` to ``stop``, skipping boxes; return how many leaves were scanned."""
     q, state, offset, metric, cap, squared = task.q, task.state, task.offset, task.metric, task.cap, task.metric == 0
@@ -222,7 +198,7 @@ def prune(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
     return visited
 
 
-@compiled()
+@compiled
 def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Search queries ``begin`` to ``stop`` through every leaf: where boxes overlap, looking at them is lost time."""
     q, state, metric, cap, own_slack, leaf_slack = task.q, task.state, task.metric, task.cap, task.slack, task.leaf_slack
@@ -253,7 +229,7 @@ def sweep(task, begin, stop, k, distances, indices):  # type: ignore[no-untyped-
                         limit = _limit(distances[at, k - 1], slack, metric, columns)
 
 
-@compiled()
+@compiled
 def collect(task, begin, stop, best, found_counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """List every distinct row at exactly distance ``best`` of queries ``begin`` to ``stop``."""
     q, state, offset, metric, cap, squared = task.q, task.state, task.offset, task.metric, task.cap, task.metric == 0

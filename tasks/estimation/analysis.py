@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.nuisance import Float64, Learner, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
@@ -18,9 +17,10 @@ from tasks.contract.roles import ColumnRoles
 from tasks.estimation.balance import Balance, balance
 from tasks.estimation.crossfit import check_folds, cross_fit
 from tasks.estimation.evaluate import check_names, evaluate
-from tasks.estimation.influence import Z95
 from tasks.estimation.overlap import OverlapSummary, overlap
 from tasks.estimation.table import Table, read_roles, read_table
+from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.influence import Z95
 
 ATE_ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 
@@ -103,10 +103,10 @@ def analyse(
     propensity : float or ndarray of shape (n,), optional
         Known P(treated | W), in (0, 1), in the frame's row order; g is then not fitted.
     truncation : "auto" or float
-        See :func:`tasks.contract.fluctuation.truncation_bound`.
+        See :func:`tasks.targeting.fluctuation.truncation_bound`.
     weights : ndarray of float64, shape (n,), optional
         Row weights in the frame's row order, finite and not negative; only their proportions count. A row of weight 0 is left out
-        everywhere. Standard errors are those of :func:`tasks.estimation.influence.standard_error`.
+        everywhere. Standard errors are those of :func:`tasks.targeting.influence.standard_error`.
 
     Returns
     -------

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.contract.fluctuation import truncate
 from tasks.contract.nuisance import Float64, Int8
+from tasks.targeting.fluctuation import truncate
 
 
 class Balance(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, assign_folds, fold_strata
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances
 from tasks.contract.rng import rng_for
 from tasks.estimation.table import Table
+from tasks.nuisance.folds import assign_folds, fold_strata
 
 #: Fewest rows that an arm must have per fold.
 MIN_ARM_ROWS_PER_FOLD = 2

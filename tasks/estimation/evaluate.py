@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
-from tasks.estimation.influence import Estimator, interval, prepare_rows
+from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.influence import Estimator, interval, prepare_rows
 
 #: Fewest rows that each arm of a subgroup must have.
 MIN_SUBGROUP_ARM = 10
@@ -50,7 +50,7 @@ def evaluate(
         Files of ``methods``: ``"or"``, ``"ipw"``, ``"aipw"``, ``"tmle"`` (ATE), ``"att"``, ``"atc"``, ``"ato"``. ``"gate"`` may be
         named; it is added wherever subgroups are given.
     truncation : "auto" or float
-        See :func:`tasks.contract.fluctuation.truncation_bound`.
+        See :func:`tasks.targeting.fluctuation.truncation_bound`.
     subgroups : mapping of str to ndarray of str, shape (n,), optional
         Level of each row by subgroup column; None where the level is missing (such rows are in no subgroup).
     weights : ndarray of float64, shape (n,), optional

@@ -18,7 +18,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.contract.results import Estimate
-from tasks.estimation.influence import Z95
+from tasks.targeting.influence import Z95
 
 
 class Term(NamedTuple):
@@ -77,7 +77,7 @@ def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64) -> 
     Parameters
     ----------
     phi : ndarray of float64, shape (n,)
-        AIPW pseudo-outcomes of the source's rows (:func:`tasks.estimation.influence.pseudo_outcomes`).
+        AIPW pseudo-outcomes of the source's rows (:func:`tasks.targeting.influence.pseudo_outcomes`).
     tau_source : ndarray of float64, shape (n,)
         The released mechanism's Q~1 - Q~0 at the same rows. Where it was targeted on the very rows, the contrast term is zero by
         construction: judge it on rows (or folds) held out of the targeting to learn about new ones.

@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.fluctuation import truncate, truncation_bound
 from tasks.contract.nuisance import Float64, Int8
+from tasks.targeting.fluctuation import truncate, truncation_bound
 
 #: Keys of the meta-learners, in the order in which their effects are returned.
 LEARNERS = ("t", "s", "dr", "ra")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.fluctuation import truncate
 from tasks.contract.nuisance import Float64, Int8
-from tasks.estimation.influence import effective_size
+from tasks.targeting.fluctuation import truncate
+from tasks.targeting.influence import effective_size
 
 #: 95 % point of Kolmogorov's limit law.
 KOLMOGOROV95 = 1.3581015157406195

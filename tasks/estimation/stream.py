@@ -10,19 +10,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import SpecError
-from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.nuisance import (
-    FoldRows,
-    Int8,
-    Learner,
-    Nuisances,
-    OutcomeModel,
-    PartitionedLearner,
-    PropensityModel,
-    assign_folds,
-    fold_strata,
-    training_rows,
-)
+from tasks.contract.nuisance import FoldRows, Int8, Learner, Nuisances, OutcomeModel, PartitionedLearner, PropensityModel
 from tasks.contract.reduction import reduce_passes
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
@@ -33,6 +21,8 @@ from tasks.estimation.evaluate import check_names, evaluate
 from tasks.estimation.overlap import overlap
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.sums import BalanceRows, BalanceSums
+from tasks.nuisance.folds import assign_folds, fold_strata, training_rows
+from tasks.targeting.fluctuation import truncation_bound
 
 _BLOCK = 8_192  # rows predicted at a time
 

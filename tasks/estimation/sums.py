@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.contract.fluctuation import truncate
 from tasks.contract.nuisance import Float64, Int8
 from tasks.estimation.balance import Balance
 from tasks.estimation.spilled import Range
+from tasks.targeting.fluctuation import truncate
 
 #: Variance, relative to the squared half range, that rounding may leave of none.
 _ROUNDING = 1e-13

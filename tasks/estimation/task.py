@@ -13,7 +13,6 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import PartitionRef, Ref
@@ -24,12 +23,13 @@ from tasks.estimation.cate import cate_gap
 from tasks.estimation.combine import combine_estimates
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import LedgerEntry, error_ledger
-from tasks.estimation.influence import Z95, prepare_rows, pseudo_outcomes
 from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
 from tasks.estimation.transfer import observed_predictions, transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
+from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.influence import Z95, prepare_rows, pseudo_outcomes
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000

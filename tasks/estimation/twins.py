@@ -18,10 +18,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, assign_folds, fold_strata
+from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64, mix, salt, unit
 from tasks.estimation.keys import row_keys
 from tasks.estimation.metalearners import LEARNERS, Features, fit_features, fit_metalearners, fit_propensity
+from tasks.nuisance.folds import assign_folds, fold_strata
 
 #: Parts of either table: two teach, the third is compared on.
 PARTS = 3

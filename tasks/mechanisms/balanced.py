@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.bounds import EDGE
-from tasks.mechanisms.crossfit import one_thread
 from tasks.mechanisms.cube import cube
 from tasks.mechanisms.inversion import Inversion, invert
 from tasks.mechanisms.residuals import BinaryLaw, OutcomeLaw
+from tasks.nuisance.bounds import EDGE
+from tasks.nuisance.crossfit import one_thread
 
 # Halvings of each row's uniform number that are balanced; what is left of it is drawn independently.
 _HALVINGS = 10

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.mechanisms.walk import compiled
+from tasks.numerics.compiled import compiled
 
 _LANDED = 1e-9  # a chance this near to 0 or 1 has been decided
 _FLAT = 1e-9  # a pivot this small, the largest being 1 or so, is none: the directions are collinear there

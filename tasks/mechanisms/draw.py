@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.bounds import EDGE
 from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.nuisance.bounds import EDGE
 
 Design = Literal["randomized", "fitted", "tilted"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from tasks.contract.errors import StoreError
-from tasks.mechanisms.design import CategoryTerm, Design, NumericTerm
 from tasks.mechanisms.residuals import ArmLaw, BinaryLaw, ContinuousLaw, CountLaw, OutcomeLaw
 from tasks.mechanisms.scale import ScaleModel
+from tasks.nuisance.design import CategoryTerm, Design, NumericTerm
 
 FORMAT: Literal["waymint-law/1"] = "waymint-law/1"
 Number = Annotated[float, Field(allow_inf_nan=False)]

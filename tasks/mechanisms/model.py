@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.fluctuation import Fluctuation
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.crossfit import FoldModel
 from tasks.mechanisms.residuals import OutcomeLaw
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.crossfit import FoldModel
+from tasks.targeting.fluctuation import Fluctuation
 
 _MARGIN = 1e-12  # distance from the bounds at which a logit is still exact enough to be moved back
 _EDGE = 1e-9  # share of the range within which an arm's mean counts as lying on its edge

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.contract.nuisance import Float64, Int8, assign_folds
-from tasks.mechanisms.design import Design, eta_of, fit_design, with_treatment
-from tasks.mechanisms.ridge import fit_ridge
+from tasks.contract.nuisance import Float64, Int8
+from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
+from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.ridge import fit_ridge
 
 _ROWS = 20_000  # rows a scale model is fitted on: a spread needs no more
 _FOLDS = 5
@@ -26,7 +27,7 @@ class ScaleModel:
     design : Design
         Of the covariates.
     coefficients : ndarray of float64
-        On :func:`tasks.mechanisms.design.with_treatment`.
+        On :func:`tasks.nuisance.design.with_treatment`.
     low, high : float
         Bounds of the linear predictor: its 1 % and 99 % quantiles over the fitted rows, so that no spread is extrapolated.
     """

@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tasks.contract.fluctuation import Fluctuation, fluctuate, truncate
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.contract.truncation import Truncation, choose_truncation
+from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate
+from tasks.targeting.truncation import Truncation, choose_truncation
 
 Rule = Literal["adaptive", "full"]
 
@@ -64,7 +64,7 @@ def target(
     weights : ndarray of float64, shape (n,), optional
         Row weights.
     rule : {"adaptive", "full"}
-        Whether poor overlap may raise d: :func:`tasks.contract.truncation.choose_truncation`.
+        Whether poor overlap may raise d: :func:`tasks.targeting.truncation.choose_truncation`.
     directions : ndarray of float64, shape (n, k), optional
         :meth:`tasks.mechanisms.targets.Targets.directions` of the same rows. With them the plug-in effects of those estimands solve
         their efficient score equations too.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.contract.fluctuation import truncate
 from tasks.contract.frames import levels_of
 from tasks.contract.nuisance import Float64, Int8
+from tasks.targeting.fluctuation import truncate
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.contract.columns import NUISANCE_COLUMNS, conform, constant_array, decode
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import from_frame, levels_of, to_frame
-from tasks.contract.nuisance import Float64, FoldRows, Nuisances, PartitionedLearner, Refinement, assign_folds, fold_strata, training_rows
+from tasks.contract.nuisance import Float64, FoldRows, Nuisances, PartitionedLearner, Refinement
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights, mix, rng_for, salt
@@ -24,7 +23,6 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.calibration import Balance, balance, weights
-from tasks.mechanisms.crossfit import FoldModel, KnownPropensity, fit_fold
 from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.model import Mechanisms, averaged
@@ -34,6 +32,9 @@ from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.crossfit import FoldModel, KnownPropensity, fit_fold
+from tasks.nuisance.folds import assign_folds, fold_strata, training_rows
+from tasks.targeting.fluctuation import truncation_bound
 
 NUISANCES = ("g", "q0", "q1")
 # Rows drawn at a time: bounds memory, and is part of what decides the bytes.

@@ -9,12 +9,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.nuisance import Float64, FoldedLearner, Int8, Learner, Nuisances, assign_folds, fold_strata
+from tasks.contract.nuisance import Float64, FoldedLearner, Int8, Learner, Nuisances
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
+from tasks.nuisance.folds import assign_folds, fold_strata
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Source
+from tasks.targeting.fluctuation import truncation_bound
 
 #: What a data set may do to learners and estimators without being anybody's fault.
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)

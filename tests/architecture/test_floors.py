@@ -24,6 +24,7 @@ BREAKS = {
     "dask": ("tasks/source/offender.py", "import dask.dataframe"),
     "expectations": ("tasks/report/offender.py", "import great_expectations"),
     "stores": ("tasks/publish/offender.py", "import boto3"),
+    "networks": ("tasks/covariates/methods/offender.py", "import torch"),
 }
 
 
@@ -59,6 +60,34 @@ def test_an_offending_import_is_found(house: Path, contract: str) -> None:
     result = lint(house)
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"{CONTRACTS[contract]} BROKEN" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("tasks/mechanisms/offender.py", "import tasks.simulation.grid"),
+        ("tasks/mechanisms/offender.py", "import tasks.estimation.combine"),
+        ("tasks/targeting/offender.py", "import tasks.nuisance.folds"),
+        ("tasks/report/offender.py", "import tasks.publish.layout"),
+        ("tasks/newcomer/__init__.py", "import tasks.contract"),
+    ],
+    ids=["up", "sideways", "up to learners", "sideways on top", "no place"],
+)
+def test_the_ranks_of_steps_hold(house: Path, file: str, line: str) -> None:
+    """A step imports nothing above it and nothing beside it, and every step has a rank."""
+    (house / file).parent.mkdir(exist_ok=True)
+    (house / file).write_text(f'"""Offends on purpose."""\n\n{line}\n')
+    result = lint(house)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{CONTRACTS['steps']} BROKEN" in result.stdout or "exhaustive" in result.stdout.lower()
+
+
+def test_a_step_imports_what_stands_below(house: Path) -> None:
+    (house / "tasks/simulation/visitor.py").write_text(
+        '"""Imports down the ranks."""\n\nimport tasks.mechanisms.model\nimport tasks.nuisance.folds\nimport tasks.targeting.influence\n'
+    )
+    result = lint(house)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_doors_are_open(house: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from benchmarks.learners import Cuts, cuts, fold_numbers
-from tasks.contract.fluctuation import truncation_bound
+from tasks.targeting.fluctuation import truncation_bound
 
 ROLES: dict[str, Any] = {"treatment": "a", "outcome": "y"}
 COVARIATES = ["w0", "w1", "w2", "w3"]

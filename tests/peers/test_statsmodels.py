@@ -6,13 +6,13 @@ import statsmodels.api as sm
 
 from benchmarks.learners import PerArm
 from benchmarks.peers import statsmodels_ipw
-from tasks.contract.fluctuation import WIDENING
 from tasks.contract.nuisance import Nuisances
 from tasks.estimation import estimate
 from tasks.estimation.crossfit import cross_fit
 from tasks.estimation.evaluate import evaluate
-from tasks.estimation.influence import prepare_rows, pseudo_outcomes
 from tasks.estimation.table import read_roles, read_table
+from tasks.targeting.fluctuation import WIDENING
+from tasks.targeting.influence import prepare_rows, pseudo_outcomes
 from tests.peers.table import BOUND, COVARIATES, FOLDS, ROLES, ROWS, SEED, cut, draw, expit, linear, logistic, outcome_model
 
 KINDS = ["binary", "continuous", "count"]

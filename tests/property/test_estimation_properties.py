@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.contract.fluctuation import fluctuate, truncate
 from tasks.contract.nuisance import Nuisances
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.overlap import overlap
+from tasks.targeting.fluctuation import fluctuate, truncate
 
 ATE = ("or", "ipw", "aipw", "tmle", "ato")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.contract.nuisance import assign_folds
 from tasks.contract.rng import in_holdout, mix, rng_for, salt, unit
+from tasks.nuisance.folds import assign_folds
 
 KEYS = np.random.default_rng(1).integers(0, 2**64, 20_000, dtype=np.uint64)
 

@@ -11,11 +11,11 @@ import pytest
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import resolve
-from tasks.covariates.chain_boost import Boosting, boost
-from tasks.covariates.chain_kernels import add_trees, encode, find_leaves, grow
-from tasks.covariates.chain_lift import fit_lift
-from tasks.covariates.chain_losses import ClassLoss, SizeLoss, SquaredLoss, chances
-from tasks.covariates.chain_shapes import fit_shapes, normal_shapes
+from tasks.covariates.chain.boost import Boosting, boost
+from tasks.covariates.chain.kernels import add_trees, encode, find_leaves, grow
+from tasks.covariates.chain.lift import fit_lift
+from tasks.covariates.chain.losses import ClassLoss, SizeLoss, SquaredLoss, chances
+from tasks.covariates.chain.shapes import fit_shapes, normal_shapes
 from tasks.covariates.predictors import Tilt
 from tests.contract.test_synthesizers import describe, mixed, sample
 from tests.unit.test_covariates_quality import memory, numbers, separation, world

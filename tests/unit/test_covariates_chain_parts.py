@@ -17,9 +17,9 @@ from infra.workspace import Run
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
 from tasks.contract.spec import parse_spec
-from tasks.covariates.chain_cells import Cells, counted, fit_coder
-from tasks.covariates.chain_rows import sample_rows
-from tasks.covariates.chain_table import read_parts
+from tasks.covariates.chain.cells import Cells, counted, fit_coder
+from tasks.covariates.chain.rows import sample_rows
+from tasks.covariates.chain.table import read_parts
 from tasks.covariates.margins import decode
 from tasks.covariates.protocol import PartwiseSynthesizer
 from tasks.covariates.task import fit

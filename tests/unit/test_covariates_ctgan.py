@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from tasks.contract.registry import resolve
-from tasks.covariates.adversary import Critic, Generator, freeze
 from tasks.covariates.closeness import two_sample
-from tasks.covariates.conditions import plan_conditions, plan_sampler
-from tasks.covariates.correction import balance, softmax
+from tasks.covariates.gan.adversary import Critic, Generator, freeze
+from tasks.covariates.gan.conditions import plan_conditions, plan_sampler
+from tasks.covariates.gan.correction import balance, softmax
+from tasks.covariates.gan.modes import encode, values_of
+from tasks.covariates.gan.tensors import shape_of, to_rows
 from tasks.covariates.journal import MemoryJournal, Trained
 from tasks.covariates.margins import MISSING
-from tasks.covariates.modes import encode, values_of
 from tasks.covariates.protocol import MIN_ROWS
-from tasks.covariates.tensors import shape_of, to_rows
 from tests.contract.test_synthesizers import QUICK, describe, mixed
 
 NETWORKS = ("ctgan", "tvae")

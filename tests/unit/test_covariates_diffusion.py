@@ -11,13 +11,13 @@ import torch
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import resolve
-from tasks.covariates.denoiser import Denoiser, Prior, freeze, thaw
-from tasks.covariates.diffusion_cells import decode, draw_numbers, encode
+from tasks.covariates.diffusion.cells import decode, draw_numbers, encode
+from tasks.covariates.diffusion.denoiser import Denoiser, Prior, freeze, thaw
+from tasks.covariates.diffusion.schedule import flow, times, weights
 from tasks.covariates.folds import assign_folds
 from tasks.covariates.journal import MemoryJournal, Trained
 from tasks.covariates.margins import decode as to_cells
 from tasks.covariates.margins import fit_margin
-from tasks.covariates.schedule import flow, times, weights
 from tests.contract.test_synthesizers import describe, mixed
 from tests.unit.test_covariates_quality import memory, numbers, separation, world
 

@@ -12,9 +12,9 @@ import torch
 
 from tasks.contract.errors import EstimationError
 from tasks.covariates.closeness import hold_out, two_sample
-from tasks.covariates.descent import Adam
 from tasks.covariates.journal import Curve, MemoryJournal
-from tasks.covariates.training import reproducible, train
+from tasks.covariates.training.descent import Adam
+from tasks.covariates.training.loop import reproducible, train
 from tests.contract.test_synthesizers import describe, mixed
 
 

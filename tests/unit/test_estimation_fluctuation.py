@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.fluctuation import Fluctuation, fluctuate, truncate, truncation_bound
 from tasks.contract.nuisance import Nuisances
+from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate, truncation_bound
 
 
 def world(kind: str, n: int = 400, seed: int = 0):

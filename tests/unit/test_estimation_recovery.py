@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from benchmarks.worlds import LAWS, draw, snapshot, truth
-from tasks.contract.fluctuation import truncation_bound
 from tasks.contract.frames import to_frame
-from tasks.contract.nuisance import Nuisances, assign_folds
+from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
-from tasks.contract.truncation import choose_truncation
 from tasks.estimation.evaluate import evaluate
-from tasks.mechanisms.crossfit import cross_fit
+from tasks.nuisance.crossfit import cross_fit
+from tasks.nuisance.folds import assign_folds
+from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.truncation import choose_truncation
 
 ALL = ("or", "ipw", "aipw", "tmle", "adaptive")
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from tasks.contract.registry import resolve
-from tasks.mechanisms.crossfit import fit_fold
-from tasks.mechanisms.design import eta_of, fit_design, with_treatment
-from tasks.mechanisms.ridge import _gram, _leverages, _trace_of_ridge
+from tasks.nuisance.crossfit import fit_fold
+from tasks.nuisance.design import eta_of, fit_design, with_treatment
+from tasks.nuisance.ridge import _gram, _leverages, _trace_of_ridge
 
 
 def table(n: int, seed: int = 0) -> pd.DataFrame:

@@ -8,15 +8,16 @@ import pytest
 from scipy.stats import ks_2samp
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.fluctuation import truncation_bound
-from tasks.contract.nuisance import Nuisances, assign_folds, training_rows
+from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
-from tasks.mechanisms.crossfit import FoldModel, cross_fit, fit_fold
 from tasks.mechanisms.draw import design_probability, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms, assemble, averaged, effect_of
 from tasks.mechanisms.residuals import BinaryLaw, CountLaw, fit_law
 from tasks.mechanisms.targeting import Targeting, target
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.crossfit import FoldModel, cross_fit, fit_fold
+from tasks.nuisance.folds import assign_folds, training_rows
+from tasks.targeting.fluctuation import truncation_bound
 
 
 def base_world(n: int, seed: int, continuous: bool = False) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 from tasks.contract.nuisance import PartitionedLearner
 from tasks.contract.reduction import reduce_passes
 from tasks.contract.registry import resolve
-from tasks.mechanisms.design import with_treatment
-from tasks.mechanisms.ridge import FAMILY, fit_ridge, mean_of
+from tasks.nuisance.design import with_treatment
+from tasks.nuisance.ridge import FAMILY, fit_ridge, mean_of
 from tests.refining import FOLDS, cut, fold_models, partitioned, world
 
 KINDS = ("continuous", "binary", "count")

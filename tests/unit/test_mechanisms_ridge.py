@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
-from tasks.mechanisms.design import fit_design
-from tasks.mechanisms.ridge import fit_ridge, loss_of
-from tasks.mechanisms.simplex import convex_weights
+from tasks.nuisance.design import fit_design
+from tasks.nuisance.ridge import fit_ridge, loss_of
+from tasks.nuisance.simplex import convex_weights
 
 
 def data(n: int = 300, p: int = 5) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:

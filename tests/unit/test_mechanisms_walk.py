@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from tasks.mechanisms.forest import Rules, fit_forest
-from tasks.mechanisms.methods.boosted import BoostedLearner, Params, build
-from tasks.mechanisms.simplex import convex_weights
-from tasks.mechanisms.trees import TreeColumns, fit_columns
-from tasks.mechanisms.walk import Forest
+from tasks.nuisance.forest import Rules, fit_forest
+from tasks.nuisance.methods.boosted import BoostedLearner, Params, build
+from tasks.nuisance.simplex import convex_weights
+from tasks.nuisance.trees import TreeColumns, fit_columns
+from tasks.nuisance.walk import Forest
 
 LOSS = {"binary": "log_loss", "continuous": "squared_error", "count": "poisson"}
 LEVELS = [f"level {at:02}" for at in range(40)]

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.nuisance import assign_folds, fold_strata
 from tasks.contract.registry import resolve
 from tasks.mechanisms.draw import design_probability
+from tasks.nuisance.folds import assign_folds, fold_strata
 from tasks.simulation.answers import by_estimator, tallies, to_table
 from tasks.simulation.figures import figures, places
 from tasks.simulation.population import source_of, truths

@@ -13,7 +13,7 @@ from tasks.covariates.language.layers import LayerCard, choose_layers, mark
 from tasks.covariates.language.likelihood import make_board
 from tasks.covariates.language.probe import make_card
 from tasks.covariates.margins import Intp
-from tasks.covariates.training import device
+from tasks.covariates.training.loop import device
 
 
 def adapt_layers(

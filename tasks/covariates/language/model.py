@@ -48,7 +48,7 @@ class LanguageModel(NamedTuple):
         """Draw ``n`` rows; see :class:`tasks.covariates.protocol.CovariateModel`."""
         from tasks.covariates.language.likelihood import make_board
         from tasks.covariates.language.network import unpack
-        from tasks.covariates.training import device, reproducible
+        from tasks.covariates.training.loop import device, reproducible
 
         with reproducible(rng):
             network = unpack(self.packed, device())
@@ -74,7 +74,7 @@ class LanguageModel(NamedTuple):
         """
         from tasks.covariates.language.likelihood import log_likelihood, make_board
         from tasks.covariates.language.network import unpack
-        from tasks.covariates.training import device, reproducible
+        from tasks.covariates.training.loop import device, reproducible
 
         rng = np.random.default_rng(_READER)
         with reproducible(rng):

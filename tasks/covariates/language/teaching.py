@@ -19,7 +19,7 @@ from tasks.covariates.language.measuring import make_measure
 from tasks.covariates.language.model import read_frame
 from tasks.covariates.language.vocabulary import Vocabulary
 from tasks.covariates.margins import Float64, Intp
-from tasks.covariates.training import train
+from tasks.covariates.training.loop import train
 
 _WARM = 0.05
 _LAST = 0.05

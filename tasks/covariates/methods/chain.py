@@ -11,9 +11,9 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
-from tasks.covariates.chain_cells import Cells
-from tasks.covariates.chain_law import Law, LawParams, fit_law
-from tasks.covariates.chain_table import read_parts
+from tasks.covariates.chain.cells import Cells
+from tasks.covariates.chain.law import Law, LawParams, fit_law
+from tasks.covariates.chain.table import read_parts
 from tasks.covariates.margins import MISSING, Coded, Margin, decode
 from tasks.covariates.protocol import CovariateModel, Synthesizer
 

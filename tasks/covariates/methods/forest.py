@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
-from tasks.covariates.draws import draw_residuals, draw_states, land
 from tasks.covariates.folds import assign_folds
-from tasks.covariates.growth import Float32, Growth
-from tasks.covariates.leaves import Leaves, grow, make_rows
+from tasks.covariates.forest.draws import draw_residuals, draw_states, land
+from tasks.covariates.forest.growth import Float32, Growth
+from tasks.covariates.forest.leaves import Leaves, grow, make_rows
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
 from tasks.covariates.predictors import Block, Index, Tilt, choose_tilt, expand, fit_index, make_block, target_classes, tilt_targets
 from tasks.covariates.protocol import MIN_ROWS, CovariateModel, Synthesizer, require_rows

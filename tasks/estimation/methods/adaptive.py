@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.contract.fluctuation import truncate
-from tasks.contract.truncation import choose_truncation
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.fluctuation import truncate
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.truncation import choose_truncation
 
 
 class Params(BaseModel):
@@ -20,7 +20,7 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class AdaptiveLikelihood(InfluenceEstimator):
-    """TMLE whose truncation is chosen by :func:`tasks.contract.truncation.choose_truncation`: the estimate that a release carries.
+    """TMLE whose truncation is chosen by :func:`tasks.targeting.truncation.choose_truncation`: the estimate that a release carries.
 
     Where overlap suffices it is the TMLE, to the last bit. Where it does not, the point is that of the chosen truncation, and the
     standard error that of the full TMLE with the squared bias that the choice may leave added:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
 
 
 class Params(BaseModel):
@@ -17,7 +17,7 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class AugmentedWeighting(InfluenceEstimator):
-    """ATE = mean(phi), SE = sd(phi) / sqrt(n), with phi of :func:`tasks.estimation.influence.pseudo_outcomes`.
+    """ATE = mean(phi), SE = sd(phi) / sqrt(n), with phi of :func:`tasks.targeting.influence.pseudo_outcomes`.
 
     Cross-fitted AIPW is the double machine learning estimator of the interactive model: Chernozhukov et al. (2018),
     DOI 10.1111/ectj.12097.

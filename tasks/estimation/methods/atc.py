@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size
 
 
 class Params(BaseModel):

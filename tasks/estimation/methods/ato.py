@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.errors import EstimationError
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size
 
 
 class Params(BaseModel):
@@ -34,7 +34,7 @@ class OverlapEffect(InfluenceEstimator):
     def influence(self, rows: Rows) -> Influence:
         """Return the estimate and its influence values."""
         p0 = 1.0 - rows.g
-        p1 = 1.0 - p0  # exact complements, see tasks.contract.fluctuation.truncate
+        p1 = 1.0 - p0  # exact complements, see tasks.targeting.fluctuation.truncate
         tilt = rows.treated * p0 - rows.control * p1
         spread = rows.mean(tilt**2)
         if spread < np.finfo(np.float64).tiny:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows
 from tasks.estimation.methods.aipw import AugmentedWeighting
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows
 
 
 class Params(BaseModel):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights
 
 
 class Params(BaseModel):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
 
 
 class Params(BaseModel):

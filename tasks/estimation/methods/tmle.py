@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.contract.fluctuation import fluctuate
-from tasks.estimation.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.fluctuation import fluctuate
+from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
 
 
 class Params(BaseModel):
@@ -21,7 +21,7 @@ class Params(BaseModel):
 class TargetedLikelihood(InfluenceEstimator):
     """ATE = mean(Q*1 - Q*0), SE from the efficient influence function at Q*.
 
-    Q* is the logistic fluctuation of :func:`tasks.contract.fluctuation.fluctuate`, one epsilon per arm over all folds:
+    Q* is the logistic fluctuation of :func:`tasks.targeting.fluctuation.fluctuate`, one epsilon per arm over all folds:
     Zheng, van der Laan (2011), DOI 10.1007/978-1-4419-9782-1_27.
     """
 

@@ -1,0 +1,1 @@
+"""A chain of boosted conditional laws, learnt in one pass from one byte per cell."""

@@ -1,0 +1,1 @@
+"""Diffusion by flow matching: cells, denoiser, schedule."""

@@ -1,0 +1,1 @@
+"""Sequential forests: trees whose leaves hold conditional laws, and draws from them."""

@@ -1,0 +1,1 @@
+"""Adversarial and variational networks: encoding, training by sampling, corrected margins."""

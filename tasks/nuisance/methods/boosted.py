@@ -1,0 +1,124 @@
+"""Gradient-boosted trees with leaves of at least 20 rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.special
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.contract.nuisance import Float64, Int8
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.forest import Rules, fit_forest
+from tasks.nuisance.trees import TreeColumns, fit_columns
+from tasks.nuisance.walk import Forest
+
+
+class Params(BaseModel):
+    """Parameters of the boosted-trees learner."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(50, ge=1, le=2000, description="trees of one ensemble")
+    learning_rate: float = Field(0.08, gt=0, le=1, description="shrinkage of each tree")
+    leaves: int = Field(8, ge=2, le=255, description="most leaves of a tree")
+    min_samples_leaf: int = Field(20, ge=20, description="fewest rows in a leaf; smaller leaves give away single outcomes")
+    l2: float = Field(1.0, ge=0, description="penalty on leaf values")
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Boosted trees of one target, or its mean where the rows were too few or all alike to grow a tree."""
+
+    columns: TreeColumns
+    forest: Forest | None
+    mean: float
+    kind: str
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return E[target | W], shape (n,), inside the range of its kind."""
+        if self.forest is None:
+            return within(self.kind, np.full(len(covariates), self.mean))
+        total = self.forest.total(self.columns.matrix(covariates))
+        if self.kind == "binary":
+            total = scipy.special.expit(total)
+        elif self.kind == "count":
+            total = np.exp(total)
+        return within(self.kind, total)
+
+
+@dataclass(frozen=True)
+class ArmEnsembles:
+    """A fitted Q: one ensemble per arm."""
+
+    control: Ensemble
+    treated: Ensemble
+
+    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
+        """Return E[Y | A, W], shape (n,)."""
+        out = np.empty(len(covariates))
+        for arm, ensemble in ((0, self.control), (1, self.treated)):
+            rows = treatment == arm
+            if rows.all():
+                return ensemble.predict(covariates)
+            if rows.any():
+                out[rows] = ensemble.predict(covariates.loc[rows])
+        return out
+
+
+@dataclass(frozen=True)
+class BoostedLearner:
+    """Histogram gradient boosting for g, and for Q one ensemble per arm.
+
+    One ensemble with the treatment as a feature shrinks the contrast towards zero wherever the covariates predict
+    better than the treatment does; two ensembles do not. The number of trees is fixed (no row is lost to a validation
+    split), the trees are small and their step is short. An arm with fewer than two leaves' worth of rows, or whose
+    outcomes are all the same, is predicted by its mean. Nothing is random: one number of ``rng`` is spent on each ensemble.
+    """
+
+    params: Params
+
+    def fit_propensity(
+        self, covariates: pd.DataFrame, treatment: Int8, rng: np.random.Generator, weights: Float64 | None = None
+    ) -> Ensemble:
+        """Fit g."""
+        require_arms(treatment)
+        return _grow(self.params, covariates, treatment.astype(np.float64), "binary", rng, weights)
+
+    def fit_outcome(
+        self,
+        covariates: pd.DataFrame,
+        treatment: Int8,
+        outcome: Float64,
+        kind: str,
+        rng: np.random.Generator,
+        weights: Float64 | None = None,
+    ) -> ArmEnsembles:
+        """Fit Q arm by arm."""
+        require_arms(treatment)
+        arms = []
+        for arm in (0, 1):
+            rows = treatment == arm
+            own = None if weights is None else weights[rows]
+            arms.append(_grow(self.params, covariates.loc[rows], outcome[rows], kind, rng, own))
+        return ArmEnsembles(arms[0], arms[1])
+
+
+def build(params: Params) -> BoostedLearner:
+    """Return the learner."""
+    return BoostedLearner(params)
+
+
+def _grow(
+    params: Params, covariates: pd.DataFrame, target: Float64, kind: str, rng: np.random.Generator, weights: Float64 | None
+) -> Ensemble:
+    columns = fit_columns(covariates)
+    rng.integers(2**31 - 1)  # whoever draws next, such as the folds of a stack, draws what it always drew
+    mean = float(np.average(target, weights=weights))
+    if len(target) < 2 * params.min_samples_leaf or not columns.names or float(np.ptp(target)) == 0.0:
+        return Ensemble(columns, None, mean, kind)
+    rules = Rules(params.iterations, params.learning_rate, params.leaves, params.min_samples_leaf, params.l2)
+    forest = fit_forest(columns.matrix(covariates), columns.categorical, target, kind, rules, weights)
+    return Ensemble(columns, forest, mean, kind)

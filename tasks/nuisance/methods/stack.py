@@ -1,0 +1,153 @@
+"""A cross-validated stack: convex weights over learners, from predictions of rows they have not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, PropensityModel
+from tasks.contract.registry import resolve
+from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.simplex import convex_weights
+
+
+class Params(BaseModel):
+    """Parameters of the stack."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[str, ...] = Field(
+        ("glm", "boosted"), min_length=1, description="learners; the first one stands alone where rows are few"
+    )
+    params: dict[str, dict[str, object]] = Field(default_factory=dict, description="parameters by member")
+    inner_folds: int = Field(3, ge=2, le=10, description="folds of the out-of-fold predictions that weigh the members")
+    fewest: int = Field(30, ge=10, description="rows of the smaller arm below which the first member stands alone")
+
+    @field_validator("members", mode="after")
+    @classmethod
+    def _no_stack_of_stacks(cls, members: tuple[str, ...]) -> tuple[str, ...]:
+        if "stack" in members or len(set(members)) < len(members):
+            raise ValueError("members must be distinct learners other than 'stack'")
+        return members
+
+
+@dataclass(frozen=True)
+class StackedPropensity:
+    """A convex combination of fitted g."""
+
+    members: tuple[PropensityModel, ...]
+    weights: tuple[float, ...]
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return P(A = 1 | W), shape (n,), inside [1e-6, 1 - 1e-6]."""
+        total = np.zeros(len(covariates))
+        for member, weight in zip(self.members, self.weights):
+            total += weight * member.predict(covariates)
+        return within("binary", total)
+
+
+@dataclass(frozen=True)
+class StackedOutcome:
+    """A convex combination of fitted Q."""
+
+    members: tuple[OutcomeModel, ...]
+    weights: tuple[float, ...]
+    kind: str
+
+    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
+        """Return E[Y | A, W], shape (n,)."""
+        total = np.zeros(len(covariates))
+        for member, weight in zip(self.members, self.weights):
+            total += weight * member.predict(covariates, treatment)
+        return within(self.kind, total)
+
+
+@dataclass(frozen=True)
+class StackLearner:
+    """Super learner: least squares (continuous, count) or log loss (binary) decides the weights.
+
+    The inner folds are assigned by the positions of the training rows (which :func:`tasks.nuisance.crossfit.fit_fold`
+    puts in the order of their keys) and a number drawn from ``rng``. Members of weight zero are not fitted again.
+    """
+
+    params: Params
+    members: tuple[Learner, ...]
+
+    def fit_propensity(
+        self, covariates: pd.DataFrame, treatment: Int8, rng: np.random.Generator, weights: Float64 | None = None
+    ) -> StackedPropensity:
+        """Fit g."""
+        require_arms(treatment)
+        seed = int(rng.integers(2**62))
+        share = np.eye(1, len(self.members))[0]
+        if self._weighs(treatment):
+            held = np.empty((len(treatment), len(self.members)))
+            for fold, train in self._folds(treatment, treatment, seed):
+                for at, member in enumerate(self.members):
+                    own = None if weights is None else weights[train]
+                    model = member.fit_propensity(covariates.loc[train], treatment[train], rng, own)
+                    held[fold, at] = model.predict(covariates.loc[fold])
+            share = convex_weights(held, treatment.astype(np.float64), "binary", weights)
+        used = _used(share)
+        fitted = tuple(self.members[at].fit_propensity(covariates, treatment, rng, weights) for at in used)
+        return StackedPropensity(fitted, _renormed(share, used))
+
+    def fit_outcome(
+        self,
+        covariates: pd.DataFrame,
+        treatment: Int8,
+        outcome: Float64,
+        kind: str,
+        rng: np.random.Generator,
+        weights: Float64 | None = None,
+    ) -> StackedOutcome:
+        """Fit Q."""
+        require_arms(treatment)
+        seed = int(rng.integers(2**62))
+        share = np.eye(1, len(self.members))[0]
+        if self._weighs(treatment):
+            held = np.empty((len(treatment), len(self.members)))
+            strata = treatment + 2 * (outcome > 0.5) if kind == "binary" else treatment
+            for fold, train in self._folds(treatment, strata, seed):
+                for at, member in enumerate(self.members):
+                    own = None if weights is None else weights[train]
+                    model = member.fit_outcome(covariates.loc[train], treatment[train], outcome[train], kind, rng, own)
+                    held[fold, at] = model.predict(covariates.loc[fold], treatment[fold])
+            share = convex_weights(held, outcome, kind, weights)
+        used = _used(share)
+        fitted = tuple(self.members[at].fit_outcome(covariates, treatment, outcome, kind, rng, weights) for at in used)
+        return StackedOutcome(fitted, _renormed(share, used), kind)
+
+    def _weighs(self, treatment: Int8) -> bool:
+        """Tell whether there are rows enough to weigh the members against one another."""
+        treated = int(np.count_nonzero(treatment))
+        return len(self.members) > 1 and min(treated, len(treatment) - treated) >= self.params.fewest
+
+    def _folds(
+        self, treatment: Int8, strata: npt.NDArray[np.integer], seed: int
+    ) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+        positions = np.arange(len(treatment), dtype=np.uint64)
+        folds = assign_folds(positions, strata.astype(np.int64), self.params.inner_folds, seed)
+        return [(folds == fold, folds != fold) for fold in range(self.params.inner_folds)]
+
+
+def build(params: Params) -> StackLearner:
+    """Return the learner, its members resolved by name."""
+    members = tuple(cast("Learner", resolve("learner", name, params.params.get(name))) for name in params.members)
+    return StackLearner(params, members)
+
+
+def _used(share: Float64) -> list[int]:
+    """Members worth keeping: a weight below 0.1 % costs time and changes nothing that can be seen."""
+    return [at for at, weight in enumerate(share) if weight >= 1e-3]
+
+
+def _renormed(share: Float64, used: list[int]) -> tuple[float, ...]:
+    kept = share[used] / share[used].sum()
+    return tuple(float(weight) for weight in kept)

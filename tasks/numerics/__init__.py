@@ -1,0 +1,1 @@
+"""Numbers every step may need: compiled loops, quantiles of the normal law, Newton steps."""

@@ -1,0 +1,1 @@
+"""Fluctuation, truncation and influence functions: what estimates, releases and simulations share."""

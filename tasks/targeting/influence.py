@@ -1,0 +1,245 @@
+"""Influence values: what every estimator returns beside its point, and what its interval is made of."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.results import Estimate
+from tasks.targeting.fluctuation import truncate
+
+#: 97.5 % quantile of the standard normal law.
+Z95 = 1.959963984540054
+
+
+class Rows(NamedTuple):
+    """One data set, checked, with its propensities truncated once for all estimators; arrays of shape (n,).
+
+    Attributes
+    ----------
+    treated : ndarray of float64
+        A, as 0.0 or 1.0.
+    y : ndarray of float64
+        Outcome.
+    g : ndarray of float64
+        P(A = 1 | W), as given.
+    p0, p1 : ndarray of float64
+        P(A = 0 | W) and P(A = 1 | W), truncated to [d, 1-d].
+    q0, q1 : ndarray of float64
+        E[Y | A = 0, W] and E[Y | A = 1, W].
+    weights : ndarray of float64
+        Row weights, scaled to mean one.
+    kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    truncation : float
+        d, in [0, 0.5).
+    """
+
+    treated: Float64
+    y: Float64
+    g: Float64
+    p0: Float64
+    p1: Float64
+    q0: Float64
+    q1: Float64
+    weights: Float64
+    kind: str
+    truncation: float
+
+    @property
+    def control(self) -> Float64:
+        """1 - A."""
+        return 1.0 - self.treated
+
+    @property
+    def n(self) -> int:
+        """Rows of positive weight."""
+        return int(np.count_nonzero(self.weights))
+
+    @property
+    def clipped(self) -> float:
+        """Share of the row weight whose propensity was truncated."""
+        p0 = 1.0 - self.g
+        return self.mean(((p0 < self.truncation) | (1.0 - p0 < self.truncation)).astype(np.float64))
+
+    def mean(self, values: Float64) -> float:
+        """Weighted mean."""
+        return float(np.sum(self.weights * values) / np.sum(self.weights))
+
+    def nuisances(self) -> Nuisances:
+        """(g, Q0, Q1) as given."""
+        return Nuisances(self.g, self.q0, self.q1)
+
+
+class Influence(NamedTuple):
+    """A point estimate with its influence values.
+
+    Attributes
+    ----------
+    estimand, estimator : str
+        As in :class:`tasks.contract.results.Estimate`.
+    point : float
+        In units of the outcome.
+    values : ndarray of float64, shape (n,)
+        Estimated influence function at each row, row weight not multiplied in; its weighted mean is about zero.
+    ess : float
+        Effective sample size of the weights the estimand calls for, row weights multiplied in.
+    clipped : float
+        Share of rows whose propensity was truncated, in [0, 1].
+    """
+
+    estimand: str
+    estimator: str
+    point: float
+    values: Float64
+    ess: float
+    clipped: float
+
+
+class Estimator(Protocol):
+    """What ``build`` of a file in ``methods`` returns."""
+
+    def influence(self, rows: Rows) -> Influence:
+        """Return the point and its influence values on checked rows."""
+        ...
+
+    def evaluate(self, a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Estimate:
+        """Return the estimate with its interval."""
+        ...
+
+
+class InfluenceEstimator:
+    """Base of the estimators: :meth:`evaluate` follows from :meth:`influence`."""
+
+    def influence(self, rows: Rows) -> Influence:
+        """Return the point and its influence values on checked rows."""
+        raise NotImplementedError
+
+    def evaluate(self, a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Estimate:
+        """Estimate from one cross-fitting.
+
+        Parameters
+        ----------
+        a : ndarray of int8, shape (n,)
+            Treatment, 0 or 1; both arms present.
+        y : ndarray of float64, shape (n,)
+            Outcome.
+        nuisances : Nuisances
+            Out-of-fold predictions, each (n,).
+        kind : str
+            ``"binary"``, ``"continuous"`` or ``"count"``.
+        truncation : float
+            d, in [0, 0.5): propensities are kept in [d, 1-d].
+        weights : ndarray of float64, shape (n,), optional
+            Row weights, not negative; only their proportions count.
+
+        Returns
+        -------
+        Estimate
+
+        Raises
+        ------
+        EstimationError
+            If shapes differ, a value is not finite or out of range, or an arm is empty.
+        """
+        rows = prepare_rows(a, y, nuisances, kind, truncation, weights)
+        return interval(self.influence(rows), rows)
+
+
+def prepare_rows(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Rows:
+    """Check one data set and truncate its propensities; parameters as in :meth:`InfluenceEstimator.evaluate`."""
+    n = len(y)
+    arrays = {"treatment": a, "outcome": y, "g": nuisances.g, "q0": nuisances.q0, "q1": nuisances.q1}
+    if weights is not None:
+        arrays["weights"] = weights
+    clean: dict[str, Float64] = {}
+    for name, values in arrays.items():
+        clean[name] = np.asarray(values, dtype=np.float64)
+        if clean[name].shape != (n,):
+            raise EstimationError(f"{name} of the rows must be of shape ({n},); got {clean[name].shape}.")
+        wrong = int(np.count_nonzero(~np.isfinite(clean[name])))
+        if wrong:
+            raise EstimationError(f"{name} of the rows must be finite; got {wrong} values that are not.", "Drop or impute these rows.")
+    treated, w = clean["treatment"], clean.get("weights", np.ones(n))
+    if not np.all((treated == 0.0) | (treated == 1.0)):
+        raise EstimationError("treatment of the rows must be 0 or 1; got other values.", "Map the two labels first.")
+    if np.any(w < 0.0):
+        raise EstimationError(f"weights of the rows must be at least 0; got {int(np.count_nonzero(w < 0.0))} that are not.")
+    arms = (int(np.count_nonzero((treated == 0.0) & (w > 0.0))), int(np.count_nonzero((treated == 1.0) & (w > 0.0))))
+    if min(arms) == 0:
+        raise EstimationError(f"arms of the treatment must have at least 1 row each; got {arms[0]} and {arms[1]}.", "Both arms are needed.")
+    if np.any((clean["g"] < 0.0) | (clean["g"] > 1.0)):
+        raise EstimationError("g of the rows must be in [0, 1]; got values outside.")
+    p0, p1 = truncate(clean["g"], truncation)
+    w = w * (n / float(np.sum(w)))
+    return Rows(treated, clean["outcome"], clean["g"], p0, p1, clean["q0"], clean["q1"], w, kind, float(truncation))
+
+
+def pseudo_outcomes(rows: Rows) -> Float64:
+    """AIPW pseudo-outcomes phi, whose conditional mean given W is the effect tau(W).
+
+    phi = Q1 - Q0 + A (Y - Q1) / g - (1 - A) (Y - Q0) / (1 - g), with g truncated: Robins, Rotnitzky, Zhao (1994),
+    DOI 10.1080/01621459.1994.10476818.
+
+    Parameters
+    ----------
+    rows : Rows
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In units of the outcome.
+    """
+    # one term per arm, so that swapping the arms changes the sign of every bit pattern and nothing else
+    one = rows.q1 + rows.treated * (rows.y - rows.q1) / rows.p1
+    zero = rows.q0 + rows.control * (rows.y - rows.q0) / rows.p0
+    return one - zero
+
+
+def inverse_weights(rows: Rows) -> Float64:
+    """Return A / g + (1 - A) / (1 - g), with g truncated; shape (n,), row weights not multiplied in."""
+    return rows.treated / rows.p1 + rows.control / rows.p0
+
+
+def effective_size(weights: Float64) -> float:
+    """Kish's effective sample size (sum w)^2 / sum w^2, in (0, n]; 0 where all weights are 0."""
+    total = float(np.sum(weights**2))
+    return float(np.sum(weights)) ** 2 / total if total > 0.0 else 0.0
+
+
+def standard_error(values: Float64, weights: Float64) -> float:
+    """Return the standard error of a weighted mean from influence values.
+
+    se^2 = n / (n - 1) * sum (w IF)^2 / (sum w)^2 over the n rows of positive weight; with equal weights this is
+    sd(IF) / sqrt(n).
+
+    Parameters
+    ----------
+    values, weights : ndarray of float64, shape (n,)
+        Influence values and row weights.
+
+    Returns
+    -------
+    float
+        In units of the values.
+
+    Raises
+    ------
+    EstimationError
+        With fewer than two rows: a standard error of one row would be zero.
+    """
+    n = int(np.count_nonzero(weights))
+    if n < 2:
+        raise EstimationError(f"rows of an estimate must be at least 2; got {n}.")
+    return math.sqrt(n / (n - 1) * float(np.sum((weights * values) ** 2))) / float(np.sum(weights))
+
+
+def interval(influence: Influence, rows: Rows) -> Estimate:
+    """Give a point its standard error and its two-sided normal 95 % interval."""
+    se = standard_error(influence.values, rows.weights)
+    low, high = influence.point - Z95 * se, influence.point + Z95 * se
+    return Estimate(influence.estimand, influence.estimator, influence.point, se, low, high, rows.n, influence.ess, influence.clipped)
