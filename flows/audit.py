@@ -8,8 +8,9 @@ from typing import Any
 from prefect import flow
 
 import tasks.audit.task as auditing
-from flows.auditing import compose
-from flows.making import another_table, carry_out, read_plan, read_rows
+from flows.stages.audits import compose
+from flows.stages.runs import carry_out
+from flows.stages.source import another_table, read_plan, read_rows
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.store import open_store
@@ -33,7 +34,7 @@ def audit(asked: Audit) -> dict[str, Any]:
     Parameters
     ----------
     asked : Audit
-        Made by :func:`flows.auditing.compose`.
+        Made by :func:`flows.stages.audits.compose`.
 
     Returns
     -------

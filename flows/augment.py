@@ -17,7 +17,7 @@ import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
-from flows.augmenting import (
+from flows.stages.augmentations import (
     Other,
     Outcome,
     effects_of,
@@ -30,8 +30,12 @@ from flows.augmenting import (
     read_other,
     section,
 )
-from flows.judging import judge_release
-from flows.making import carry_out, check_models, cross_fit, part_sizes, profile_line, read_source, settled, submit_distances
+from flows.stages.copies import check_models, part_sizes, settled
+from flows.stages.measures import submit_distances
+from flows.stages.nuisances import cross_fit
+from flows.stages.runs import carry_out
+from flows.stages.source import profile_line, read_source
+from flows.stages.verdicts import judge_release
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run

@@ -15,7 +15,10 @@ import tasks.comparison.task as comparison
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
-from flows.making import carry_out, fit_mechanisms, measure, part_sizes, profile_line, read_source
+from flows.stages.copies import fit_mechanisms, part_sizes
+from flows.stages.measures import measure
+from flows.stages.runs import carry_out
+from flows.stages.source import profile_line, read_source
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run

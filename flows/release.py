@@ -16,9 +16,12 @@ import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
-from flows.judging import judge_release
-from flows.making import carry_out, check_models, make_copy, measure, profile_line, read_source, settled
 from flows.releases import summary
+from flows.stages.copies import check_models, make_copy, settled
+from flows.stages.measures import measure
+from flows.stages.runs import carry_out
+from flows.stages.source import profile_line, read_source
+from flows.stages.verdicts import judge_release
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.workspace import Run

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 import tasks.simulation.task as simulation
-from flows.making import carry_out, check_models, make_copy, profile_line, read_source, settled
-from flows.simulating import asked, cautions, published
+from flows.stages.copies import check_models, make_copy, settled
+from flows.stages.runs import carry_out
+from flows.stages.simulations import asked, cautions, published
+from flows.stages.source import profile_line, read_source
 from infra.cluster import gather
 from infra.logging import Stages
 from infra.store import open_store, split_release_uri
