@@ -32,6 +32,7 @@ __all__ = [
     "list_releases",
     "pull",
     "show",
+    "sound_bytes",
     "verify",
 ]
 
@@ -179,7 +180,7 @@ def pull(store: Store, name: str, version: int | None, folder: Path) -> Manifest
             target = temporary / version_text(number)
             target.mkdir()
             for file in manifest.files:
-                _write(target / file.path, _sound_bytes(store, name, number, file))
+                _write(target / file.path, sound_bytes(store, name, number, file))
             _write(target / MANIFEST, store.get(manifest_key(name, number)))
             target.replace(folder)
         finally:
@@ -215,7 +216,14 @@ def _file_problems(file: FileRef, data: bytes) -> list[Problem]:
     return []
 
 
-def _sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
+def sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
+    """Read a file of a release, checked against its manifest.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, or not what the manifest says.
+    """
     data = store.get(release_key(name, version, file.path))
     for problem in _file_problems(file, data):
         message = f"file '{file.path}' of {name} version {version} must be as its manifest says; got {problem.detail}."
