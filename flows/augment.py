@@ -16,6 +16,7 @@ import tasks.checks.task as checks
 import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
 from flows.augmenting import (
     Other,
@@ -43,7 +44,7 @@ from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.spec import Spec
 from tasks.mechanisms.balanced import balanced_outcome
-from tasks.mechanisms.task import Fitted, Table
+from tasks.nuisance.task import Fitted, Table
 from tasks.publish.layout import part_path
 from tasks.source.task import Source
 
@@ -146,7 +147,7 @@ def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other |
         ensembles = gather(redrawing, stage, timeout)
     with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
         predicted = gather(
-            [mechanisms.average.submit(run, schema, given.table, given.fits, part) for part in given.table.parts], stage, timeout
+            [nuisance.average.submit(run, schema, given.table, given.fits, part) for part in given.table.parts], stage, timeout
         )
         assembling = mechanisms.assemble.submit(run, schema, given.table, given.nuisances, given.fits, predicted)
         donor = gather([assembling], stage, timeout)[0].mechanisms

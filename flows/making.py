@@ -13,6 +13,7 @@ import tasks.covariates.task as covariates
 import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 import tasks.source.task as source
 from infra.cluster import gather, outlasting
 from infra.logging import Stages, shown
@@ -24,7 +25,8 @@ from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, Spec
-from tasks.mechanisms.task import Copy, Fitted, FoldFit, Learnt, Made, Models, Table
+from tasks.mechanisms.task import Copy, Learnt, Made, Models
+from tasks.nuisance.task import Fitted, FoldFit, Table
 from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
@@ -155,7 +157,7 @@ def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequenc
     table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
-        predicted = gather([mechanisms.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
+        predicted = gather([nuisance.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
         assembling = mechanisms.assemble.submit(run, schema, table, fitted.nuisances, fitted.fits, predicted)
         assembled, targeting = gather([assembling], stage, timeout)[0]
         anchoring = [mechanisms.anchor.submit(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
@@ -173,14 +175,14 @@ def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title
     timeout = run.spec.engine.timeout
     folds, repeats = range(run.spec.mechanisms.folds), range(run.spec.repeats(table.rows))
     with stages.stage(title, len(repeats) * (len(folds) + 1)) as stage:
-        assigned = gather([mechanisms.folds.submit(run, schema, table, repeat) for repeat in repeats], stage, timeout)
+        assigned = gather([nuisance.folds.submit(run, schema, table, repeat) for repeat in repeats], stage, timeout)
         pairs = [(repeat, fold) for repeat in repeats for fold in folds]
-        fits = gather([mechanisms.fit.submit(run, schema, table, assigned[repeat], repeat, fold) for repeat, fold in pairs], stage, timeout)
-    if mechanisms.refines(run, table):
+        fits = gather([nuisance.fit.submit(run, schema, table, assigned[repeat], repeat, fold) for repeat, fold in pairs], stage, timeout)
+    if nuisance.refines(run, table):
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
         fits = [fit for own, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, own, title)]
     with stages.stage(f"{title}: collect") as stage:
-        nuisances = gather([mechanisms.collect.submit(run, table, assigned[0], fits)], stage, timeout)[0]
+        nuisances = gather([nuisance.collect.submit(run, table, assigned[0], fits)], stage, timeout)[0]
     return Fitted(table, nuisances, fits)
 
 
@@ -192,12 +194,12 @@ def _refine(
     while not done:
         number += 1
         with stages.stage(f"{title}: pass {number} over all rows", len(table.parts) + 1) as stage:
-            visiting = [mechanisms.visit.submit(run, schema, table, assigned, fits, number, state, part) for part in table.parts]
+            visiting = [nuisance.visit.submit(run, schema, table, assigned, fits, number, state, part) for part in table.parts]
             visited = gather(visiting, stage, timeout)
-            ending = mechanisms.advance.submit(run, schema, table, fits, number, state, visited)
+            ending = nuisance.advance.submit(run, schema, table, fits, number, state, visited)
             state, done = gather([ending], stage, timeout)[0]
     with stages.stage(f"{title}: predict", len(fits)) as stage:
-        keeping = [mechanisms.refined.submit(run, schema, table, assigned, fits, state, fold) for fold in range(len(fits))]
+        keeping = [nuisance.refined.submit(run, schema, table, assigned, fits, state, fold) for fold in range(len(fits))]
         return gather(keeping, stage, timeout)
 
 
@@ -232,7 +234,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
         own = gather([estimation.effects.submit(run, schema, found.parts, source_fit.nuisances, "source")], stage, timeout)[0]
         transfer = Table("transfer", found.parts)
-        learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
+        learnt = gather([nuisance.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
         released = gather(effects, stage, timeout)
         known = [part.predictions for part in first.anchored]
         drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
