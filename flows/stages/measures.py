@@ -11,8 +11,7 @@ import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 from flows.stages.nuisances import cross_fit
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.task import Measured, Sample
 from tasks.contract.refs import Ref
@@ -23,7 +22,7 @@ from tasks.source.task import Source
 
 def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
     """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
-    schema, timeout = found.described.table, run.spec.engine.timeout
+    schema = found.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
     sampled = checks.sample.submit(run, schema, found.parts, canonical)
     conform = [
@@ -44,28 +43,28 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             run, stages, schema, Table("source", found.parts, None, run.spec.mechanisms.propensity), "estimate on source"
         )
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
-        sample = gather([sampled], stage, timeout)[0]
+        sample = stage.wait([sampled])[0]
         near = sample.seed.rows and sample.holdout.rows
         distances = submit_distances(run, schema, sample)
         covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
         people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
-        own = gather([estimation.effects.submit(run, schema, found.parts, source_fit.nuisances, "source")], stage, timeout)[0]
+        own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
         transfer = Table("transfer", found.parts)
-        learnt = gather([mechanisms.average.submit(run, schema, transfer, refit.fits, part) for part in found.parts], stage, timeout)
-        released = gather(effects, stage, timeout)
+        learnt = stage.map(mechanisms.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
+        released = stage.wait(effects)
         known = [part.predictions for part in first.anchored]
         drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
         fidelity = estimation.fidelity.submit(run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
         measured = Measured(
             source=own,
             release=released[0],
-            fidelity=gather([fidelity], stage, timeout)[0],
+            fidelity=stage.wait([fidelity])[0],
             sample=sample,
-            distances=gather([distances], stage, timeout)[0] if distances is not None else None,
-            conformity=tuple(gather(conform, stage, timeout)),
-            people=gather([people], stage, timeout)[0],
-            coverage=gather([covered], stage, timeout)[0] if covered is not None else None,
+            distances=stage.wait([distances])[0] if distances is not None else None,
+            conformity=tuple(stage.wait(conform)),
+            people=stage.wait([people])[0],
+            coverage=stage.wait([covered])[0] if covered is not None else None,
             targetings=tuple(copy.targeting for copy in copies),
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
