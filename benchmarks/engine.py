@@ -40,8 +40,8 @@ from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
-from tasks.contract.simulation import SimulateSpec
 from tasks.contract.spec import SMALL
+from tasks.contract.spec.simulate import SimulateSpec
 from tasks.mechanisms.draw import design_probability
 from tasks.simulation.batches import estimators_of
 from tasks.simulation.grid import Cell

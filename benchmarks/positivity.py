@@ -40,13 +40,13 @@ from tasks.augmentation.ensemble import Ensemble, redrawn
 from tasks.augmentation.filling import fill
 from tasks.augmentation.rivals import Pooled, Rival, rivals, tolerance, worth
 from tasks.augmentation.rows import choose_rows, flipped
-from tasks.contract.augmentation import AugmentSpec
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import mix, rng_for, salt
+from tasks.contract.spec.augment import AugmentSpec
 from tasks.estimation.evaluate import evaluate
 from tasks.mechanisms.balanced import balanced_outcome
 from tasks.source.rows import canonical, content_hash, settle

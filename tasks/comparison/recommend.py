@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from tasks.comparison.row import SOURCE_GATES, Row
 from tasks.comparison.summary import Spread, Summary, squared_error
-from tasks.contract.comparison import Mode
+from tasks.contract.spec.compare import Mode
 
 LEVEL = 0.95
 

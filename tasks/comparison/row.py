@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.comparison.variants import Variant
-from tasks.contract.comparison import Mode
 from tasks.contract.results import Gate
+from tasks.contract.spec.compare import Mode
 
 #: Estimators that an analyst of the release may use.
 ESTIMATORS = ("or", "ipw", "aipw", "tmle")

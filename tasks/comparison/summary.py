@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.comparison.row import ESTIMATORS, Row
-from tasks.contract.comparison import Mode
+from tasks.contract.spec.compare import Mode
 
 #: A model learnt from the release predicts the source "as well as one learnt from it" within so much AUC, or so much more RMSE.
 NEAR_AUC, NEAR_RMSE = 0.02, 0.05

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tasks.contract.comparison import ROWS, Mode
 from tasks.contract.spec import Spec
+from tasks.contract.spec.compare import ROWS, Mode
 
 
 class Variant(NamedTuple):

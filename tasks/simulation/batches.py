@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.registry import names, resolve
-from tasks.contract.simulation import SimulateSpec
+from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
 

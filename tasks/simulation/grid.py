@@ -6,7 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from tasks.contract.rng import salt
-from tasks.contract.simulation import DesignName, SimulateSpec
+from tasks.contract.spec.simulate import DesignName, SimulateSpec
 
 
 class Cell(NamedTuple):

@@ -15,7 +15,7 @@ from tasks.contract.errors import SpecError
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import Column, TableSchema
-from tasks.contract.simulation import DesignName
+from tasks.contract.spec.simulate import DesignName
 from tasks.simulation.grid import Cell
 
 #: Distance that scaled probabilities (and rates) keep from the ends of their range.

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tasks.augmentation.page import number, render, verdict
-from tasks.contract.augmentation import AugmentSpec
 from tasks.contract.errors import SpecError
 from tasks.contract.spec import parse_spec
+from tasks.contract.spec.augment import AugmentSpec
 
 HOSTILE = "<script>alert(1)</script>"
 

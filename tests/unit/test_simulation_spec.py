@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.contract.errors import SpecError
-from tasks.contract.simulation import SimulateSpec
 from tasks.contract.spec import Spec, parse_spec
+from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.batches import batches, enough, estimators_of
 from tasks.simulation.grid import Cell, cells
 from tasks.simulation.performance import Tally

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.contract.section import Section
+from tasks.contract.spec.section import Section
 
 DesignName = Literal["randomized", "fitted", "tilted"]
 Size = Annotated[int, Field(ge=50, le=100_000)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.contract.section import Off, Section
+from tasks.contract.spec.section import Off, Section
 
 
 class AugmentSpec(Section):

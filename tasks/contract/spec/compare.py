@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tasks.contract.section import Section
+from tasks.contract.spec.section import Section
 
 #: Released rows per variant where the SPEC does not say.
 ROWS = 10_000

@@ -1,0 +1,35 @@
+"""The SPEC's section of the covariates' synthesizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from tasks.contract.spec.section import Section
+
+#: The synthesizer "auto" changes at this many rows: trees that are walked row by row give way to compiled ones fitted in one pass.
+AUTO, MANY_ROWS = "auto", 1_000_000
+
+
+class CovariatesSpec(Section):
+    """The synthesizer of W."""
+
+    synthesizer: str = Field("auto", description='a synthesizer\'s name; "auto": forest, and chain for sources of 1,000,000 rows and more')
+    params: dict[str, Any] = Field(default_factory=dict)
+    fit_rows: int | None = Field(
+        None,
+        ge=200,
+        description="most seed rows the synthesizer is fitted on (a hash sample); empty: 50,000, all where it reads them in parts",
+    )
+
+    @model_validator(mode="after")
+    def _params_are_of_one(self) -> CovariatesSpec:
+        if self.params and self.synthesizer == AUTO:
+            raise ValueError("params need a synthesizer that is named")
+        return self
+
+    def settled(self, rows: int) -> CovariatesSpec:
+        """Return the section with the synthesizer that "auto" is for a source of so many rows."""
+        name = "chain" if rows >= MANY_ROWS else "forest"
+        return self.model_copy(update={"synthesizer": name}) if self.synthesizer == AUTO else self

@@ -1,0 +1,13 @@
+"""The SPEC's section of the store."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.contract.spec.section import Section
+
+
+class StoreSpec(Section):
+    """Where releases land."""
+
+    uri: str = Field("file://./releases", min_length=1)
