@@ -11,6 +11,16 @@ from tasks.contract.refs import FileRef
 from tasks.contract.results import Gate
 from tasks.publish.manifest import Manifest, plain
 
+COPIES_NOTE = (
+    "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
+    "use effects.release.combined. effects.truth is that of copy 0."
+)
+#: Gates whose numbers stand in the manifest's section on privacy.
+PRIVACY_GATES = (
+    "near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_query",
+    "membership_tpr", "membership_auc", "attribute_advantage", "linkability_advantage", "singling_out_advantage",
+)  # fmt: skip
+
 
 class Facts(BaseModel):
     """All that a manifest says but the version and the files: known before a number is claimed.
@@ -69,3 +79,9 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
         if each["estimand"] != "ate" or each["estimator"] == main:
             section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
     return {**section, "all": list(records["estimates"])}
+
+
+def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the numbers of the privacy gates, and what the holdout was asked."""
+    section: dict[str, Any] = {gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
+    return section if holdout is None else section | {"holdout": dict(holdout)}
