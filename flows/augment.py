@@ -16,6 +16,7 @@ import tasks.checks.task as checks
 import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
 from flows.stages.augmentations import (
     Other,
@@ -46,7 +47,7 @@ from tasks.checks.verdict import cautions
 from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.spec import Spec
-from tasks.mechanisms.task import Fitted, Table
+from tasks.nuisance.task import Fitted, Table
 from tasks.publish.layout import part_path
 from tasks.source.task import Source
 
@@ -143,7 +144,7 @@ def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other |
         pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
     ensembles = stages.wait("redraw outcome models", redrawing)
     with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
-        predicted = stage.map(mechanisms.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
+        predicted = stage.map(nuisance.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
         donor = stage.run(mechanisms.assemble, run, schema, given.table, given.nuisances, given.fits, predicted).mechanisms
     analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
     models = (ensembles[0], ensembles[1] if other is not None else None)
