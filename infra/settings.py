@@ -37,6 +37,9 @@ class Settings:
     home: Path = field(default_factory=lambda: Path(os.environ.get("WAYMINT_HOME") or Path.home() / ".waymint"))
     workspace: str | None = field(default_factory=lambda: os.environ.get("WAYMINT_WORKSPACE") or None)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(self.home))
+
     @property
     def workspace_uri(self) -> str:
         """Default workspace: ``WAYMINT_WORKSPACE``, else ``work`` below the home."""
