@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from infra.cluster import coarse
 from infra.store import open_store
 from infra.workspace import Run, code_record, package_versions
+from tasks.checks.verdict import private_numbers
 from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
 from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import SpecError, StoreConflict, StoreError
@@ -33,10 +34,6 @@ COPIES_NOTE = (
     "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
     "use effects.release.combined. effects.truth is that of copy 0."
 )
-PRIVACY_GATES = (
-    "near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_query",
-    "membership_tpr", "membership_auc", "attribute_advantage", "linkability_advantage", "singling_out_advantage",
-)  # fmt: skip
 
 
 def check_added_columns(run: Run, schema: TableSchema) -> None:
@@ -215,7 +212,7 @@ def origin(run: Run, plan: Planned, described: Described) -> dict[str, Any]:
 
 def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the numbers of the distance gates, and what the holdout was asked."""
-    found: dict[str, Any] = {gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
+    found: dict[str, Any] = dict(private_numbers(gates))
     return found if holdout is None else found | {"holdout": dict(holdout)}
 
 

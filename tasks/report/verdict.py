@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.report.effects import combined_effect, effect_decimals, main_effect
-from tasks.report.glossary import GATES, explained
+from tasks.report.glossary import explained_gate
 from tasks.report.reading import fixed, interval, number
 
 
@@ -71,7 +71,7 @@ def gate_rows(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """
     rows = []
     for gate in gates:
-        entry, low, high = explained(GATES, gate["name"]), gate.get("low"), gate.get("high")
+        entry, low, high = explained_gate(gate["name"]), gate.get("low"), gate.get("high")
         rows.append(
             {
                 "name": gate["name"],
