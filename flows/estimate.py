@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.found import Found, find_release
-from flows.tables import canonical_rows, check_extras, numbers_of, open_table
+from flows.stages.inputs import Found, find_release
+from flows.stages.tables import canonical_rows, check_extras, numbers_of, open_table
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.results import Estimate

@@ -16,11 +16,13 @@ import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
-from flows.judging import judge_release
-from flows.making import carry_out, check_models, make_copy, measure, profile_line, read_source, settled
 from flows.releases import summary
-from infra.cluster import gather
-from infra.logging import Stages
+from flows.stages.copies import check_models, make_copy, settled
+from flows.stages.measures import measure
+from flows.stages.runs import carry_out
+from flows.stages.source import profile_line, read_source
+from flows.stages.verdicts import judge_release
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
@@ -100,12 +102,11 @@ def _progress(run: Run) -> Callable[[int, str], None]:
 
 def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> dict[str, Any]:
     """Judge, then publish the release or keep the reasons why not."""
-    schema, timeout = found.described.table, run.spec.engine.timeout
+    schema = found.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
     counting = [reporting.marginals.submit(run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
     measured, effects = measure(run, stages, found, copies)
-    with stages.stage("count marginals", 2) as stage:
-        marginals = gather(counting, stage, timeout)
+    marginals = stages.wait("count marginals", counting)
     verdict = judge_release(run, stages, found, canonical, measured)
     judged, rejected = verdict.judgement, verdict.rejected
     for caution in verdict.cautions:

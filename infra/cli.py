@@ -131,7 +131,7 @@ def audit(
     json_: JsonOption = False,
 ) -> None:
     """Attack a published release, with its source at hand: membership, mechanisms, reconstruction and more."""
-    asked = entry("auditing").compose(release, source, set_ or [], attacks, canaries)
+    asked = entry("stages.audits").compose(release, source, set_ or [], attacks, canaries)
     from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
 
     settings = Settings()
@@ -197,7 +197,7 @@ def gc(
 
 def _run_flow(name: str, spec: Spec, as_json: bool) -> None:
     """Run a flow against its Prefect server and print its reply."""
-    entry("precheck").precheck(spec, name)
+    entry("stages.precheck").precheck(spec, name)
     from infra.prefect_server import prefect_server  # after the SPEC is known to be good: errors come fast
 
     settings = Settings()

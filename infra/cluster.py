@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import dask
 import threadpoolctl
@@ -16,12 +16,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from infra.logging import Stage, Stages
 from tasks.contract.errors import WaymintError
 from tasks.contract.spec import EngineSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Future: TypeAlias = PrefectFuture[Any]
 
 ATTEMPTS = 3
 LOST = (KilledWorker, CommClosedError, TimeoutError)
@@ -56,7 +56,7 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
     return runner
 
 
-def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages: Stages) -> R:
+def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, warn: Callable[[str], None]) -> R:
     """Do work on a cluster; one that lost all its workers is replaced by a new one, and finished parts are not computed again.
 
     Parameters
@@ -65,8 +65,8 @@ def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages:
         Takes the task runner to run on.
     engine : EngineSpec
         What kind of cluster.
-    stages : Stages
-        Told of a loss.
+    warn : callable
+        Called with a line of text at each loss.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages:
                     f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
                     "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
                 ) from error
-            stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+            warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -125,27 +125,12 @@ def _retryable(_task: object, _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, WaymintError) and error.retryable
 
 
-def gather(futures: Iterable[PrefectFuture[R]], stage: Stage, timeout: float) -> list[R]:
-    """Wait for all futures and return their results in order, marking each on the stage as it ends.
-
-    Parameters
-    ----------
-    futures : iterable of PrefectFuture
-        Submitted tasks.
-    stage : Stage
-        Progress of the stage they belong to.
-    timeout : float
-        Seconds after which the wait is given up (a cluster without workers would else hang for ever).
+def completed(futures: Sequence[Future], timeout: float) -> Iterator[Future]:
+    """Yield submitted tasks as they end.
 
     Raises
     ------
-    Exception
-        The first error of a task, as it was raised there.
     TimeoutError
-        If the wait is given up.
+        If they have not all ended after so many seconds.
     """
-    wanted = list(futures)
-    for done in as_completed(wanted, timeout=timeout):
-        done.result(timeout=timeout)
-        stage.advance()
-    return [future.result(timeout=timeout) for future in wanted]
+    yield from as_completed(list(futures), timeout=timeout)

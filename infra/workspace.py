@@ -36,16 +36,21 @@ RefT = TypeVar("RefT", bound=Ref)
 
 # Packages whose version can change a byte of a release.
 PACKAGES = (
-    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "peft", "prefect", "pyarrow", "scikit-learn", "scipy", "torch",
-    "transformers",
+    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "scipy",
 )  # fmt: skip
+# The same, of the extra "networks": there or not.
+OPTIONAL_PACKAGES = ("peft", "torch", "transformers")
 SLOTS = 64
 RUN_RECORD = "run.json"
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages a release depends on, and Python's."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    """Return the versions of the packages a release depends on, and Python's; an optional package that is not installed has none."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    for name in OPTIONAL_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return dict(sorted(versions.items())) | {"python": platform.python_version()}
 
 
 def code_digest() -> str:

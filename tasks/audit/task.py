@@ -22,6 +22,7 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import UInt64, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
+from tasks.distance import closest, fit_scale
 
 #: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
 MOST_SEED = MOST_HOLDOUT = 5_000
@@ -66,12 +67,13 @@ def gather(
 
 
 @coarse("attack", "attack: {name}")
-def attack(run: Run, case: ModelRef, name: str, metric: Metric) -> Ref:
+def attack(run: Run, case: ModelRef, name: str) -> Ref:
     """Run one attack; its findings as JSON."""
     space = run.space()
     key = f"audit/{name}.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
+    metric = Metric(fit_scale, closest)
     found: list[Finding] = resolve("attack", name).run(space.model(case), metric, rng_for(run.spec.seed, "audit", name))
     return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in found], allow_nan=False).encode())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.contract.roles import TableSchema
+from tasks.mechanisms.balanced import balanced_outcome
 from tasks.targeting.fluctuation import truncation_bound
 
 #: Candidates drawn per added row: at least, at most.
@@ -36,8 +37,6 @@ CANDIDATES = (4.0, 60.0)
 #: Rows added at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 10_000
 NUISANCES = ("g", "q0", "q1")
-
-DrawOutcome = Callable[[Any, Int8, Nuisances, pd.DataFrame, np.random.Generator], Float64]
 
 
 class FoldModel(Protocol):
@@ -220,7 +219,7 @@ class Donor(NamedTuple):
 
 
 @coarse("add rows", "add rows, part {part}")
-def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, draw: DrawOutcome, part: int, rows: int) -> Added:
+def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, rows: int) -> Added:
     """Draw covariates where an arm is missing, give them that arm, draw their outcomes."""
     space, spec = run.space(), run.spec
     base = f"augmentation/part-{part:05d}"
@@ -231,7 +230,7 @@ def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, draw: DrawOu
     blocks = []
     for number, start in enumerate(range(0, rows, BLOCK)):
         rng = rng_for(spec.seed, "augment", f"{part}/{number}")
-        blocks.append(_block(run, space, schema, donor, decided, draw, min(BLOCK, rows - start), rng))
+        blocks.append(_block(run, space, schema, donor, decided, min(BLOCK, rows - start), rng))
     table = pa.concat_tables(blocks).unify_dictionaries()
     if not table.num_rows:
         raise EstimationError(
@@ -255,7 +254,6 @@ def _block(
     schema: TableSchema,
     donor: Donor,
     decided: dict[str, Any],
-    draw: DrawOutcome,
     rows: int,
     rng: np.random.Generator,
 ) -> pa.Table:
@@ -269,7 +267,7 @@ def _block(
     chosen = choose_rows(filling, rows, predicted.q1 - predicted.q0, rng)
     frame = pool.iloc[chosen.rows].reset_index(drop=True)
     design = (filling.arm1 / (filling.arm0 + filling.arm1))[chosen.rows]
-    y = draw(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
+    y = balanced_outcome(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
     if run.spec.mechanisms.outcome_range is not None:
         y = np.clip(y, *run.spec.mechanisms.outcome_range)
     table = (

@@ -6,6 +6,7 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,12 @@ KINDS: Mapping[str, str] = {
     "estimator": "tasks.estimation.methods",
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",
+}
+
+#: Packages that a key of a kind needs beyond a plain installation, and the extra that brings them.
+NETWORKS = ("torch", "transformers", "peft")
+EXTRAS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("synthesizer", name): ("networks", NETWORKS) for name in ("ctgan", "tvae", "diffusion", "llm")
 }
 
 
@@ -66,18 +73,33 @@ def plugins(kind: str) -> Mapping[str, Any]:
 
 
 def require(kind: str, name: str) -> None:
-    """Refuse a name that is not known, without importing anything of that kind.
+    """Refuse a name that is not known or whose packages are not installed, without importing anything of that kind.
 
     Raises
     ------
     SpecError
-        With the nearest known name.
+        With the nearest known name, or the command that installs the packages.
     """
     known = names(kind)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else ""
         raise SpecError(f"{kind} of SPEC must be one of {', '.join(known)}; got '{name}'.", hint)
+    extra, packages = EXTRAS.get((kind, name), ("", ()))
+    absent = [package for package in packages if not _importable(package)]
+    if absent:
+        raise SpecError(
+            f"packages of {kind} '{name}' must be installed; got no {', '.join(absent)}.",
+            f"Run: pip install 'waymint[{extra}]'",
+        )
+
+
+def _importable(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: a module without a spec
+        return False
 
 
 def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import flows.tables
+import flows.stages.tables
 from flows.estimate import estimate
 from infra import cli
 from tasks.contract.errors import EstimationError, SourceError, SpecError
@@ -32,7 +32,7 @@ MESSY = {
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A table of every kind of column, read in many batches."""
-    monkeypatch.setattr(flows.tables, "BATCH_ROWS", 150)
+    monkeypatch.setattr(flows.stages.tables, "BATCH_ROWS", 150)
     rng = np.random.default_rng(1)
     frame = messy(800)
     frame["times"], frame["p"] = rng.integers(0, 4, len(frame)).astype(float), rng.uniform(0.2, 0.8, len(frame))
@@ -67,7 +67,7 @@ def test_any_cutting_of_the_file_gives_the_same_answer(table, monkeypatch):
     asked = OPTIONS | {"memory_rows": 0, "fit_rows": 200, "weights": "times"}
     found = []
     for rows in (100, 333, 10_000):
-        monkeypatch.setattr(flows.tables, "BATCH_ROWS", rows)
+        monkeypatch.setattr(flows.stages.tables, "BATCH_ROWS", rows)
         found.append(estimate(str(table / "t.csv"), MESSY, asked)[0])
     assert found[0]["fit"]["rows"] == found[0]["overlap"]["n"]
     for other in found[1:]:

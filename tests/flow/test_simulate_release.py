@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.simulating import asked, cautions
+from flows.stages.simulations import asked, cautions
 from infra.store import open_store
 from tasks.contract.errors import SpecError
 from tasks.contract.spec import Spec, parse_spec

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.found import find_table
+from flows.stages.inputs import find_table
 from infra.specfile import literal, load_spec
 from infra.store import open_store, split_release_uri
 from tasks.audit.asked import Audit, chosen_attacks

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from flows.found import Found, find_release, find_table
-from flows.making import another_table, read_plan, read_rows
-from infra.logging import Stages
+from flows.stages.inputs import Found, find_release, find_table
+from flows.stages.source import another_table, read_plan, read_rows
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.metric import Metric
 from tasks.contract.columns import MARKER

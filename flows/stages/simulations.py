@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.found import find_release
+from flows.stages.inputs import find_release
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, Spec

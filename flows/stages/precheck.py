@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.found import find_table
+from flows.stages.inputs import find_table
 from infra.store import open_store
 from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
@@ -38,7 +38,7 @@ def precheck(spec: Spec, purpose: Purpose) -> None:
         require("estimator", estimator)
     open_store(spec.store.uri)
     if purpose == "simulate":
-        from flows.simulating import asked  # loads pandas: only who needs it waits
+        from flows.stages.simulations import asked  # loads pandas: only who needs it waits
 
         if asked(spec)[1] is not None:
             return

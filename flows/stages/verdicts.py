@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tasks.audit.task as auditing
 import tasks.checks.task as checks
 import tasks.publish.task as publishing
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
-from tasks.audit.case import Metric
 from tasks.checks.methods.audit import attacks_asked
 from tasks.checks.task import Measured
 from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
-from tasks.distance import closest, fit_scale
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
@@ -92,9 +89,7 @@ def _attack(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRe
     asked = attacks_asked(run.spec.gates)
     if not asked:
         return None
-    timeout = run.spec.engine.timeout
     with stages.stage("attack", len(asked) + 1) as stage:
-        case = gather([auditing.gather.submit(run, found.described.table, found.parts, drawn, [])], stage, timeout)[0]
-        metric = Metric(fit_scale, closest)
-        refs = gather([auditing.attack.submit(run, case, name, metric) for name in asked], stage, timeout)
+        case = stage.run(auditing.gather, run, found.described.table, found.parts, drawn, [])
+        refs = stage.map(auditing.attack, [(run, case, name) for name in asked])
     return [finding for ref in refs for finding in json.loads(run.space().read(ref.key))]

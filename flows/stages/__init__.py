@@ -1,0 +1,1 @@
+"""What the flows share, one file a noun: source, nuisances, copies, measures, verdicts, runs."""

@@ -1,0 +1,86 @@
+"""One copy of a release: its models fitted, its rows drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tasks.covariates.task as covariates
+import tasks.mechanisms.task as mechanisms
+from flows.stages.nuisances import cross_fit
+from infra.stages import Stages
+from infra.workspace import Run
+from tasks.contract.refs import PartitionRef
+from tasks.contract.registry import resolve
+from tasks.contract.roles import TableSchema
+from tasks.mechanisms.task import Copy, Learnt, Made, Models, Table
+
+
+def check_models(run: Run) -> None:
+    """Refuse a synthesizer or learner that is not known, or parameters it does not take, before any work is done."""
+    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
+    resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
+
+
+def settled(run: Run, schema: TableSchema) -> Run:
+    """Name the synthesizer that "auto" is for the source: from here on the run's SPEC says it, and so does the manifest."""
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"covariates": run.spec.covariates.settled(schema.rows)})})
+
+
+def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:
+    """Fit everything one copy is drawn from, and draw it."""
+    made = fit_models(run, stages, schema, parts, copy)
+    sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
+    drawing = [(run, schema, made.models, copy, part, rows) for part, rows in enumerate(sizes)]
+    drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)
+    return Copy(made.fitted, made.anchored, made.models, drawn, made.targeting)
+
+
+def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Made:
+    """Fit the synthesizer and, by cross-fitting, the mechanisms; target the outcome and calibrate the covariates.
+
+    Parameters
+    ----------
+    run : Run
+        The SPEC says with what; objects are kept in the run's workspace.
+    stages : Stages
+        Progress.
+    schema : TableSchema
+        Of the source.
+    parts : sequence of PartitionRef
+        The source, canonical.
+    copy : int
+        Number of the Bayesian bootstrap draw, used where the SPEC asks for more than one copy.
+    """
+    of = _of(run, copy)
+    synthesizer = covariates.fit.submit(run, schema, parts, copy)
+    learnt = fit_mechanisms(run, stages, schema, parts, copy)
+    title = f"fit covariates ({run.spec.covariates.synthesizer}){of}"
+    model = stages.wait(title, [synthesizer], progress=lambda: covariates.progress(run, copy))[0]
+    balance = None
+    if run.spec.release.mode == "hybrid":
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
+        balance = stages.run(f"calibrate covariates{of}", mechanisms.calibrate, *weighted)
+    return Made(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
+
+
+def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:
+    """Cross-fit the mechanisms of a source and target the outcome; the arguments are those of :func:`fit_models`."""
+    spec, of = run.spec, _of(run, copy)
+    table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
+    fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
+    with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
+        predicted = stage.map(mechanisms.average, [(run, schema, table, fitted.fits, part) for part in parts])
+        assembled, targeting = stage.run(mechanisms.assemble, run, schema, table, fitted.nuisances, fitted.fits, predicted)
+        anchored = stage.map(mechanisms.anchor, [(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)])
+    return Learnt(fitted, assembled, anchored, targeting)
+
+
+def part_sizes(rows: int, part_rows: int) -> list[int]:
+    """Cut rows into parts of at most ``part_rows``, as even as can be."""
+    parts = -(-rows // part_rows)
+    return [rows // parts + (part < rows % parts) for part in range(parts)]
+
+
+def _of(run: Run, copy: int) -> str:
+    """Name the copy in the title of a stage, where there is more than one."""
+    return f" of copy {copy}" if run.spec.release.copies > 1 else ""

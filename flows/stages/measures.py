@@ -1,0 +1,80 @@
+"""Measuring a release: effects, distances, conformity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect.futures import PrefectFuture
+
+import tasks.checks.task as checks
+import tasks.distance.task as distance
+import tasks.estimation.task as estimation
+import tasks.mechanisms.task as mechanisms
+from flows.stages.nuisances import cross_fit
+from infra.stages import Stages
+from infra.workspace import Run
+from tasks.checks.task import Measured, Sample
+from tasks.contract.refs import Ref
+from tasks.contract.roles import TableSchema
+from tasks.mechanisms.task import Copy, Table
+from tasks.source.task import Source
+
+
+def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
+    """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
+    schema = found.described.table
+    canonical = [part.canonical for copy in copies for part in copy.drawn]
+    sampled = checks.sample.submit(run, schema, found.parts, canonical)
+    conform = [
+        checks.conformity.submit(run, schema, part.canonical, part.released, number, part.canonical.part)
+        for number, copy in enumerate(copies)
+        for part in copy.drawn
+    ]
+    refits, effects = [], []
+    for number, copy in enumerate(copies):
+        name = f"release/copy-{number}"
+        title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
+        refits.append(cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
+        effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
+    first, refit = copies[0], refits[0]
+    source_fit = first.fitted
+    if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
+        source_fit = cross_fit(
+            run, stages, schema, Table("source", found.parts, None, run.spec.mechanisms.propensity), "estimate on source"
+        )
+    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
+        sample = stage.wait([sampled])[0]
+        near = sample.seed.rows and sample.holdout.rows
+        distances = submit_distances(run, schema, sample)
+        covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
+        canonical_first = [part.canonical for part in first.drawn]
+        people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
+        own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
+        transfer = Table("transfer", found.parts)
+        learnt = stage.map(mechanisms.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
+        released = stage.wait(effects)
+        known = [part.predictions for part in first.anchored]
+        drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
+        fidelity = estimation.fidelity.submit(run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
+        measured = Measured(
+            source=own,
+            release=released[0],
+            fidelity=stage.wait([fidelity])[0],
+            sample=sample,
+            distances=stage.wait([distances])[0] if distances is not None else None,
+            conformity=tuple(stage.wait(conform)),
+            people=stage.wait([people])[0],
+            coverage=stage.wait([covered])[0] if covered is not None else None,
+            targetings=tuple(copy.targeting for copy in copies),
+            balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
+        )
+    return measured, released
+
+
+def submit_distances(run: Run, schema: TableSchema, sample: Sample) -> PrefectFuture[Ref] | None:
+    """Start the search for closest records; None where seed or holdout has no row."""
+    if not (sample.seed.rows and sample.holdout.rows):
+        return None
+    parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
+    found: PrefectFuture[Ref] = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted)
+    return found

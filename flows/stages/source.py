@@ -1,0 +1,70 @@
+"""Reading a table into the workspace: typed, in hash order, cut into partitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import tasks.source.task as source
+from infra.stages import Stages
+from infra.workspace import RUN_RECORD, Run
+from tasks.contract.refs import PartitionRef
+from tasks.contract.roles import TableSchema
+from tasks.source.inspection import Profile
+from tasks.source.plan import SourcePlan
+from tasks.source.task import Source
+
+
+def read_source(run: Run, stages: Stages) -> Source:
+    """Bring the source into the workspace: typed, hashed, in hash order, cut into partitions."""
+    spec = run.spec
+    plan = read_plan(run, stages)
+    _forget_other_source(run, plan)
+    shards = source.shards(plan, spec.source.partition_rows)
+    states = stages.map("read source: inspect", source.inspect, [(run, plan, shard, number) for number, shard in enumerate(shards)])
+    described = source.describe(run, plan, states)
+    schema = described.table
+    buckets = -(-schema.rows // spec.source.partition_rows)
+    return Source(plan, described, read_rows(run, stages, plan, schema, buckets))
+
+
+def read_plan(run: Run, stages: Stages, name: str = "source") -> SourcePlan:
+    """List a table's fragments and take its fingerprint; ``name`` is what the stage calls the table."""
+    plan: SourcePlan = stages.run(f"read {name}: plan", source.plan, run)
+    return plan
+
+
+def read_rows(
+    run: Run, stages: Stages, plan: SourcePlan, schema: TableSchema, buckets: int, name: str = "source"
+) -> tuple[PartitionRef, ...]:
+    """Bring a table's rows into canonical form and hash order, cut into so many partitions; empty ones are left out."""
+    shards = source.shards(plan, run.spec.source.partition_rows)
+    scattering = [(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+    pieces = [ref for refs in stages.map(f"read {name}: hash rows", source.scatter, scattering) for ref in refs]
+    parts = stages.map(f"read {name}: settle", source.settle_bucket, [(run, pieces, bucket) for bucket in range(buckets)])
+    return tuple(part for part in parts if part.rows)
+
+
+def another_table(run: Run, name: str, uri: str) -> Run:
+    """Return the run that reads another table than its source; what it writes lies in a folder of that name."""
+    where = run.spec.source.model_copy(update={"uri": uri})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "folder": name})
+
+
+def profile_line(profile: Profile, schema: TableSchema) -> str:
+    """Return the profile's line for the log: rows, columns by kind, missing cells, arms."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(column.kind for column in schema.covariates).items())
+    arms = ", ".join(f"{label}: {rows:,}" for label, rows in profile.arms.items())
+    missing = sum(column.missing for column in schema.covariates)
+    return (
+        f"source: {profile.rows_used:,} of {profile.rows:,} rows used; covariates: {kinds}; "
+        f"{missing:,} missing cells; outcome {schema.outcome_kind}; arms {arms}"
+    )
+
+
+def _forget_other_source(run: Run, plan: SourcePlan) -> None:
+    """Start over if the source has changed since a killed run read it."""
+    space = run.space()
+    seen = space.record("source.json")
+    if seen is not None and seen["fingerprint"] != plan.fingerprint:
+        space.clear(keep=(RUN_RECORD, "claim.json", source.BUILTIN_KEY, f"{source.BUILTIN_KEY}.receipt"))
+    space.put_record("source.json", {"fingerprint": plan.fingerprint})
