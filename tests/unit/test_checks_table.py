@@ -17,8 +17,8 @@ import pytest
 from pydantic import ValidationError
 
 import tasks.contract.gates as table
-from tasks.checks.metric import gate, measure_all
 from tasks.checks.evidence import Evidence
+from tasks.checks.metric import gate, measure_all
 from tasks.checks.table import markdown
 from tasks.checks.verdict import advice, explain, outcome, private_numbers, tells_of_holdout, verdict_of
 from tasks.contract.errors import SpecError
@@ -113,7 +113,11 @@ def broken(rows: tuple[GateRow, ...]) -> Iterator[str]:
         yield "names"
         return
     given = section()
-    asked = section(**{name: 0.1 for name, fact in FACTS.items() if fact.family == "attack"})
+    attacks = {name: 0.1 for name, fact in FACTS.items() if fact.family == "attack"}
+    if not all(accepts(section, name, threshold) for name, threshold in attacks.items()):
+        yield "thresholds of attacks"
+        return
+    asked = section(**attacks)
     for name, fact in FACTS.items():
         row = gate_row(name)
         assert row is not None
@@ -132,6 +136,10 @@ def broken(rows: tuple[GateRow, ...]) -> Iterator[str]:
         for expected, seen in (("pass", fact.good), ("fail", fact.bad), ("inconclusive", fact.unsure)):
             if seen is not None and outcome(gate(name, gates=asked, **seen)) != expected:
                 yield f"{name}: {seen} is no {expected}"
+        if "low" not in fact.good:  # far on the good side of the bound; no fault at all is meant by a switch
+            beyond = value(fact.good["value"] - 10 * (fact.bad["value"] - fact.good["value"]))
+            if outcome(gate(name, gates=asked, **beyond)) != ("fail" if fact.kind == "switch" else "pass"):
+                yield f"{name}: {beyond}"
         failed = verdict_of(gate(name, gates=asked, **fact.bad))
         if tells_of_holdout([failed]) != fact.holdout:
             yield f"{name}: account of the holdout"

@@ -44,7 +44,9 @@ def _source(found: OverlapEvidence, gates: GatesSpec) -> list[Metric]:
             gates,
             detail=f"effective share of the {arm} arm; treated {found.ess_treated:.3f}, control {found.ess_control:.3f}",
         ),
-        gate("min_arm", float(min(found.treated, found.control)), gates, detail=f"{found.treated} treated and {found.control} control rows"),
+        gate(
+            "min_arm", float(min(found.treated, found.control)), gates, detail=f"{found.treated} treated and {found.control} control rows"
+        ),
     ]
 
 
