@@ -16,6 +16,7 @@ import tasks.checks.task as checks
 import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
 from flows.stages.augmentations import (
     Other,
@@ -33,6 +34,7 @@ from flows.stages.augmentations import (
 from flows.stages.copies import check_models, part_sizes, settled
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
+from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import profile_line, read_source
 from flows.stages.verdicts import judge_release
@@ -45,7 +47,7 @@ from tasks.checks.verdict import cautions
 from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.spec import Spec
-from tasks.mechanisms.task import Fitted, Table
+from tasks.nuisance.task import Fitted, Table
 from tasks.publish.layout import part_path
 from tasks.source.task import Source
 
@@ -122,7 +124,7 @@ def enlarge(run: Run) -> dict[str, Any]:
     if any(gate.passed is False for gate in worth.gates):
         told = section(run, decided, other, augmentation.before_of(record), None)
         outcome = Outcome(worth.gates, told, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
-        return _keep(run, found, other, outcome, files)
+        return _keep(run, stages, found, other, outcome, files)
     model = stages.wait(f"fit covariates ({spec.covariates.synthesizer})", [synthesizer])[0]
     sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
     made = Donor(model, tuple(fit.model for fit in own.fits), donor)
@@ -142,7 +144,7 @@ def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other |
         pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
     ensembles = stages.wait("redraw outcome models", redrawing)
     with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
-        predicted = stage.map(mechanisms.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
+        predicted = stage.map(nuisance.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
         donor = stage.run(mechanisms.assemble, run, schema, given.table, given.nuisances, given.fits, predicted).mechanisms
     analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
     models = (ensembles[0], ensembles[1] if other is not None else None)
@@ -198,20 +200,17 @@ def _conclude(
     create_table_artifact(key="gates", table=[gate.model_dump() for gate in gates], description=f"Gates of {run.spec.name}, run {run.id}")
     files = judged[1] | said.judgement.files
     if any(gate.passed is False for gate in gates):
-        return _keep(run, found, other, outcome, files)
+        return _keep(run, stages, found, other, outcome, files)
     released = {part_path(0, each.released.part): each.released for each in added}
     facts = facts_of(run, found, other, outcome)
-    with stages.stage("publish"):
-        page = functools.partial(render, status="published")
-        published: dict[str, Any] = publishing.publish(run, marked(schema), released, facts, files, page)
-    return published
+    page = functools.partial(render, status="published")
+    return publish_release(run, stages, marked(schema), released, facts, files, page)
 
 
-def _keep(run: Run, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
+def _keep(run: Run, stages: Stages, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
     """Keep checks and report of an augmentation that is not published."""
     page = functools.partial(render, status="rejected")
-    reply: dict[str, Any] = publishing.keep_rejected(run, facts_of(run, found, other, outcome), files, page)
-    return reply
+    return keep_rejected(run, stages, facts_of(run, found, other, outcome), files, page)
 
 
 def _notes(other: Other | None) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def estimate(
     estimators: Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato")] = "or,ipw,aipw,tmle",
     learner: Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")] = "stack",
     folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
-    repeats: Annotated[int, typer.Option(min=1, max=100, help="cross-fittings to take the median over")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="cross-fittings whose predictions are averaged")] = 1,
     propensity: Annotated[str | None, typer.Option(metavar="NUMBER|COLUMN", help="known P(treated), as in a trial")] = None,
     weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="row weights")] = None,
     memory_rows: Annotated[int, typer.Option(min=0, help="rows beyond which the table is not held in memory")] = 1_000_000,

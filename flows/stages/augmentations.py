@@ -24,8 +24,8 @@ from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.contract.spec import Spec
 from tasks.publish.layout import copy_folder, version_folder
 from tasks.publish.manifest import Manifest
-from tasks.publish.record import Facts, effect_section
-from tasks.publish.task import origin, privacy_section
+from tasks.publish.record import Facts, effect_section, privacy_section
+from tasks.publish.task import origin
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> 
     """Gather the manifest's values."""
     parents = () if other is None or other.parent is None else (other.parent.model_dump(),)
     return Facts(
-        **origin(run, found.plan, found.described),
+        **origin(run, found),
         effects=outcome.effects,
         fidelity={},
         privacy=privacy_section(outcome.gates, outcome.holdout),

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy, Learnt, Made, Models, Table
+from tasks.mechanisms.task import Copy, Learnt, Made, Models
+from tasks.nuisance.task import Table
 
 
 def check_models(run: Run) -> None:
@@ -69,7 +71,7 @@ def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequenc
     table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
-        predicted = stage.map(mechanisms.average, [(run, schema, table, fitted.fits, part) for part in parts])
+        predicted = stage.map(nuisance.average, [(run, schema, table, fitted.fits, part) for part in parts])
         assembled, targeting = stage.run(mechanisms.assemble, run, schema, table, fitted.nuisances, fitted.fits, predicted)
         anchored = stage.map(mechanisms.anchor, [(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)])
     return Learnt(fitted, assembled, anchored, targeting)

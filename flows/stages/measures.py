@@ -9,14 +9,16 @@ from prefect.futures import PrefectFuture
 import tasks.checks.task as checks
 import tasks.distance.task as distance
 import tasks.estimation.task as estimation
-import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.task import Measured, Sample
 from tasks.contract.refs import Ref
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy, Table
+from tasks.mechanisms.task import Copy
+from tasks.nuisance.plan import SOURCE, release_name
+from tasks.nuisance.task import Table
 from tasks.source.task import Source
 
 
@@ -32,16 +34,14 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     ]
     refits, effects = [], []
     for number, copy in enumerate(copies):
-        name = f"release/copy-{number}"
+        name = release_name(number)
         title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
         refits.append(cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
         effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
     first, refit = copies[0], refits[0]
     source_fit = first.fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
-        source_fit = cross_fit(
-            run, stages, schema, Table("source", found.parts, None, run.spec.mechanisms.propensity), "estimate on source"
-        )
+        source_fit = cross_fit(run, stages, schema, Table(SOURCE, found.parts, None, run.spec.mechanisms.propensity), "estimate on source")
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
         sample = stage.wait([sampled])[0]
         near = sample.seed.rows and sample.holdout.rows
@@ -51,7 +51,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
         own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
         transfer = Table("transfer", found.parts)
-        learnt = stage.map(mechanisms.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
+        learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
         released = stage.wait(effects)
         known = [part.predictions for part in first.anchored]
         drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Fitted, FoldFit, Table
+from tasks.nuisance.task import Fitted, FoldFit, Table
 
 
 def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title: str) -> Fitted:
     """Cross-fit g, Q0 and Q1 of a table as the SPEC's ``mechanisms`` say."""
     folds, repeats = range(run.spec.mechanisms.folds), range(run.spec.repeats(table.rows))
     with stages.stage(title, len(repeats) * (len(folds) + 1)) as stage:
-        assigned = stage.map(mechanisms.folds, [(run, schema, table, repeat) for repeat in repeats])
-        fits = stage.map(mechanisms.fit, [(run, schema, table, assigned[repeat], repeat, fold) for repeat in repeats for fold in folds])
-    if mechanisms.refines(run, table):
+        assigned = stage.map(nuisance.folds, [(run, schema, table, repeat) for repeat in repeats])
+        fits = stage.map(nuisance.fit, [(run, schema, table, assigned[repeat], repeat, fold) for repeat in repeats for fold in folds])
+    if nuisance.refines(run, table):
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
         fits = [fit for own, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, own, title)]
-    nuisances = stages.run(f"{title}: collect", mechanisms.collect, run, table, assigned[0], fits)
+    nuisances = stages.run(f"{title}: collect", nuisance.collect, run, table, assigned[0], fits)
     return Fitted(table, nuisances, fits)
 
 
@@ -33,7 +33,7 @@ def _refine(
     while not done:
         number += 1
         with stages.stage(f"{title}: pass {number} over all rows", len(table.parts) + 1) as stage:
-            visited = stage.map(mechanisms.visit, [(run, schema, table, assigned, fits, number, state, part) for part in table.parts])
-            state, done = stage.run(mechanisms.advance, run, schema, table, fits, number, state, visited)
+            visited = stage.map(nuisance.visit, [(run, schema, table, assigned, fits, number, state, part) for part in table.parts])
+            state, done = stage.run(nuisance.advance, run, schema, table, fits, number, state, visited)
     predicting = [(run, schema, table, assigned, fits, state, fold) for fold in range(len(fits))]
-    return stages.map(f"{title}: predict", mechanisms.refined, predicting)
+    return stages.map(f"{title}: predict", nuisance.refined, predicting)
