@@ -29,7 +29,7 @@ def ranks() -> list[list[str]]:
     """Return the nodes of the picture rank by rank, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = {contract["id"]: contract for contract in contracts if contract["type"] == "layers"}
-    steps = [[f"tasks.{name.strip("() ").removeprefix('tasks.')}" for name in rank.split("|")] for rank in layers["steps"]["layers"]]
+    steps = [[f"tasks.{name.strip('() ').removeprefix('tasks.')}" for name in rank.split("|")] for rank in layers["steps"]["layers"]]
     steps = [[name for name in rank if name != FOUNDATION] for rank in steps]
     face = [["waymint"]] if (ROOT / "waymint").is_dir() else []
     return [*face, ["flows"], ["infra"], *[rank for rank in steps if rank], [FOUNDATION]]
@@ -71,10 +71,10 @@ def picture() -> str:
         places.update({node: (start + at * (width + GAP), TOP + number * RANK, width) for at, node in enumerate(row)})
     height = TOP + len(rows) * RANK
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="The packages of waymint on their ranks">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Packages on their ranks">',
         f"<style>{STYLE}</style>",
-        f'<text x="{GAP}" y="26">A package imports only what stands below it. Arrows: imports, by the number of importing modules.</text>',
-        f'<text class="small" x="{GAP}" y="44">Everything may import tasks.contract; those arrows are left out. Of a step only task.py imports infra.</text>',
+        f'<text x="{GAP}" y="26">A package imports only what stands below it. Arrows are imports.</text>',
+        f'<text class="small" x="{GAP}" y="44">All import tasks.contract (arrows left out); of a step only task.py imports infra.</text>',
     ]
     for (upper, lower), count in sorted(counts.items()):
         if lower == FOUNDATION:
