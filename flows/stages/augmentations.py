@@ -17,6 +17,7 @@ from infra.workspace import Run
 from tasks.checks.metric import Metric
 from tasks.contract.columns import MARKER
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.gates import gate_rows
 from tasks.contract.refs import Parent, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import Column, TableSchema, pack_field
@@ -30,8 +31,6 @@ from tasks.source.task import Source
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
 
-#: Gates that ask of the source what an augmentation is there to mend, or of a release what added rows alone can't be.
-NOT_ASKED = ("source_overlap", "source_ess", "release_overlap", "min_arm", "fidelity", "calibration")
 #: The source of a gate's number in the report and in --json.
 WORTH = "worth"
 
@@ -60,7 +59,7 @@ def judged_spec(spec: Spec) -> Spec:
     """Return the SPEC by which added rows are judged and effects compared."""
     return spec.model_copy(
         update={
-            "gates": spec.gates.model_copy(update=dict.fromkeys(NOT_ASKED, False)),
+            "gates": spec.gates.model_copy(update={row.name: False for row in gate_rows() if not row.asked_of_added_rows}),
             "mechanisms": spec.mechanisms.model_copy(update={"targeting": "full"}),
         }
     )

@@ -13,7 +13,7 @@ from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.methods.audit import attacks_asked
 from tasks.checks.task import Measured
-from tasks.checks.verdict import cautions
+from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
 from tasks.publish.holdouts import holdout_cautions
@@ -76,7 +76,7 @@ def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[Parti
         for _ in range(MOST_QUESTIONS):
             said = publishing.ask_holdout(run, found, query, terms)
             judgement = checks.judge(run, measured, run.spec.main, said, attacked)
-            charged = said.above or checks.tells_of_holdout(judgement.gates)
+            charged = said.above or tells_of_holdout(judgement.gates)
             if publishing.keep_answer(run, found, query, said, charged):
                 return Judged(judgement, publishing.holdout_section(run, found, said, charged, terms))
     raise StoreConflict(

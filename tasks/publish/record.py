@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.checks.verdict import private_numbers
 from tasks.contract.refs import FileRef
 from tasks.contract.results import Gate
 from tasks.publish.manifest import Manifest, plain
@@ -16,10 +17,6 @@ COPIES_NOTE = (
     "use effects.release.combined. effects.truth is that of copy 0."
 )
 #: Gates whose numbers stand in the manifest's section on privacy.
-PRIVACY_GATES = (
-    "near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_query",
-    "membership_tpr", "membership_auc", "attribute_advantage", "linkability_advantage", "singling_out_advantage",
-)  # fmt: skip
 
 
 class Facts(BaseModel):
@@ -83,5 +80,5 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
 
 def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the numbers of the privacy gates, and what the holdout was asked."""
-    section: dict[str, Any] = {gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
+    section: dict[str, Any] = dict(private_numbers(gates))
     return section if holdout is None else section | {"holdout": dict(holdout)}
