@@ -34,6 +34,7 @@ from flows.stages.augmentations import (
 from flows.stages.copies import check_models, part_sizes, settled
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
+from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import profile_line, read_source
 from flows.stages.verdicts import judge_release
@@ -111,7 +112,7 @@ def enlarge(run: Run) -> dict[str, Any]:
             other = other._replace(parts=tuple(stages.run("flip labels of the other table", augmentation.flip, run, other.parts)))
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
-    synthesizer = covariates.fit.submit(run, schema, parts, 0)
+    synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
     own = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
     donor, decision = _decide(run, stages, found, own, other)
     decided = read_json(run, decision)
@@ -123,7 +124,7 @@ def enlarge(run: Run) -> dict[str, Any]:
     if any(gate.passed is False for gate in worth.gates):
         told = section(run, decided, other, augmentation.before_of(record), None)
         outcome = Outcome(worth.gates, told, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
-        return _keep(run, found, other, outcome, files)
+        return _keep(run, stages, found, other, outcome, files)
     model = stages.wait(f"fit covariates ({spec.covariates.synthesizer})", [synthesizer])[0]
     sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
     made = Donor(model, tuple(fit.model for fit in own.fits), donor)
@@ -135,10 +136,10 @@ def enlarge(run: Run) -> dict[str, Any]:
 def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
     """Fit the model that outcomes come from, and weigh the augmentation against what else could be done."""
     schema, parts = found.described.table, found.parts
-    redrawing = [augmentation.redraw.submit(run, schema, parts, parts, "source")]
+    redrawing = [stages.submit(augmentation.redraw, run, schema, parts, parts, "source")]
     given, pooled = own, None
     if other is not None:
-        redrawing.append(augmentation.redraw.submit(run, schema, other.parts, parts, "other"))
+        redrawing.append(stages.submit(augmentation.redraw, run, schema, other.parts, parts, "other"))
         given = cross_fit(run, stages, schema, Table("other", other.parts), "fit other table")
         pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
     ensembles = stages.wait("redraw outcome models", redrawing)
@@ -167,12 +168,12 @@ def _conclude(
     table = Table("augmented", (*parts, *rows))
     fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
     with stages.stage("measure effects and distances", len(added) + 4) as stage:
-        conform = [checks.conformity.submit(run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
-        sampled = checks.sample.submit(run, schema, parts, rows)
-        whole = estimation.effects.submit(run, schema, table.parts, fitted.nuisances, "augmented")
-        again = augmentation.after.submit(run, schema, own.nuisances, rows, fitted.nuisances, decision)
+        conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
+        sampled = stages.submit(checks.sample, run, schema, parts, rows)
+        whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
+        again = stages.submit(augmentation.after, run, schema, own.nuisances, rows, fitted.nuisances, decision)
         sample = stage.wait([sampled])[0]
-        distances = submit_distances(run, schema, sample)
+        distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
         measured = Measured(
             source=before,
@@ -199,20 +200,17 @@ def _conclude(
     create_table_artifact(key="gates", table=[gate.model_dump() for gate in gates], description=f"Gates of {run.spec.name}, run {run.id}")
     files = judged[1] | said.judgement.files
     if any(gate.passed is False for gate in gates):
-        return _keep(run, found, other, outcome, files)
+        return _keep(run, stages, found, other, outcome, files)
     released = {part_path(0, each.released.part): each.released for each in added}
     facts = facts_of(run, found, other, outcome)
-    with stages.stage("publish"):
-        page = functools.partial(render, status="published")
-        published: dict[str, Any] = publishing.publish(run, marked(schema), released, facts, files, page)
-    return published
+    page = functools.partial(render, status="published")
+    return publish_release(run, stages, marked(schema), released, facts, files, page)
 
 
-def _keep(run: Run, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
+def _keep(run: Run, stages: Stages, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
     """Keep checks and report of an augmentation that is not published."""
     page = functools.partial(render, status="rejected")
-    reply: dict[str, Any] = publishing.keep_rejected(run, facts_of(run, found, other, outcome), files, page)
-    return reply
+    return keep_rejected(run, stages, facts_of(run, found, other, outcome), files, page)
 
 
 def _notes(other: Other | None) -> tuple[str, ...]:

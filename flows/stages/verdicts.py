@@ -13,9 +13,10 @@ from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.methods.audit import attacks_asked
 from tasks.checks.task import Measured
-from tasks.checks.verdict import cautions
+from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
+from tasks.publish.holdouts import holdout_cautions
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Judged(NamedTuple):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader of the release should know of its gates."""
-        return (*cautions(self.judgement.gates), *publishing.holdout_cautions(self.holdout))
+        return (*cautions(self.judgement.gates), *holdout_cautions(self.holdout))
 
 
 def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRef], measured: Measured) -> Judged:
@@ -73,11 +74,11 @@ def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[Parti
             return Judged(checks.judge(run, measured, run.spec.main, None, attacked), None)
         terms = checks.terms(run.spec.gates)
         for _ in range(MOST_QUESTIONS):
-            said = publishing.ask_holdout(run, found.plan, query, terms)
+            said = publishing.ask_holdout(run, found, query, terms)
             judgement = checks.judge(run, measured, run.spec.main, said, attacked)
-            charged = said.above or checks.tells_of_holdout(judgement.gates)
-            if publishing.keep_answer(run, found.plan, query, said, charged):
-                return Judged(judgement, publishing.holdout_section(run, found.plan, said, charged, terms))
+            charged = said.above or tells_of_holdout(judgement.gates)
+            if publishing.keep_answer(run, found, query, said, charged):
+                return Judged(judgement, publishing.holdout_section(run, found, said, charged, terms))
     raise StoreConflict(
         f"questions to the holdout of {run.spec.name} must find a moment without others; {MOST_QUESTIONS} did not.",
         "Run fewer releases of this source at a time.",

@@ -13,7 +13,7 @@ from infra.cluster import coarse
 from infra.store import open_store, put_report
 from infra.workspace import Run, Workspace
 from tasks.audit.asked import Audit
-from tasks.audit.case import Bool, Case, Metric, Rows, require_rows
+from tasks.audit.case import Bool, Case, Rows, require_rows
 from tasks.audit.finding import Finding
 from tasks.audit.page import render
 from tasks.contract.errors import SourceError
@@ -22,7 +22,6 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import UInt64, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
-from tasks.distance import closest, fit_scale
 
 #: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
 MOST_SEED = MOST_HOLDOUT = 5_000
@@ -73,8 +72,7 @@ def attack(run: Run, case: ModelRef, name: str) -> Ref:
     key = f"audit/{name}.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    metric = Metric(fit_scale, closest)
-    found: list[Finding] = resolve("attack", name).run(space.model(case), metric, rng_for(run.spec.seed, "audit", name))
+    found: list[Finding] = resolve("attack", name).run(space.model(case), rng_for(run.spec.seed, "audit", name))
     return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in found], allow_nan=False).encode())
 
 
