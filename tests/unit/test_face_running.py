@@ -64,6 +64,7 @@ def test_an_interrupt_stops_the_thread() -> None:
 
     def work() -> None:
         try:
+            time.sleep(0.3)  # the caller waits by then
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             for _ in range(3_000):
                 time.sleep(0.01)
