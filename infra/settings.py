@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from tasks.contract.errors import SpecError
 
 # One thread per process: the cluster is the only level of parallelism, and sums keep their order.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -24,7 +24,8 @@ _QUIET = {
 }
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True)
+class Settings:
     """Where this machine keeps state, and which Prefect server it talks to.
 
     Attributes
@@ -35,10 +36,11 @@ class Settings(BaseSettings):
         ``WAYMINT_WORKSPACE``: default of ``engine.workspace``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="WAYMINT_", extra="ignore")
+    home: Path = field(default_factory=lambda: Path(os.environ.get("WAYMINT_HOME") or Path.home() / ".waymint"))
+    workspace: str | None = field(default_factory=lambda: os.environ.get("WAYMINT_WORKSPACE") or None)
 
-    home: Path = Field(default_factory=lambda: Path.home() / ".waymint")
-    workspace: str | None = None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(self.home))
 
     @property
     def workspace_uri(self) -> str:
@@ -91,3 +93,29 @@ def server_environment(home: Path) -> dict[str, str]:
 def use_prefect_home(home: Path) -> None:
     """Keep the Prefect client's files beside the embedded server's, unless the user has a place for them."""
     os.environ.setdefault("PREFECT_HOME", str(home))
+
+
+def restrict_umask() -> None:
+    """Let new files of this process and its children be their owner's alone; published files keep the mode they would have had."""
+    previous = os.umask(0o077)
+    os.environ.setdefault("WAYMINT_STORE_MODE", f"{0o666 & ~previous:04o}")
+
+
+def store_mode() -> int | None:
+    """Return the mode of published files (``WAYMINT_STORE_MODE``, octal); None leaves it to the umask.
+
+    Raises
+    ------
+    SpecError
+        If it is no octal number of a mode.
+    """
+    text = os.environ.get("WAYMINT_STORE_MODE")
+    if text is None:
+        return None
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0o400 <= mode <= 0o666:
+        raise SpecError(f"WAYMINT_STORE_MODE must be an octal file mode from 0400 to 0666; got '{text}'.", "For example 0640.")
+    return mode
