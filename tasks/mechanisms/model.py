@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.fold_model import FoldModel, averaged

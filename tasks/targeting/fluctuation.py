@@ -129,6 +129,7 @@ def fluctuate(
     truncation: float,
     weights: Float64 | None = None,
     directions: Float64 | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Fluctuation:
     """Fit the fluctuation: solve the efficient score equations of each arm.
 
@@ -156,6 +157,8 @@ def fluctuate(
         Row weights, not negative; only their proportions count.
     directions : ndarray of float64, shape (n, k), optional
         b(W) of estimands beyond the ATE; linearly dependent ones are no harm.
+    bounds : tuple of two float, optional
+        Range of Q*, where the outcome's law has no other means; single outcomes may lie outside. By default that of the kind.
 
     Returns
     -------
@@ -168,7 +171,7 @@ def fluctuate(
         If an arm has no row of positive weight.
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64) * (len(y) / float(np.sum(weights)))
-    low, high = _range(y, nuisances.q0, nuisances.q1, kind)
+    low, high = _range(y, nuisances.q0, nuisances.q1, kind) if bounds is None else bounds
     scaled = (y - low) / (high - low)
     p0, p1 = truncate(nuisances.g, truncation)
     epsilons: list[tuple[float, ...]] = []

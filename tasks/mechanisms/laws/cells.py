@@ -66,7 +66,7 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
         The cell of each row.
     """
     held = np.clip(np.clip(y, *support.inner), support.low, support.high)
-    values, inverse, counts = np.unique(held, return_inverse=True, return_counts=True)
+    values, counts = np.unique(held, return_counts=True)
     alone = counts >= FEWEST
     if int(alone.sum()) > _VALUES:
         alone = counts >= max(FEWEST, len(y) / _BLOCKS)

@@ -11,6 +11,7 @@ import pandas as pd
 from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.registry import names, resolve
+from tasks.mechanisms.laws.cells import build_cells
 from tasks.mechanisms.laws.methods.tilt import TiltLaw
 from tasks.mechanisms.laws.protocol import LawMethod, LawRows, OutcomeLaw
 from tasks.mechanisms.laws.support import Support, find_support
@@ -20,6 +21,7 @@ AUTO = "auto"
 _ROWS = 4_000  # rows that laws are compared on
 _FOLDS = 3
 _DRAWS = 32  # of each row
+_TOLD_APART = 1.96  # standard errors
 _KOLMOGOROV = 1.36  # 5 % point of sqrt(n) times the distance
 _SLACK = 0.01  # distance beyond it that a law may have
 _STRENGTH_ROWS = 5_000
@@ -87,8 +89,8 @@ def choose_law(
     """Fit the law of the outcome around out-of-fold targeted predictions.
 
     Of the laws whose draws lie in the outcome's support each is fitted on two thirds of the rows (at most 4,000) and scored on the
-    others by the continuous ranked probability score. The simplest is taken whose mean score lies within one standard error of the best
-    one's (paired over rows), and whose draws' distance to an arm's outcomes is not beyond sampling by more than that of the best.
+    others by the continuous ranked probability score. The simplest is taken whose mean score lies within 1.96 standard errors of
+    the best one's (paired over rows), and whose draws' distance to an arm's outcomes is not beyond sampling by more than that of the best.
 
     Parameters
     ----------
@@ -151,11 +153,25 @@ def choose_law(
     return Chosen(found, record)
 
 
-def attainable(support: Support, kind: str, law: OutcomeLaw | None = None) -> tuple[float, float] | None:
-    """Return the bounds that Q* is targeted in, so that every law of the support has it; None where there are none."""
-    if law is not None:
-        return law.reach
-    return (support.low, support.high) if support.shaped and kind != "binary" else None
+def attainable(y: Float64, support: Support, kind: str) -> tuple[float, float] | None:
+    """Return the range that Q* is targeted in, so that the outcome's law has it.
+
+    Parameters
+    ----------
+    y : ndarray of float64, shape (n,)
+        Outcomes that the law is fitted to.
+    support : Support
+    kind : str
+
+    Returns
+    -------
+    tuple of two float, or None
+        Means of the outermost support cells; None where a law without bounds will be chosen.
+    """
+    if kind == "binary" or not (support.shaped or kind == "count"):
+        return None
+    means = build_cells(y, support)[0].means
+    return (float(means[0]), float(means[-1])) if means[-1] > means[0] else None
 
 
 def rows_used(weights: Float64, seed: int) -> npt.NDArray[np.intp]:
@@ -233,6 +249,6 @@ def _simplest(scores: list[Scores], used: npt.NDArray[np.intp]) -> int:
     for at, score in enumerate(scores):
         gap = score.crps - best.crps
         error = float(gap.std()) / float(np.sqrt(max(len(used), 1)))
-        if score.distance <= max(best.distance, 0.0) + _SLACK and float(gap.mean()) <= error:
+        if score.distance <= max(best.distance, 0.0) + _SLACK and float(gap.mean()) <= _TOLD_APART * error:
             return at
     return scores.index(best)

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.arms import ArmLaw, centre_for, fit_arm
-from tasks.mechanisms.laws.fields import CategoryRecord, Number, NumericRecord, Plain, Positive, category_records, numeric_records, read_terms
+from tasks.mechanisms.laws.fields import (
+    CategoryRecord,
+    Number,
+    NumericRecord,
+    Plain,
+    Positive,
+    category_records,
+    numeric_records,
+    read_terms,
+)
 from tasks.mechanisms.laws.protocol import Inversion, LawRows
 from tasks.mechanisms.laws.spread import ScaleModel, choose_scale
 from tasks.mechanisms.laws.support import Support

@@ -14,10 +14,10 @@ from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.cells import Cells, build_cells
 from tasks.mechanisms.laws.fields import DesignRecord, Number, Plain, Positive, design_record, read_design
 from tasks.mechanisms.laws.protocol import Inversion, LawRows
+from tasks.mechanisms.laws.spread import sheltered
 from tasks.mechanisms.laws.support import Support
 from tasks.mechanisms.laws.tables import TILTS, Placed, Tables, partials, place, quantiles, tabulate
-from tasks.mechanisms.laws.trees import Trees, descend, grow
-from tasks.mechanisms.laws.spread import sheltered
+from tasks.mechanisms.laws.trees import Int64, Trees, descend, grow
 from tasks.nuisance.design import Design, fit_design
 
 Count = Annotated[int, Field(ge=0)]
@@ -100,7 +100,7 @@ class TiltLaw:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "tables"}
 
-    def place(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> tuple[Placed, Float64]:
+    def place(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> tuple[Placed, Int64]:
         """Choose a tree for each row and tilt its leaf's law; return where, and the leaves."""
         roots = self.trees.roots[np.asarray(a, dtype=np.int64), rng.integers(self.trees.roots.shape[1], size=len(a))]
         held = np.clip(mean, *self.reach)

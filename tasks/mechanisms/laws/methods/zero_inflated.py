@@ -67,9 +67,10 @@ class ZeroInflatedLaw:
         def rest(u: Float64) -> Float64:
             return np.asarray(np.clip((u - pi) / (1.0 - pi), 0.0, 1.0))
 
-        return Inversion(
-            lambda u: np.where(u < pi, 0.0, counts.quantile(rest(u))), lambda u: np.where(u <= pi, 0.0, (1.0 - pi) * counts.partial(rest(u)))
-        )
+        def partial(u: Float64) -> Float64:
+            return np.where(u <= pi, 0.0, (1.0 - pi) * counts.partial(rest(u)))
+
+        return Inversion(lambda u: np.where(u < pi, 0.0, counts.quantile(rest(u))), partial)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _fit(y: Float64, mean: Float64, w: Float64, base: str) -> tuple[float, float
         pi, alpha = float(at[0]), float(at[1])
         rate = m / (1.0 - pi)
         logs = stats.poisson.logpmf(y, rate) if alpha < _LEAST else stats.nbinom.logpmf(y, 1.0 / alpha, 1.0 / (1.0 + alpha * rate))
-        return -float(w @ np.where(zero, np.logaddexp(np.log(max(pi, 1e-300)), np.log1p(-pi) + logs), np.log1p(-pi) + logs)) / float(w.sum())
+        plain = np.log1p(-pi) + logs
+        return -float(w @ np.where(zero, np.logaddexp(np.log(max(pi, 1e-300)), plain), plain)) / float(w.sum())
 
     share = float(np.clip(np.average(zero, weights=w) - np.average(np.exp(-m), weights=w), 0.02, 0.9))
     most = 0.0 if base == "poisson" else 20.0
