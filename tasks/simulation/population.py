@@ -165,7 +165,7 @@ def source_of(population: Population, cell: Cell) -> Source:
     SpecError
         If the withheld covariate is not one, or noise is asked for where the outcome is not continuous.
     """
-    residual = population.kind == "continuous" and population.law.reach is None
+    residual = population.kind == "continuous" and population.law.key == "scale"
     if cell.noise != 1.0 and not residual:
         shape = "n outcome with atoms, bounds or a grid" if population.kind == "continuous" else f" {population.kind} outcome"
         raise SpecError(

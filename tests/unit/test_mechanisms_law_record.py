@@ -88,7 +88,7 @@ def test_no_cell_of_the_source_is_in_the_record() -> None:
     ("damage", "fault"),
     [
         ({"format": "waymint-law/2"}, "format"),
-        ({"kind": "ordinal"}, "law"),
+        ({"kind": "ordinal"}, "kind"),
         ({"arms": []}, "arms"),
         ({"scale": {"numeric": [], "category": [], "coefficients": [0.5], "low": -1.0, "high": 1.0}}, "scale"),
     ],

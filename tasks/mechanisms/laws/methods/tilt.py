@@ -22,6 +22,7 @@ from tasks.nuisance.design import Design, fit_design
 
 Count = Annotated[int, Field(ge=0)]
 FAR = 2.0  # tilts in standard deviations of the statistic that count as large
+_DIGITS = 6  # of published shares
 _BLOCK = 65_536  # rows whose features are in memory at a time
 
 
@@ -130,7 +131,9 @@ class TiltLaw:
         edge = (self.trees.parent[placed.node] < 0) & ((placed.at == 0) | (placed.at == last + 1))
         size = np.abs(tilt)
         at = tuple(float(np.round(value, 4)) for value in np.quantile(size, [0.5, 0.9, 0.99]))
-        return Strength((at[0], at[1], at[2]), float(np.mean((size > FAR) | edge)), float(np.mean(placed.node != leaf)))
+        return Strength(
+            (at[0], at[1], at[2]), float(np.round(np.mean((size > FAR) | edge), 4)), float(np.round(np.mean(placed.node != leaf), 4))
+        )
 
     def _columns(self, covariates: pd.DataFrame, mean: Float64) -> Float64:
         return np.concatenate((((mean - self.centre) / self.spread)[None, :], self.design.columns(covariates)))
@@ -156,7 +159,7 @@ class Tilt:
         x = np.concatenate((((rows.mean - centre) / spread)[None, :], design.columns(rows.covariates)))
         trees = grow(x.T, rows.a, cell, len(cells.low), rows.weights, self.params.trees, self.params.leaves, rng)
         design, trees = _needed(design, trees)
-        shares = np.maximum(np.round(trees.weight, 9), 1e-9)
+        shares = np.maximum(np.round(trees.weight, _DIGITS), 10.0**-_DIGITS)
         return TiltLaw(cells, self._unit(rows.y), trees._replace(weight=shares), design, centre, spread)
 
     def _unit(self, y: Float64) -> float:
