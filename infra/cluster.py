@@ -134,6 +134,10 @@ class FlowWork:
         future: PrefectFuture[Any] = task.submit(*arguments)
         return future
 
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run one task in the flow's own process."""
+        return task(*arguments)
+
     def completed(self, futures: Sequence[PrefectFuture[Any]], timeout: float) -> Iterator[PrefectFuture[Any]]:
         """Yield submitted tasks as they end.
 

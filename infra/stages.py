@@ -30,6 +30,10 @@ class Work(Protocol):
         """Start one task; return its :class:`Future`."""
         ...
 
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run one task in this process; return its result."""
+        ...
+
     def completed(self, futures: Sequence[Any], timeout: float) -> Iterator[Future]:
         """Yield submitted tasks as they end; raise TimeoutError if they have not all ended in time."""
         ...
@@ -161,6 +165,10 @@ class Stage:
     def run(self, task: Any, *arguments: object) -> Any:
         """Run one task; return its result."""
         return self.wait([self._work.submit(task, arguments)])[0]
+
+    def call(self, task: Any, *arguments: object) -> Any:
+        """Run one task in the flow's own process, where what it needs can't be sent to a worker; return its result."""
+        return self._work.call(task, arguments)
 
     def map(self, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Run a task once for each tuple of arguments; return the results in order."""

@@ -45,10 +45,13 @@ class DirectWork:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     shares: list[float] = field(default_factory=list)
 
-    def submit(self, task: Any, arguments: tuple[Any, ...]) -> Ended:
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
         result = task.fn(*arguments)
         self.calls.append(Call(task, arguments, result))
-        return Ended(result)
+        return result
+
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> Ended:
+        return Ended(self.call(task, arguments))
 
     def completed(self, futures: Sequence[Any], timeout: float) -> Iterator[Any]:
         yield from futures
@@ -60,7 +63,7 @@ class DirectWork:
         self.tables[key] = rows
 
 
-def run_of(values: dict[str, Any], workspace: Path) -> Run:
+def run_of(values: dict[str, Any] | Spec, workspace: Path) -> Run:
     """Return a run of a SPEC whose workspace is a folder."""
     return Run(
         spec=Spec.model_validate(values), workspace=f"file://{workspace}", id="20260101T000000Z-direct", created="2026-01-01T00:00:00Z"
