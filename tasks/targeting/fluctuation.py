@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.numerics.newton import halvings
 
 #: Scaled predictions are kept this far from 0 and 1, so that their logits are finite.
 MARGIN = 1e-9
@@ -284,12 +285,10 @@ def _solve_several(y: Float64, offset: Float64, h: Float64, w: Float64, toleranc
         information = (h * (w * mean * (1.0 - mean))[:, None]).T @ h
         # least squares: directions may be linearly dependent
         step = np.linalg.lstsq(information, score, rcond=1e-12)[0]
-        length = 1.0
-        while length > 1e-10:
+        for length in halvings(1e-10):
             beyond = likelihood(at + length * step)
             if beyond > value:
                 break
-            length /= 2.0
         else:
             break
         at, value = at + length * step, beyond
