@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.privacy import LEAKY, METRIC, ROOT, SYNTHESIZERS, case_of
+from benchmarks.privacy import LEAKY, ROOT, SYNTHESIZERS, case_of
 from tasks.audit.case import Case
 from tasks.audit.finding import Finding
 from tasks.contract.registry import resolve
@@ -84,8 +84,8 @@ def peers(case: Case, python: Path, halves: Sequence[Sequence[str]], seed: int) 
 
 def own(case: Case, seed: int) -> dict[str, Finding]:
     """Run this project's attacks: as many guesses, one way of cutting the columns."""
-    singling = resolve("attack", "singling_out", {"attacks": ATTACKS}).run(case, METRIC, rng_for(seed, "audit", "singling_out"))
-    linking = resolve("attack", "linkability", {"splits": 1, "targets": ATTACKS}).run(case, METRIC, rng_for(seed, "audit", "linkability"))
+    singling = resolve("attack", "singling_out", {"attacks": ATTACKS}).run(case, rng_for(seed, "audit", "singling_out"))
+    linking = resolve("attack", "linkability", {"splits": 1, "targets": ATTACKS}).run(case, rng_for(seed, "audit", "linkability"))
     return {f"{each.attack}.{each.statistic}": each for each in [*singling, *linking]}
 
 

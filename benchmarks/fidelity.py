@@ -39,8 +39,8 @@ from tasks.covariates.protocol import CovariateModel
 from tasks.distance import closest, fit_scale
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.transfer import transfer_scores
-from tasks.nuisance.crossfit import cross_fit
-from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
+from tasks.nuisance.plan import Plan
 
 ROWS = 1_000
 RELEASED = 10_000
@@ -84,10 +84,8 @@ def difference(a: npt.NDArray[np.int8], y: Float64) -> list[float]:
 def analyse(source: Source, release: Release, seed: int) -> dict[str, Any]:
     """Analyse a release: effects, what a model trained on it predicts of the source, closeness to the seed."""
     keys = np.arange(len(release.y), dtype=np.uint64)
-    strata = fold_strata(release.a, release.y, source.kind)
-    learner = resolve("learner", "glm")
-    folds = assign_folds(keys, strata, FOLDS, seed)
-    found, models = cross_fit(learner, release.frame, release.a, release.y, source.kind, folds, seed, None, keys)
+    rows = Rows(keys, release.a, release.y, source.kind)
+    found, models, _ = cross_fit(Plan("release", seed, FOLDS), resolve("learner", "glm"), rows, InMemory(release.frame))
     effects = told(evaluate(release.a, release.y, found, source.kind, ESTIMATORS)) | {"difference": difference(release.a, release.y)}
     predicted = models[0].predict(source.frame)
     learnt = np.where(source.a == 1, predicted.q1, predicted.q0)

@@ -34,7 +34,6 @@ from benchmarks import minting, worlds
 from benchmarks.checkpoints import work_off
 from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import mix, rng_for, salt
@@ -45,8 +44,8 @@ from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.draw import Design
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
-from tasks.nuisance.crossfit import cross_fit
-from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.nuisance.crossfit import Rows, cross_fit_small
+from tasks.nuisance.plan import Plan
 from tasks.targeting.influence import Z95
 
 ESTIMATORS = ("or", "ipw", "aipw", "tmle")
@@ -86,13 +85,9 @@ def _pairs(found: Iterable[Estimate]) -> Pairs:
 def estimate(source: minting.Source, release: minting.Release, learner: str, seed: int) -> Pairs:
     """Estimate on a released table alone: cross-fitted on its own rows, as the flow and ``waymint estimate`` do."""
     keys = mix(np.arange(len(release.a), dtype=np.uint64), salt(seed, "release key"))
-    strata = fold_strata(release.a, release.y, source.kind)
-    folds = assign_folds(keys, strata, FOLDS, seed)
-    method = resolve("learner", learner)
-    if isinstance(method, FoldedLearner):  # the same predictions, to rounding, at less than half the time
-        nuisances = method.predict_folds(release.frame, release.a, release.y, source.kind, folds)
-    else:
-        nuisances, _ = cross_fit(method, release.frame, release.a, release.y, source.kind, folds, seed, None, keys)
+    rows = Rows(keys, release.a, release.y, source.kind)
+    # batched where the learner can: the same predictions, to rounding, at less than half the time
+    nuisances = cross_fit_small(Plan("release", seed, FOLDS), resolve("learner", learner), rows, release.frame)
     return _pairs(evaluate(release.a, release.y, nuisances, source.kind, ESTIMATORS))
 
 

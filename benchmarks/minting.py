@@ -18,13 +18,14 @@ from tasks.contract.roles import Column, TableSchema
 from tasks.covariates.protocol import CovariateModel
 from tasks.mechanisms.calibration import Balance, balance, weights
 from tasks.mechanisms.draw import Design, design_probability, draw_outcome, draw_treatment
-from tasks.mechanisms.model import Mechanisms, assemble, averaged
+from tasks.mechanisms.model import Mechanisms, assemble
 from tasks.mechanisms.moments import effect_features, features, moments
 from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import Targeting, target
-from tasks.nuisance.crossfit import FoldModel, cross_fit
-from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
+from tasks.nuisance.fold_model import FoldModel, averaged
+from tasks.nuisance.plan import Plan
 from tasks.targeting.fluctuation import truncation_bound
 
 POOL_ROWS = 40_000
@@ -68,16 +69,10 @@ class Fit(NamedTuple):
 
 def fit(source: Source, learner: str, seed: int, folds: int = 5, copy: int | None = None, repeats: int = 1) -> Fit:
     """Cross-fit g and Q, with the Bayesian bootstrap weights of a copy if one is named; repeats are averaged, as a run does."""
-    strata = fold_strata(source.a, source.y, source.kind)
     own = None if copy is None else bootstrap_weights(source.keys, seed, copy)
-    fitted, every = resolve("learner", learner), []
-    total = np.zeros((3, len(source.y)))
-    for repeat in range(repeats):
-        assigned = assign_folds(source.keys, strata, folds, seed, repeat)
-        found, models = cross_fit(fitted, source.frame, source.a, source.y, source.kind, assigned, seed + repeat, own, source.keys)
-        total += np.stack(found)
-        every.extend(models)
-    return Fit(Nuisances(*(total / repeats)), tuple(every), averaged(every, source.frame), own)
+    rows = Rows(source.keys, source.a, source.y, source.kind, own)
+    found = cross_fit(Plan("source", seed, folds, repeats), resolve("learner", learner), rows, InMemory(source.frame))
+    return Fit(found.nuisances, found.models, averaged(found.models, source.frame), own)
 
 
 def targeted(source: Source, fitted: Fit) -> Targeting:

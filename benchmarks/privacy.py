@@ -29,7 +29,7 @@ import pyarrow as pa
 from benchmarks import worlds
 from benchmarks.closeness import distance_evidence
 from tasks.audit.canaries import plant
-from tasks.audit.case import Case, Metric, Rows
+from tasks.audit.case import Case, Rows
 from tasks.audit.finding import Finding
 from tasks.checks.evidence import Evidence
 from tasks.checks.methods import dcr
@@ -38,13 +38,11 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import in_holdout, rng_for
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import GatesSpec
-from tasks.distance import closest, fit_scale
 from tasks.source.rows import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAKY = ROOT / "tests" / "leaky"
 HOLDOUT = 0.3
-METRIC = Metric(fit_scale, closest)
 SYNTHESIZERS = ("fresh", "copula", "forest", "bootstrap", "leaky_copy", "leaky_copy5", "leaky_jitter", "leaky_tree")
 ATTACKS = ("membership", "reconstruction", "singling_out", "linkability")
 GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
@@ -98,7 +96,7 @@ def covariates(seeds: int, rows: int, released: int, only: Iterable[str], attack
             for gate in failed_gates(case.seed.covariates, case.holdout.covariates, case.release.covariates):
                 gates[gate] += 1
             for name in attacks:
-                for each in resolve("attack", name).run(case, METRIC, rng_for(seed, "audit", name)):
+                for each in resolve("attack", name).run(case, rng_for(seed, "audit", name)):
                     found[f"{each.attack}.{each.statistic}"].append(each)
         yield {"synthesizer": synthesizer, "seeds": seeds, "gates": gates, "attacks": [summary(name, each) for name, each in found.items()]}
 
@@ -136,7 +134,7 @@ def _released(world: str, learner: str, rows: int, released: int, count: int, se
     """Plant, release and audit by the command."""
     table = worlds.draw(world, rows, np.random.default_rng([seed, 2])).frame()
     names = tuple(name for name in table if name not in ("a", "y"))
-    planted = plant(table, ColumnRoles(treatment="a", outcome="y", covariates=names), count, METRIC, np.random.default_rng([seed, 3]))
+    planted = plant(table, ColumnRoles(treatment="a", outcome="y", covariates=names), count, np.random.default_rng([seed, 3]))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         planted.table.to_parquet(place / "source.parquet")

@@ -27,8 +27,8 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
 from tasks.contract.spec import REPEATS
 from tasks.estimation.evaluate import evaluate
-from tasks.nuisance.crossfit import cross_fit
-from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
+from tasks.nuisance.plan import Plan
 
 NEAR = 0.25
 DATA = Path(__file__).parent.parent / "tests" / "data" / "actg175.csv"
@@ -50,8 +50,7 @@ def run(seed: int, rows: int) -> dict[str, Any]:
     frame = pd.concat([block.frame for block in blocks], ignore_index=True)
     a, y = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("a", "y"))
     keys = np.arange(len(y), dtype=np.uint64)
-    folds = assign_folds(keys, a.astype(np.int64), 5, seed)
-    found, _ = cross_fit(resolve("learner", "glm"), frame, a, y, source.kind, folds, seed, None, keys)
+    found = cross_fit(Plan("release", seed, 5), resolve("learner", "glm"), Rows(keys, a, y, source.kind), InMemory(frame)).nuisances
     released = told(evaluate(a, y, found, source.kind, ("or", "ipw", "aipw", "tmle")))
     exact = float(np.mean(np.concatenate([block.nuisances.q1 - block.nuisances.q0 for block in blocks])))
     return {"seed": seed, "source": own, "release": released, "exact": exact, "sd": [float(source.y.std()), float(y.std())]}

@@ -11,17 +11,14 @@ import tasks.audit.task as auditing
 from flows.stages.audits import compose
 from flows.stages.runs import carry_out
 from flows.stages.source import another_table, read_plan, read_rows
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.store import open_store
 from infra.workspace import Run
 from tasks.audit.asked import Audit
-from tasks.audit.case import Metric
 from tasks.audit.page import headline
 from tasks.contract.errors import SourceError
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
-from tasks.distance import closest, fit_scale
 from tasks.publish.layout import audit_key, version_folder
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show
@@ -75,18 +72,15 @@ def audit_release(release: str, source: str, attacks: str = "all", canaries: str
 @flow(name="probe", flow_run_name="probe {asked.name} version {asked.version}", validate_parameters=False)
 def probe(run: Run, asked: Audit) -> dict[str, Any]:
     """Do the work of one audit on the run's task runner; returns the reply."""
-    stages, timeout = Stages.current(), asked.engine.timeout
+    stages = Stages.current()
     store = open_store(asked.store.uri)
     manifest = show(store, asked.name, asked.version)
     schema = TableSchema.model_validate(manifest.table)
     real = _read(run, stages, schema, "source", asked.source.uri, manifest)
     released = _read(run, stages, schema, "release", f"{store.uri}/{version_folder(asked.name, asked.version)}data")
     canaries = _read(run, stages, schema, "canaries", asked.canaries) if asked.canaries is not None else []
-    with stages.stage("gather audited rows") as stage:
-        case = gather([auditing.gather.submit(run, schema, real, released, canaries)], stage, timeout)[0]
-    with stages.stage("attack", len(asked.attacks)) as stage:
-        metric = Metric(fit_scale, closest)
-        found = gather([auditing.attack.submit(run, case, name, metric) for name in asked.attacks], stage, timeout)
+    case = stages.run("gather audited rows", auditing.gather, run, schema, real, released, canaries)
+    found = stages.map("attack", auditing.attack, [(run, case, name) for name in asked.attacks])
     answers = auditing.answers(run, asked, case, found)
     folder = audit_key(asked.name, asked.version, run.id, "audit.json").rpartition("/")[0]
     return {"uri": auditing.keep(asked.store.uri, folder, answers), "attacks": answers["attacks"]}

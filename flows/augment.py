@@ -16,6 +16,7 @@ import tasks.checks.task as checks
 import tasks.covariates.task as covariates
 import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
 from flows.stages.augmentations import (
     Other,
@@ -33,11 +34,11 @@ from flows.stages.augmentations import (
 from flows.stages.copies import check_models, part_sizes, settled
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
+from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import profile_line, read_source
 from flows.stages.verdicts import judge_release
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.augmentation.page import render, verdict
 from tasks.augmentation.task import Added, Analysed, Donor
@@ -46,8 +47,7 @@ from tasks.checks.verdict import cautions
 from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.spec import Spec
-from tasks.mechanisms.balanced import balanced_outcome
-from tasks.mechanisms.task import Fitted, Table
+from tasks.nuisance.task import Fitted, Table
 from tasks.publish.layout import part_path
 from tasks.source.task import Source
 
@@ -93,7 +93,7 @@ def _early_checks(run: Run) -> None:
 @flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)
 def enlarge(run: Run) -> dict[str, Any]:
     """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
-    stages, timeout = Stages.current(), run.spec.engine.timeout
+    stages = Stages.current()
     found = read_source(run, stages)
     schema, parts = found.described.table, found.parts
     run = settled(run, schema)
@@ -109,16 +109,14 @@ def enlarge(run: Run) -> dict[str, Any]:
     else:
         other = read_other(run, stages, schema)
         if spec.augment.flip:
-            with stages.stage("flip labels of the other table") as stage:
-                other = other._replace(parts=tuple(gather([augmentation.flip.submit(run, other.parts)], stage, timeout)[0]))
+            other = other._replace(parts=tuple(stages.run("flip labels of the other table", augmentation.flip, run, other.parts)))
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
-    synthesizer = covariates.fit.submit(run, schema, parts, 0)
+    synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
     own = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
     donor, decision = _decide(run, stages, found, own, other)
     decided = read_json(run, decision)
-    with stages.stage("estimate on source") as stage:
-        before = gather([estimation.effects.submit(run, schema, parts, own.nuisances, "source")], stage, timeout)[0]
+    before = stages.run("estimate on source", estimation.effects, run, schema, parts, own.nuisances, "source")
     with stages.stage("judge worth (Great Expectations)"):
         worth = judge_worth(run, decided)
     files = {f"worth/{path}": data for path, data in worth.files.items()}
@@ -126,38 +124,31 @@ def enlarge(run: Run) -> dict[str, Any]:
     if any(gate.passed is False for gate in worth.gates):
         told = section(run, decided, other, augmentation.before_of(record), None)
         outcome = Outcome(worth.gates, told, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
-        return _keep(run, found, other, outcome, files)
-    with stages.stage(f"fit covariates ({spec.covariates.synthesizer})") as stage:
-        model = gather([synthesizer], stage, timeout)[0]
+        return _keep(run, stages, found, other, outcome, files)
+    model = stages.wait(f"fit covariates ({spec.covariates.synthesizer})", [synthesizer])[0]
     sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
-    with stages.stage("add rows", len(sizes)) as stage:
-        made = Donor(model, tuple(fit.model for fit in own.fits), donor)
-        adding = [augmentation.add.submit(run, schema, made, decision, balanced_outcome, part, rows) for part, rows in enumerate(sizes)]
-        added: list[Added] = gather(adding, stage, timeout)
+    made = Donor(model, tuple(fit.model for fit in own.fits), donor)
+    adding = [(run, schema, made, decision, part, rows) for part, rows in enumerate(sizes)]
+    added: list[Added] = stages.map("add rows", augmentation.add, adding)
     return _conclude(run, stages, found, own, other, decision, before, added, (worth.gates, files))
 
 
 def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
     """Fit the model that outcomes come from, and weigh the augmentation against what else could be done."""
-    schema, parts, timeout = found.described.table, found.parts, run.spec.engine.timeout
-    redrawing = [augmentation.redraw.submit(run, schema, parts, parts, "source")]
+    schema, parts = found.described.table, found.parts
+    redrawing = [stages.submit(augmentation.redraw, run, schema, parts, parts, "source")]
     given, pooled = own, None
     if other is not None:
-        redrawing.append(augmentation.redraw.submit(run, schema, other.parts, parts, "other"))
+        redrawing.append(stages.submit(augmentation.redraw, run, schema, other.parts, parts, "other"))
         given = cross_fit(run, stages, schema, Table("other", other.parts), "fit other table")
         pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
-    with stages.stage("redraw outcome models", len(redrawing)) as stage:
-        ensembles = gather(redrawing, stage, timeout)
+    ensembles = stages.wait("redraw outcome models", redrawing)
     with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
-        predicted = gather(
-            [mechanisms.average.submit(run, schema, given.table, given.fits, part) for part in given.table.parts], stage, timeout
-        )
-        assembling = mechanisms.assemble.submit(run, schema, given.table, given.nuisances, given.fits, predicted)
-        donor = gather([assembling], stage, timeout)[0].mechanisms
-    with stages.stage("weigh augmentation") as stage:
-        analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
-        weighing = augmentation.decide.submit(run, schema, parts, analysed, ensembles[0], ensembles[1] if other is not None else None)
-        return donor, gather([weighing], stage, timeout)[0]
+        predicted = stage.map(nuisance.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
+        donor = stage.run(mechanisms.assemble, run, schema, given.table, given.nuisances, given.fits, predicted).mechanisms
+    analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
+    models = (ensembles[0], ensembles[1] if other is not None else None)
+    return donor, stages.run("weigh augmentation", augmentation.decide, run, schema, parts, analysed, *models)
 
 
 def _conclude(
@@ -172,31 +163,31 @@ def _conclude(
     judged: tuple[Any, dict[str, bytes]],
 ) -> dict[str, Any]:
     """Estimate again, judge the added rows, and publish them or keep the reasons why not."""
-    schema, parts, timeout = found.described.table, found.parts, run.spec.engine.timeout
+    schema, parts = found.described.table, found.parts
     rows = [part.canonical for part in added]
     table = Table("augmented", (*parts, *rows))
     fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
     with stages.stage("measure effects and distances", len(added) + 4) as stage:
-        conform = [checks.conformity.submit(run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
-        sampled = checks.sample.submit(run, schema, parts, rows)
-        whole = estimation.effects.submit(run, schema, table.parts, fitted.nuisances, "augmented")
-        again = augmentation.after.submit(run, schema, own.nuisances, rows, fitted.nuisances, decision)
-        sample = gather([sampled], stage, timeout)[0]
-        distances = submit_distances(run, schema, sample)
+        conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
+        sampled = stages.submit(checks.sample, run, schema, parts, rows)
+        whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
+        again = stages.submit(augmentation.after, run, schema, own.nuisances, rows, fitted.nuisances, decision)
+        sample = stage.wait([sampled])[0]
+        distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
         measured = Measured(
             source=before,
-            release=gather([whole], stage, timeout)[0],
+            release=stage.wait([whole])[0],
             fidelity=nothing,
             sample=sample,
-            distances=gather([distances], stage, timeout)[0] if distances is not None else None,
-            conformity=tuple(gather(conform, stage, timeout)),
+            distances=stage.wait([distances])[0] if distances is not None else None,
+            conformity=tuple(stage.wait(conform)),
             balances=(),
             targetings=(),
             people=nothing,
             coverage=None,
         )
-        after = read_json(run, gather([again], stage, timeout)[0])
+        after = read_json(run, stage.wait([again])[0])
     verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
     said = judge_release(verdict_run, stages, found, rows, measured)
     asked = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
@@ -209,20 +200,17 @@ def _conclude(
     create_table_artifact(key="gates", table=[gate.model_dump() for gate in gates], description=f"Gates of {run.spec.name}, run {run.id}")
     files = judged[1] | said.judgement.files
     if any(gate.passed is False for gate in gates):
-        return _keep(run, found, other, outcome, files)
+        return _keep(run, stages, found, other, outcome, files)
     released = {part_path(0, each.released.part): each.released for each in added}
     facts = facts_of(run, found, other, outcome)
-    with stages.stage("publish"):
-        page = functools.partial(render, status="published")
-        published: dict[str, Any] = publishing.publish(run, marked(schema), released, facts, files, page)
-    return published
+    page = functools.partial(render, status="published")
+    return publish_release(run, stages, marked(schema), released, facts, files, page)
 
 
-def _keep(run: Run, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
+def _keep(run: Run, stages: Stages, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
     """Keep checks and report of an augmentation that is not published."""
     page = functools.partial(render, status="rejected")
-    reply: dict[str, Any] = publishing.keep_rejected(run, facts_of(run, found, other, outcome), files, page)
-    return reply
+    return keep_rejected(run, stages, facts_of(run, found, other, outcome), files, page)
 
 
 def _notes(other: Other | None) -> tuple[str, ...]:

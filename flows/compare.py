@@ -19,17 +19,14 @@ from flows.stages.copies import fit_mechanisms, part_sizes
 from flows.stages.measures import measure
 from flows.stages.runs import carry_out
 from flows.stages.source import profile_line, read_source
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
-from tasks.comparison.closeness import Metric
 from tasks.comparison.reading import lines, row_line
 from tasks.comparison.row import Row, refused_row
 from tasks.comparison.variants import Variant, seed_folder, seed_spec, seeds, variant_spec, variants
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
-from tasks.distance import closest, fit_scale
 from tasks.mechanisms.task import Copy, Learnt, Models
 from tasks.publish.layout import comparison_key
 from tasks.source.task import Source
@@ -117,7 +114,7 @@ def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[
     missing = {variant: own for variant, own in runs.items() if variant not in rows}
     if missing:
         # synthesizers first: the slow ones train while the mechanisms are fitted
-        fitting = {variant: covariates.fit.submit(own, schema, found.parts, 0) for variant, own in missing.items()}
+        fitting = {variant: stages.submit(covariates.fit, own, schema, found.parts, 0) for variant, own in missing.items()}
         shared = run.model_copy(update={"spec": seed_spec(run.spec, seed), "folder": seed_folder(seed)})
         learnt = fit_mechanisms(shared, stages, schema, found.parts, 0)
         for variant, own in missing.items():
@@ -132,25 +129,20 @@ def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[
 
 def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
     """Draw one variant's release and measure it as a release is measured, and a little more."""
-    schema, timeout, balance = found.described.table, run.spec.engine.timeout, None
-    with stages.stage(f"{variant}: fit synthesizer") as stage, stage.following(lambda: covariates.progress(run, 0)):
-        model = gather([fitting], stage, timeout)[0]
-    weighing = comparison.weigh_drawing.submit(run, model, run.spec.release.rows)
+    schema, balance = found.described.table, None
+    model = stages.wait(f"{variant}: fit synthesizer", [fitting], progress=lambda: covariates.progress(run, 0))[0]
+    weighing = stages.submit(comparison.weigh_drawing, run, model, run.spec.release.rows)
     if variant.mode == "hybrid":
-        with stages.stage(f"{variant}: calibrate covariates") as stage:
-            table = learnt.fitted.table
-            calibrating = mechanisms.calibrate.submit(run, schema, table, model, learnt.mechanisms, learnt.anchored)
-            balance = gather([calibrating], stage, timeout)[0]
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
+        balance = stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted)
     models = Models(model, learnt.mechanisms, balance)
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
-    with stages.stage(f"{variant}: draw", len(sizes)) as stage:
-        drawing = [mechanisms.draw.submit(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)]
-        copy = Copy(learnt.fitted, learnt.anchored, models, gather(drawing, stage, timeout), learnt.targeting)
+    drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)])
+    copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)
     measured, _ = measure(run, stages, found, [copy])
     sides = measured.sample
-    telling = comparison.tell_apart.submit(run, schema, sides.seed, sides.holdout, sides.drawn, Metric(fit_scale, closest))
-    with stages.stage(f"{variant}: tell apart, weigh drawing", 2) as stage:
-        apart, drawn = gather([telling, weighing], stage, timeout)
+    telling = stages.submit(comparison.tell_apart, run, schema, sides.seed, sides.holdout, sides.drawn)
+    apart, drawn = stages.wait(f"{variant}: tell apart, weigh drawing", [telling, weighing])
     with stages.stage(f"{variant}: judge (Great Expectations)"):
         gates = checks.judge(run, measured, run.spec.main).gates
     effects = {"source": measured.source, "release": measured.release}

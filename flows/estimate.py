@@ -17,20 +17,29 @@ from flows.stages.inputs import Found, find_release
 from flows.stages.tables import canonical_rows, check_extras, numbers_of, open_table
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.nuisance import Float64
+from tasks.contract.refs import FileRef
+from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64, release_keys
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import RolesSpec
-from tasks.estimation.analysis import Analysis, analyse, known_propensity, known_weights
-from tasks.estimation.balance import Balance
+from tasks.estimation.analysis import Analysis, analyse, analyse_table, known_propensity, known_weights, plan_of
 from tasks.estimation.combine import Combined, combine
+from tasks.estimation.released import released_table
 from tasks.estimation.spill import Spill
-from tasks.estimation.stream import Streamed, analyse_spilled
+from tasks.estimation.spilled import SpilledTable
+from tasks.estimation.table import Table
+from tasks.nuisance.plan import SOURCE, release_name
 from tasks.publish.layout import copy_folder, release_key
 from tasks.publish.manifest import Manifest, plain
 from tasks.source.inspection import Inspection
+from tasks.source.rows import canonical
 
 #: Rows beyond which a table is worked on out of core.
 MEMORY_ROWS = 1_000_000
+#: Rows that a learner gets in memory in one fold, out of core.
+FIT_ROWS = 100_000
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 BALANCE_SHOWN = 8
 
@@ -48,7 +57,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of :func:`tasks.estimation.analysis.analyse`;
         ``propensity``: a number, or the name of a column of known propensities; ``weights``: the name of a column of row weights;
         ``memory_rows``: rows beyond which a table is not held in memory; ``fit_rows``: rows a learner then gets in memory in one
-        fold (:func:`tasks.estimation.stream.analyse_spilled`).
+        fold (:func:`tasks.estimation.analysis.plan_of`). Of a release, ``truncation``, ``fit_rows`` and the learner's parameters are
+        those of its SPEC where not given.
 
     Returns
     -------
@@ -61,28 +71,15 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
 
 def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate on every copy of a release and combine."""
-    store, manifest = found
+    manifest = found.manifest
     if manifest.profile == "augment":
         raise SourceError(
             f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
             "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
         )
-    schema = TableSchema.model_validate(manifest.table)
-    spec = manifest.spec
-    asked = {key: spec["roles"][key] for key in ("treatment", "treated", "outcome", "subgroups")} | {"outcome_kind": schema.outcome_kind}
-    known = ColumnRoles(covariates=tuple(column.name for column in schema.covariates), **{**asked, "subgroups": tuple(asked["subgroups"])})
-    chosen = {key: options[key] for key in OPTIONS if key in options}
-    copies = []
-    for copy in range(spec["release"]["copies"]):
-        parts = [file.path for file in manifest.files if file.path.startswith(copy_folder(copy))]
-        tables = [pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, path)))) for path in parts]
-        whole = pa.concat_tables(tables)
-        extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
-        check_extras(extras, whole.column_names, RolesSpec(**known.model_dump(include={"treatment", "outcome", "covariates"})))
-        weights = None if options.get("weights") is None else numbers_of(whole, options["weights"])
-        given = numbers_of(whole, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
-        copies.append(analyse(whole.to_pandas(), known, **chosen, propensity=given, weights=weights))
-    reply, lines = _told(copies[0], [], {"learner": options["learner"], "rows": copies[0].overlap.n, "out_of_core": False})
+    copies = [_copy(found, copy, options) for copy in range(manifest.spec["release"]["copies"])]
+    out_of_core = _beyond_memory(found, 0, options)
+    reply, lines = _told(copies[0], [], {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
     reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
     rule = combined[0][1].rule
@@ -93,6 +90,66 @@ def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], li
         *(f"{e.estimand:<10}{e.estimator:<8}{c.estimate:>11.4g}{c.se:>10.3g}{c.ci_low:>11.4g} to {c.ci_high:<9.4g}" for e, c in combined),
     ]
     return plain(reply), lines
+
+
+def _copy(found: Found, copy: int, options: dict[str, Any]) -> Analysis:
+    """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
+    manifest = found.manifest
+    schema = TableSchema.model_validate(manifest.table)
+    if _beyond_memory(found, copy, options):
+        with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
+            spill = Spill(Path(folder), schema, released=True)
+            for part in _parts(found, schema, copy, options):
+                spill.add(*part)
+            return _analyse_copy(spill.finish(), manifest, copy, options)
+    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(found, schema, copy, options)))
+    table = released_table(
+        schema,
+        pa.concat_tables(rows).unify_dictionaries(),
+        np.concatenate(keys),
+        manifest.spec["roles"]["subgroups"],
+        None if weights[0] is None else np.concatenate(weights),
+        None if propensity[0] is None else np.concatenate(propensity),
+    )
+    return _analyse_copy(table, manifest, copy, options)
+
+
+def _analyse_copy(table: Table | SpilledTable, manifest: Manifest, copy: int, options: dict[str, Any]) -> Analysis:
+    mechanisms = manifest.spec["mechanisms"]
+    same = options["learner"] == mechanisms["learner"]
+    learner = resolve("learner", options["learner"], mechanisms.get("params") if same else None)
+    fit_rows = options.get("fit_rows", mechanisms.get("fit_rows"))
+    plan = plan_of(table, release_name(copy), options["seed"], options["folds"], options["repeats"], fit_rows)
+    truncation = options.get("truncation", mechanisms["truncation"])
+    report = say if isinstance(table, SpilledTable) else None
+    return analyse_table(table, plan, options["estimators"], learner, truncation, report)
+
+
+def _files(found: Found, copy: int) -> list[FileRef]:
+    """Return the parts of one copy, in order."""
+    return sorted((file for file in found.manifest.files if file.path.startswith(copy_folder(copy))), key=lambda file: file.path)
+
+
+def _beyond_memory(found: Found, copy: int, options: dict[str, Any]) -> bool:
+    """Tell whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
+    rows = sum(file.rows or 0 for file in _files(found, copy))
+    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not found.manifest.spec["roles"]["subgroups"]
+
+
+def _parts(
+    found: Found, schema: TableSchema, copy: int, options: dict[str, Any]
+) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
+    """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
+    store, manifest = found
+    extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
+    names = tuple(column.name for column in schema.covariates)
+    for number, file in enumerate(_files(found, copy)):
+        part = pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, file.path))))
+        check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
+        weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)
+        given = numbers_of(part, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
+        keys = release_keys(manifest.spec["seed"], copy, number, part.num_rows)
+        yield canonical(part, schema, "parquet"), weights, known_propensity(given, part.num_rows), keys
 
 
 def _combined(manifest: Manifest, copies: Sequence[Estimate]) -> tuple[Estimate, Combined]:
@@ -159,8 +216,8 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     chosen = {key: options[key] for key in known}
     warnings = [f"warning   {text}" for text in found.warnings]
     if held is None:
-        streamed = _streamed(read(wanted), found.table, form, chosen, options)
-        return _told(streamed.analysis, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
+        streamed = _streamed(read(wanted), found.table, form, options)
+        return _told(streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
     canonicals, beside = zip(*(canonical_rows(batch, found.table, form, options) for batch in held))
     frame = decode(found.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
@@ -169,9 +226,8 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     return _told(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False})
 
 
-def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, chosen: dict[str, Any], options: dict[str, Any]) -> Streamed:
+def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:
     """Estimate out of core: canonical batches go to a temporary folder, sums and vectors stay."""
-    fit_rows = {"fit_rows": options["fit_rows"]} if "fit_rows" in options else {}
     with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
         spill = Spill(Path(folder), schema)
         for batch in batches:
@@ -181,7 +237,9 @@ def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, chose
             weights = None if weights is None else known_weights(weights, rows.num_rows)
             spill.add(rows, weights, known_propensity(propensity, rows.num_rows))
             say(f"reading: {spill.rows:,} rows of positive weight" if weights is not None else f"reading: {spill.rows:,} rows")
-        return analyse_spilled(spill.finish(), told=say, **chosen, **fit_rows)
+        table, fit_rows = spill.finish(), options.get("fit_rows", FIT_ROWS)
+        plan = plan_of(table, SOURCE, options["seed"], options["folds"], options["repeats"], fit_rows)
+        return analyse_table(table, plan, options["estimators"], options["learner"], options.get("truncation", "auto"), say)
 
 
 def say(text: str) -> None:
@@ -215,10 +273,6 @@ def _told(analysis: Analysis, warnings: list[str], fit: dict[str, Any]) -> tuple
     ]
     estimates = [{**e._asdict(), "p": p_value(e)} for e in analysis.estimates]
     return plain({**reply, "estimates": estimates}), lines
-
-
-def _named(row: Balance) -> str:
-    return row.covariate if row.level is None else f"{row.covariate} = {row.level}"
 
 
 def p_value(result: Estimate) -> float:

@@ -19,11 +19,11 @@ import tasks.report.task as reporting
 from flows.releases import summary
 from flows.stages.copies import check_models, make_copy, settled
 from flows.stages.measures import measure
+from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import profile_line, read_source
 from flows.stages.verdicts import judge_release
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
@@ -103,31 +103,26 @@ def _progress(run: Run) -> Callable[[int, str], None]:
 
 def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> dict[str, Any]:
     """Judge, then publish the release or keep the reasons why not."""
-    schema, timeout = found.described.table, run.spec.engine.timeout
+    schema = found.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    counting = [reporting.marginals.submit(run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
+    counting = [stages.submit(reporting.marginals, run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
     measured, effects = measure(run, stages, found, copies)
-    with stages.stage("count marginals", 2) as stage:
-        marginals = gather(counting, stage, timeout)
+    marginals = stages.wait("count marginals", counting)
     verdict = judge_release(run, stages, found, canonical, measured)
     judged, rejected = verdict.judgement, verdict.rejected
     for caution in verdict.cautions:
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
-    told = (run.spec.main, verdict.holdout, verdict.cautions)
-    facts = publishing.facts(run, found.plan, found.described, measured, effects, combined, judged.gates, *told)
+    judged_gates = publishing.Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
+    facts = publishing.facts(run, found, measured, effects, combined, judged_gates)
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
     create_table_artifact(key="gates", table=table, description=f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
     if rejected:
-        with stages.stage("keep checks of the rejected release"):
-            reply: dict[str, Any] = publishing.keep_rejected(run, facts, judged.files, page)
-            return reply
+        return keep_rejected(run, stages, facts, judged.files, page)
     parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
-    with stages.stage("publish"):
-        published: dict[str, Any] = publishing.publish(run, schema, parts, facts, judged.files, page)
-    return published
+    return publish_release(run, stages, schema, parts, facts, judged.files, page)
 
 
 def describe(reply: dict[str, Any]) -> list[str]:

@@ -12,15 +12,12 @@ from flows.stages.copies import check_models, make_copy, settled
 from flows.stages.runs import carry_out
 from flows.stages.simulations import asked, cautions, published
 from flows.stages.source import profile_line, read_source
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.store import open_store, split_release_uri
 from infra.workspace import Run
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.draw import design_probability
-from tasks.mechanisms.law_record import read_law
 from tasks.publish.layout import simulation_key
 from tasks.publish.manifest import Manifest
 from tasks.simulation.batches import ROUND, batches, enough, joined
@@ -30,7 +27,6 @@ from tasks.simulation.performance import Tally
 from tasks.simulation.seconds import WHOLE, Seconds
 from tasks.simulation.seconds import joined as joined_seconds
 from tasks.simulation.task import Batch
-from tasks.source.rows import canonical
 
 PART_ROWS = 25_000
 #: What the reply shows of the record.
@@ -79,14 +75,13 @@ def _early_checks(run: Run) -> None:
 @flow(name="replicate", flow_run_name="replicate {run.spec.name}", validate_parameters=False)
 def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
     """Do the work of one simulation on the run's task runner; returns the reply."""
-    stages, spec, timeout = Stages.current(), run.spec, run.spec.engine.timeout
+    stages, spec = Stages.current(), run.spec
     laws, about, told = _fitted(run, stages) if manifest is None else _published(run, stages, manifest)
     for caution in told:
         stages.warn(caution)
     done = _own(run, stages, laws[0])
     done += _refits(run, stages, laws, done)
-    with stages.stage("measure estimators") as stage:
-        measured = gather([simulation.measure.submit(run, laws, done, design_probability)], stage, timeout)[0]
+    measured = stages.run("measure estimators", simulation.measure, run, laws, done)
     record = simulation.reply(run, measured, about, told)
     folder = simulation_key(spec.name, run.id, "simulate.json").rpartition("/")[0]
     with stages.stage("keep figures and report"):
@@ -110,9 +105,8 @@ def _published(run: Run, stages: Stages, manifest: Manifest) -> Laws:
     where, name, _ = split_release_uri(spec.source.uri)
     store = open_store(where).uri
     copies = [published(manifest, store, copy) for copy in range(min(1 + spec.simulate.draws, manifest.spec["release"]["copies"]))]
-    with stages.stage(f"read law of {name} version {manifest.version}", len(copies)) as stage:
-        reading = [simulation.read_law.submit(run, schema, copy, canonical, read_law, design_probability) for copy in copies]
-        laws: list[ModelRef] = gather(reading, stage, spec.engine.timeout)
+    reading = [(run, schema, copy) for copy in copies]
+    laws: list[ModelRef] = stages.map(f"read law of {name} version {manifest.version}", simulation.read_law, reading)
     rows = sum(part.rows or 0 for part in copies[0].parts)
     about = {
         "uri": f"{store}/{name}@{manifest.version}",
@@ -137,10 +131,9 @@ def _law(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Partitio
     )
     made = make_copy(run.model_copy(update={"spec": own}), stages, schema, parts, draw)
     drawn = [part.canonical for part in made.drawn]
-    with stages.stage("lay out law" if draw == 0 else f"lay out law of draw {draw}") as stage:
-        laying = simulation.lay_out.submit(run, schema, made.models.mechanisms, drawn, draw, design_probability)
-        law: ModelRef = gather([laying], stage, spec.engine.timeout)[0]
-        return law
+    title = "lay out law" if draw == 0 else f"lay out law of draw {draw}"
+    law: ModelRef = stages.run(title, simulation.lay_out, run, schema, made.models.mechanisms, drawn, draw)
+    return law
 
 
 def _own(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
@@ -156,10 +149,8 @@ def _own(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
             for number in waiting
             for each in batches(number, grid[number], 0, counts[number], min(counts[number] + ROUND, asked.replicates))
         ]
-        with stages.stage(f"simulate: {len(waiting)} of {len(grid)} cells, replicates from {counts[waiting[0]]}", len(work)) as stage:
-            found = gather(
-                [simulation.simulate.submit(run, law, each, design_probability) for each in work], stage, run.spec.engine.timeout
-            )
+        title = f"simulate: {len(waiting)} of {len(grid)} cells, replicates from {counts[waiting[0]]}"
+        found: list[Batch] = stages.map(title, simulation.simulate, [(run, law, each) for each in work])
         for batch in found:
             counts[batch.work.cell] += batch.work.replicates
             sums[batch.work.cell] = joined(sums[batch.work.cell], batch.tallies)
@@ -178,9 +169,8 @@ def _refits(run: Run, stages: Stages, laws: Sequence[ModelRef], own: Sequence[Ba
     work = [
         each for draw in range(1, 1 + draws) for number, cell in enumerate(grid) for each in batches(number, cell, draw, 0, counts[number])
     ]
-    with stages.stage(f"simulate under {draws} bootstrap draws", len(work)) as stage:
-        running = [simulation.simulate.submit(run, laws[each.draw], each, design_probability) for each in work]
-        return gather(running, stage, run.spec.engine.timeout)
+    running = [(run, laws[each.draw], each) for each in work]
+    return stages.map(f"simulate under {draws} bootstrap draws", simulation.simulate, running)
 
 
 def _expect(run: Run, stages: Stages, done: Sequence[Batch], left: dict[int, int]) -> None:

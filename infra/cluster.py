@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import dask
@@ -16,7 +16,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from infra.logging import Stage, Stages
 from tasks.contract.errors import WaymintError
 from tasks.contract.spec import EngineSpec
 
@@ -56,7 +55,7 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
     return runner
 
 
-def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages: Stages) -> R:
+def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, warn: Callable[[str], None]) -> R:
     """Do work on a cluster; one that lost all its workers is replaced by a new one, and finished parts are not computed again.
 
     Parameters
@@ -65,8 +64,8 @@ def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages:
         Takes the task runner to run on.
     engine : EngineSpec
         What kind of cluster.
-    stages : Stages
-        Told of a loss.
+    warn : callable
+        Called with a line of text at each loss.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, stages:
                     f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
                     "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
                 ) from error
-            stages.warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+            warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -125,27 +124,20 @@ def _retryable(_task: object, _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, WaymintError) and error.retryable
 
 
-def gather(futures: Iterable[PrefectFuture[R]], stage: Stage, timeout: float) -> list[R]:
-    """Wait for all futures and return their results in order, marking each on the stage as it ends.
+class FlowWork:
+    """Tasks go to the task runner of the flow that is under way: the only place where a flow submits one."""
 
-    Parameters
-    ----------
-    futures : iterable of PrefectFuture
-        Submitted tasks.
-    stage : Stage
-        Progress of the stage they belong to.
-    timeout : float
-        Seconds after which the wait is given up (a cluster without workers would else hang for ever).
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> PrefectFuture[Any]:
+        """Start one task."""
+        future: PrefectFuture[Any] = task.submit(*arguments)
+        return future
 
-    Raises
-    ------
-    Exception
-        The first error of a task, as it was raised there.
-    TimeoutError
-        If the wait is given up.
-    """
-    wanted = list(futures)
-    for done in as_completed(wanted, timeout=timeout):
-        done.result(timeout=timeout)
-        stage.advance()
-    return [future.result(timeout=timeout) for future in wanted]
+    def completed(self, futures: Sequence[PrefectFuture[Any]], timeout: float) -> Iterator[PrefectFuture[Any]]:
+        """Yield submitted tasks as they end.
+
+        Raises
+        ------
+        TimeoutError
+            If they have not all ended after so many seconds.
+        """
+        yield from as_completed(list(futures), timeout=timeout)

@@ -12,26 +12,25 @@ import pyarrow as pa
 
 from flows.stages.inputs import Found, find_release, find_table
 from flows.stages.source import another_table, read_plan, read_rows
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.metric import Metric
 from tasks.contract.columns import MARKER
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.gates import gate_rows
 from tasks.contract.refs import Parent, PartitionRef, Ref
 from tasks.contract.results import Gate
 from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.contract.spec import Spec
 from tasks.publish.layout import copy_folder, version_folder
 from tasks.publish.manifest import Manifest
-from tasks.publish.record import Facts, effect_section
-from tasks.publish.task import origin, privacy_section
+from tasks.publish.record import Facts, effect_section, privacy_section
+from tasks.publish.task import origin
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
 
-#: Gates that ask of the source what an augmentation is there to mend, or of a release what added rows alone can't be.
-NOT_ASKED = ("source_overlap", "source_ess", "release_overlap", "min_arm", "fidelity", "calibration")
 #: The source of a gate's number in the report and in --json.
 WORTH = "worth"
 
@@ -60,7 +59,7 @@ def judged_spec(spec: Spec) -> Spec:
     """Return the SPEC by which added rows are judged and effects compared."""
     return spec.model_copy(
         update={
-            "gates": spec.gates.model_copy(update=dict.fromkeys(NOT_ASKED, False)),
+            "gates": spec.gates.model_copy(update={row.name: False for row in gate_rows() if not row.asked_of_added_rows}),
             "mechanisms": spec.mechanisms.model_copy(update={"targeting": "full"}),
         }
     )
@@ -189,7 +188,7 @@ def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> 
     """Gather the manifest's values."""
     parents = () if other is None or other.parent is None else (other.parent.model_dump(),)
     return Facts(
-        **origin(run, found.plan, found.described),
+        **origin(run, found),
         effects=outcome.effects,
         fidelity={},
         privacy=privacy_section(outcome.gates, outcome.holdout),

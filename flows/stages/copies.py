@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
+import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy, Learnt, Made, Models, Table
+from tasks.mechanisms.task import Copy, Learnt, Made, Models
+from tasks.nuisance.task import Table
 
 
 def check_models(run: Run) -> None:
@@ -31,9 +32,8 @@ def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Par
     """Fit everything one copy is drawn from, and draw it."""
     made = fit_models(run, stages, schema, parts, copy)
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
-    with stages.stage(f"draw release{_of(run, copy)}", len(sizes)) as stage:
-        drawing = [mechanisms.draw.submit(run, schema, made.models, copy, part, rows) for part, rows in enumerate(sizes)]
-        drawn = gather(drawing, stage, run.spec.engine.timeout)
+    drawing = [(run, schema, made.models, copy, part, rows) for part, rows in enumerate(sizes)]
+    drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)
     return Copy(made.fitted, made.anchored, made.models, drawn, made.targeting)
 
 
@@ -53,34 +53,28 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
     copy : int
         Number of the Bayesian bootstrap draw, used where the SPEC asks for more than one copy.
     """
-    timeout, of = run.spec.engine.timeout, _of(run, copy)
-    synthesizer = covariates.fit.submit(run, schema, parts, copy)
+    of = _of(run, copy)
+    synthesizer = stages.submit(covariates.fit, run, schema, parts, copy)
     learnt = fit_mechanisms(run, stages, schema, parts, copy)
-    with (
-        stages.stage(f"fit covariates ({run.spec.covariates.synthesizer}){of}") as stage,
-        stage.following(lambda: covariates.progress(run, copy)),
-    ):
-        model = gather([synthesizer], stage, timeout)[0]
+    title = f"fit covariates ({run.spec.covariates.synthesizer}){of}"
+    model = stages.wait(title, [synthesizer], progress=lambda: covariates.progress(run, copy))[0]
     balance = None
     if run.spec.release.mode == "hybrid":
-        with stages.stage(f"calibrate covariates{of}") as stage:
-            table = learnt.fitted.table
-            calibrating = mechanisms.calibrate.submit(run, schema, table, model, learnt.mechanisms, learnt.anchored)
-            balance = gather([calibrating], stage, timeout)[0]
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
+        balance = stages.run(f"calibrate covariates{of}", mechanisms.calibrate, *weighted)
     return Made(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
 
 
 def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:
     """Cross-fit the mechanisms of a source and target the outcome; the arguments are those of :func:`fit_models`."""
-    spec, timeout, of = run.spec, run.spec.engine.timeout, _of(run, copy)
+    spec, of = run.spec, _of(run, copy)
     table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
-        predicted = gather([mechanisms.average.submit(run, schema, table, fitted.fits, part) for part in parts], stage, timeout)
-        assembling = mechanisms.assemble.submit(run, schema, table, fitted.nuisances, fitted.fits, predicted)
-        assembled, targeting = gather([assembling], stage, timeout)[0]
-        anchoring = [mechanisms.anchor.submit(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
-        return Learnt(fitted, assembled, gather(anchoring, stage, timeout), targeting)
+        predicted = stage.map(nuisance.average, [(run, schema, table, fitted.fits, part) for part in parts])
+        assembled, targeting = stage.run(mechanisms.assemble, run, schema, table, fitted.nuisances, fitted.fits, predicted)
+        anchored = stage.map(mechanisms.anchor, [(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)])
+    return Learnt(fitted, assembled, anchored, targeting)
 
 
 def part_sizes(rows: int, part_rows: int) -> list[int]:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.cluster import outlasting
-from infra.logging import shown
 from infra.settings import Settings
-from infra.workspace import RUN_RECORD, Run, run_workspace
+from infra.stages import open_stages
+from infra.workspace import RUN_RECORD, Run
+from infra.workspaces import run_workspace
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.spec import Purpose, Spec
 
@@ -32,7 +33,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     dict
         What the work returns.
     """
-    with run_workspace(spec, Settings(), purpose) as space, shown() as stages:
+    with run_workspace(spec, Settings(), purpose) as space, open_stages(spec.engine.timeout) as stages:
         record, new = space.begun()
         if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
@@ -41,7 +42,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
             check(run)
         space.put_record(RUN_RECORD, record)
         try:
-            reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages)
+            reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn)
         except (SourceError, SpecError, EstimationError):
             space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
             raise

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import tasks.source.task as source
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
@@ -17,12 +16,11 @@ from tasks.source.task import Source
 
 def read_source(run: Run, stages: Stages) -> Source:
     """Bring the source into the workspace: typed, hashed, in hash order, cut into partitions."""
-    spec, timeout = run.spec, run.spec.engine.timeout
+    spec = run.spec
     plan = read_plan(run, stages)
     _forget_other_source(run, plan)
     shards = source.shards(plan, spec.source.partition_rows)
-    with stages.stage("read source: inspect", len(shards)) as stage:
-        states = gather([source.inspect.submit(run, plan, shard, number) for number, shard in enumerate(shards)], stage, timeout)
+    states = stages.map("read source: inspect", source.inspect, [(run, plan, shard, number) for number, shard in enumerate(shards)])
     described = source.describe(run, plan, states)
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
@@ -31,21 +29,18 @@ def read_source(run: Run, stages: Stages) -> Source:
 
 def read_plan(run: Run, stages: Stages, name: str = "source") -> SourcePlan:
     """List a table's fragments and take its fingerprint; ``name`` is what the stage calls the table."""
-    with stages.stage(f"read {name}: plan") as stage:
-        plan: SourcePlan = gather([source.plan.submit(run)], stage, run.spec.engine.timeout)[0]
-        return plan
+    plan: SourcePlan = stages.run(f"read {name}: plan", source.plan, run)
+    return plan
 
 
 def read_rows(
     run: Run, stages: Stages, plan: SourcePlan, schema: TableSchema, buckets: int, name: str = "source"
 ) -> tuple[PartitionRef, ...]:
     """Bring a table's rows into canonical form and hash order, cut into so many partitions; empty ones are left out."""
-    timeout, shards = run.spec.engine.timeout, source.shards(plan, run.spec.source.partition_rows)
-    with stages.stage(f"read {name}: hash rows", len(shards)) as stage:
-        scattered = [source.scatter.submit(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
-        pieces = [ref for refs in gather(scattered, stage, timeout) for ref in refs]
-    with stages.stage(f"read {name}: settle", buckets) as stage:
-        parts = gather([source.settle_bucket.submit(run, pieces, bucket) for bucket in range(buckets)], stage, timeout)
+    shards = source.shards(plan, run.spec.source.partition_rows)
+    scattering = [(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
+    pieces = [ref for refs in stages.map(f"read {name}: hash rows", source.scatter, scattering) for ref in refs]
+    parts = stages.map(f"read {name}: settle", source.settle_bucket, [(run, pieces, bucket) for bucket in range(buckets)])
     return tuple(part for part in parts if part.rows)
 
 

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tasks.audit.task as auditing
 import tasks.checks.task as checks
 import tasks.publish.task as publishing
-from infra.cluster import gather
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
-from tasks.audit.case import Metric
 from tasks.checks.methods.audit import attacks_asked
 from tasks.checks.task import Measured
-from tasks.checks.verdict import cautions
+from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
-from tasks.distance import closest, fit_scale
+from tasks.publish.holdouts import holdout_cautions
 from tasks.source.task import Source
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ class Judged(NamedTuple):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader of the release should know of its gates."""
-        return (*cautions(self.judgement.gates), *publishing.holdout_cautions(self.holdout))
+        return (*cautions(self.judgement.gates), *holdout_cautions(self.holdout))
 
 
 def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRef], measured: Measured) -> Judged:
@@ -76,11 +74,11 @@ def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[Parti
             return Judged(checks.judge(run, measured, run.spec.main, None, attacked), None)
         terms = checks.terms(run.spec.gates)
         for _ in range(MOST_QUESTIONS):
-            said = publishing.ask_holdout(run, found.plan, query, terms)
+            said = publishing.ask_holdout(run, found, query, terms)
             judgement = checks.judge(run, measured, run.spec.main, said, attacked)
-            charged = said.above or checks.tells_of_holdout(judgement.gates)
-            if publishing.keep_answer(run, found.plan, query, said, charged):
-                return Judged(judgement, publishing.holdout_section(run, found.plan, said, charged, terms))
+            charged = said.above or tells_of_holdout(judgement.gates)
+            if publishing.keep_answer(run, found, query, said, charged):
+                return Judged(judgement, publishing.holdout_section(run, found, said, charged, terms))
     raise StoreConflict(
         f"questions to the holdout of {run.spec.name} must find a moment without others; {MOST_QUESTIONS} did not.",
         "Run fewer releases of this source at a time.",
@@ -92,9 +90,7 @@ def _attack(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRe
     asked = attacks_asked(run.spec.gates)
     if not asked:
         return None
-    timeout = run.spec.engine.timeout
     with stages.stage("attack", len(asked) + 1) as stage:
-        case = gather([auditing.gather.submit(run, found.described.table, found.parts, drawn, [])], stage, timeout)[0]
-        metric = Metric(fit_scale, closest)
-        refs = gather([auditing.attack.submit(run, case, name, metric) for name in asked], stage, timeout)
+        case = stage.run(auditing.gather, run, found.described.table, found.parts, drawn, [])
+        refs = stage.map(auditing.attack, [(run, case, name) for name in asked])
     return [finding for ref in refs for finding in json.loads(run.space().read(ref.key))]

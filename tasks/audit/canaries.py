@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tasks.audit.case import Int64, Metric
+from tasks.audit.case import Int64
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import ColumnRoles
+from tasks.distance import closest, fit_scale
 
 
 class Planted(NamedTuple):
@@ -31,7 +32,7 @@ class Planted(NamedTuple):
     canaries: pd.DataFrame
 
 
-def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, metric: Metric, rng: np.random.Generator) -> Planted:
+def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Generator) -> Planted:
     """Flip a fair coin for treatment and outcome of the most isolated rows.
 
     The rows farthest from their closest other row are taken: a mechanism that knows them at all knows them alone, and their
@@ -46,8 +47,6 @@ def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, metric: Metric, r
         Names of its columns.
     count : int
         Canaries to plant; at most a tenth of the rows.
-    metric : Metric
-        Closest-record search.
     rng : numpy.random.Generator
         Where the coins come from.
 
@@ -68,7 +67,7 @@ def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, metric: Metric, r
         raise SpecError(f"columns of canaries must be in the table; it lacks {', '.join(lacking)}.")
     labels = _labels(table[roles.treatment], roles)
     sides = _sides(table[roles.outcome])
-    chosen = isolated(table[list(roles.covariates)], count, metric)
+    chosen = isolated(table[list(roles.covariates)], count)
     planted = table.copy()
     for name, (low, high) in ((roles.treatment, labels), (roles.outcome, sides)):
         coins = rng.integers(2, size=count)
@@ -83,10 +82,10 @@ def _first(column: pd.Series, value: object) -> int:
     return int(np.flatnonzero((column == value).fillna(False).to_numpy(dtype=np.bool_))[0])
 
 
-def isolated(covariates: pd.DataFrame, count: int, metric: Metric) -> Int64:
+def isolated(covariates: pd.DataFrame, count: int) -> Int64:
     """Return the positions, ascending, of the rows farthest from their closest other row."""
-    scale = metric.fit_scale([covariates])
-    apart = metric.closest(covariates, covariates, k=2, scale=scale)[0][:, 1]
+    scale = fit_scale([covariates])
+    apart = closest(covariates, covariates, k=2, scale=scale)[0][:, 1]
     order = np.lexsort((np.arange(len(apart)), -apart))
     return np.sort(order[:count]).astype(np.int64)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,29 +43,6 @@ class Rows:
         frame["a"] = pd.Categorical.from_codes(self.treatment.tolist(), categories=pd.Index(["0", "1"]))
         frame["y"] = self.outcome
         return frame
-
-
-class Metric(NamedTuple):
-    """The exact closest-record search, handed in by the flow: :func:`tasks.distance.fit_scale` and :func:`tasks.distance.closest`."""
-
-    fit_scale: FitScale
-    closest: Closest
-
-
-class FitScale(Protocol):
-    """Fits one scale on frames."""
-
-    def __call__(self, frames: Sequence[pd.DataFrame], metric: Any = "l2") -> Any:
-        """Return the scale."""
-        ...
-
-
-class Closest(Protocol):
-    """Finds closest records."""
-
-    def __call__(self, query: pd.DataFrame, reference: pd.DataFrame, k: int = 1, *, scale: Any) -> tuple[Float64, Int64]:
-        """Return distances and positions, each (n, k), ascending."""
-        ...
 
 
 @dataclass(frozen=True)

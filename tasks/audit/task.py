@@ -13,7 +13,7 @@ from infra.cluster import coarse
 from infra.store import open_store, put_report
 from infra.workspace import Run, Workspace
 from tasks.audit.asked import Audit
-from tasks.audit.case import Bool, Case, Metric, Rows, require_rows
+from tasks.audit.case import Bool, Case, Rows, require_rows
 from tasks.audit.finding import Finding
 from tasks.audit.page import render
 from tasks.contract.errors import SourceError
@@ -66,13 +66,13 @@ def gather(
 
 
 @coarse("attack", "attack: {name}")
-def attack(run: Run, case: ModelRef, name: str, metric: Metric) -> Ref:
+def attack(run: Run, case: ModelRef, name: str) -> Ref:
     """Run one attack; its findings as JSON."""
     space = run.space()
     key = f"audit/{name}.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    found: list[Finding] = resolve("attack", name).run(space.model(case), metric, rng_for(run.spec.seed, "audit", name))
+    found: list[Finding] = resolve("attack", name).run(space.model(case), rng_for(run.spec.seed, "audit", name))
     return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in found], allow_nan=False).encode())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.contract.roles import TableSchema
+from tasks.mechanisms.balanced import balanced_outcome
+from tasks.mechanisms.model import Mechanisms
+from tasks.nuisance.fold_model import FoldModel
 from tasks.targeting.fluctuation import truncation_bound
 
 #: Candidates drawn per added row: at least, at most.
@@ -36,30 +39,6 @@ CANDIDATES = (4.0, 60.0)
 #: Rows added at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 10_000
 NUISANCES = ("g", "q0", "q1")
-
-DrawOutcome = Callable[[Any, Int8, Nuisances, pd.DataFrame, np.random.Generator], Float64]
-
-
-class FoldModel(Protocol):
-    """What is needed of a fold's models."""
-
-    @property
-    def propensity(self) -> Any:
-        """The fitted g."""
-        ...
-
-
-class OutcomeModel(Protocol):
-    """What is needed of the mechanisms that outcomes are drawn from."""
-
-    @property
-    def law(self) -> Any:
-        """Y around its mean."""
-        ...
-
-    def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q0 and Q1."""
-        ...
 
 
 def check(run: Run, schema: TableSchema) -> None:
@@ -220,7 +199,7 @@ class Donor(NamedTuple):
 
 
 @coarse("add rows", "add rows, part {part}")
-def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, draw: DrawOutcome, part: int, rows: int) -> Added:
+def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, rows: int) -> Added:
     """Draw covariates where an arm is missing, give them that arm, draw their outcomes."""
     space, spec = run.space(), run.spec
     base = f"augmentation/part-{part:05d}"
@@ -231,7 +210,7 @@ def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, draw: DrawOu
     blocks = []
     for number, start in enumerate(range(0, rows, BLOCK)):
         rng = rng_for(spec.seed, "augment", f"{part}/{number}")
-        blocks.append(_block(run, space, schema, donor, decided, draw, min(BLOCK, rows - start), rng))
+        blocks.append(_block(run, space, schema, donor, decided, min(BLOCK, rows - start), rng))
     table = pa.concat_tables(blocks).unify_dictionaries()
     if not table.num_rows:
         raise EstimationError(
@@ -255,13 +234,12 @@ def _block(
     schema: TableSchema,
     donor: Donor,
     decided: dict[str, Any],
-    draw: DrawOutcome,
     rows: int,
     rng: np.random.Generator,
 ) -> pa.Table:
     size = math.ceil(decided["candidates"] * rows)
     pool = to_frame(from_frame(space.model(donor.covariates).sample(size, rng), schema.modelled), schema.modelled)
-    model: OutcomeModel = space.model(donor.mechanisms)
+    model: Mechanisms = space.model(donor.mechanisms)
     predicted = model.predict(pool)
     folds: list[FoldModel] = [space.model(ref) for ref in donor.folds]
     g = np.mean([np.asarray(fold.propensity.predict(pool), dtype=np.float64) for fold in folds], axis=0)
@@ -269,7 +247,7 @@ def _block(
     chosen = choose_rows(filling, rows, predicted.q1 - predicted.q0, rng)
     frame = pool.iloc[chosen.rows].reset_index(drop=True)
     design = (filling.arm1 / (filling.arm0 + filling.arm1))[chosen.rows]
-    y = draw(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
+    y = balanced_outcome(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
     if run.spec.mechanisms.outcome_range is not None:
         y = np.clip(y, *run.spec.mechanisms.outcome_range)
     table = (

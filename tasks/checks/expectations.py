@@ -6,10 +6,11 @@ Only the metrics are judged, one row each; no row of the source or of the releas
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,8 +25,10 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 
 from tasks.checks.metric import Metric, tabulate
 from tasks.checks.page import distil, numbers
+from tasks.checks.verdict import outcome, passed, verdict_of
 from tasks.contract.errors import EstimationError
-from tasks.contract.results import Gate, Outcome
+from tasks.contract.gates import Decision, Rule, gate_row
+from tasks.contract.results import Gate
 
 _ROW = "table.release.metric"
 #: The part of a validation page that tells of the run: its time, ids and fingerprints.
@@ -72,160 +75,34 @@ class ReleaseMetric(TableMetricProvider):  # type: ignore[misc]  # the package i
         return found | {"refused": bool(row["refused"])}
 
 
-class ExpectMetricToBeAtMost(BatchExpectation):  # type: ignore[misc]  # the package is not typed
-    """Expect a metric of the release to be at most its bound; a refused metric never is."""
+class ExpectMetricToKeepItsRule(BatchExpectation):  # type: ignore[misc]  # the package is not typed
+    """Expect a metric of the release to keep its rule; :func:`tasks.checks.verdict.outcome` says whether it does."""
 
     metric: str
+    rule: Rule
     bound: float
+    decision: Decision = "value"
     strict: bool = False
 
     metric_dependencies: ClassVar[tuple[str, ...]] = (_ROW,)
     domain_keys: ClassVar[tuple[str, ...]] = ("batch_id", "table")
-    success_keys: ClassVar[tuple[str, ...]] = ("metric", "bound", "strict")
-
-    @staticmethod
-    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
-        return "pass" if row["value"] is not None and row["value"] <= bound else "fail"
+    success_keys: ClassVar[tuple[str, ...]] = ("metric", "rule", "bound", "decision", "strict")
 
     def _validate(self, metrics: dict[str, Any], runtime_configuration: Any = None, execution_engine: Any = None) -> dict[str, Any]:  # noqa: ARG002 - the package calls it so
         row = metrics[_ROW]
-        outcome = "fail" if row["refused"] else self._answer(row, self.bound)
-        success = outcome == "pass" or (outcome == "inconclusive" and not self.strict)
-        return {"success": success, "result": {"observed_value": row["value"], "details": {"outcome": outcome}}}
+        answer = outcome(Metric(name=self.metric, rule=self.rule, threshold=self.bound, decision=self.decision, **row))
+        success = passed(answer, self.strict) is not False
+        return {"success": success, "result": {"observed_value": row["value"], "details": {"outcome": answer}}}
 
 
-class ExpectMetricToBeCertifiedAtMost(ExpectMetricToBeAtMost):
-    """Expect all the interval of a metric to be at most its bound; where only some of it is, the data can't tell."""
-
-    @staticmethod
-    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
-        if row["low"] is not None and row["low"] > bound:
-            return "fail"
-        return "pass" if row["high"] is not None and row["high"] <= bound else "inconclusive"
-
-
-class ExpectMetricToBeAtLeast(ExpectMetricToBeAtMost):
-    """Expect a metric of the release to be at least its bound; a refused metric never is."""
-
-    @staticmethod
-    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
-        return "pass" if row["value"] is not None and row["value"] >= bound else "fail"
-
-
-class ExpectMetricToBeEqualTo(ExpectMetricToBeAtMost):
-    """Expect a metric of the release to be equal to its bound; a refused metric never is."""
-
-    @staticmethod
-    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
-        return "pass" if row["value"] == bound else "fail"
-
-
-class ExpectNearCopyExcessToBeAtMost(ExpectMetricToBeAtLeast):
-    """Expect no more near copies of seed rows than chance explains at this p-value."""
-
-
-class ExpectExactCopyExcessToBeAtMost(ExpectMetricToBeAtLeast):
-    """Expect no more exact copies of seed rows than the support explains at this p-value."""
-
-
-class ExpectClosestRecordShareToBeAtMost(ExpectMetricToBeAtMost):
-    """Expect the share of rows closest to a seed row to lie at most this many standard deviations above its null."""
-
-
-class ExpectDistanceRatioToBeAtLeast(ExpectMetricToBeAtLeast):
-    """Expect the 5th percentile of distances to the seed, over that of holdout rows, not to be below the bound beyond chance."""
-
-    @staticmethod
-    def _answer(row: Mapping[str, Any], bound: float) -> Outcome:
-        if row["value"] is None:
-            return "fail"
-        if row["value"] >= bound:
-            return "pass"
-        # below the margin is a failure only where the upper limit (none: unbounded) is below 1 too; else it may be chance
-        return "inconclusive" if row["high"] is None or row["high"] >= 1 else "fail"
-
-
-class ExpectSeedExcessToBeCertifiedAtMost(ExpectMetricToBeCertifiedAtMost):
-    """Expect the share of rows that lean to the seed beyond the null to be surely at most the bound."""
-
-
-class ExpectColumnGroupsToBeNoCloserToSeed(ExpectMetricToBeAtLeast):
-    """Expect no group of columns in which rows are closer to the seed than relabelling explains at this p-value."""
-
-
-class ExpectHoldoutToHaveBudget(ExpectMetricToBeAtLeast):
-    """Expect the holdout to have been failed less often than it can bear."""
-
-
-class ExpectHoldoutToAgreeWithSeed(ExpectMetricToBeAtMost):
-    """Expect Thresholdout to see no difference between seed and holdout above this many standard deviations."""
-
-
-class ExpectAttackToBeCertifiedAtMost(ExpectMetricToBeCertifiedAtMost):
-    """Expect an attack on the release to surely gain at most this; inconclusive where only the end of its interval is above."""
-
-
-class ExpectOverlapShareToBeAtMost(ExpectMetricToBeAtMost):
-    """Expect the share of rows without overlap to be at most the bound."""
-
-
-class ExpectEffectiveSampleShareToBeAtLeast(ExpectMetricToBeAtLeast):
-    """Expect the effective share of the weaker arm to be at least the bound."""
-
-
-class ExpectArmRowsToBeAtLeast(ExpectMetricToBeAtLeast):
-    """Expect the smaller arm to have at least this many rows."""
-
-
-class ExpectEffectGapToBeAtMost(ExpectMetricToBeAtMost):
-    """Expect the effect in release and source to differ by at most this many combined standard errors."""
-
-
-class ExpectCalibrationRelaxationToBeAtMost(ExpectMetricToBeAtMost):
-    """Expect the drawn covariates to be balanced to the source without giving up more than this share of the way."""
-
-
-class ExpectCellsOutsideRangeToBeAtMost(ExpectMetricToBeAtMost):
-    """Expect no more than this many released cells outside the source's levels and safe ranges."""
-
-
-class ExpectColumnsToMatchSource(ExpectMetricToBeEqualTo):
-    """Expect names, order and types of the columns to be those of the source."""
-
-
-_OWN: Mapping[str, type[ExpectMetricToBeAtMost]] = {
-    "near_copies": ExpectNearCopyExcessToBeAtMost,
-    "exact_copies": ExpectExactCopyExcessToBeAtMost,
-    "closeness_z": ExpectClosestRecordShareToBeAtMost,
-    "dcr_margin": ExpectDistanceRatioToBeAtLeast,
-    "closeness_excess": ExpectSeedExcessToBeCertifiedAtMost,
-    "closeness_groups": ExpectColumnGroupsToBeNoCloserToSeed,
-    "holdout_budget": ExpectHoldoutToHaveBudget,
-    "holdout_query": ExpectHoldoutToAgreeWithSeed,
-    "membership_tpr": ExpectAttackToBeCertifiedAtMost,
-    "membership_auc": ExpectAttackToBeCertifiedAtMost,
-    "attribute_advantage": ExpectAttackToBeCertifiedAtMost,
-    "linkability_advantage": ExpectAttackToBeCertifiedAtMost,
-    "singling_out_advantage": ExpectAttackToBeCertifiedAtMost,
-    "source_overlap": ExpectOverlapShareToBeAtMost,
-    "release_overlap": ExpectOverlapShareToBeAtMost,
-    "source_ess": ExpectEffectiveSampleShareToBeAtLeast,
-    "min_arm": ExpectArmRowsToBeAtLeast,
-    "fidelity": ExpectEffectGapToBeAtMost,
-    "calibration": ExpectCalibrationRelaxationToBeAtMost,
-    "levels": ExpectCellsOutsideRangeToBeAtMost,
-    "columns": ExpectColumnsToMatchSource,
-}
-_STATUS: Mapping[Outcome, str] = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive", "off": "off"}
-_BY_RULE: Mapping[str, type[ExpectMetricToBeAtMost]] = {
-    "at most": ExpectMetricToBeAtMost,
-    "at least": ExpectMetricToBeAtLeast,
-    "equal to": ExpectMetricToBeEqualTo,
-}
+@functools.cache
+def _kind(name: str, title: str) -> type[ExpectMetricToKeepItsRule]:
+    """Return the expectation's class of a gate, under the name that Data Docs and results show."""
+    return type(name, (ExpectMetricToKeepItsRule,), {"__doc__": f"{title}.", "__module__": __name__})
 
 
 def expectation(metric: Metric, strict: bool = False) -> BatchExpectation:
-    """Return the expectation of one gate: the one of its name, or of its rule for a check from elsewhere.
+    """Return the expectation of one gate, named by the table of gates; that of any metric for a check that brings its own rule.
 
     Parameters
     ----------
@@ -234,16 +111,17 @@ def expectation(metric: Metric, strict: bool = False) -> BatchExpectation:
     strict : bool
         Whether an inconclusive answer is no success.
     """
-    kind = _OWN.get(metric.name) or (ExpectMetricToBeCertifiedAtMost if metric.certified else _BY_RULE[str(metric.rule)])
-    words = (kind.__doc__ or "").split(";")[0].rstrip(".")
-    text = f"{metric.name} {metric.rule} {metric.threshold:g}: {words}."
-    return kind(metric=metric.name, bound=metric.threshold, strict=strict, description=text)
+    row = gate_row(metric.name)
+    kind = _kind(row.expectation, row.title) if row is not None and row.expectation else ExpectMetricToKeepItsRule
+    words = f": {row.description}" if row is not None else ""
+    text = f"{metric.name} {metric.rule} {metric.threshold:g}{words}."
+    return kind(metric=metric.name, rule=metric.rule, bound=metric.threshold, decision=metric.decision, strict=strict, description=text)
 
 
 def judge(metrics: Sequence[Metric], folder: Path, created: str, strict: bool = False) -> Judgement:
     """Let Great Expectations judge the metrics.
 
-    The verdict of each gate is the success of its expectation. A gate that is switched off has none and says so.
+    Each expectation asks :func:`tasks.checks.verdict.outcome`. A gate that is switched off has no expectation and says so.
 
     Parameters
     ----------
@@ -273,17 +151,22 @@ def judge(metrics: Sequence[Metric], folder: Path, created: str, strict: bool = 
     gated = [metric for metric in metrics if metric.rule is not None]
     if not gated:
         raise EstimationError("metrics of the verdict must hold at least one gate; got none.")
+    gates = tuple(verdict_of(metric, strict) for metric in gated)
     if not judged:  # all are off: an empty suite has no pages
-        return Judgement(tuple(_gate(metric, None, "off") for metric in gated), {"results.json": _results(None, metrics, created)})
+        return Judgement(gates, {"results.json": _results(None, metrics, created)})
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         result = _run(judged, tabulate(metrics), Path(scratch), strict)
-        said = {
-            item.expectation_config.kwargs["metric"]: (bool(item.success), item.result["details"]["outcome"]) for item in result.results
-        }
-        unsure = [name for name, (_, outcome) in said.items() if outcome == "inconclusive"]
-        pages = _pages(Path(scratch), numbers(metrics, unsure), created)
-    gates = tuple(_gate(metric, *said.get(metric.name, (None, "off"))) for metric in gated)
+        _compare(result, gates)
+        pages = _pages(Path(scratch), numbers(metrics, [gate.name for gate in gates if gate.outcome == "inconclusive"]), created)
     return Judgement(gates, {"results.json": _results(result, metrics, created), **pages})
+
+
+def _compare(result: Any, gates: Sequence[Gate]) -> None:
+    """Refuse to go on where Great Expectations was told another number than the verdict: its table is not the metrics then."""
+    answers = {item.expectation_config.kwargs["metric"]: item.result["details"]["outcome"] for item in result.results}
+    differing = [gate.name for gate in gates if gate.outcome != answers.get(gate.name, "off")]
+    if differing:
+        raise EstimationError(f"verdicts of the release must be those of Great Expectations; got others for {', '.join(differing)}.")
 
 
 def _run(judged: Sequence[Metric], table: pd.DataFrame, scratch: Path, strict: bool) -> Any:
@@ -334,25 +217,6 @@ def _pages(scratch: Path, table: str, created: str) -> dict[str, bytes]:
             suite, "What the gates expect", created, there, more='<p><a href="index.html">Gates of this release</a></p>'
         ),
     }
-
-
-def _gate(metric: Metric, success: bool | None, outcome: Outcome) -> Gate:
-    status = "refused" if metric.refused and success is not None else _STATUS[outcome]
-    return Gate.model_validate(
-        {
-            "name": metric.name,
-            "value": None if metric.refused else metric.value,
-            "threshold": metric.threshold,
-            "rule": metric.rule,
-            # what the data can't tell has neither passed nor failed, unless it is asked to fail
-            "passed": None if outcome == "inconclusive" and success else success,
-            "status": status,
-            "outcome": outcome,
-            "detail": metric.detail,
-            "low": metric.low,
-            "high": metric.high,
-        }
-    )
 
 
 def _results(result: Any, metrics: Sequence[Metric], created: str) -> bytes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
 from tasks.checks.evidence import Evidence
+from tasks.contract.errors import EstimationError
+from tasks.contract.gates import Decision, Rule, gate_row
 from tasks.contract.registry import names, resolve
 from tasks.contract.spec import GatesSpec
-
-Rule = Literal["at most", "at least", "equal to"]
 
 
 class Metric(NamedTuple):
@@ -33,8 +33,8 @@ class Metric(NamedTuple):
         Too little data: the gate fails and gives no number.
     detail : str
         What was seen, in counts and shares.
-    certified : bool
-        Judged by its limits: it passes where all its interval keeps the bound, fails where none of it does, and is inconclusive between.
+    decision : str
+        What decides; see :class:`tasks.contract.gates.GateRow`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Metric(NamedTuple):
     high: float | None = None
     refused: bool = False
     detail: str = ""
-    certified: bool = False
+    decision: Decision = "value"
 
 
 class Check(Protocol):
@@ -56,9 +56,30 @@ class Check(Protocol):
         ...
 
 
-def bound(threshold: float | Literal[False]) -> float | None:
-    """Return a threshold of the SPEC as the judge reads it: None where it is switched off."""
-    return None if threshold is False else float(threshold)
+def gate(
+    name: str,
+    value: float | None,
+    gates: GatesSpec,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    refused: bool = False,
+    detail: str = "",
+) -> Metric:
+    """Return the metric of a gate: its rule and what decides come from the table, its threshold from the SPEC.
+
+    Parameters
+    ----------
+    name : str
+        Of a row of the table of gates.
+    value, low, high, refused, detail
+        As in :class:`Metric`.
+    gates : GatesSpec
+    """
+    row = gate_row(name)
+    if row is None:
+        raise EstimationError(f"gate of a check must be a row of the table of gates; got '{name}'.", "Add it to tasks/contract/gates.")
+    return Metric(name, value, row.rule, gates.limit(name), low, high, refused, detail, row.decision)
 
 
 def measure_all(evidence: Evidence, gates: GatesSpec) -> list[Metric]:

@@ -49,9 +49,6 @@ from tasks.contract.spec import GatesSpec
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
 
-#: Gates that compare seed with holdout: their failing is an answer of the holdout.
-HOLDOUT_GATES = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin")
-
 
 class Sample(NamedTuple):
     """Rows that the distance gates judge on: at most ``gates.distance_rows`` of each table.
@@ -240,11 +237,6 @@ def terms(gates: GatesSpec) -> Terms:
     """Return how the SPEC has the holdout answer; without a threshold nothing is above, and only failed gates are charged."""
     threshold = math.inf if gates.holdout_query is False else float(gates.holdout_query)
     return Terms(threshold, gates.holdout_noise, int(gates.holdout_budget))
-
-
-def tells_of_holdout(gates: Sequence[Gate]) -> bool:
-    """Tell whether a gate that compares seed with holdout has failed: whoever reads that has learnt of the holdout."""
-    return any(gate.name in HOLDOUT_GATES and gate.status == "failed" for gate in gates)
 
 
 def judge(

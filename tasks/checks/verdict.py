@@ -3,38 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from tasks.checks.metric import Metric
 from tasks.checks.refusal import SPENT
-from tasks.contract.results import Gate
+from tasks.contract.gates import gate_row
+from tasks.contract.results import Gate, Outcome
 
-#: What to do where a gate fails.
-ADVICE: Mapping[str, str] = {
-    "near_copies": "The synthesizer keeps too much of single rows: take another covariates.synthesizer, or a smoother setting of this one.",
-    "exact_copies": "Rows of the source came out unchanged: take a synthesizer that draws values anew; 'bootstrap' never passes.",
-    "closeness_z": "The synthesizer has learnt the seed by heart: smooth it (larger leaves, fewer components or epochs) or take another.",
-    "dcr_margin": "Released rows crowd around seed rows: smooth the synthesizer or take another.",
-    "closeness_excess": "The release leans to the seed by more than may be: smooth the synthesizer or take another.",
-    "closeness_groups": "In the columns named rows were copied in part, or rare levels come as often as in the seed itself: take another "
-    "synthesizer, or replace a column of many rare levels by a coarser one (a region for a postcode).",
-    "holdout_budget": "This holdout has been failed too often to judge fairly: bring new rows, or set another seed for another split "
-    "(docs/gates.md says what that heals and what it does not).",
-    "holdout_query": "The release knows the seed better than the holdout: smooth the synthesizer, do not try settings until this gives in.",
-    "membership_tpr": "An attacker recognises rows that the synthesizer saw: smooth it or take another.",
-    "membership_auc": "An attacker recognises rows that the synthesizer saw: smooth it or take another.",
-    "attribute_advantage": "An attacker rebuilds a column of rows that the synthesizer saw: release fewer rows, or smooth the synthesizer.",
-    "linkability_advantage": "Halves of rows can be put together again by the release: smooth the synthesizer or take another.",
-    "singling_out_advantage": "The release singles out rows that the synthesizer saw: smooth it or take another.",
-    "source_overlap": "Too many rows lack overlap: restrict the population, leave out a covariate that decides treatment only.",
-    "release_overlap": "Use mechanisms.treatment = 'randomized', or 'tilted' with a tilt below 1.",
-    "source_ess": "Few rows carry one arm: restrict the population to where both arms occur, or augment it.",
-    "min_arm": "Bring more rows of the smaller arm; there is no way around it.",
-    "fidelity": "Use release.mode = 'hybrid'; there, another mechanisms.learner, or more release.rows where the gap is noise.",
-    "calibration": "The synthesizer is far from the source: take another covariates.synthesizer, or raise mechanisms.pool.",
-    "levels": "The synthesizer or a plug-in drew values that the source can't have: bound and round what it draws.",
-    "columns": "The released columns differ from the source's: a plug-in changed them.",
-}
 _REFUSED = "There is too little data to judge: bring more rows, or raise source.holdout where the holdout is the smaller part."
+
+
+def outcome(metric: Metric) -> Outcome:
+    """Return what a gate says: the one place where a number meets its rule.
+
+    Parameters
+    ----------
+    metric : Metric
+        With a rule.
+
+    Returns
+    -------
+    str
+        ``"off"`` without a threshold. ``"fail"`` for a refusal, and where the number breaks its rule. ``"inconclusive"`` where the
+        interval of a metric that is decided by it tells neither.
+    """
+    if metric.threshold is None:
+        return "off"
+    if metric.refused:
+        return "fail"
+    if metric.decision == "interval":
+        return _interval(metric, metric.threshold)
+    if _keeps(metric, metric.value, metric.threshold):
+        return "pass"
+    if metric.decision == "ratio" and metric.value is not None and (metric.high is None or metric.high >= 1):
+        return "inconclusive"  # below the margin it may still be chance
+    return "fail"
+
+
+def _keeps(metric: Metric, value: float | None, threshold: float) -> bool:
+    """Tell whether a number keeps the rule; none does not."""
+    if value is None:
+        return False
+    return {"at most": value <= threshold, "at least": value >= threshold, "equal to": value == threshold}[str(metric.rule)]
+
+
+def _interval(metric: Metric, threshold: float) -> Outcome:
+    """Pass where the whole interval keeps the rule, fail where none of it does."""
+    best, worst = (metric.high, metric.low) if metric.rule == "at least" else (metric.low, metric.high)
+    if best is not None and not _keeps(metric, best, threshold):
+        return "fail"
+    return "pass" if worst is not None and _keeps(metric, worst, threshold) else "inconclusive"
+
+
+def passed(answer: Outcome, strict: bool) -> bool | None:
+    """Return whether a gate passed: None where it is off, or can't tell and that is let through.
+
+    Parameters
+    ----------
+    answer : str
+        Of :func:`outcome`.
+    strict : bool
+        Whether a gate that can't tell fails.
+    """
+    return {"pass": True, "fail": False, "inconclusive": False if strict else None, "off": None}[answer]
+
+
+_STATUS: Mapping[Outcome, Literal["passed", "failed", "inconclusive", "off"]] = {
+    "pass": "passed",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+    "off": "off",
+}
+
+
+def verdict_of(metric: Metric, strict: bool = False) -> Gate:
+    """Return the verdict on one metric as the manifest has it.
+
+    Parameters
+    ----------
+    metric : Metric
+        With a rule.
+    strict : bool
+        Whether a gate that can't tell fails.
+    """
+    answer = outcome(metric)
+    assert metric.rule is not None, metric.name
+    return Gate(
+        name=metric.name,
+        value=None if metric.refused else metric.value,
+        threshold=metric.threshold,
+        rule=metric.rule,
+        passed=passed(answer, strict),
+        status="refused" if metric.refused and answer != "off" else _STATUS[answer],
+        outcome=answer,
+        detail=metric.detail,
+        low=metric.low,
+        high=metric.high,
+    )
+
+
+def tells_of_holdout(gates: Iterable[Gate]) -> bool:
+    """Tell whether a gate that compares training rows with the holdout has failed: whoever reads that has learnt of the holdout."""
+    rows = ((gate, gate_row(gate.name)) for gate in gates)
+    return any(row is not None and row.asks_holdout and gate.status == "failed" for gate, row in rows)
+
+
+def private_numbers(gates: Iterable[Gate]) -> dict[str, float | None]:
+    """Return the numbers that stand in the manifest's section on privacy, by the names of their gates."""
+    rows = ((gate, gate_row(gate.name)) for gate in gates)
+    return {gate.name: gate.value for gate, row in rows if row is not None and row.private}
 
 
 class Verdict(NamedTuple):
@@ -115,9 +192,23 @@ def explain(gates: Iterable[Gate]) -> list[str]:
         indent = " " * (width + 2)
         if gate.detail:
             lines.append(f"{indent}{gate.detail}.")
-        way = _way(gate)
-        lines.append(f"{indent}{way} gates.{gate.name} = false switches it off; the manifest will say so.")
+        lines.append(f"{indent}{advice(gate)}")
     return lines
+
+
+def advice(gate: Gate) -> str:
+    """Say what to do about a gate that failed, refused or could not tell.
+
+    Parameters
+    ----------
+    gate : Gate
+
+    Returns
+    -------
+    str
+        One or two sentences: the same on the terminal and in the report.
+    """
+    return f"{_way(gate)} gates.{gate.name} = false switches it off; the manifest will say so."
 
 
 def _way(gate: Gate) -> str:
@@ -125,7 +216,8 @@ def _way(gate: Gate) -> str:
         return "The data can't tell: bring more rows, or release more, or set gates.inconclusive = 'warn'."
     if gate.status == "refused" and gate.name != "fidelity":
         return "There is a way out at holdout_budget." if gate.detail == SPENT else _REFUSED
-    return ADVICE.get(gate.name, "See the check's own documentation.")
+    row = gate_row(gate.name)
+    return row.advice if row is not None else "See the check's own documentation."
 
 
 def _sentence(gate: Gate) -> str:

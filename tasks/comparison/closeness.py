@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
+from tasks.distance import closest, fit_scale
 
 #: Subsamples of the larger reference that are averaged.
 REPEATS = 5
@@ -17,14 +14,7 @@ REPEATS = 5
 FEWEST = 20
 
 
-class Metric(NamedTuple):
-    """How distances are measured: ``fit_scale`` and ``closest`` of the distance step, handed over by the flow."""
-
-    fit_scale: Callable[[Sequence[pd.DataFrame]], Any]
-    closest: Callable[..., tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]
-
-
-def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, metric: Metric, rng: np.random.Generator) -> float:
+def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator) -> float:
     """Return the share of drawn rows that are closer to a seed row than to any holdout row, ties halved.
 
     Both references have as many rows: the larger one is subsampled without replacement, ``REPEATS`` times, and the shares are averaged. So
@@ -34,7 +24,6 @@ def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame,
     ----------
     seed, holdout, drawn : DataFrame
         Canonical covariates.
-    metric : Metric
     rng : numpy.random.Generator
 
     Returns
@@ -54,12 +43,12 @@ def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame,
             f"got {len(seed)}, {len(holdout)} and {len(drawn)}.",
             "Bring more rows, or raise source.holdout.",
         )
-    scale = metric.fit_scale([seed, holdout])
-    whole = [metric.closest(drawn, frame, scale=scale)[0][:, 0] if len(frame) == size else None for frame in (seed, holdout)]
+    scale = fit_scale([seed, holdout])
+    whole = [closest(drawn, frame, scale=scale)[0][:, 0] if len(frame) == size else None for frame in (seed, holdout)]
     shares = []
     for _ in range(REPEATS if len(seed) != len(holdout) else 1):
         near, far = (
-            found if found is not None else metric.closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
+            found if found is not None else closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
             for found, frame in zip(whole, (seed, holdout))
         )
         shares.append(float(np.mean(near < far) + 0.5 * np.mean(near == far)))

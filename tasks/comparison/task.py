@@ -8,9 +8,10 @@ from typing import Any
 
 from infra.cluster import coarse
 from infra.metering import metered
+from infra.provenance import package_versions
 from infra.store import open_store, put_report
-from infra.workspace import Run, package_versions
-from tasks.comparison.closeness import Metric, closer_share
+from infra.workspace import Run
+from tasks.comparison.closeness import closer_share
 from tasks.comparison.page import render
 from tasks.comparison.recommend import recommend
 from tasks.comparison.row import Row, measured_row
@@ -31,7 +32,7 @@ FORMAT = "waymint-comparison/1"
 
 
 @coarse("tell apart", "tell drawn rows from real ones")
-def tell_apart(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, drawn: PartitionRef, metric: Metric) -> Ref:
+def tell_apart(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
     """Measure how well a classifier tells drawn from held-out covariates, and which reference drawn rows are closer to.
 
     Returns
@@ -50,7 +51,7 @@ def tell_apart(run: Run, schema: TableSchema, seed: PartitionRef, holdout: Parti
     except EstimationError as error:
         record["refused"].append(error.message)
     try:
-        record["dcr_share"] = closer_share(seen, held, new, metric, rng_for(run.spec.seed, "closer share"))
+        record["dcr_share"] = closer_share(seen, held, new, rng_for(run.spec.seed, "closer share"))
     except EstimationError as error:
         record["refused"].append(error.message)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())

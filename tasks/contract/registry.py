@@ -55,6 +55,23 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(own | set(_installed(kind, tuple(sys.path)))))
 
 
+def plugins(kind: str) -> Mapping[str, Any]:
+    """Import every plug-in of a kind.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``KINDS``.
+
+    Returns
+    -------
+    mapping of str to module
+        By the names of the entry points of the group ``waymint.<kind>``, sorted.
+    """
+    points = _installed(kind, tuple(sys.path))
+    return {name: points[name].load() for name in sorted(points)}
+
+
 def require(kind: str, name: str) -> None:
     """Refuse a name that is not known or whose packages are not installed, without importing anything of that kind.
 

@@ -90,6 +90,23 @@ def unit(keys: UInt64, by: int) -> Float64:
     return np.asarray((mix(keys, by) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
+def release_keys(seed: int, copy: int, part: int, rows: int) -> UInt64:
+    """Return the keys of one part of a release, shape (rows,): functions of the release's seed, copy, part and position.
+
+    Whoever reads a published part gets the keys that its rows had when the release was judged.
+
+    Parameters
+    ----------
+    seed : int
+        The SPEC's seed.
+    copy, part : int
+        Numbers of the copy and of its part.
+    rows : int
+        Rows of the part.
+    """
+    return mix(np.arange(rows, dtype=np.uint64), salt(seed, "release key", copy, part))
+
+
 def in_holdout(keys: UInt64, seed: int, share: float) -> npt.NDArray[np.bool_]:
     """Decide which rows are held out from the covariate synthesizer.
 

@@ -1,9 +1,8 @@
-"""Estimates of one frame, with the overlap and balance they stand on."""
+"""Estimates of one table, with the overlap and balance they stand on."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,14 +14,19 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.roles import ColumnRoles
 from tasks.estimation.balance import Balance, balance
-from tasks.estimation.crossfit import check_folds, cross_fit
 from tasks.estimation.evaluate import check_names, evaluate
 from tasks.estimation.overlap import OverlapSummary, overlap
+from tasks.estimation.spilled import SpilledTable
+from tasks.estimation.sums import BalanceRows, BalanceSums
 from tasks.estimation.table import Table, read_roles, read_table
+from tasks.nuisance.crossfit import Rows, cross_fit
+from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
+from tasks.numerics.threads import one_thread
 from tasks.targeting.fluctuation import truncation_bound
-from tasks.targeting.influence import Z95
 
 ATE_ESTIMATORS = ("or", "ipw", "aipw", "tmle")
+
+Report = Callable[[str], None]
 
 
 class Analysis(NamedTuple):
@@ -32,14 +36,15 @@ class Analysis(NamedTuple):
     ----------
     estimates : list of Estimate
     overlap : OverlapSummary
-        On the first repeat's propensities.
     balance : list of Balance
-        On the first repeat's propensities.
+    rows : int
+        Rows that the nuisances were fitted on: all, or a hash sample of them.
     """
 
     estimates: list[Estimate]
     overlap: OverlapSummary
     balance: list[Balance]
+    rows: int
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, as ``--json`` prints them."""
@@ -49,6 +54,13 @@ class Analysis(NamedTuple):
             "overlap": self.overlap.as_dict(),
             "balance": [row._asdict() for row in self.balance],
         }
+
+
+class Predicted(NamedTuple):
+    """Out-of-fold nuisances in the order of the rows' keys, g for the treated label; and the rows that learners were fitted on."""
+
+    nuisances: Nuisances
+    rows: int
 
 
 def estimate(
@@ -63,7 +75,9 @@ def estimate(
     weights: Float64 | None = None,
 ) -> list[Estimate]:
     """Estimate effects on any pandas frame; see :func:`analyse`, whose ``estimates`` these are."""
-    return _fit(frame, roles, estimators, seed, learner, folds, repeats, propensity, "auto", weights).estimates
+    table = _table(frame, roles, estimators, propensity, weights)
+    plan = plan_of(table, SOURCE, seed, folds, repeats)
+    return _evaluated(table, predict(table, plan, learner).nuisances, estimators, "auto")
 
 
 def analyse(
@@ -98,8 +112,7 @@ def analyse(
     folds : int
         K, in [2, 20].
     repeats : int
-        With more than one, cross-fitting is repeated with other folds and the median is taken:
-        se^2 = median(se_r^2 + (estimate_r - median)^2), Chernozhukov et al. (2018), DOI 10.1111/ectj.12097, section 3.4.
+        Cross-fittings with other folds, whose out-of-fold predictions are averaged: as a release does it.
     propensity : float or ndarray of shape (n,), optional
         Known P(treated | W), in (0, 1), in the frame's row order; g is then not fitted.
     truncation : "auto" or float
@@ -119,37 +132,110 @@ def analyse(
     EstimationError
         If the frame can't answer: see :func:`tasks.estimation.table.read_table`; also too few rows for the folds.
     """
-    fit = _fit(frame, roles, estimators, seed, learner, folds, repeats, propensity, truncation, weights)
-    table, g = fit.table, fit.nuisances.g
-    return Analysis(
-        estimates=fit.estimates,
-        overlap=overlap(table.a, g, fit.bound, fit.weights),
-        balance=balance(table.covariates, table.a, g, fit.bound, table.names, fit.weights),
-    )
+    table = _table(frame, roles, estimators, propensity, weights)
+    return analyse_table(table, plan_of(table, SOURCE, seed, folds, repeats), estimators, learner, truncation)
 
 
-class _Fit(NamedTuple):
-    """Estimates of one frame and what they stand on: the table, its row weights, the first repeat's nuisances, d."""
+def analyse_table(
+    table: Table | SpilledTable,
+    plan: Plan,
+    estimators: Sequence[str],
+    learner: str | Learner = "stack",
+    truncation: Literal["auto"] | float = "auto",
+    report: Report | None = None,
+) -> Analysis:
+    """Do what :func:`analyse` does with a table that has been read: in memory, or on disk with a batch of covariates in memory at a time.
 
-    estimates: list[Estimate]
-    table: Table
-    nuisances: Nuisances
-    bound: float
-    weights: Float64 | None
+    Parameters
+    ----------
+    table : Table or SpilledTable
+        With its row weights and known propensities.
+    plan : Plan
+        Of :func:`plan_of`.
+    estimators, learner, truncation
+        As in :func:`analyse`.
+    report : callable, optional
+        Gets a line of text as the work goes on.
+
+    Returns
+    -------
+    Analysis
+    """
+    check_names(estimators, isinstance(table, Table) and bool(table.subgroups))
+    bound = truncation_bound(len(table.y), truncation)
+    with one_thread():
+        predicted = predict(table, plan, learner, report)
+        if report is not None:
+            report("evaluating")
+        g = predicted.nuisances.g
+        return Analysis(
+            estimates=_evaluated(table, predicted.nuisances, estimators, truncation),
+            overlap=overlap(table.by_key(table.a), g, bound, None if table.weights is None else table.by_key(table.weights)),
+            balance=_balance(table, g, bound),
+            rows=predicted.rows,
+        )
 
 
-def _fit(
+def plan_of(table: Table | SpilledTable, name: str, seed: int, folds: int, repeats: int, fit_rows: int | None = None) -> Plan:
+    """Return the plan by which a table is cross-fitted.
+
+    Parameters
+    ----------
+    table : Table or SpilledTable
+    name : str
+        :data:`tasks.nuisance.plan.SOURCE`, or the name of a release's copy.
+    seed, folds, repeats
+        As in :func:`analyse`.
+    fit_rows : int, optional
+        Most rows that a learner is fitted on in one fold (a hash sample); a :class:`tasks.contract.nuisance.PartitionedLearner` goes on
+        from there to all of them. None for no limit.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    SpecError
+        If a number is out of its range.
+    EstimationError
+        If an arm has too few rows for the folds.
+    """
+    if not 2 <= folds <= 20:
+        raise SpecError(f"folds of estimate must be in [2, 20]; got {folds}.")
+    if repeats < 1:
+        raise SpecError(f"repeats of estimate must be at least 1; got {repeats}.")
+    if fit_rows is not None and fit_rows < 1:
+        raise SpecError(f"fit_rows of estimate must be at least 1; got {fit_rows}.")
+    require_rows_per_fold(table.label, folds)
+    return Plan(name, seed, folds, repeats, fit_rows)
+
+
+def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, report: Report | None = None) -> Predicted:
+    """Cross-fit a table: g, Q0 and Q1 of each row by models that have not seen its fold.
+
+    Nuisances are fitted on the table's label, so that calling the other label "treated" swaps Q0 and Q1 and nothing else.
+    """
+    fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
+    known = table.propensity
+    of_label = None if known is None else 1.0 - known if table.flipped else known
+    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label)
+    found = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
+    g, first, second = found.nuisances
+    nuisances = Nuisances(1.0 - g, second, first) if table.flipped else found.nuisances
+    if known is not None:
+        nuisances = nuisances._replace(g=known)
+    return Predicted(Nuisances(*(table.by_key(values) for values in nuisances)), found.rows)
+
+
+def _table(
     frame: pd.DataFrame,
     roles: ColumnRoles | Mapping[str, Any],
     estimators: Sequence[str],
-    seed: int,
-    learner: str | Learner,
-    folds: int,
-    repeats: int,
     propensity: Float64 | float | None,
-    truncation: Literal["auto"] | float,
     weights: Float64 | None,
-) -> _Fit:
+) -> Table:
+    """Check what was given and read the frame; rows of weight 0 are left out."""
     known = read_roles(frame, roles)
     check_names(estimators, bool(known.subgroups))
     given = known_propensity(propensity, len(frame))
@@ -159,46 +245,29 @@ def _fit(
         if not used.any():
             raise EstimationError(f"weights of estimate must be above 0 somewhere; got 0 in all {len(w)} rows.", "Leave the weights out.")
         frame, w, given = frame.loc[used], w[used], None if given is None else given[used]
-    table = read_table(frame, known, given, w)
-    check_folds(table, folds, repeats)
-    bound = truncation_bound(len(table.y), truncation)
-    fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
-    in_order = None if given is None else given[table.order]
-    w = None if w is None else w[table.order]
-    runs, first = [], None
-    for repeat in range(repeats):
-        nuisances = cross_fit(table, fitter, folds, seed, repeat, in_order, w)
-        first = nuisances if first is None else first
-        runs.append(evaluate(table.a, table.y, nuisances, table.kind, estimators, bound, table.subgroups, w))
-    assert isinstance(first, Nuisances)  # repeats >= 1
-    return _Fit([median_estimate(repeated) for repeated in zip(*runs)], table, first, bound, w)
+    return read_table(frame, known, given, w)
 
 
-def median_estimate(repeated: Sequence[Estimate]) -> Estimate:
-    """Take the median over repeated cross-fittings of one estimator (formula at :func:`analyse`).
+def _evaluated(
+    table: Table | SpilledTable, nuisances: Nuisances, estimators: Sequence[str], truncation: Literal["auto"] | float
+) -> list[Estimate]:
+    weights = None if table.weights is None else table.by_key(table.weights)
+    subgroups = table.subgroups if isinstance(table, Table) else None
+    return evaluate(table.by_key(table.a), table.by_key(table.y), nuisances, table.kind, estimators, truncation, subgroups, weights)
 
-    Parameters
-    ----------
-    repeated : sequence of Estimate
-        At least one, all of one estimand and estimator.
 
-    Returns
-    -------
-    Estimate
-        The only one, where there is one.
-    """
-    if len(repeated) == 1:
-        return repeated[0]
-    point = statistics.median(one.estimate for one in repeated)
-    se = statistics.median(one.se**2 + (one.estimate - point) ** 2 for one in repeated) ** 0.5
-    return repeated[0]._replace(
-        estimate=point,
-        se=se,
-        ci_low=point - Z95 * se,
-        ci_high=point + Z95 * se,
-        ess=statistics.median(one.ess for one in repeated),
-        clipped=statistics.median(one.clipped for one in repeated),
-    )
+def _balance(table: Table | SpilledTable, g: Float64, bound: float) -> list[Balance]:
+    """Measure balance, batch by batch where the table is on disk; g is in the order of keys."""
+    if isinstance(table, Table):
+        return balance(table.covariates, table.a, g, bound, table.names, table.weights)
+    in_rows = np.empty(len(g))
+    in_rows[table.order] = g
+    sums = BalanceSums(table.ranges, table.levels, bound)
+    state = sums.start()
+    for rows, frame in table.batches():
+        w = None if table.weights is None else table.weights[rows]
+        state = sums.merge(state, sums.visit(sums.start(), BalanceRows(frame, table.a[rows], in_rows[rows], w)))
+    return sums.finish(state, table.names)
 
 
 def known_weights(weights: Float64, n: int) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 
 from tasks.contract.columns import decode
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64
+from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.rng import UInt64
 from tasks.contract.roles import Column, TableSchema
 from tasks.estimation.canonical import canonical, label_text
 from tasks.estimation.keys import content_hashes, distinct_keys
@@ -30,24 +32,30 @@ class _Recoding(NamedTuple):
 class Spill:
     """Takes canonical batches of a source one after the other, writes their covariates, keeps the vectors.
 
-    Values, levels, keys and folds are those which :func:`tasks.estimation.table.read_table` gives the same rows in memory.
+    Values, levels, keys and folds are those which :func:`tasks.estimation.table.read_table` gives the same rows in memory; of a release
+    those which :func:`tasks.estimation.released.released_table` gives them.
 
     Parameters
     ----------
     folder : Path
         Where the covariates go; must be there.
     schema : TableSchema
-        The source's schema.
+        The source's schema, or that of the release.
+    released : bool
+        Whether the rows are a release's: levels and treated label are then the schema's, and keys come with each batch.
     """
 
-    def __init__(self, folder: Path, schema: TableSchema) -> None:
+    def __init__(self, folder: Path, schema: TableSchema, released: bool = False) -> None:
         self._folder = folder
         self._schema = schema
-        self._recodings = {column.id: _recoding(schema, column) for column in schema.covariates if column.is_category}
+        self._released = released
+        self._columns = schema.modelled if released else schema.covariates
+        recoding = _schema_levels if released else functools.partial(_recoding, schema)
+        self._recodings = {column.id: recoding(column) for column in self._columns if column.is_category}
         texts = [label_text(value) for value in _decoded(schema, schema.treatment, pa.array([0, 1], type=pa.int8()))]
-        self._flipped = texts[1] == min(texts)
+        self._flipped = not released and texts[1] == min(texts)
         self._parts: list[tuple[Path, int]] = []
-        self._ranges = {column.id: Range(np.inf, -np.inf, False) for column in schema.covariates}
+        self._ranges = {column.id: Range(np.inf, -np.inf, False) for column in self._columns}
         self._vectors: dict[str, list[npt.NDArray[np.generic]]] = {}
 
     @property
@@ -55,7 +63,7 @@ class Spill:
         """Rows taken so far."""
         return sum(rows for _, rows in self._parts)
 
-    def add(self, batch: pa.Table, weights: Float64 | None = None, propensity: Float64 | None = None) -> None:
+    def add(self, batch: pa.Table, weights: Float64 | None = None, propensity: Float64 | None = None, keys: UInt64 | None = None) -> None:
         """Take one batch.
 
         Parameters
@@ -64,23 +72,23 @@ class Spill:
             Columns by id, canonical (:func:`tasks.contract.columns.canonical_type`).
         weights, propensity : ndarray of float64, shape (n,), optional
             Checked row weights, known P(treated | W); rows of weight 0 are left out.
+        keys : ndarray of uint64, shape (n,), optional
+            Distinct keys of a release's rows.
         """
         if weights is not None and not weights.all():
             used = weights > 0.0
             batch, weights = batch.filter(pa.array(used)), weights[used]
             propensity = None if propensity is None else propensity[used]
+            keys = None if keys is None else keys[used]
         if not batch.num_rows:
             return
         treatment = np.asarray(batch.column("a").to_numpy(), dtype=np.int8)
         label = np.asarray(1 - treatment if self._flipped else treatment, dtype=np.int8)
-        columns = [self._column(column, batch) for column in self._schema.covariates]
-        content = [*columns, pd.Series(label.astype(np.float64))]
-        if propensity is not None:
-            content.append(pd.Series(propensity))
+        columns = [self._column(column, batch) for column in self._columns]
         vectors: dict[str, npt.NDArray[np.generic] | None] = {
             "label": label,
             "y": np.asarray(batch.column("y").to_numpy(), dtype=np.float64) + 0.0,
-            "content": content_hashes(content, len(label)),
+            "keys": keys if self._released else self._content(columns, label, propensity),
             "weights": weights,
             "propensity": propensity,
         }
@@ -100,7 +108,7 @@ class Spill:
         if not self._parts:
             raise EstimationError("rows of the table must be at least 1; got 0.", "Give some rows a weight above 0.")
         whole: dict[str, npt.NDArray[Any]] = {name: np.concatenate(self._vectors.pop(name)) for name in list(self._vectors)}
-        names = {column.id: column.name for column in self._schema.covariates if self._ranges[column.id].varies}
+        names = {column.id: column.name for column in self._columns if self._released or self._ranges[column.id].varies}
         if not names:
             raise EstimationError(
                 "covariates of the table must contain one that varies; got none.", "Compare the arms' means directly instead."
@@ -111,7 +119,7 @@ class Spill:
                 f"outcome '{self._schema.outcome.name}' of the table must take at least two values; got 1.",
                 "A constant outcome has no effect to estimate.",
             )
-        keys = distinct_keys(whole.pop("content"), y, weights)
+        keys = whole["keys"] if self._released else distinct_keys(whole["keys"], y, weights)
         return SpilledTable(
             parts=tuple(self._parts),
             names=names,
@@ -126,6 +134,11 @@ class Spill:
             weights=weights,
             propensity=whole.get("propensity"),
         )
+
+    def _content(self, columns: list[pd.Series], label: Int8, propensity: Float64 | None) -> UInt64:
+        """Return hashes of the rows' content, of which keys are made once all rows are there."""
+        known = [] if propensity is None else [pd.Series(propensity)]
+        return content_hashes([*columns, pd.Series(label.astype(np.float64)), *known], len(label))
 
     def _column(self, column: Column, batch: pa.Table) -> pd.Series:
         """Return one covariate as the estimators see it, and remember its range."""
@@ -155,7 +168,7 @@ class Spill:
             for values in columns
         ]
         path = self._folder / f"batch-{len(self._parts):05d}.parquet"
-        table = pa.table(arrays, names=[column.id for column in self._schema.covariates])
+        table = pa.table(arrays, names=[column.id for column in self._columns])
         pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
         self._parts.append((path, rows))
 
@@ -174,6 +187,11 @@ def _recoding(schema: TableSchema, column: Column) -> _Recoding:
     if not isinstance(found.dtype, pd.CategoricalDtype):
         return _Recoding(np.append(found.to_numpy(dtype=np.float64), np.nan), None)
     return _Recoding(np.append(found.cat.codes.to_numpy().astype(np.float64), np.nan), tuple(str(level) for level in found.cat.categories))
+
+
+def _schema_levels(column: Column) -> _Recoding:
+    """Return levels as they are in the schema, in its order."""
+    return _Recoding(np.append(np.arange(len(column.levels), dtype=np.float64), np.nan), tuple(column.levels))
 
 
 def _codes(values: pa.ChunkedArray, column: Column) -> npt.NDArray[np.intp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Range(NamedTuple):
@@ -78,6 +80,10 @@ class SpilledTable:
     def a(self) -> Int8:
         """Treatment: 1 where the label is the treated one."""
         return np.asarray(1 - self.label if self.flipped else self.label, dtype=np.int8)
+
+    def by_key(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """Return values of the rows in the order of their keys."""
+        return values[self.order]
 
     def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
         """Read the covariates that vary, batch by batch, each with the rows it stands for."""

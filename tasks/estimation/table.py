@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from tasks.contract.roles import ColumnRoles
 from tasks.estimation.canonical import canonical, label_text, level_codes
 from tasks.estimation.evaluate import Levels
 from tasks.estimation.keys import row_keys
+from tasks.nuisance.crossfit import InMemory
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 #: A count outcome is recognised up to this largest value.
 MAX_COUNT = 30
 
@@ -48,6 +50,8 @@ class Table:
         Position in the caller's frame.
     subgroups : dict
         Level of each row by subgroup column, None for missing.
+    weights, propensity : ndarray of float64, optional
+        Row weights, all positive; known P(treated | W).
     """
 
     covariates: pd.DataFrame
@@ -59,15 +63,25 @@ class Table:
     keys: UInt64
     order: npt.NDArray[np.intp]
     subgroups: dict[str, Levels]
+    weights: Float64 | None = None
+    propensity: Float64 | None = None
 
     @property
     def a(self) -> Int8:
         """Treatment: 1 where the label is the treated one."""
         return np.asarray(1 - self.label if self.flipped else self.label, dtype=np.int8)
 
-    def oriented(self, g: Float64, q_first: Float64, q_second: Float64) -> tuple[Float64, Float64, Float64]:
-        """Turn predictions by label into (g, Q0, Q1)."""
-        return (1.0 - g, q_second, q_first) if self.flipped else (g, q_first, q_second)
+    def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """Yield all rows."""
+        return InMemory(self.covariates).batches()
+
+    def take(self, mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+        """Return the covariates of the masked rows."""
+        return InMemory(self.covariates).take(mask)
+
+    def by_key(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """Return values of the rows in the order of their keys, which they are in."""
+        return values
 
 
 def read_roles(frame: pd.DataFrame, roles: ColumnRoles | Mapping[str, Any]) -> ColumnRoles:
@@ -155,7 +169,8 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
         )
     covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
-    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels)
+    beside = (None if values is None else values[order] for values in (weights, propensity))
+    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels, *beside)
 
 
 def _varies(column: pd.Series) -> bool:

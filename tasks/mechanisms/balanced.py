@@ -10,7 +10,7 @@ from tasks.mechanisms.cube import cube
 from tasks.mechanisms.inversion import Inversion, invert
 from tasks.mechanisms.residuals import BinaryLaw, OutcomeLaw
 from tasks.nuisance.bounds import EDGE
-from tasks.nuisance.crossfit import one_thread
+from tasks.numerics.threads import one_thread
 
 # Halvings of each row's uniform number that are balanced; what is left of it is drawn independently.
 _HALVINGS = 10

@@ -13,7 +13,7 @@ from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.mechanisms.residuals import OutcomeLaw
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
-from tasks.nuisance.crossfit import FoldModel
+from tasks.nuisance.fold_model import FoldModel, averaged
 from tasks.targeting.fluctuation import Fluctuation
 
 _MARGIN = 1e-12  # distance from the bounds at which a logit is still exact enough to be moved back
@@ -85,15 +85,6 @@ def effect_of(nuisances: Nuisances) -> tuple[float, float]:
     """Return the mean of Q1 - Q0 and its Monte-Carlo standard error."""
     tau = nuisances.q1 - nuisances.q0
     return float(tau.mean()), float(tau.std(ddof=1) / np.sqrt(len(tau))) if len(tau) > 1 else float("inf")
-
-
-def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
-    """Return the means of g, Q0 and Q1 over fold models, not targeted, each of shape (n,)."""
-    total = Nuisances(np.zeros(len(covariates)), np.zeros(len(covariates)), np.zeros(len(covariates)))
-    for model in models:
-        for sum_, values in zip(total, model.predict(covariates)):
-            sum_ += values
-    return Nuisances(total.g / len(models), total.q0 / len(models), total.q1 / len(models))
 
 
 def assemble(

@@ -1,189 +1,265 @@
-"""Cross-fitting of g and Q: no row is predicted by a model that has seen it."""
+"""Cross-fitting of g and Q: no row is predicted by a model that has seen it.
+
+One :class:`tasks.nuisance.plan.Plan` decides; this module carries it out for a table in memory, for one on disk, and, batched, for
+thousands of small tables. :mod:`tasks.nuisance.task` carries it out by tasks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
-from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
-from tasks.contract.rng import UInt64, rng_for
-from tasks.nuisance.bounds import require_arms
-from tasks.nuisance.folds import training_rows
+from tasks.contract.nuisance import Float64, FoldedLearner, FoldRows, Int8, Learner, Nuisances, PartitionedLearner, Refinement
+from tasks.contract.reduction import reduce_passes
+from tasks.contract.rng import UInt64
+from tasks.nuisance.fold_model import FoldModel, KnownPropensity, fit_fold
+from tasks.nuisance.plan import Plan
+from tasks.numerics.threads import one_thread
 
 Mask = npt.NDArray[np.bool_]
-_BLOCK = 8_192  # rows predicted at a time
+Report = Callable[[str], None]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Hold BLAS and OpenMP at one thread: a sum split over threads rounds differently."""
-    with threadpool_limits(limits=1):
-        yield
-
-
-@dataclass(frozen=True)
-class KnownPropensity:
-    """A propensity that is known by design, the same for all rows.
+class Rows(NamedTuple):
+    """What cross-fitting holds of every row, whatever is done with the covariates; arrays of shape (n,).
 
     Attributes
     ----------
-    value : float
-        P(A = 1), in (0, 1).
+    keys : ndarray of uint64
+        Distinct.
+    a : ndarray of int8
+        Treatment, 0 or 1.
+    y : ndarray of float64
+        Outcome.
+    kind : str
+        ``"binary"``, ``"continuous"`` or ``"count"``.
+    weights : ndarray of float64, optional
+        Row weights, not negative; None for equal ones.
+    propensity : ndarray of float64 or float, optional
+        P(A = 1 | W) where it is known, by row or one for all: g is then not fitted.
     """
 
-    value: float
+    keys: UInt64
+    a: Int8
+    y: Float64
+    kind: str
+    weights: Float64 | None = None
+    propensity: Float64 | float | None = None
 
-    def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return the known probability for each row, shape (n,)."""
-        return np.full(len(covariates), self.value)
+
+class Covariates(Protocol):
+    """Canonical covariates of the same rows in the same order, at hand in batches."""
+
+    def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """Yield each batch with the rows it stands for."""
+        ...
+
+    def take(self, mask: Mask) -> pd.DataFrame:
+        """Return the masked rows, in their order."""
+        ...
 
 
-@dataclass(frozen=True)
-class FoldModel:
-    """g and Q as fitted on the training rows of one fold.
+class InMemory(NamedTuple):
+    """Covariates that are held in memory: one batch."""
+
+    frame: pd.DataFrame
+
+    def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
+        """Yield all rows."""
+        yield slice(0, len(self.frame)), self.frame
+
+    def take(self, mask: Mask) -> pd.DataFrame:
+        """Return the masked rows."""
+        return self.frame if mask.all() else self.frame.loc[mask]
+
+
+class CrossFit(NamedTuple):
+    """Out-of-fold predictions of every row, averaged over repeats, and what made them.
 
     Attributes
     ----------
-    propensity, outcome : PropensityModel, OutcomeModel
-        Fitted models.
+    nuisances : Nuisances
+        Each of shape (n,), in the order of the rows given.
+    models : tuple of FoldModel
+        Fold by fold, repeat by repeat.
     rows : int
-        Training rows.
+        Rows that any model of one repeat was fitted on: all, or those of the folds' hash samples.
     """
 
-    propensity: PropensityModel
-    outcome: OutcomeModel
+    nuisances: Nuisances
+    models: tuple[FoldModel, ...]
     rows: int
 
-    def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q0 and Q1 of any rows, each of shape (n,)."""
-        n = len(covariates)
-        found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
-        with one_thread():
-            # design matrices of a block stay in the cache, and memory does not grow with n
-            for start in range(0, n, _BLOCK):
-                block = covariates.iloc[start : start + _BLOCK]
-                rows = slice(start, start + len(block))
-                found.g[rows] = self.propensity.predict(block)
-                found.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
-                found.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
-        return found
+
+def _silent(_: str) -> None:
+    """Report to nobody."""
 
 
-def fit_fold(
-    learner: Learner,
-    covariates: pd.DataFrame,
-    a: Int8,
-    y: Float64,
-    kind: str,
-    train: Mask,
-    rng: np.random.Generator,
-    weights: Float64 | None = None,
-    keys: UInt64 | None = None,
-    known: float | None = None,
-) -> FoldModel:
-    """Fit g and Q on the training rows of one fold: one unit of parallel work.
+def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, report: Report = _silent) -> CrossFit:
+    """Fit every fold's models on other folds and predict the fold with them; average over repeats.
 
     Parameters
     ----------
+    plan : Plan
     learner : Learner
-        Fits g and Q.
-    covariates : DataFrame, n rows
-        Canonical covariates.
-    a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
-    y : ndarray of float64, shape (n,)
-        Outcome.
-    kind : {"binary", "continuous", "count"}
-        Kind of the outcome.
-    train : ndarray of bool, shape (n,)
-        Training rows.
-    rng : numpy.random.Generator
-        Spent on inner folds and the learner's own choices.
-    weights : ndarray of float64, shape (n,), optional
-        Row weights (Bayesian bootstrap); rows of weight zero are left out.
-    keys : ndarray of uint64, shape (n,), optional
-        Distinct row keys. With them the training rows are put in the order of their keys first, so that the
-        fit does not depend on the order in which rows were given.
-    known : float, optional
-        Known P(A = 1), in (0, 1): g is then not fitted.
+        Fits g and Q. A :class:`tasks.contract.nuisance.PartitionedLearner` goes on from a sample to all training rows.
+    rows : Rows
+    covariates : Covariates
+        :class:`InMemory`, or a table on disk of which a batch is in memory at a time.
+    report : callable
+        Gets a line of text as the work goes on.
 
     Returns
     -------
-    FoldModel
+    CrossFit
 
     Raises
     ------
     EstimationError
-        If an arm has fewer than two training rows.
+        If a fold's training rows lack an arm.
     """
-    rows = np.flatnonzero(train if weights is None else train & (weights > 0.0))
-    if keys is not None:
-        rows = rows[np.argsort(keys[rows], kind="stable")]
-    require_arms(a[rows])
-    frame = covariates.iloc[rows].reset_index(drop=True)
-    own = None if weights is None else weights[rows]
-    with one_thread():
-        propensity = learner.fit_propensity(frame, a[rows], rng, own) if known is None else KnownPropensity(known)
-        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, own)
-    return FoldModel(propensity, outcome, len(rows))
+    total = Nuisances(*(np.zeros(len(rows.y)) for _ in range(3)))
+    models: list[FoldModel] = []
+    used = 0
+    for repeat in range(plan.repeats):
+        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat)
+        own, seen = fit_folds(plan, learner, rows, covariates, fold_of, repeat, report)
+        report("predicting")
+        for sums, values in zip(total, predict_folds(own, fold_of, covariates)):
+            sums += values
+        models.extend(own)
+        used = max(used, seen)
+    return CrossFit(_averaged(total, plan.repeats, rows.propensity), tuple(models), used)
 
 
-def cross_fit(
-    learner: Learner,
-    covariates: pd.DataFrame,
-    a: Int8,
-    y: Float64,
-    kind: str,
-    folds: Int8,
-    seed: int,
-    weights: Float64 | None = None,
-    keys: UInt64 | None = None,
-    cap: int | None = None,
-) -> tuple[Nuisances, tuple[FoldModel, ...]]:
-    """Fit every fold's models on the other folds and predict the fold with them.
+def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame) -> Nuisances:
+    """Do the same for one of thousands of small tables: all folds at once, where the learner can.
+
+    Predictions of a :class:`tasks.contract.nuisance.FoldedLearner` agree with those of :func:`cross_fit` to about seven digits.
 
     Parameters
     ----------
-    learner, covariates, a, y, kind, weights, keys
-        As in :func:`fit_fold`.
-    folds : ndarray of int8, shape (n,)
-        Fold of each row (:func:`tasks.nuisance.folds.assign_folds`).
-    seed : int
-        The SPEC's seed; fold k uses ``rng_for(seed, "fold", k)``.
-    cap : int, optional
-        Most training rows of one fold; needs ``keys``.
+    plan, learner, rows
+        As in :func:`cross_fit`; no weights, no known propensity.
+    frame : DataFrame, n rows
+        Canonical covariates.
 
     Returns
     -------
     Nuisances
-        Out-of-fold predictions, each of shape (n,), in the order of the rows given.
-    tuple of FoldModel
-        One per fold, in the order of folds.
-
-    Raises
-    ------
-    EstimationError
-        If there are fewer than two folds, or a fold's training rows lack an arm.
     """
-    labels = np.unique(folds)
-    if len(labels) < 2:
-        raise EstimationError(f"folds of cross-fitting must be at least 2; got {len(labels)}.", "Use more rows or another fold assignment.")
-    found = Nuisances(np.empty(len(a)), np.empty(len(a)), np.empty(len(a)))
+    if not isinstance(learner, FoldedLearner):
+        return cross_fit(plan, learner, rows, InMemory(frame)).nuisances
+    total = Nuisances(*(np.zeros(len(rows.y)) for _ in range(3)))
+    for repeat in range(plan.repeats):
+        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat)
+        for sums, values in zip(total, learner.predict_folds(frame, rows.a, rows.y, rows.kind, fold_of)):
+            sums += values
+    return _averaged(total, plan.repeats, None)
+
+
+def _averaged(total: Nuisances, repeats: int, propensity: Float64 | float | None) -> Nuisances:
+    found = Nuisances(*(sums / repeats for sums in total))
+    return found if propensity is None else found._replace(g=np.broadcast_to(propensity, found.g.shape).copy())
+
+
+def fit_folds(
+    plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, fold_of: Int8, repeat: int, report: Report = _silent
+) -> tuple[list[FoldModel], int]:
+    """Fit the models of every fold of one repeat.
+
+    Parameters
+    ----------
+    plan, learner, rows, covariates, report
+        As in :func:`cross_fit`.
+    fold_of : ndarray of int8, shape (n,)
+        Fold of each row, as :meth:`tasks.nuisance.plan.Plan.assign` gives it.
+    repeat : int
+        Which of the plan's repeats.
+
+    Returns
+    -------
+    tuple of list of FoldModel and int
+        One model per fold, and the number of rows that any of them was fitted on.
+    """
+    chosen = [plan.training(rows.keys, fold_of, fold) for fold in range(plan.folds)]
+    union = np.logical_or.reduce(chosen)
+    places, frame = np.flatnonzero(union), covariates.take(union)
     models = []
-    for fold in labels.tolist():
-        train = folds != fold
-        if cap is not None and keys is not None:
-            train = training_rows(keys, train, cap, seed)
-        model = fit_fold(learner, covariates, a, y, kind, train, rng_for(seed, "fold", fold), weights, keys)
-        rows = np.flatnonzero(folds == fold)
-        for column, values in zip(found, model.predict(covariates.iloc[rows])):
-            column[rows] = values
-        models.append(model)
-    return found, tuple(models)
+    for fold, mask in enumerate(chosen):
+        report(f"fitting fold {fold + 1} of {plan.folds} on {int(np.count_nonzero(mask)):,} rows")
+        models.append(fit_sample(plan, learner, rows_at(rows, places), frame, mask[places], repeat, fold))
+    if not plan.refines(learner, len(rows.y)):
+        return models, len(places)
+    refinement = refinement_of(learner, models, rows.kind)
+    state = reduce_passes(
+        refinement,
+        lambda: _parts(rows, covariates, fold_of),
+        lambda number: report(f"fitting all {len(rows.y):,} rows, pass {number}"),
+    )
+    return [refined_model(refinement, state, model, fold_of, fold) for fold, model in enumerate(models)], len(rows.y)
+
+
+def rows_at(rows: Rows, places: npt.NDArray[np.intp] | Mask) -> Rows:
+    """Return the rows at some places."""
+    weights = None if rows.weights is None else rows.weights[places]
+    propensity = rows.propensity[places] if isinstance(rows.propensity, np.ndarray) else rows.propensity
+    return Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity)
+
+
+def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, train: Mask, repeat: int, fold: int) -> FoldModel:
+    """Fit one fold's models on the training rows among those given: one unit of parallel work, the same in every backend.
+
+    Parameters
+    ----------
+    plan, learner
+        As in :func:`cross_fit`.
+    rows : Rows
+        With all training rows of the fold among them.
+    frame : DataFrame, n rows
+        Their covariates.
+    train : ndarray of bool, shape (n,)
+        Which of them are training rows: :meth:`tasks.nuisance.plan.Plan.training`.
+    repeat, fold : int
+
+    Returns
+    -------
+    FoldModel
+    """
+    # where known propensities differ by row, the fold's model is their mean, and predictions are replaced by the known ones
+    known = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
+    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, plan.rng(repeat, fold), rows.weights, rows.keys, known)
+
+
+def refinement_of(learner: Learner, models: Sequence[FoldModel], kind: str) -> Refinement:
+    """Return the passes that go on from models of a sample to models of all training rows."""
+    assert isinstance(learner, PartitionedLearner)  # Plan.refines said so
+    propensities = [None if isinstance(model.propensity, KnownPropensity) else model.propensity for model in models]
+    return learner.refinement(propensities, [model.outcome for model in models], [model.rows for model in models], kind)
+
+
+def refined_model(refinement: Refinement, state: object, sample: FoldModel, fold_of: Int8, fold: int) -> FoldModel:
+    """Return one fold's models at the end of a refinement."""
+    g, q = refinement.models(state)[fold]
+    return FoldModel(sample.propensity if g is None else g, q, int(np.count_nonzero(fold_of != fold)))
+
+
+def _parts(rows: Rows, covariates: Covariates, fold_of: Int8) -> Iterator[FoldRows]:
+    for at, frame in covariates.batches():
+        yield FoldRows(frame, rows.a[at], rows.y[at], fold_of[at], None if rows.weights is None else rows.weights[at])
+
+
+def predict_folds(models: Sequence[FoldModel], fold_of: Int8, covariates: Covariates) -> Nuisances:
+    """Predict each row by the models of its own fold, which have not seen it; arrays of shape (n,)."""
+    found = Nuisances(*(np.empty(len(fold_of)) for _ in range(3)))
+    with one_thread():
+        for at, frame in covariates.batches():
+            for fold, model in enumerate(models):
+                here = np.flatnonzero(fold_of[at] == fold)
+                for column, values in zip(found, model.predict(frame.iloc[here])):
+                    column[at.start + here] = values
+    return found

@@ -6,7 +6,8 @@ gets it, and the other reads what was asked meanwhile and asks again. So no char
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -88,6 +89,51 @@ def splits(store: Store, holdout: str) -> Splits:
         folder = item.key.rpartition("/")[0]
         found[folder] = found.get(folder, 0) + _read(store, item.key).charged
     return Splits(len(found), sum(found.values()))
+
+
+def holdout_record(name: str, cut: Splits, answered: Answer, charged: bool, terms: Terms) -> dict[str, Any]:
+    """Return what a manifest says of its holdout.
+
+    Parameters
+    ----------
+    name : str
+        Which holdout.
+    cut : Splits
+        How often its source was cut.
+    answered : Answer
+        What it answered.
+    charged : bool
+        Whether this release cost it something.
+    terms : Terms
+        How it answers.
+
+    Returns
+    -------
+    dict
+        ``name``, ``budget``, ``left`` (before this release), ``charged``, ``asked_before``, ``repeated``, and of the source
+        ``splits`` and ``splits_charged``: how many holdouts of it were asked in this store, and what they were charged together.
+    """
+    return {
+        "name": name,
+        "budget": terms.budget,
+        "left": answered.left,
+        "charged": charged and not answered.spent,
+        "spent": answered.spent,
+        "asked_before": answered.asked,
+        "repeated": answered.recorded,
+        "splits": cut.asked,
+        "splits_charged": cut.charged,
+    }
+
+
+def holdout_cautions(record: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Say where a source was cut anew after its gates had failed: a split chosen because its gates pass is no evidence."""
+    if record is None or record["splits"] < 2 or not record["splits_charged"]:
+        return ()
+    return (
+        f"Releases of this source in this store were judged by {record['splits']} different holdouts and failed by them "
+        f"{record['splits_charged']} times: a split chosen because its gates pass proves nothing (docs/gates.md).",
+    )
 
 
 def _read(store: Store, key: str) -> Entry:

@@ -7,9 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.checks.verdict import private_numbers
 from tasks.contract.refs import FileRef
 from tasks.contract.results import Gate
 from tasks.publish.manifest import Manifest, plain
+
+COPIES_NOTE = (
+    "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
+    "use effects.release.combined. effects.truth is that of copy 0."
+)
+#: Gates whose numbers stand in the manifest's section on privacy.
 
 
 class Facts(BaseModel):
@@ -69,3 +76,9 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
         if each["estimand"] != "ate" or each["estimator"] == main:
             section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
     return {**section, "all": list(records["estimates"])}
+
+
+def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the numbers of the privacy gates, and what the holdout was asked."""
+    section: dict[str, Any] = dict(private_numbers(gates))
+    return section if holdout is None else section | {"holdout": dict(holdout)}

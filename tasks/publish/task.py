@@ -1,42 +1,32 @@
-"""Tasks of the publish step: claim a number, upload, seal; or keep the checks of a rejected run."""
+"""Tasks of the publish step: check the store, ask the holdout, publish a release or keep the checks of a rejected run."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
-
-from pydantic import BaseModel
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from infra.cluster import coarse
+from infra.provenance import code_record, package_versions
 from infra.store import open_store
-from infra.workspace import Run, code_record, package_versions
+from infra.workspace import Run
+from tasks.checks.task import Measured
 from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
 from tasks.contract.columns import NUISANCE_COLUMNS
-from tasks.contract.errors import SpecError, StoreConflict, StoreError
-from tasks.contract.refs import ModelRef, PartitionRef, Ref
+from tasks.contract.errors import SpecError, StoreError
+from tasks.contract.refs import FileRef, PartitionRef, Ref, ReleaseRef
 from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
-from tasks.publish.holdouts import ask, keep, splits
+from tasks.publish.holdouts import ask, holdout_record, keep, splits
 from tasks.publish.identity import check_identity, identity_of
-from tasks.publish.layout import MECHANISMS, REPORT, access_key, check_path, part_path
-from tasks.publish.record import Facts, effect_section
+from tasks.publish.layout import MECHANISMS, access_key, check_path, part_path
+from tasks.publish.record import COPIES_NOTE, Facts, effect_section, privacy_section
 from tasks.publish.releases import show
-
-# A claim is lost only to garbage collection that took this run for dead; losing several in a row is not chance.
-MOST_CLAIMS = 3
-COPIES_NOTE = (
-    "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
-    "use effects.release.combined. effects.truth is that of copy 0."
-)
-PRIVACY_GATES = (
-    "near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_query",
-    "membership_tpr", "membership_auc", "attribute_advantage", "linkability_advantage", "singling_out_advantage",
-)  # fmt: skip
+from tasks.source.task import Source
 
 
 def check_added_columns(run: Run, schema: TableSchema) -> None:
@@ -49,70 +39,8 @@ def check_added_columns(run: Run, schema: TableSchema) -> None:
         )
 
 
-class Planned(Protocol):
-    """What is needed of the source's plan."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the source's content."""
-        ...
-
-
-class Described(Protocol):
-    """What is needed of the source's inspection."""
-
-    @property
-    def table(self) -> TableSchema:
-        """The schema."""
-        ...
-
-    @property
-    def profile(self) -> BaseModel:
-        """The profile, free of extremes and rare values."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know."""
-        ...
-
-
-class MeasuredRefs(Protocol):
-    """What is needed of the measurements."""
-
-    @property
-    def source(self) -> Ref:
-        """Record of the source's effects."""
-        ...
-
-    @property
-    def fidelity(self) -> Ref:
-        """Record of ledger, TSTR and exact effect."""
-        ...
-
-    @property
-    def people(self) -> Ref:
-        """Record of single effects, assignment and outcomes."""
-        ...
-
-    @property
-    def coverage(self) -> Ref | None:
-        """Record of precision and recall, if measured."""
-        ...
-
-    @property
-    def targetings(self) -> tuple[Ref, ...]:
-        """Record of each copy's targeting."""
-        ...
-
-    @property
-    def balances(self) -> tuple[ModelRef, ...]:
-        """Calibration of each copy."""
-        ...
-
-
 def check_store(run: Run) -> None:
-    """Write and remove a small object: a store that refuses is told before any work is done."""
+    """Write and remove a small object: a store that refuses is reported before any work is done."""
     store = open_store(run.spec.store.uri)
     key = access_key(run.spec.name, run.id)
     store.put(key, b"{}")
@@ -124,77 +52,39 @@ def check_name(run: Run, schema: TableSchema) -> None:
     check_identity(open_store(run.spec.store.uri), run.spec.name, identity_of(schema))
 
 
-def ask_holdout(run: Run, plan: Planned, query: Query, terms: Terms) -> Answer:
+def ask_holdout(run: Run, source: Source, query: Query, terms: Terms) -> Answer:
     """Ask the run's holdout, in the store where its releases land; nothing is written."""
-    return ask(open_store(run.spec.store.uri), _holdout(run, plan), query, terms)
+    return ask(open_store(run.spec.store.uri), _holdout(run, source), query, terms)
 
 
-def keep_answer(run: Run, plan: Planned, query: Query, said: Answer, charged: bool) -> bool:
+def keep_answer(run: Run, source: Source, query: Query, answer: Answer, charged: bool) -> bool:
     """Write down what a holdout was asked and has answered; False where somebody else has asked since."""
     entry = Entry(
         query=query.digest,
-        above=said.above,
-        answer=said.value,
+        above=answer.above,
+        answer=answer.value,
         charged=charged,
-        left=said.left,
+        left=answer.left,
         release=run.spec.name,
         run=run.id,
         created=run.created,
     )
-    return keep(open_store(run.spec.store.uri), _holdout(run, plan), said, entry)
+    return keep(open_store(run.spec.store.uri), _holdout(run, source), answer, entry)
 
 
-def holdout_section(run: Run, plan: Planned, said: Answer, charged: bool, terms: Terms) -> dict[str, Any]:
-    """Return what a manifest says of its holdout.
-
-    Parameters
-    ----------
-    run, plan
-        Decide which holdout it is.
-    said : Answer
-        What it answered.
-    charged : bool
-        Whether this release cost it something.
-    terms : Terms
-        How it answers.
-
-    Returns
-    -------
-    dict
-        ``name``, ``budget``, ``left`` (before this release), ``charged``, ``asked_before``, ``repeated``, and of the source
-        ``splits`` and ``splits_charged``: how many holdouts of it were asked in this store, and what they were charged together.
-    """
-    name = _holdout(run, plan)
-    cut = splits(open_store(run.spec.store.uri), name)
-    return {
-        "name": name,
-        "budget": terms.budget,
-        "left": said.left,
-        "charged": charged and not said.spent,
-        "spent": said.spent,
-        "asked_before": said.asked,
-        "repeated": said.recorded,
-        "splits": cut.asked,
-        "splits_charged": cut.charged,
-    }
+def holdout_section(run: Run, source: Source, answer: Answer, charged: bool, terms: Terms) -> dict[str, Any]:
+    """Return what a manifest says of its holdout; see :func:`tasks.publish.holdouts.holdout_record`."""
+    name = _holdout(run, source)
+    return holdout_record(name, splits(open_store(run.spec.store.uri), name), answer, charged, terms)
 
 
-def holdout_cautions(section: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Say where a source was cut anew after its gates had failed: trying seeds until one passes is luck and no evidence."""
-    if section is None or section["splits"] < 2 or not section["splits_charged"]:
-        return ()
-    return (
-        f"Releases of this source in this store were judged by {section['splits']} different holdouts and failed by them "
-        f"{section['splits_charged']} times: a split chosen because its gates pass proves nothing (docs/gates.md).",
-    )
+def _holdout(run: Run, source: Source) -> str:
+    return holdout_name(source.plan.fingerprint, run.spec.seed, run.spec.source.holdout)
 
 
-def _holdout(run: Run, plan: Planned) -> str:
-    return holdout_name(plan.fingerprint, run.spec.seed, run.spec.source.holdout)
-
-
-def origin(run: Run, plan: Planned, described: Described) -> dict[str, Any]:
+def origin(run: Run, source: Source) -> dict[str, Any]:
     """Return what a manifest says of where a release comes from: SPEC, source, code, packages, seed, table."""
+    described = source.described
     return {
         "name": run.spec.name,
         "created": run.created,
@@ -202,7 +92,7 @@ def origin(run: Run, plan: Planned, described: Described) -> dict[str, Any]:
         "spec": run.spec.model_dump(mode="json"),
         "source": {
             "uri": run.spec.source.uri,
-            "fingerprint": plan.fingerprint,
+            "fingerprint": source.plan.fingerprint,
             "rows": described.table.rows,
             "profile": described.profile.model_dump(mode="json"),
         },
@@ -213,53 +103,46 @@ def origin(run: Run, plan: Planned, described: Described) -> dict[str, Any]:
     }
 
 
-def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the numbers of the distance gates, and what the holdout was asked."""
-    found: dict[str, Any] = {gate.name: gate.value for gate in gates if gate.name in PRIVACY_GATES}
-    return found if holdout is None else found | {"holdout": dict(holdout)}
+class Verdict(NamedTuple):
+    """What a manifest says of a release's gates.
+
+    Attributes
+    ----------
+    gates : tuple of Gate
+        Verdicts.
+    holdout : dict or None
+        Of :func:`holdout_section`; None where the holdout was not asked.
+    cautions : tuple of str
+        What a reader should know besides.
+    """
+
+    gates: tuple[Gate, ...]
+    holdout: dict[str, Any] | None
+    cautions: tuple[str, ...]
 
 
 def facts(
-    run: Run,
-    plan: Planned,
-    described: Described,
-    measured: MeasuredRefs,
-    effects: Sequence[Ref],
-    combined: Sequence[dict[str, object]],
-    gates: Sequence[Gate],
-    main: str,
-    holdout: Mapping[str, Any] | None = None,
-    cautions: Sequence[str] = (),
+    run: Run, source: Source, measured: Measured, effects: Sequence[Ref], combined: Sequence[dict[str, object]], verdict: Verdict
 ) -> Facts:
     """Gather the manifest's values from the run's records.
 
     Parameters
     ----------
-    run : Run
-        The run.
-    plan, described
-        The source's plan (its fingerprint) and inspection (schema, profile, warnings).
-    measured
-        References to records of source, fidelity.
+    run, source : Run, Source
+        The run and its source.
+    measured : Measured
+        References to records of source and release.
     effects : sequence of Ref
         Record of effects and overlap of each copy of the release.
     combined : sequence of dict
         Estimates over all copies, with the source's sampling error in them.
-    gates : sequence of Gate
-        Verdicts.
-    main : str
-        The estimator of the ATE that stands for a table.
-    holdout : mapping, optional
-        Of :func:`holdout_section`.
-    cautions : sequence of str
-        What else a user should know.
+    verdict : Verdict
+        Gates, holdout, cautions.
     """
-    space = run.space()
-    own = json.loads(space.read(measured.source.key))
+    space, main = run.space(), run.spec.main
+    before, ledger, people = (json.loads(space.read(ref.key)) for ref in (measured.source, measured.fidelity, measured.people))
     copies = [json.loads(space.read(ref.key)) for ref in effects]
-    found = json.loads(space.read(measured.fidelity.key))
     release = effect_section(copies[0], main) | {"combined": list(combined)}
-    people = json.loads(space.read(measured.people.key))
     if measured.coverage is not None:
         people["precision_recall"] = json.loads(space.read(measured.coverage.key))
     targeting = [json.loads(space.read(ref.key)) for ref in measured.targetings]
@@ -268,26 +151,37 @@ def facts(
     if len(copies) > 1:
         release["copies"] = [effect_section(copy, main) for copy in copies]
     return Facts(
-        **origin(run, plan, described),
-        effects={"source": effect_section(own, main), "release": release, "truth": found["truth"]},
-        fidelity={"ledger": found["ledger"], "tstr": found["tstr"], "targeting": targeting, "calibration": calibration} | people,
-        privacy=privacy_section(gates, holdout),
-        overlap={"source": own["overlap"], "release": copies[0]["overlap"]},
-        gates=tuple(gates),
-        warnings=(*described.warnings, *([COPIES_NOTE] if len(copies) > 1 else []), *cautions),
+        **origin(run, source),
+        effects={"source": effect_section(before, main), "release": release, "truth": ledger["truth"]},
+        fidelity={"ledger": ledger["ledger"], "tstr": ledger["tstr"], "targeting": targeting, "calibration": calibration} | people,
+        privacy=privacy_section(verdict.gates, verdict.holdout),
+        overlap={"source": before["overlap"], "release": copies[0]["overlap"]},
+        gates=verdict.gates,
+        warnings=(*source.described.warnings, *([COPIES_NOTE] if len(copies) > 1 else []), *verdict.cautions),
     )
 
 
-@coarse("publish release", "publish release")
-def publish(
-    run: Run,
-    schema: TableSchema,
-    parts: Mapping[str, PartitionRef],
-    facts: Facts,
-    checks: Mapping[str, bytes],
-    page: Callable[[dict[str, Any]], bytes],
-) -> dict[str, Any]:
-    """Publish a release under a number of its own; return the reply.
+class Draft(NamedTuple):
+    """A claimed version whose parts are uploaded.
+
+    Attributes
+    ----------
+    version : int
+        The number.
+    parts : tuple of FileRef
+        The uploaded parts; empty where the version is sealed.
+    sealed : ReleaseRef or None
+        The release, where an earlier process of this run came so far.
+    """
+
+    version: int
+    parts: tuple[FileRef, ...]
+    sealed: ReleaseRef | None
+
+
+@coarse("upload parts", "upload parts")
+def draft(run: Run, schema: TableSchema, parts: Mapping[str, PartitionRef]) -> Draft:
+    """Claim a version and upload the release's parts.
 
     Parameters
     ----------
@@ -297,40 +191,55 @@ def publish(
         What table the name stands for.
     parts : mapping
         Path in the release to the drawn part in the workspace.
-    facts : Facts
-        The manifest but for version and files.
-    checks : mapping
-        Files of the checks by their path below ``checks/``.
-    page : callable
-        Renders the report of a manifest's values.
+
+    Raises
+    ------
+    StoreConflict
+        If the claim was lost: claim again.
     """
     store, space, name = open_store(run.spec.store.uri), run.space(), run.spec.name
-    identity = identity_of(schema)
-    for attempt in range(1, MOST_CLAIMS + 1):
-        known = (space.record("claim.json") or {}).get("version")
-        version = claim(store, name, run.id, uuid.uuid4().hex, identity, known)
-        space.put_record("claim.json", {"version": version})
-        try:
-            sealed = finish(store, name, version)  # a killed run may have come so far
-            if sealed is None:
-                files = [upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()]
-                report = page(facts.manifest(version, files).as_dict())
-                small = {check_path(path): data for path, data in checks.items()} | {REPORT: report} | _mechanisms(run, parts, facts)
-                files += [upload(store, name, version, path, data) for path, data in sorted(small.items())]
-                sealed = seal(store, facts.manifest(version, files))
-        except StoreConflict:
-            # either garbage collection took this run for dead, and it needs another number, or a killed run left a file that differs
-            _take_back(store, name, version)
-            if attempt == MOST_CLAIMS:
-                raise
-        except StoreError:
-            # nothing half-written stays readable; the claim stays, so the same command gets the same number
-            _take_back(store, name, version)
-            raise
-        else:
-            manifest = show(store, name, sealed.version)
-            return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
-    raise AssertionError("the last attempt returns or raises")
+    claimed = (space.record("claim.json") or {}).get("version")
+    version = claim(store, name, run.id, uuid.uuid4().hex, identity_of(schema), claimed)
+    space.put_record("claim.json", {"version": version})
+    with _all_or_nothing(store, name, version):
+        sealed = finish(store, name, version)
+        if sealed is not None:
+            return Draft(version, (), sealed)
+        return Draft(
+            version, tuple(upload(store, name, version, path, space.read(part.key), part.rows) for path, part in parts.items()), None
+        )
+
+
+@coarse("publish release", "publish release")
+def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], parts: Mapping[str, PartitionRef]) -> dict[str, Any]:
+    """Upload report, checks and mechanisms, seal the version, and return the reply.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    drafted : Draft
+        Of :func:`draft`.
+    facts : Facts
+        The manifest but for version and files.
+    files : mapping
+        Report and checks by their path in the release.
+    parts : mapping
+        As :func:`draft` was given.
+
+    Raises
+    ------
+    StoreConflict
+        If the claim was lost: draft again.
+    """
+    store, name, sealed = open_store(run.spec.store.uri), run.spec.name, drafted.sealed
+    if sealed is None:
+        with _all_or_nothing(store, name, drafted.version):
+            small = {**files, **_mechanisms(run, parts, facts)}
+            uploaded = [upload(store, name, drafted.version, path, data) for path, data in sorted(small.items())]
+            sealed = seal(store, facts.manifest(drafted.version, (*drafted.parts, *uploaded)))
+    manifest = show(store, name, sealed.version)
+    return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
 
 
 def _mechanisms(run: Run, parts: Mapping[str, PartitionRef], facts: Facts) -> dict[str, bytes]:
@@ -343,16 +252,37 @@ def _mechanisms(run: Run, parts: Mapping[str, PartitionRef], facts: Facts) -> di
     return {MECHANISMS: f"{json.dumps({'laws': laws}, sort_keys=True, allow_nan=False)}\n".encode()}
 
 
-def _take_back(store: Store, name: str, version: int) -> None:
-    """Remove what was uploaded; where the store fails at this too, the first error is the one to tell."""
-    with contextlib.suppress(StoreError):
-        withdraw(store, name, version)
+@contextlib.contextmanager
+def _all_or_nothing(store: Store, name: str, version: int) -> Iterator[None]:
+    """Remove what was uploaded where the store fails: nothing half-written stays readable.
+
+    The claim stays, so the same command gets the same number. Where the store fails at the removal too, the first error is raised.
+    """
+    try:
+        yield
+    except StoreError:
+        with contextlib.suppress(StoreError):
+            withdraw(store, name, version)
+        raise
 
 
 @coarse("keep rejected checks", "keep rejected checks")
-def keep_rejected(run: Run, facts: Facts, checks: Mapping[str, bytes], page: Callable[[dict[str, Any]], bytes]) -> dict[str, Any]:
-    """Keep checks and report of a rejected run in the store, never rows; return the reply."""
-    values = facts.unpublished()
-    files = {check_path(path): data for path, data in checks.items()} | {REPORT: page(values)}
+def keep_rejected(run: Run, values: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Keep checks and report of a rejected run in the store, never rows; return the reply.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    values : mapping
+        The manifest's values, of :meth:`tasks.publish.record.Facts.unpublished`.
+    files : mapping
+        Report and checks by their path in the folder.
+    """
     uri = reject(open_store(run.spec.store.uri), run.spec.name, run.id, files)
-    return {"status": "rejected", "uri": uri, "version": None, "manifest": values}
+    return {"status": "rejected", "uri": uri, "version": None, "manifest": dict(values)}
+
+
+def check_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of the checks by their path in a release."""
+    return {check_path(path): data for path, data in files.items()}

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tasks.checks.verdict import advice
+from tasks.contract.results import Gate
 from tasks.report.effects import combined_effect, effect_decimals, main_effect
-from tasks.report.glossary import GATES, explained
+from tasks.report.glossary import explained_gate
 from tasks.report.reading import fixed, interval, number
 
 
@@ -67,11 +69,11 @@ def gate_rows(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        ``name``, ``title``, ``meaning``, ``value``, ``limits``, ``rule``, ``status``, ``detail``.
+        ``name``, ``title``, ``meaning``, ``value``, ``limits``, ``rule``, ``status``, ``detail``, ``advice`` (of gates that failed).
     """
     rows = []
     for gate in gates:
-        entry, low, high = explained(GATES, gate["name"]), gate.get("low"), gate.get("high")
+        entry, low, high = explained_gate(gate["name"]), gate.get("low"), gate.get("high")
         rows.append(
             {
                 "name": gate["name"],
@@ -82,6 +84,7 @@ def gate_rows(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
                 "rule": "switched off" if gate["threshold"] is None else f"{gate['rule']} {number(gate['threshold'])}",
                 "status": gate["status"],
                 "detail": gate["detail"],
+                "advice": advice(Gate.model_validate(gate)) if gate["passed"] is False else "",
             }
         )
     return rows

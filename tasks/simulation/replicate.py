@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.nuisance import Float64, FoldedLearner, Int8, Learner, Nuisances
+from tasks.contract.nuisance import Learner, Nuisances
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
-from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.nuisance.crossfit import Rows, cross_fit_small
+from tasks.nuisance.plan import Plan, require_rows_per_fold
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Source
 from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.influence import Estimator
 
 #: What a data set may do to learners and estimators without being anybody's fault.
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)
 #: Estimands whose truth is known of every law.
 ESTIMANDS = ("ate", "att", "atc", "ato")
-#: Fewest rows of an arm in each fold's training rows and test rows: as ``waymint estimate`` asks for.
-ARM_ROWS_PER_FOLD = 2
-
-
-class Evaluate(Protocol):
-    """An estimator of the registry."""
-
-    def evaluate(self, a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Estimate:
-        """Return the estimate with its interval."""
-        ...
 
 
 class Method(NamedTuple):
     """How data sets are analysed: cross-fitted by one learner, evaluated by every estimator, by name."""
 
     learner: Learner
-    estimators: Mapping[str, Evaluate]
+    estimators: Mapping[str, Estimator]
     folds: int
     truncation: str | float
 
@@ -81,7 +73,7 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     data = source.draw(cell.n, rng)
     drawn = time.thread_time()
     try:
-        nuisances = cross_fit(data, method.learner, source.population.kind, method.folds, rng)
+        nuisances = predict(data, method.learner, source.population.kind, method.folds, rng)
     except FAILURES:
         spent = time.thread_time() - drawn
         return Replicate(number, drawn - start, spent, tuple(Outcome(name, None, 0.0) for name in method.estimators))
@@ -100,35 +92,20 @@ def replicates(source: Source, method: Method, cell: Cell, seed: int, draw: int,
     return [replicate(source, method, cell, seed, draw, number) for number in numbers]
 
 
-def cross_fit(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.Generator) -> Nuisances:
-    """Predict g, Q0, Q1 of each row by models that have not seen its fold.
+def predict(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.Generator) -> Nuisances:
+    """Cross-fit one data set: g, Q0 and Q1 of each row by models that have not seen its fold.
 
     Raises
     ------
     EstimationError
         If an arm has fewer than two rows per fold.
     """
-    n = len(data.y)
-    treated = int(np.count_nonzero(data.a))
-    if min(treated, n - treated) < ARM_ROWS_PER_FOLD * folds:
-        least = ARM_ROWS_PER_FOLD * folds
-        raise EstimationError(f"rows of the smaller arm must be at least {least} for {folds} folds; got {min(treated, n - treated)}.")
-    keys = np.arange(n, dtype=np.uint64)
-    fold_of = assign_folds(keys, fold_strata(data.a, data.y, kind), folds, int(rng.integers(2**62)))
-    if isinstance(learner, FoldedLearner):
-        return learner.predict_folds(data.covariates, data.a, data.y, kind, fold_of)
-    found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
-    for fold in range(folds):
-        train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        inside, outside = (data.covariates.take(rows).reset_index(drop=True) for rows in (train, test))
-        found.g[test] = learner.fit_propensity(inside, data.a[train], rng).predict(outside)
-        model = learner.fit_outcome(inside, data.a[train], data.y[train], kind, rng)
-        for arm, q in ((0, found.q0), (1, found.q1)):
-            q[test] = model.predict(outside, np.full(len(test), arm, dtype=np.int8))
-    return found
+    require_rows_per_fold(data.a, folds)
+    plan = Plan("simulate", int(rng.integers(2**62)), folds)
+    return cross_fit_small(plan, learner, Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind), data.covariates)
 
 
-def _evaluated(name: str, estimator: Evaluate, data: Data, nuisances: Nuisances, kind: str, bound: float) -> Estimate | None:
+def _evaluated(name: str, estimator: Estimator, data: Data, nuisances: Nuisances, kind: str, bound: float) -> Estimate | None:
     """Evaluate one estimator; None where it fails or its answer is no number."""
     try:
         found = estimator.evaluate(data.a, data.y, nuisances, kind, bound)

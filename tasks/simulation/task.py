@@ -26,8 +26,8 @@ from tasks.simulation.figures import to_table as to_metrics
 from tasks.simulation.grid import Cell, cells
 from tasks.simulation.page import render
 from tasks.simulation.performance import Tally
-from tasks.simulation.population import Assign, Population, Source, Truth, population_of, source_of, truths
-from tasks.simulation.published import Canonical, Published, ReadLaw, law_of, rows_of
+from tasks.simulation.population import Population, Source, Truth, population_of, source_of, truths
+from tasks.simulation.published import Published, law_of, rows_of
 from tasks.simulation.replicate import Method, replicates
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.stability import same_winner, stability
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 @coarse("lay out law", "lay out the law of draw {draw}")
-def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int, assign: Assign) -> ModelRef:
+def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int) -> ModelRef:
     """Put together what data sets are sampled from: drawn, calibrated covariate rows with g, Q*0, Q*1, and the law of Y around Q*.
 
     Raises
@@ -66,11 +66,11 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
     asked = run.spec.mechanisms
     found = population_of(schema, table, space.model(mechanisms).law, asked.probability, asked.outcome_range)
-    return space.put_model(key, _possible(run.spec, found, assign))
+    return space.put_model(key, _possible(run.spec, found))
 
 
 @coarse("read law", "read the law of copy {found.copy}")
-def read_law(run: Run, schema: TableSchema, found: Published, canonical: Canonical, read: ReadLaw, assign: Assign) -> ModelRef:
+def read_law(run: Run, schema: TableSchema, found: Published) -> ModelRef:
     """Put together what data sets are sampled from, from the files of a release that kept its mechanisms; nothing is fitted.
 
     Raises
@@ -84,28 +84,26 @@ def read_law(run: Run, schema: TableSchema, found: Published, canonical: Canonic
     key = f"simulate/law-{found.copy}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    table = rows_of(store, found, schema, spec.simulate.pool, canonical)
-    law = law_of(store, found, read)
-    return space.put_model(
-        key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range), assign)
-    )
+    table = rows_of(store, found, schema, spec.simulate.pool)
+    law = law_of(store, found)
+    return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range)))
 
 
-def _possible(spec: Spec, found: Population, assign: Assign) -> Population:
+def _possible(spec: Spec, found: Population) -> Population:
     """Return a law under which every cell of the grid is possible; raise for any other."""
     for cell in cells(spec.simulate):
-        source_of(found, cell, assign)
+        source_of(found, cell)
     return found
 
 
 @coarse("simulate", "simulate cell {work.cell}, draw {work.draw}, replicates from {work.first}")
-def simulate(run: Run, law: ModelRef, work: Work, assign: Assign) -> Batch:
+def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
     """Run some replicates of one cell."""
     space, spec = run.space(), run.spec
     cell = cells(spec.simulate)[work.cell]
     key = f"simulate/{cell.key}/draw-{work.draw}/{work.first:07d}-{work.replicates}.parquet"
     population: Population = space.model(law)
-    source = source_of(population, cell, assign)
+    source = source_of(population, cell)
     done, spent = space.finished(key, PartitionRef), {}
     if done is None:
         method, numbers = method_of(spec, cell), range(work.first, work.first + work.replicates)
@@ -127,7 +125,7 @@ def method_of(spec: Spec, cell: Cell) -> Method:
 
 
 @coarse("measure estimators", "measure estimators")
-def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign: Assign) -> Found:
+def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Found:
     """Turn all replicates into figures, ranking, stability over refits and advice."""
     space, spec = run.space(), run.spec
     grid = cells(spec.simulate)
@@ -135,7 +133,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign
     for draw, law in enumerate(laws):
         own = sorted((batch for batch in batches if batch.work.draw == draw), key=lambda batch: (batch.work.cell, batch.work.first))
         table = pa.concat_tables([space.table(batch.answers) for batch in own])
-        sources = [source_of(space.model(law), cell, assign) for cell in grid]
+        sources = [source_of(space.model(law), cell) for cell in grid]
         known.append([truths(source) for source in sources])
         tables.append(table)
         rows.append(figures(table, grid, known[-1]))
@@ -152,7 +150,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign
         "recommendation": advice(rows[0], spec.simulate.power),
         "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
         "same_winner": same_winner(winners[0], winners[1:]),
-        "truths": [_truth_of(space.model(law), assign, grid[0]) for law in laws],
+        "truths": [_truth_of(space.model(law), grid[0]) for law in laws],
         "pool": len(space.model(laws[0]).g),
         "speed": _speed(batches),
     }
@@ -160,9 +158,9 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch], assign
     return Found(space.put_bytes("simulate/record.json", body), answers, metrics)
 
 
-def _truth_of(population: Population, assign: Assign, cell: Cell) -> dict[str, float]:
+def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
     """Return the ATE that the fitted law carries, whatever effects the grid scales it to."""
-    own: Source = source_of(population, cell._replace(effect_scale=1.0), assign)
+    own: Source = source_of(population, cell._replace(effect_scale=1.0))
     found: Truth = truths(own)["ate"]
     return found._asdict()
 

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import names, resolve
-from tasks.nuisance.crossfit import fit_fold
+from tasks.nuisance.fold_model import fit_fold
 
 LEARNERS = names("learner")
 KINDS = ("binary", "continuous", "count")

@@ -13,9 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.audit.canaries import plant
-from tasks.audit.case import Metric
 from tasks.contract.roles import ColumnRoles
-from tasks.distance import closest, fit_scale
 from tests import leaky
 from tests.releasing import Published, files, manifest, save, spec_of, table, write
 
@@ -34,7 +32,6 @@ def test_a_release_that_copies_is_found_out(waymint, monkeypatch: pytest.MonkeyP
         table(600),
         ColumnRoles(treatment="drug", outcome="score", covariates=("age", "sex", "bmi")),
         40,
-        Metric(fit_scale, closest),
         np.random.default_rng(1),
     )
     source = write(planted.table, tmp_path / "source.csv")

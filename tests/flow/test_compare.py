@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "stubborn.py").write_text(STUBBORN)
     (folder / "stubborn-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: stubborn\nVersion: 1\n")
     (folder / "stubborn-1.dist-info/entry_points.txt").write_text("[waymint.synthesizer]\nstubborn = stubborn\n")
+    monkeypatch.delitem(sys.modules, "stubborn", raising=False)  # another test's copy of the plug-in
     monkeypatch.syspath_prepend(str(folder))
     return folder
 

@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.audit.case import Case, Metric, Rows
+from tasks.audit.case import Case, Rows
 from tasks.contract.registry import resolve
 from tasks.contract.roles import Column, pack_field
-from tasks.distance import closest, fit_scale
-
-METRIC = Metric(fit_scale, closest)
 
 
 def covariates(n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from benchmarks.learners import PerArm
 from benchmarks.peers import statsmodels_ipw
 from tasks.contract.nuisance import Nuisances
 from tasks.estimation import estimate
-from tasks.estimation.crossfit import cross_fit
+from tasks.estimation.analysis import plan_of, predict
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.table import read_roles, read_table
 from tasks.targeting.fluctuation import WIDENING
@@ -21,7 +21,11 @@ KINDS = ["binary", "continuous", "count"]
 def fitted(kind: str) -> tuple[np.ndarray, np.ndarray, Nuisances]:
     frame = draw(kind)
     table = read_table(frame, read_roles(frame, ROLES))
-    return table.a.astype(float), table.y, cross_fit(table, PerArm(logistic(), outcome_model(kind)), FOLDS, SEED)
+    return (
+        table.a.astype(float),
+        table.y,
+        predict(table, plan_of(table, "source", SEED, FOLDS, 1), PerArm(logistic(), outcome_model(kind))).nuisances,
+    )
 
 
 def bounds(y, q0, q1, kind) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.learners import PerArm
 from benchmarks.peers import zepid_tmle
 from tasks.contract.nuisance import Nuisances
-from tasks.estimation.crossfit import cross_fit
+from tasks.estimation.analysis import plan_of, predict
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.table import read_roles, read_table
 from tests.peers.table import BOUND, FOLDS, ROLES, ROWS, SEED, draw, logistic, outcome_model
@@ -29,7 +29,7 @@ def targeted():
 def fitted(kind: str) -> tuple[np.ndarray, np.ndarray, Nuisances]:
     frame = draw(kind)
     table = read_table(frame, read_roles(frame, ROLES))
-    return table.a, table.y, cross_fit(table, PerArm(logistic(), outcome_model(kind)), FOLDS, SEED)
+    return table.a, table.y, predict(table, plan_of(table, "source", SEED, FOLDS, 1), PerArm(logistic(), outcome_model(kind))).nuisances
 
 
 def test_binary_outcomes_agree(targeted):

@@ -16,7 +16,7 @@ from tasks.audit.methods.distribution import n_leaked
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import names, resolve
 from tests import leaky
-from tests.leaky.world import METRIC, case, categories
+from tests.leaky.world import case, categories
 
 LEAKY = Path(leaky.__file__).parent
 COVARIATES = ("membership", "reconstruction", "singling_out", "linkability")
@@ -29,7 +29,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(name: str, of: object, seed: int = 0, **params: object) -> dict[str, Finding]:
-    return {found.statistic: found for found in resolve("attack", name, params).run(of, METRIC, np.random.default_rng(seed))}
+    return {found.statistic: found for found in resolve("attack", name, params).run(of, np.random.default_rng(seed))}
 
 
 def test_every_attack_of_the_report_has_its_file() -> None:

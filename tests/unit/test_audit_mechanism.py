@@ -13,7 +13,7 @@ from tasks.audit.methods import mechanism
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import ColumnRoles
 from tests.leaky.deep_trees import numbers
-from tests.leaky.world import METRIC, covariates, described
+from tests.leaky.world import covariates, described
 
 
 def source(n: int, binary: bool, rng: np.random.Generator) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def attacked(min_leaf: int, binary: bool, seed: int, copied: bool = False, n: in
     """Treatment and outcome by forests fitted on all rows of a planted table; covariates fresh, or the table's own."""
     rng = np.random.default_rng([seed, int(binary)])
     table = source(n, binary, rng)
-    planted = plant(table, roles_of(table), count, METRIC, rng)
+    planted = plant(table, roles_of(table), count, rng)
     own = rows(planted.table)
     w = own.take(rng.integers(n, size=released)).covariates if copied else covariates(released, rng)
     forest = {"n_estimators": 30, "min_samples_leaf": min_leaf, "random_state": 0}
@@ -53,7 +53,7 @@ def attacked(min_leaf: int, binary: bool, seed: int, copied: bool = False, n: in
     coins = (float(canaries.outcome.min()), float(canaries.outcome.max()))
     kind = "binary" if binary else "continuous"
     given = Case(described(w), kind, "hybrid", own.take(~held), own.take(held), Rows(w, a, y), n, "forest", {}, canaries, coins)
-    return {found.statistic: found for found in mechanism.build(mechanism.Params(trees=40)).run(given, METRIC, rng)}
+    return {found.statistic: found for found in mechanism.build(mechanism.Params(trees=40)).run(given, rng)}
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -87,7 +87,7 @@ def test_one_released_arm_is_no_crash() -> None:
     own = rows(source(200, True, rng))
     one = Rows(own.covariates, np.ones(200, dtype=np.int8), np.zeros(200))
     given = Case(described(own.covariates), "binary", "full", own, own, one, 200, "forest", {})
-    assert len(mechanism.build(mechanism.Params(trees=10)).run(given, METRIC, rng)) == 1
+    assert len(mechanism.build(mechanism.Params(trees=10)).run(given, rng)) == 1
 
 
 def test_canaries_are_the_most_isolated_rows_and_nothing_else_changes() -> None:
@@ -95,20 +95,20 @@ def test_canaries_are_the_most_isolated_rows_and_nothing_else_changes() -> None:
     table = source(300, False, rng).set_axis(np.repeat(np.arange(150), 2))
     table = table.assign(drug=table["drug"].astype("category"), score=table["score"].astype("float32"))
     table.iloc[7, 0] = 50.0
-    planted = plant(table, roles_of(table), 30, METRIC, rng)
+    planted = plant(table, roles_of(table), 30, rng)
     names = list(roles_of(table).covariates)
     pd.testing.assert_frame_equal(planted.table[names], table[names])
     assert planted.table.dtypes.equals(table.dtypes)
     changed = np.flatnonzero(((planted.table["drug"] != table["drug"]) | (planted.table["score"] != table["score"])).to_numpy())
     assert len(changed) > 15
-    where = isolated(table[names], 30, METRIC)
+    where = isolated(table[names], 30)
     assert 7 in where
     assert set(changed) <= set(where.tolist())
     pd.testing.assert_frame_equal(planted.canaries, planted.table.iloc[where].reset_index(drop=True))
     # the two sides are values of the column, and fair
     assert planted.canaries["score"].nunique() == 2
     assert set(planted.canaries["score"]) <= set(table["score"])
-    many = [plant(table, roles_of(table), 30, METRIC, np.random.default_rng(seed)).canaries for seed in range(40)]
+    many = [plant(table, roles_of(table), 30, np.random.default_rng(seed)).canaries for seed in range(40)]
     for column, side in (("drug", "new"), ("score", planted.canaries["score"].max())):
         # 1,200 coins: four standard errors of 0.0144
         assert abs(np.mean([(each[column] == side).mean() for each in many]) - 0.5) < 0.06
@@ -127,4 +127,4 @@ def test_canaries_that_can_not_be_planted(count: int, roles: dict[str, object], 
     rng = np.random.default_rng(2)
     table = source(100, False, rng)
     with pytest.raises(SpecError, match=message):
-        plant(table, roles_of(table).model_copy(update=roles), count, METRIC, rng)
+        plant(table, roles_of(table).model_copy(update=roles), count, rng)

@@ -224,7 +224,7 @@ def test_the_check_names_the_columns_and_the_holdout_is_asked_by_the_largest_z()
     assert metrics["closeness_groups"].value < 0.01
     assert "'mine' (w0, w1, w2)" in metrics["closeness_groups"].detail
     excess = metrics["closeness_excess"]
-    assert excess.certified
+    assert excess.decision == "interval"
     assert excess.low < excess.value < excess.high
     whole = seed_knowledge(Evidence(distance=near), GatesSpec())
     parts = seed_knowledge(Evidence(distance=near, groups=odd), GatesSpec())
@@ -260,7 +260,7 @@ def test_gates_on_attacks_judge_the_loudest_statistic():
     assert metrics["membership_auc"].high == 0.55
     # one statistic has no interval: none can be certified
     assert metrics["attribute_advantage"].high is None
-    assert all(metric.certified for metric in metrics.values())
+    assert all(metric.decision == "interval" for metric in metrics.values())
     assert AuditCheck().measure(Evidence(), gates) == []
     nothing = AuditCheck().measure(Evidence(audit=()), gates)
     assert all(metric.value is None and not metric.refused for metric in nothing)

@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.comparison.closeness import Metric, closer_share
+from tasks.comparison.closeness import closer_share
 from tasks.comparison.twosample import FEWEST, area, two_sample
 from tasks.contract.errors import EstimationError
-from tasks.distance import closest, fit_scale
-
-METRIC = Metric(fit_scale, closest)
 
 
 def table(n: int, seed: int, shift: float = 0.0, linked: bool = True) -> pd.DataFrame:
@@ -64,8 +61,7 @@ def test_the_area_is_the_share_of_pairs_and_its_variance_that_of_delong() -> Non
 def test_rows_of_the_same_law_are_as_close_to_seed_as_to_holdout() -> None:
     """A seed of more than twice the holdout's size is no nearer for that."""
     shares = [
-        closer_share(table(500, seed), table(200, 10 + seed), table(600, 20 + seed), METRIC, np.random.default_rng(seed))
-        for seed in range(4)
+        closer_share(table(500, seed), table(200, 10 + seed), table(600, 20 + seed), np.random.default_rng(seed)) for seed in range(4)
     ]
     assert np.mean(shares) == pytest.approx(0.5, abs=0.04)
 
@@ -73,13 +69,13 @@ def test_rows_of_the_same_law_are_as_close_to_seed_as_to_holdout() -> None:
 def test_copies_of_the_seed_are_closer_to_it() -> None:
     seed, holdout = table(500, 0), table(200, 1)
     drawn = seed.iloc[np.random.default_rng(2).integers(500, size=600)].reset_index(drop=True)
-    share = closer_share(seed, holdout, drawn, METRIC, np.random.default_rng(0))
+    share = closer_share(seed, holdout, drawn, np.random.default_rng(0))
     # two of five seed rows stand in each subsample: those rows meet themselves, the others are undecided
     assert 0.62 < share < 0.8
-    assert closer_share(seed.iloc[:200].reset_index(drop=True), holdout, seed.iloc[:200], METRIC, np.random.default_rng(0)) > 0.97
-    assert closer_share(holdout, seed.iloc[:200].reset_index(drop=True), seed.iloc[:200], METRIC, np.random.default_rng(0)) < 0.03
+    assert closer_share(seed.iloc[:200].reset_index(drop=True), holdout, seed.iloc[:200], np.random.default_rng(0)) > 0.97
+    assert closer_share(holdout, seed.iloc[:200].reset_index(drop=True), seed.iloc[:200], np.random.default_rng(0)) < 0.03
 
 
 def test_a_reference_of_a_few_rows_is_refused() -> None:
     with pytest.raises(EstimationError, match="at least 20 in seed and holdout"):
-        closer_share(table(100, 0), table(10, 1), table(50, 2), METRIC, np.random.default_rng(0))
+        closer_share(table(100, 0), table(10, 1), table(50, 2), np.random.default_rng(0))

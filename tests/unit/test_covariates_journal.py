@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from infra.logging import Stages
+from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.errors import StoreUnavailable
 from tasks.contract.spec import parse_spec
@@ -57,7 +57,7 @@ def test_a_stage_shows_progress_once_for_each_change(capsys) -> None:
             raise answer
         return answer
 
-    with Stages(None).stage("fit") as stage, stage.following(told, every=0.005):
+    with Stages().stage("fit") as stage, stage.following(told, every=0.005):
         while heard.getvalue().count("whole") < 2:
             time.sleep(0.001)
     lines = capsys.readouterr().err

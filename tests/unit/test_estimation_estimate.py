@@ -10,9 +10,11 @@ import pytest
 from tasks.contract.errors import EstimationError, SpecError, WaymintError
 from tasks.contract.roles import ColumnRoles
 from tasks.estimation import analyse, estimate
-from tasks.estimation.analysis import median_estimate
+from tasks.estimation.analysis import predict
 from tasks.estimation.canonical import canonical
 from tasks.estimation.table import read_roles, read_table
+from tasks.nuisance.crossfit import InMemory, Rows, fit_folds, predict_folds
+from tasks.nuisance.plan import Plan
 
 
 def design(covariates: pd.DataFrame) -> np.ndarray:
@@ -236,18 +238,25 @@ def test_known_propensities_are_used_as_given():
         estimate(frame, roles, learner=Plain(), propensity=p[:10])
 
 
-def test_repeats_take_the_median_and_keep_its_spread():
+def fold_predictions(plan, table, repeat):
+    """Out-of-fold predictions of one repeat alone."""
+    rows, covariates = Rows(table.keys, table.label, table.y, table.kind), InMemory(table.covariates)
+    fold_of = plan.assign(table.keys, table.label, table.y, table.kind, repeat)
+    return predict_folds(fit_folds(plan, Plain(), rows, covariates, fold_of, repeat)[0], fold_of, covariates)
+
+
+def test_repeats_average_predictions():
     roles = {"treatment": "a", "outcome": "y"}
     frame = base_world(300, 3)
     (three,) = estimate(frame, roles, ("aipw",), learner=Plain(), repeats=3)
     (one,) = estimate(frame, roles, ("aipw",), learner=Plain(), repeats=1)
     assert three.estimate != one.estimate
     assert three.estimate == pytest.approx(one.estimate, abs=one.se / 2)
-    a, b, c = (one._replace(estimate=e, se=s) for e, s in ((1.0, 0.1), (2.0, 0.2), (4.0, 0.3)))
-    middle = median_estimate([c, a, b])
-    assert middle.estimate == 2.0
-    assert middle.se == pytest.approx(np.sqrt(np.median([0.01 + 1, 0.04, 0.09 + 4])))
-    assert middle.ci_high == pytest.approx(2.0 + 1.959964 * middle.se, rel=1e-6)
+    table = read_table(frame, read_roles(frame, roles))
+    alone = [fold_predictions(Plan("source", 0, 5, repeat + 1), table, repeat) for repeat in range(3)]
+    whole = predict(table, Plan("source", 0, 5, 3), Plain()).nuisances
+    for values, single in zip(whole, zip(*alone)):
+        np.testing.assert_allclose(values, np.mean(single, axis=0), rtol=1e-12)
 
 
 def test_subgroups_add_their_effects():

@@ -9,8 +9,8 @@ from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.estimation.evaluate import evaluate
-from tasks.nuisance.crossfit import cross_fit
-from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
+from tasks.nuisance.plan import Plan
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.truncation import choose_truncation
 
@@ -21,9 +21,8 @@ def nuisances(world: str, n: int, seed: int, learner: str = "glm") -> tuple[np.n
     rows, schema = snapshot(draw(world, n, np.random.default_rng([seed, 77])).frame(), kind=LAWS[world].kind)
     a, y, keys = (rows.column(name).to_numpy() for name in ("a", "y", "key"))
     a, y = a.astype(np.int8), y.astype(np.float64)
-    folds = assign_folds(keys, a.astype(np.int64), 5, seed)
-    frame = to_frame(rows, schema.modelled)
-    return a, y, cross_fit(resolve("learner", learner), frame, a, y, LAWS[world].kind, folds, seed, None, keys)[0]
+    frame = InMemory(to_frame(rows, schema.modelled))
+    return a, y, cross_fit(Plan("world", seed, 5), resolve("learner", learner), Rows(keys, a, y, LAWS[world].kind), frame).nuisances
 
 
 def estimates(world: str, n: int, seed: int, learner: str = "glm") -> dict[str, Estimate]:

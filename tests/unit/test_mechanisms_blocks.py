@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tasks.contract.registry import resolve
-from tasks.nuisance.crossfit import fit_fold
 from tasks.nuisance.design import eta_of, fit_design, with_treatment
+from tasks.nuisance.fold_model import fit_fold
 from tasks.nuisance.ridge import _gram, _leverages, _trace_of_ridge
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.audit.case import Case, Float64, Metric
+from tasks.audit.case import Case, Float64
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, share
 from tasks.audit.secret import choose_secret, secret_bits
@@ -43,7 +43,7 @@ class Distribution:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:  # noqa: ARG002 - every attack's face
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return accuracy and n_leaked."""
         secret = choose_secret(case.release.covariates, self.params.secret)
         bits = secret_bits(case.seed.covariates, secret)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.audit.case import Bool, Case, Metric
+from tasks.audit.case import Bool, Case
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import difference, share
+from tasks.distance import closest, fit_scale
 
 #: Excess rate of links on seed rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
@@ -36,7 +37,7 @@ class Linkability:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the share of linked rows; nothing to say of a table with a single column."""
         seed, holdout, release = case.frames()
         confidence = together(1)
@@ -51,7 +52,7 @@ class Linkability:
             order = rng.permutation(len(names))
             cuts.append([[names[at] for at in np.sort(half)] for half in np.array_split(order, 2)])
         k = min(self.params.neighbours, len(release))
-        linked = [_linked(frame, release, cuts, k, metric) for frame in groups]
+        linked = [_linked(frame, release, cuts, k) for frame in groups]
         hits, other_hits = (int(found.sum()) for found in linked)
         n, other_n = (len(found) for found in linked)
         return [
@@ -71,7 +72,7 @@ class Linkability:
         ]
 
 
-def _linked(frame: pd.DataFrame, release: pd.DataFrame, cuts: list[list[list[str]]], k: int, metric: Metric) -> Bool:
+def _linked(frame: pd.DataFrame, release: pd.DataFrame, cuts: list[list[list[str]]], k: int) -> Bool:
     found = np.zeros(len(frame), dtype=np.bool_)
     turn = np.arange(len(frame)) % len(cuts)
     for number, halves in enumerate(cuts):
@@ -80,8 +81,8 @@ def _linked(frame: pd.DataFrame, release: pd.DataFrame, cuts: list[list[list[str
             continue
         near = []
         for half in halves:
-            scale = metric.fit_scale([release[half]])
-            near.append(metric.closest(frame.loc[mine, half], release[half], k=k, scale=scale)[1])
+            scale = fit_scale([release[half]])
+            near.append(closest(frame.loc[mine, half], release[half], k=k, scale=scale)[1])
         found[mine] = (near[0][:, :, None] == near[1][:, None, :]).any(axis=(1, 2))
     return found
 

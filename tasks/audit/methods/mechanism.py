@@ -9,10 +9,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from tasks.audit.case import Case, Float64, Int8, Metric, Rows
+from tasks.audit.case import Case, Float64, Int8, Rows
 from tasks.audit.encoding import matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import auc, share
+from tasks.distance import closest, fit_scale
 
 AUC_TOLERANCE = 0.05
 #: A coin guessed this much better than by chance is worth excluding.
@@ -75,7 +76,7 @@ class MechanismAttack:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the likelihood attack's AUC and, with canaries, four accuracies."""
         laws = self._learn(case.release, case.outcome_kind, rng)
         confidence = together(5 if case.canaries is not None else 1)
@@ -99,7 +100,7 @@ class MechanismAttack:
             )
         ]
         if case.canaries is not None:
-            found += self._coins(case, case.canaries, laws, metric, rng, confidence)
+            found += self._coins(case, case.canaries, laws, rng, confidence)
         return found
 
     def _learn(self, release: Rows, kind: str, rng: np.random.Generator) -> _Laws:
@@ -114,14 +115,14 @@ class MechanismAttack:
         spread = float(np.std(release.outcome - outcome.oob_prediction_))
         return _Laws(_both(treatment), outcome, kind, spread if spread > 0 else 1.0)
 
-    def _coins(self, case: Case, canaries: Rows, laws: _Laws, metric: Metric, rng: np.random.Generator, confidence: float) -> list[Finding]:
+    def _coins(self, case: Case, canaries: Rows, laws: _Laws, rng: np.random.Generator, confidence: float) -> list[Finding]:
         low, high = case.coins
         up = canaries.outcome > (low + high) / 2
-        scale = metric.fit_scale([canaries.covariates, case.release.covariates])
+        scale = fit_scale([canaries.covariates, case.release.covariates])
         k = min(self.params.neighbours, len(case.release))
-        near = metric.closest(canaries.covariates, case.release.covariates, k=k, scale=scale)[1]
+        near = closest(canaries.covariates, case.release.covariates, k=k, scale=scale)[1]
         of_a = {"forest": laws.propensity(canaries), "nearest": case.release.treatment[near].mean(axis=1)}
-        arm = _same_arm(case.release, canaries, metric, k)
+        arm = _same_arm(case.release, canaries, k)
         of_y = {"forest": laws.expected(canaries, canaries.treatment), "nearest": case.release.outcome[arm].mean(axis=1)}
         found = []
         for column, coins, scores in (("a", canaries.treatment == 1, of_a), ("y", up, of_y)):
@@ -150,10 +151,10 @@ def _both(model: RandomForestClassifier) -> RandomForestClassifier | None:
     return model if len(model.classes_) == 2 else None
 
 
-def _same_arm(release: Rows, canaries: Rows, metric: Metric, k: int) -> np.ndarray:
+def _same_arm(release: Rows, canaries: Rows, k: int) -> np.ndarray:
     """Return the k closest released rows of each canary's own arm (of any arm where it has fewer)."""
     found = np.empty((len(canaries), k), dtype=np.int64)
-    scale = metric.fit_scale([canaries.covariates, release.covariates])
+    scale = fit_scale([canaries.covariates, release.covariates])
     for a in (0, 1):
         asked = canaries.treatment == a
         pool = np.flatnonzero(release.treatment == a)
@@ -162,7 +163,7 @@ def _same_arm(release: Rows, canaries: Rows, metric: Metric, k: int) -> np.ndarr
         if asked.any():
             reference = release.covariates.iloc[pool].reset_index(drop=True)
             query: pd.DataFrame = canaries.covariates[asked].reset_index(drop=True)
-            found[asked] = pool[metric.closest(query, reference, k=k, scale=scale)[1]]
+            found[asked] = pool[closest(query, reference, k=k, scale=scale)[1]]
     return found
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import ExtraTreesClassifier
 
-from tasks.audit.case import Bool, Case, Float64, Metric
+from tasks.audit.case import Bool, Case, Float64
 from tasks.audit.encoding import matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, auc, hit_rate
+from tasks.distance import closest, fit_scale
 
 #: Added to distances, so that a ratio of two coincidences is 1 and not undefined.
 FLOOR = 1e-9
@@ -39,32 +40,32 @@ class _Table(NamedTuple):
     reference: pd.DataFrame
 
 
-Score = Callable[[_Table, Metric], Float64]
+Score = Callable[[_Table], Float64]
 
 
-def distance(table: _Table, metric: Metric) -> Float64:
+def distance(table: _Table) -> Float64:
     """Score by nearness: minus the distance to the closest released row."""
-    scale = metric.fit_scale([table.reference, table.release])
-    return -metric.closest(table.targets, table.release, scale=scale)[0][:, 0]
+    scale = fit_scale([table.reference, table.release])
+    return -closest(table.targets, table.release, scale=scale)[0][:, 0]
 
 
-def density_ratio(table: _Table, metric: Metric) -> Float64:
+def density_ratio(table: _Table) -> Float64:
     """Score by the density of the release over that of the source's law, both by the closest record.
 
     The DOMIAS form p_S(x) / p_R(x) (van Breugel et al. 2023, arXiv:2302.12580); a nearest-neighbour density falls with d^-k, so
     the ratio is ordered as log d_R - log d_S is.
     """
-    scale = metric.fit_scale([table.reference, table.release])
-    to_release = metric.closest(table.targets, table.release, scale=scale)[0][:, 0]
-    to_reference = metric.closest(table.targets, table.reference, scale=scale)[0][:, 0]
+    scale = fit_scale([table.reference, table.release])
+    to_release = closest(table.targets, table.release, scale=scale)[0][:, 0]
+    to_reference = closest(table.targets, table.reference, scale=scale)[0][:, 0]
     return np.log(to_reference + FLOOR) - np.log(to_release + FLOOR)
 
 
 def subset_ratio(subsets: Sequence[Sequence[str]]) -> Score:
     """Score by the largest density ratio over subsets of the columns: finds rows that were copied in part."""
 
-    def score(table: _Table, metric: Metric) -> Float64:
-        ratios = [density_ratio(_Table(*(frame[list(chosen)] for frame in table)), metric) for chosen in subsets]
+    def score(table: _Table) -> Float64:
+        ratios = [density_ratio(_Table(*(frame[list(chosen)] for frame in table))) for chosen in subsets]
         return np.asarray(np.max(ratios, axis=0), dtype=np.float64)
 
     return score
@@ -73,7 +74,7 @@ def subset_ratio(subsets: Sequence[Sequence[str]]) -> Score:
 def classifier_ratio(trees: int, state: int) -> Score:
     """Score by a classifier's log odds of release against reference: the density ratio where distances mean little."""
 
-    def score(table: _Table, _metric: Metric) -> Float64:
+    def score(table: _Table) -> Float64:
         x = np.vstack([matrix(table.release), matrix(table.reference)])
         label = np.repeat([1, 0], [len(table.release), len(table.reference)])
         forest = ExtraTreesClassifier(trees, min_samples_leaf=3, class_weight="balanced", random_state=state, n_jobs=1)
@@ -94,7 +95,7 @@ class Membership:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return AUC and true positive rates of each score."""
         seed, holdout, release = case.frames()
         scores = self._scores(list(seed.columns), rng)
@@ -107,7 +108,7 @@ class Membership:
             for side in (0, 1):
                 here, there = seed[sides[0] == side], holdout[sides[1] == side]
                 reference = holdout[sides[1] != side].reset_index(drop=True)
-                scored = score(_Table(pd.concat([here, there], ignore_index=True), release, reference), metric)
+                scored = score(_Table(pd.concat([here, there], ignore_index=True), release, reference))
                 # another reference shifts all scores: both sides are brought to one centre
                 scored = scored - np.median(scored)
                 members[sides[0] == side], others[sides[1] == side] = scored[: len(here)], scored[len(here) :]

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack
 from sklearn.ensemble import RandomForestClassifier
 
-from tasks.audit.case import Bool, Case, Float64, Int64, Metric
+from tasks.audit.case import Bool, Case, Float64, Int64
 from tasks.audit.encoding import discretise, matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import difference, share
@@ -50,7 +50,7 @@ class Reconstruction:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:  # noqa: ARG002 - every attack's face
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the accuracies of the program and of a forest that infers the bit from the release."""
         secret = choose_secret(case.release.covariates, self.params.secret)
         n_members = min(len(case.seed), self.params.targets)

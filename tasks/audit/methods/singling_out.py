@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtri
 
-from tasks.audit.case import Bool, Case, Float64, Int64, Metric
+from tasks.audit.case import Bool, Case, Float64, Int64
 from tasks.audit.encoding import matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, difference, share
@@ -68,7 +68,7 @@ class SinglingOut:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, case: Case, metric: Metric, rng: np.random.Generator) -> list[Finding]:  # noqa: ARG002 - every attack's face
+    def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the success rates of univariate and multivariate predicates."""
         frames = case.frames()
         n = min(len(frames[0]), len(frames[1]))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
 
 
@@ -45,7 +45,7 @@ FIGURES: Mapping[str, Figure] = {
 
 def attacks_asked(gates: GatesSpec) -> tuple[str, ...]:
     """Return the attacks that the SPEC's gates hang on, each once."""
-    return tuple(dict.fromkeys(figure.attack for name, figure in FIGURES.items() if bound(getattr(gates, name)) is not None))
+    return tuple(dict.fromkeys(figure.attack for name, figure in FIGURES.items() if gates.limit(name) is not None))
 
 
 class Params(BaseModel):
@@ -61,8 +61,7 @@ class AuditCheck:
         """Return a gate for each figure that the SPEC bounds, none where nobody attacked."""
         if evidence.audit is None:
             return []
-        asked = {name: bound(getattr(gates, name)) for name in FIGURES}
-        return [_gate(name, limit, evidence.audit) for name, limit in asked.items() if limit is not None]
+        return [_loudest(name, gates, evidence.audit) for name in FIGURES if gates.limit(name) is not None]
 
 
 def build(params: Params) -> AuditCheck:  # noqa: ARG001 - every method's build takes its Params
@@ -70,20 +69,18 @@ def build(params: Params) -> AuditCheck:  # noqa: ARG001 - every method's build 
     return AuditCheck()
 
 
-def _gate(name: str, limit: float, findings: Sequence[Mapping[str, Any]]) -> Metric:
+def _loudest(name: str, gates: GatesSpec, findings: Sequence[Mapping[str, Any]]) -> Metric:
     """Judge the loudest statistic; where one can't be told, none can be certified."""
     figure = FIGURES[name]
     found = [each for each in findings if each["attack"] == figure.attack and str(each["statistic"]).startswith(figure.statistic)]
     known = [each for each in found if None not in (each[figure.value], each[figure.low], each[figure.high])]
     if not known:
-        return Metric(name, None, "at most", limit, certified=True, detail="too few rows for an interval")
+        return gate(name, None, gates, detail="too few rows for an interval")
     loudest = max(known, key=lambda each: (each[figure.low], each[figure.value], each["statistic"]))
     high = max(float(each[figure.high]) for each in known) if len(known) == len(found) else None
     beside = f"control {_number(loudest['control'])}, guessing {_number(loudest['baseline'])}"
     detail = f"{loudest['statistic']}, the loudest of {len(found)}; {beside}"
-    return Metric(
-        name, float(loudest[figure.value]), "at most", limit, low=float(loudest[figure.low]), high=high, certified=True, detail=detail
-    )
+    return gate(name, float(loudest[figure.value]), gates, low=float(loudest[figure.low]), high=high, detail=detail)
 
 
 def _number(value: float | None) -> str:

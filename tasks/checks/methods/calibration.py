@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
 
 
@@ -25,7 +25,7 @@ class CalibrationCheck:
             return []
         detail = f"{found.ess:.1%} of the drawn pool is effectively used, {found.capped:.1%} of its rows are held at the largest weight"
         return [
-            Metric("calibration", found.relaxed, "at most", bound(gates.calibration), detail=detail),
+            gate("calibration", found.relaxed, gates, detail=detail),
             Metric("pool_share", found.ess, detail="effective share of the covariate pool under the calibration weights"),
         ]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import DistanceEvidence, Evidence, GroupEvidence
 from tasks.checks.joint import joint_closeness
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.checks.null import closeness, tally
 from tasks.checks.refusal import refusal
 from tasks.contract.spec import GatesSpec
@@ -34,9 +34,9 @@ class ClosenessCheck:
             return []
         fault = refusal(evidence, gates)
         if fault:
-            refused = [Metric("closeness_excess", None, "at most", bound(gates.closeness_excess), refused=True, detail=fault)]
+            refused = [gate("closeness_excess", None, gates, refused=True, detail=fault)]
             if evidence.groups is not None:
-                refused.append(Metric("closeness_groups", None, "at least", bound(gates.closeness_groups), refused=True, detail=fault))
+                refused.append(gate("closeness_groups", None, gates, refused=True, detail=fault))
             return refused
         return [_excess(found, gates), *([] if evidence.groups is None else _groups(evidence.groups, gates))]
 
@@ -50,14 +50,12 @@ def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
     counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
     seen = closeness(counts, found.pool_seed, found.pool_holdout)
     excess, half = seen.share - seen.null, 1.96 * seen.sd
-    return Metric(
+    return gate(
         "closeness_excess",
         excess,
-        "at most",
-        bound(gates.closeness_excess),
+        gates,
         low=excess - half,
         high=excess + half,
-        certified=True,
         detail=f"share {seen.share:.4f} less {seen.null:.4f} expected; 95 % limits of random relabelling",
     )
 
@@ -73,5 +71,5 @@ def _groups(found: GroupEvidence, gates: GatesSpec) -> list[Metric]:
     )
     which = "all columns" if found.names[seen.worst] == "all" else f"group '{found.names[seen.worst]}' ({named})"
     detail = f"largest z {seen.z[seen.worst]:.2f} of {len(found.names)} groups of columns, in {which}: {told}"
-    metrics = [Metric("closeness_groups", seen.p, "at least", bound(gates.closeness_groups), detail=detail)]
+    metrics = [gate("closeness_groups", seen.p, gates, detail=detail)]
     return [*metrics, Metric("closeness_groups_z", seen.z[seen.worst], detail="the largest z over groups, beyond the margin")]

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import DistanceEvidence, Evidence
-from tasks.checks.metric import Metric, Rule, bound
+from tasks.checks.metric import Metric, gate
 from tasks.checks.null import SAME, allowance, closeness, coincidence_p, exceedance_p, hit, quantile_ratio, seed_side_p, tally
 from tasks.checks.refusal import refusal
 from tasks.checks.reuse import near_radius
@@ -46,14 +46,7 @@ def build(params: Params) -> DistanceCheck:  # noqa: ARG001 - every method's bui
 
 
 def _refusals(fault: str, gates: GatesSpec) -> list[Metric]:
-    margin = bound(gates.dcr_margin)
-    rules: list[tuple[str, Rule, float | None]] = [
-        ("near_copies", "at least", bound(gates.near_copies)),
-        ("exact_copies", "at least", bound(gates.exact_copies)),
-        ("closeness_z", "at most", bound(gates.closeness_z)),
-        ("dcr_margin", "at least", None if margin is None else 1 - margin),
-    ]
-    return [Metric(name, None, rule, threshold, refused=True, detail=fault) for name, rule, threshold in rules]
+    return [gate(name, None, gates, refused=True, detail=fault) for name in ("near_copies", "exact_copies", "closeness_z", "dcr_margin")]
 
 
 def _near_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
@@ -73,8 +66,8 @@ def _near_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
         f"p {p_side:.2g} for their side, {p_number:.2g} for more than {TOLERANCE} times their number"
     )
     return [
-        Metric("near_copies", p, "at least", bound(gates.near_copies), detail=detail),
-        Metric("near_copy_share", count / n, low=None, high=None, detail=f"expected {expected:.4f} when the release is as the holdout"),
+        gate("near_copies", p, gates, detail=detail),
+        Metric("near_copy_share", count / n, detail=f"expected {expected:.4f} when the release is as the holdout"),
         Metric("near_copy_share_p", exceedance_p(count, n, order, found.n_holdout), detail="one-sided, against the holdout's own share"),
     ]
 
@@ -94,7 +87,7 @@ def _exact_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     )
     share = float(np.mean(found.seed <= SAME))
     return [
-        Metric("exact_copies", p, "at least", bound(gates.exact_copies), detail=detail),
+        gate("exact_copies", p, gates, detail=detail),
         Metric("exact_copy_share", share, detail="released rows that coincide with a seed row"),
         Metric("holdout_copy_share", float(np.mean(found.holdout_to_seed <= SAME)), detail="holdout rows that coincide with a seed row"),
     ]
@@ -111,7 +104,7 @@ def _closeness(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
         f"{seen.null + allowed:.4f} allowed, sd {seen.sd:.4f}"
     )
     return [
-        Metric("closeness_z", z, "at most", bound(gates.closeness_z), detail=detail),
+        gate("closeness_z", z, gates, detail=detail),
         Metric("closeness_share", seen.share, low=seen.share - half, high=seen.share + half, detail=f"expected {seen.null:.4f}"),
     ]
 
@@ -119,16 +112,8 @@ def _closeness(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
 def _low_quantile(found: DistanceEvidence, gates: GatesSpec) -> Metric:
     """Judge the 5th percentile of distances to the seed, released rows over holdout rows: one reference, so sizes don't matter."""
     seen = quantile_ratio(found.seed, found.holdout_to_seed, LOW_QUANTILE)
-    margin = bound(gates.dcr_margin)
     detail = "fails below the bound where the one-sided 99 % upper limit is below 1 too"
     if float(np.quantile(found.holdout_to_seed, LOW_QUANTILE, method="inverted_cdf")) <= SAME:
         detail = "5 % of the holdout rows coincide with seed rows: the ratio is not defined and counts as 1; exact_copies judges"
-    return Metric(
-        "dcr_margin",
-        seen.ratio,
-        "at least",
-        None if margin is None else 1 - margin,
-        low=seen.low,
-        high=seen.high if math.isfinite(seen.high) else None,
-        detail=detail,
-    )
+    high = seen.high if math.isfinite(seen.high) else None
+    return gate("dcr_margin", seen.ratio, gates, low=seen.low, high=high, detail=detail)

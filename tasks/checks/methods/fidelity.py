@@ -7,7 +7,7 @@ import math
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
 
 
@@ -25,18 +25,17 @@ class FidelityCheck:
         found = evidence.fidelity
         if found is None:
             return []
-        threshold = bound(gates.fidelity)
         numbers = (found.ate_source, found.ate_release, found.se_source, found.se_release)
         if not all(math.isfinite(number) for number in numbers) or min(found.se_source, found.se_release) <= 0:
             detail = "an estimate is not finite or a standard error is not above 0: there is nothing to compare"
-            return [Metric("fidelity", None, "at most", threshold, refused=True, detail=detail)]
+            return [gate("fidelity", None, gates, refused=True, detail=detail)]
         gap, se = found.ate_release - found.ate_source, math.hypot(found.se_source, found.se_release)
         detail = (
             f"ATE {found.ate_release:.6g} (se {found.se_release:.3g}) against "
             f"{found.ate_source:.6g} (se {found.se_source:.3g}) in the source"
         )
         metrics = [
-            Metric("fidelity", abs(gap) / se, "at most", threshold, detail=detail),
+            gate("fidelity", abs(gap) / se, gates, detail=detail),
             Metric("effect_gap", gap, low=gap - 1.96 * se, high=gap + 1.96 * se, detail="ATE of the release minus ATE of the source"),
         ]
         if found.truth is not None and math.isfinite(found.truth):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.checks.refusal import SPENT
 from tasks.contract.spec import GatesSpec
 
@@ -25,24 +25,22 @@ class HoldoutCheck:
             return []
         if gates.holdout_budget is False:
             detail = "nobody counts how often this holdout is asked"
-            return [
-                Metric("holdout_budget", None, "at least", None, detail=detail),
-                Metric("holdout_query", None, "at most", None, detail=detail),
-            ]
+            off = gates.model_copy(update={"holdout_query": False})
+            return [gate(name, None, off, detail=detail) for name in ("holdout_budget", "holdout_query")]
         if evidence.holdout is None:
             return []
-        said, limit = evidence.holdout.answer, bound(gates.holdout_query)
+        said = evidence.holdout.answer
         again = "; asked before: this answer is the one given then, and costs nothing" if said.recorded else ""
         used = f"{max(0, gates.holdout_budget - said.left)} of {gates.holdout_budget} charged before, {said.asked} questions{again}"
-        budget = Metric("holdout_budget", float(said.left), "at least", 1.0, detail=used)
+        budget = gate("holdout_budget", float(said.left), gates, detail=used)
         if said.spent:
-            return [budget, Metric("holdout_query", None, "at most", limit, refused=True, detail=SPENT)]
+            return [budget, gate("holdout_query", None, gates, refused=True, detail=SPENT)]
         if not said.above:
-            return [budget, Metric("holdout_query", 0.0, "at most", limit, detail="seed and holdout agree; the holdout tells no more")]
+            return [budget, gate("holdout_query", 0.0, gates, detail="seed and holdout agree; the holdout tells no more")]
         # the noisy answer may lie below the threshold that noise put it above: what was told is that it is above
-        told = said.value or 0.0
-        value = told if limit is None else max(told, limit + gates.holdout_noise)
-        return [budget, Metric("holdout_query", value, "at most", limit, detail="standard deviations, with noise: the holdout was asked")]
+        answer, limit = said.value or 0.0, gates.limit("holdout_query")
+        value = answer if limit is None else max(answer, limit + gates.holdout_noise)
+        return [budget, gate("holdout_query", value, gates, detail="standard deviations, with noise: the holdout was asked")]
 
 
 def build(params: Params) -> HoldoutCheck:  # noqa: ARG001 - every method's build takes its Params

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence, OverlapEvidence
-from tasks.checks.metric import Metric, bound
+from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
 
 
@@ -24,11 +24,7 @@ class OverlapCheck:
         if evidence.source is not None:
             metrics += _source(evidence.source, gates) + _information("source", evidence.source)
         if evidence.release is not None:
-            metrics.append(
-                Metric(
-                    "release_overlap", evidence.release.outside, "at most", bound(gates.release_overlap), detail=_detail(evidence.release)
-                )
-            )
+            metrics.append(gate("release_overlap", evidence.release.outside, gates, detail=_detail(evidence.release)))
             metrics += _information("release", evidence.release)
         return metrics
 
@@ -41,20 +37,15 @@ def build(params: Params) -> OverlapCheck:  # noqa: ARG001 - every method's buil
 def _source(found: OverlapEvidence, gates: GatesSpec) -> list[Metric]:
     arm = "treated" if found.ess_treated <= found.ess_control else "control"
     return [
-        Metric("source_overlap", found.outside, "at most", bound(gates.source_overlap), detail=_detail(found)),
-        Metric(
+        gate("source_overlap", found.outside, gates, detail=_detail(found)),
+        gate(
             "source_ess",
             min(found.ess_treated, found.ess_control),
-            "at least",
-            bound(gates.source_ess),
+            gates,
             detail=f"effective share of the {arm} arm; treated {found.ess_treated:.3f}, control {found.ess_control:.3f}",
         ),
-        Metric(
-            "min_arm",
-            float(min(found.treated, found.control)),
-            "at least",
-            bound(gates.min_arm),
-            detail=f"{found.treated} treated and {found.control} control rows",
+        gate(
+            "min_arm", float(min(found.treated, found.control)), gates, detail=f"{found.treated} treated and {found.control} control rows"
         ),
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric
+from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
 
 _SHOWN = 5
@@ -28,12 +28,11 @@ class SchemaCheck:
         cells = sum(count for _, count in found.outside)
         where = [f"{name}: {count}" for name, count in found.outside]
         return [
-            Metric("columns", float(len(found.mismatches)), "equal to", 0.0 if gates.columns else None, detail=_shorten(found.mismatches)),
-            Metric(
+            gate("columns", float(len(found.mismatches)), gates, detail=_shorten(found.mismatches)),
+            gate(
                 "levels",
                 float(cells) if found.rows else None,
-                "equal to",
-                0.0 if gates.levels else None,
+                gates,
                 refused=found.rows == 0,
                 detail=_shorten(where) if found.rows else "no released row was inspected",
             ),

@@ -1,51 +1,101 @@
-"""The SPEC's section of thresholds."""
+"""The SPEC's section of gates: one threshold for each row of the table, and what some of them are measured with."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, create_model, model_validator
+from pydantic_core import CoreSchema, InitErrorDetails
 
+from tasks.contract.gates import GATES, GateRow, gate_row, plugin_rows
+from tasks.contract.gates.row import Threshold
 from tasks.contract.spec.section import Off, Section
 
 # bounds stand on the number, not on the field, where False would have to meet them; strict, so that true is no 1.0
-PValue = Annotated[float, Field(gt=0, lt=1, strict=True)] | Off
-Share = Annotated[float, Field(ge=0, le=1, strict=True)] | Off
-Positive = Annotated[float, Field(gt=0, strict=True)] | Off
-Margin = Annotated[float, Field(ge=0, lt=1, strict=True)] | Off
-Rows = Annotated[int, Field(ge=2, strict=True)] | Off
-Count = Annotated[int, Field(ge=1, le=1000, strict=True)] | Off
+_KINDS: Mapping[Threshold, Any] = {
+    "p-value": Annotated[float, Field(gt=0, lt=1, strict=True)] | Off,
+    "share": Annotated[float, Field(ge=0, le=1, strict=True)] | Off,
+    "positive": Annotated[float, Field(gt=0, strict=True)] | Off,
+    "margin": Annotated[float, Field(ge=0, lt=1, strict=True)] | Off,
+    "rows": Annotated[int, Field(ge=2, strict=True)] | Off,
+    "count": Annotated[int, Field(ge=1, le=1000, strict=True)] | Off,
+    "switch": bool,
+}
 
 
-class GatesSpec(Section):
+class GateSettings(Section):
     """Thresholds; ``false`` switches a gate off and the manifest says so. docs/gates.md gives the reason for each number."""
 
-    near_copies: PValue = Field(0.01, description="smallest p-value of the excess of near copies that passes")
-    exact_copies: PValue = Field(0.01, description="smallest p-value of the excess of exact copies that passes")
-    closeness_z: Positive = Field(2.33, description="largest z of the share closer to seed than to holdout, beyond the margin")
-    closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of rows that may lean to the seed as if copied")
-    closeness_excess: Share = Field(
-        0.05, description="largest share of rows beyond the null that lean to the seed; inconclusive where only the interval's end is above"
-    )
-    closeness_groups: PValue = Field(0.01, description="smallest p-value of the largest z over groups of columns that passes")
-    holdout_budget: Count = Field(10, description="releases of one source that the same holdout may fail before it is spent")
-    holdout_query: Positive = Field(4.0, description="threshold T of Thresholdout, in standard deviations of the null")
-    holdout_noise: float = Field(0.1, gt=0, le=10, description="noise scale sigma of Thresholdout, in the same unit")
-    dcr_margin: Margin = Field(0.2, description="5th percentile DCR ratio must be at least 1 - margin")
-    min_reference_rows: int = Field(100, ge=20, description="fewest seed and holdout rows a distance gate may judge on")
+    # a plug-in's key is not known here: the validator below lets it through, and no other
+    model_config = ConfigDict(extra="allow")
+
+    closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of rows that may lean to the training rows as if copied")
+    holdout_noise: float = Field(0.1, gt=0, le=10, description="noise scale sigma of Thresholdout, in the unit of holdout_query")
+    min_reference_rows: int = Field(100, ge=20, description="fewest training and holdout rows a distance gate may judge on")
     distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")
-    source_overlap: Share = Field(0.1, description="largest share of source rows with g outside [d, 1-d]")
-    release_overlap: Share = Field(0.1, description="largest share of release rows with g outside [d, 1-d]")
     overlap_bound: float | Literal["auto"] = Field("auto", description="d of the overlap gates")
-    source_ess: Share = Field(0.2, description="smallest effective share of an arm of the source")
-    min_arm: Rows = Field(50, description="fewest source rows in an arm")
-    calibration: Share = Field(0.05, description="how far calibration may give up: 0 meets every mean of the source, 1 none")
-    fidelity: Positive = Field(2.58, description="largest |ATE_release - ATE_source| in combined standard errors")
-    levels: bool = Field(True, description="no value outside the source's levels and safe ranges")
-    columns: bool = Field(True, description="names, order and types as in the source")
-    membership_tpr: Share = Field(False, description="largest share of seed rows an attacker may recognise at 1 % false positives")
-    membership_auc: Share = Field(False, description="largest area under the curve of a membership attack")
-    attribute_advantage: Share = Field(False, description="largest gain of linear reconstruction on seed rows over holdout rows")
-    linkability_advantage: Share = Field(False, description="largest gain of a linkability attack on seed rows over holdout rows")
-    singling_out_advantage: Share = Field(False, description="largest gain of a singling-out attack on seed rows over holdout rows")
     inconclusive: Literal["warn", "fail"] = Field("warn", description="whether a gate that can't tell warns or fails")
+
+    @model_validator(mode="after")
+    def _plugin_keys(self) -> GateSettings:
+        """Validate the keys that belong to plug-ins by their rows; refuse all others."""
+        extra: dict[str, Any] = self.__pydantic_extra__ or {}
+        for name, value in extra.items():
+            row = plugin_rows().get(name)
+            if row is None:
+                fault = InitErrorDetails(type="extra_forbidden", loc=(name,), input=value)
+                raise ValidationError.from_exception_data("GatesSpec", [fault])
+            try:
+                extra[name] = TypeAdapter(_KINDS[row.threshold]).validate_python(value)
+            except ValidationError as error:
+                raise ValueError(f"{name} {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the keys of plug-ins too, and allow no others."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        for row in plugin_rows().values():
+            own = TypeAdapter(_KINDS[row.threshold]).json_schema()
+            schema["properties"][row.name] = own | {"default": row.default, "description": row.description}
+        schema["additionalProperties"] = False
+        return schema
+
+    def value(self, row: GateRow) -> float | bool:
+        """Return the value of a gate's key; False where it is switched off."""
+        found: float | bool = getattr(self, row.name, row.default)
+        return found
+
+    def limit(self, name: str) -> float | None:
+        """Return the limit of a gate's number, None where the gate is switched off.
+
+        Parameters
+        ----------
+        name : str
+            Of a row of the table.
+        """
+        row = gate_row(name)
+        assert row is not None, name
+        return row.limit(self.value(row))
+
+
+def section_of(rows: tuple[GateRow, ...]) -> type[GateSettings]:
+    """Return the section that has a key for each of the rows whose threshold stands in ``gates``."""
+    keys: dict[str, Any] = {
+        row.name: (_KINDS[row.threshold], Field(row.default, description=row.description)) for row in rows if row.section == "gates"
+    }
+    return create_model("GatesSpec", __base__=GateSettings, __module__=__name__, __doc__=GateSettings.__doc__, **keys)
+
+
+if TYPE_CHECKING:
+
+    class GatesSpec(GateSettings):
+        """The section with all its keys; thresholds are read by :meth:`limit` and :meth:`value`."""
+
+        def __init__(self, **values: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    GatesSpec = section_of(GATES)

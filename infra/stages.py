@@ -1,0 +1,209 @@
+"""Stages of a run: each submits tasks, waits for them, and shows how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+from infra.cluster import FlowWork
+from infra.logging import Bar, Display, PlainDisplay, open_display
+from tasks.contract.errors import StoreError
+
+#: A wait without a limit would hang for ever on a cluster without workers.
+LONGEST_WAIT = 6 * 3600.0
+
+
+class Future(Protocol):
+    """A task that was submitted."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the task returned, or raise what it raised."""
+        ...
+
+
+class Work(Protocol):
+    """Where stages send tasks: :class:`infra.cluster.FlowWork` in a flow run, the caller's own process in tests."""
+
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Start one task; return its :class:`Future`."""
+        ...
+
+    def completed(self, futures: Sequence[Any], timeout: float) -> Iterator[Future]:
+        """Yield submitted tasks as they end; raise TimeoutError if they have not all ended in time."""
+        ...
+
+
+class Stages:
+    """The stages of one run, in order.
+
+    Parameters
+    ----------
+    display : Display, optional
+        Where progress is shown; plain lines on stderr where left out.
+    timeout : float
+        Seconds after which waiting for the tasks of one stage is given up (``engine.timeout`` of the SPEC).
+    work : Work, optional
+        Where tasks run; the task runner of the flow that is under way where left out.
+    """
+
+    _current: ClassVar[Stages | None] = None
+
+    def __init__(self, display: Display | None = None, timeout: float = LONGEST_WAIT, work: Work | None = None) -> None:
+        self._display: Display = display or PlainDisplay()
+        self._timeout = timeout
+        self._work: Work = work or FlowWork()
+        self._finished = 0
+        self._watch: Callable[[int, str], None] | None = None
+
+    @classmethod
+    def current(cls) -> Stages:
+        """Return the stages of the run that is under way; new ones where none is."""
+        return cls._current or cls()
+
+    def watch(self, report: Callable[[int, str], None]) -> None:
+        """Call ``report(stages finished, name of the last)`` at the end of every stage."""
+        self._watch = report
+
+    def note(self, text: str) -> None:
+        """Show a line that stays on the screen."""
+        self._display.note(text)
+
+    def warn(self, text: str) -> None:
+        """Show a warning that stays on the screen."""
+        self._display.warn(text)
+
+    def run(self, name: str, task: Any, *arguments: object) -> Any:
+        """Run one task as a stage of its own; return its result."""
+        with self.stage(name) as stage:
+            return stage.run(task, *arguments)
+
+    def map(self, name: str, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Run a task once for each tuple of arguments, as a stage of its own; return the results in order."""
+        wanted = list(calls)
+        with self.stage(name, len(wanted)) as stage:
+            return stage.map(task, wanted)
+
+    def submit(self, task: Any, *arguments: object) -> Future:
+        """Submit one task and go on; a later stage waits for it."""
+        future: Future = self._work.submit(task, arguments)
+        return future
+
+    def wait(self, name: str, futures: Iterable[Future], progress: Callable[[], str | None] | None = None) -> list[Any]:
+        """Wait for submitted tasks as a stage of their own; return the results in order.
+
+        Parameters
+        ----------
+        name : str
+            Title of the stage.
+        futures : iterable of PrefectFuture
+            Submitted tasks.
+        progress : callable, optional
+            Says how far a long task is; see :meth:`Stage.following`.
+        """
+        wanted = list(futures)
+        with self.stage(name, len(wanted)) as stage:
+            if progress is None:
+                return stage.wait(wanted)
+            with stage.following(progress):
+                return stage.wait(wanted)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int = 1) -> Iterator[Stage]:
+        """Show one stage of ``total`` parts for the length of the block, which waits for tasks through it.
+
+        Parts that are not marked when the block ends well count as done.
+        """
+        bar = self._display.bar(name, total)
+        yield Stage(bar, self._work, self._timeout)
+        bar.finish()
+        self._finished += 1
+        if self._watch is not None:
+            self._watch(self._finished, name)
+
+
+class Stage:
+    """One stage that is under way.
+
+    Parameters
+    ----------
+    bar : Bar
+        Its progress on the screen.
+    work : Work
+        Where tasks run.
+    timeout : float
+        Seconds of one wait.
+    """
+
+    def __init__(self, bar: Bar, work: Work, timeout: float = LONGEST_WAIT) -> None:
+        self._bar = bar
+        self._work = work
+        self._timeout = timeout
+
+    def run(self, task: Any, *arguments: object) -> Any:
+        """Run one task; return its result."""
+        return self.wait([self._work.submit(task, arguments)])[0]
+
+    def map(self, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Run a task once for each tuple of arguments; return the results in order."""
+        return self.wait([self._work.submit(task, arguments) for arguments in calls])
+
+    def wait(self, futures: Iterable[Future]) -> list[Any]:
+        """Wait for submitted tasks, marking each on the display; return the results in order.
+
+        Raises
+        ------
+        Exception
+            The first error of a task, as it was raised there.
+        TimeoutError
+            If the wait is given up.
+        """
+        wanted = list(futures)
+        for future in self._work.completed(wanted, self._timeout):
+            future.result(timeout=self._timeout)
+            self._bar.advance()
+        return [future.result(timeout=self._timeout) for future in wanted]
+
+    @contextlib.contextmanager
+    def following(self, progress: Callable[[], str | None], every: float = 5.0) -> Iterator[None]:
+        """Show how far a long part is, for the length of the block.
+
+        Parameters
+        ----------
+        progress : callable
+            Returns a few words, None where there is nothing to say yet; called in a thread of its own.
+        every : float
+            Seconds from one question to the next.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(progress, every, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._bar.describe(None)
+
+    def _follow(self, progress: Callable[[], str | None], every: float, ended: threading.Event) -> None:
+        last = None
+        while not ended.wait(every):
+            try:
+                words = progress()
+            except StoreError:  # progress is worth no run: the next question may be answered
+                continue
+            if words is not None and words != last:
+                last = words
+                self._bar.describe(words)
+
+
+@contextlib.contextmanager
+def open_stages(timeout: float) -> Iterator[Stages]:
+    """Open the stages of a run, shown live on a terminal and as plain lines elsewhere."""
+    with open_display() as display:
+        Stages._current = Stages(display, timeout)
+        try:
+            yield Stages._current
+        finally:
+            Stages._current = None

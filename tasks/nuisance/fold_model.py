@@ -1,0 +1,134 @@
+"""g and Q as one fold's training rows give them: fitted, and used on any rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.rng import UInt64
+from tasks.nuisance.bounds import require_arms
+from tasks.numerics.threads import one_thread
+
+Mask = npt.NDArray[np.bool_]
+_BLOCK = 8_192  # rows predicted at a time
+
+
+@dataclass(frozen=True)
+class KnownPropensity:
+    """A propensity that is known by design, the same for all rows.
+
+    Attributes
+    ----------
+    value : float
+        P(A = 1), in (0, 1).
+    """
+
+    value: float
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return the known probability for each row, shape (n,)."""
+        return np.full(len(covariates), self.value)
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """g and Q as fitted on the training rows of one fold.
+
+    Attributes
+    ----------
+    propensity, outcome : PropensityModel, OutcomeModel
+        Fitted models.
+    rows : int
+        Training rows.
+    """
+
+    propensity: PropensityModel
+    outcome: OutcomeModel
+    rows: int
+
+    def predict(self, covariates: pd.DataFrame) -> Nuisances:
+        """Return g, Q0 and Q1 of any rows, each of shape (n,)."""
+        n = len(covariates)
+        found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
+        with one_thread():
+            # design matrices of a block stay in the cache, and memory does not grow with n
+            for start in range(0, n, _BLOCK):
+                block = covariates.iloc[start : start + _BLOCK]
+                rows = slice(start, start + len(block))
+                found.g[rows] = self.propensity.predict(block)
+                found.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
+                found.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
+        return found
+
+
+def fit_fold(
+    learner: Learner,
+    covariates: pd.DataFrame,
+    a: Int8,
+    y: Float64,
+    kind: str,
+    train: Mask,
+    rng: np.random.Generator,
+    weights: Float64 | None = None,
+    keys: UInt64 | None = None,
+    known: float | None = None,
+) -> FoldModel:
+    """Fit g and Q on the training rows of one fold: one unit of parallel work.
+
+    Parameters
+    ----------
+    learner : Learner
+        Fits g and Q.
+    covariates : DataFrame, n rows
+        Canonical covariates.
+    a : ndarray of int8, shape (n,)
+        Treatment, 0 or 1.
+    y : ndarray of float64, shape (n,)
+        Outcome.
+    kind : {"binary", "continuous", "count"}
+        Kind of the outcome.
+    train : ndarray of bool, shape (n,)
+        Training rows.
+    rng : numpy.random.Generator
+        Spent on inner folds and the learner's own choices.
+    weights : ndarray of float64, shape (n,), optional
+        Row weights (Bayesian bootstrap); rows of weight zero are left out.
+    keys : ndarray of uint64, shape (n,), optional
+        Distinct row keys. With them the training rows are put in the order of their keys first, so that the
+        fit does not depend on the order in which rows were given.
+    known : float, optional
+        Known P(A = 1), in (0, 1): g is then not fitted.
+
+    Returns
+    -------
+    FoldModel
+
+    Raises
+    ------
+    EstimationError
+        If an arm has fewer than two training rows.
+    """
+    rows = np.flatnonzero(train if weights is None else train & (weights > 0.0))
+    if keys is not None:
+        rows = rows[np.argsort(keys[rows], kind="stable")]
+    require_arms(a[rows])
+    frame = covariates.iloc[rows].reset_index(drop=True)
+    own = None if weights is None else weights[rows]
+    with one_thread():
+        propensity = learner.fit_propensity(frame, a[rows], rng, own) if known is None else KnownPropensity(known)
+        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, own)
+    return FoldModel(propensity, outcome, len(rows))
+
+
+def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
+    """Return the means of g, Q0 and Q1 over fold models, not targeted, each of shape (n,)."""
+    total = Nuisances(np.zeros(len(covariates)), np.zeros(len(covariates)), np.zeros(len(covariates)))
+    for model in models:
+        for sum_, values in zip(total, model.predict(covariates)):
+            sum_ += values
+    return Nuisances(total.g / len(models), total.q0 / len(models), total.q1 / len(models))
