@@ -17,7 +17,7 @@ from tasks.covariates.traits.layer import Layer, fit_layered
 from tasks.source.inspection import Inspection
 from tasks.source.rows import canonical
 
-ROWS = 2000
+ROWS = 1200
 #: Fast enough for every test; a trait has to be kept however little was learnt.
 QUICK: dict[str, dict[str, Any]] = {"forest": {"trees": 10}}
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from tasks.contract.errors import SpecError
+from tasks.contract.roles import Column
 
 GRAMMAR = '"start <= end", "copy(x, x_again)", "within(town, region)" or "total = a + b"; names with spaces stand in backticks'
 _TOKEN = re.compile(r"\s*(?:`(?P<quoted>[^`]+)`|(?P<sign><=|[=+,()]|(?<=\s)-(?=\s))|(?P<name>[^\s`=+,()<>]+))")
@@ -77,6 +82,45 @@ def parse_relation(text: str) -> tuple[Relation, ...]:
     if any(len(set(relation.columns)) < len(relation.columns) for relation in relations):
         raise ValueError(f"relation '{text}' must name two different columns")
     return relations
+
+
+def check_relations(relations: tuple[Relation, ...], columns: Sequence[Column]) -> None:
+    """Refuse relations that a table's columns can't have.
+
+    Parameters
+    ----------
+    relations : tuple of Relation
+        Declared ones.
+    columns : sequence of Column
+        The covariates.
+
+    Raises
+    ------
+    SpecError
+        If a name is no covariate, or columns are of kinds that can't be compared or added.
+    """
+    by_name = {column.name: column for column in columns}
+    for relation in relations:
+        for name in relation.columns:
+            if name not in by_name:
+                close = difflib.get_close_matches(name, by_name, n=1)
+                hint = f"Did you mean '{close[0]}'?" if close else ""
+                raise SpecError(f"relation '{relation}' of roles must name covariates; got '{name}', which is none.", hint)
+        kinds = {name: _family(by_name[name]) for name in relation.columns}
+        allowed = {"sum": {"number"}, "order": {"number", "date"}}.get(relation.kind)
+        if allowed is not None:
+            odd = next((name for name, kind in kinds.items() if kind not in allowed), None)
+            if odd is not None:
+                raise SpecError(
+                    f"columns of relation '{relation}' must be {' or '.join(sorted(allowed))} columns; got '{odd}', a {kinds[odd]}."
+                )
+        if relation.kind in ("order", "copy") and len(set(kinds.values())) > 1:
+            told = ", ".join(f"'{name}', a {kind}" for name, kind in kinds.items())
+            raise SpecError(f"columns of relation '{relation}' must be of one kind; got {told}.")
+
+
+def _family(column: Column) -> str:
+    return "category" if column.is_category else "date" if column.kind == "datetime" else "number"
 
 
 def _tokens(text: str) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError
+from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import Decided, decide_covariate
@@ -56,6 +57,7 @@ def conclude(found: Findings, roles: RolesSpec, *, folds: int, text: bool) -> tu
     if all(decided.column.constant for decided in covariates.values()):
         raise SourceError("covariates of roles must hold a column that varies; got constant ones alone.", "")
     columns = {name: decided.column for name, decided in covariates.items()}
+    check_relations(roles.declared_relations, tuple(columns.values()))
     columns |= {roles.treatment: treatment.column, roles.outcome: outcome.column}
     profiles = {name: decided.profile for name, decided in covariates.items()}
     profiles |= {roles.treatment: treatment.profile, roles.outcome: outcome.profile}

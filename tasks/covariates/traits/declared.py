@@ -39,7 +39,7 @@ def plan_declared(relations: tuple[Relation, ...], cells: dict[str, Float64], co
         If training rows break a relation.
     """
     by_name = {column.name: column for column in columns}
-    plan = Plan()
+    plan = Plan(cells)
     for relation in sorted(relations, key=lambda one: ("copy", "sum", "within", "order").index(one.kind)):
         choices = _choices(relation, by_name, cells)
         if choices and not any(plan.add(bound) for bound in choices):

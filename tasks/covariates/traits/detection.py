@@ -215,7 +215,12 @@ def find_orders(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
         if low.id != high.id and (low.kind == "datetime") == (high.kind == "datetime") and (gap := _gap(cells[low.id], cells[high.id]))
     }
     found = {pair: gap for pair, gap in pairs.items() if (pair[1], pair[0]) not in pairs}
-    middles = {pair for pair in found for between in numeric if (pair[0], between.id) in found and (between.id, pair[1]) in found}
+    middles = {
+        (low, high)
+        for low, high in found
+        for between in numeric
+        if (low, between.id) in found and (between.id, high) in found and plan.links(low, between.id, high)
+    }
     added: list[Ordered] = []
     for low, high in sorted(found.keys() - middles, key=lambda pair: found[pair]):
         present = plan.by_target.get(high)

@@ -156,6 +156,7 @@ def fit_layered(
     rng: np.random.Generator,
     relations: tuple[Relation, ...] = (),
     journal: Journal | None = None,
+    plain: pd.DataFrame | None = None,
 ) -> tuple[CovariateModel, CovariateModel, Layer]:
     """Fit a synthesizer on a table in memory, with the table's traits kept.
 
@@ -168,6 +169,8 @@ def fit_layered(
         Declared relations.
     journal : Journal or None
         Where long training keeps its state.
+    plain : pandas.DataFrame or None
+        Where traits are looked for instead, if ``table`` is a bootstrap sample of it.
 
     Returns
     -------
@@ -178,7 +181,7 @@ def fit_layered(
     layer : Layer
         What is kept.
     """
-    layer = find_layer(table, columns, relations)
+    layer = find_layer(table if plain is None else plain, columns, relations)
     encoded = layer.encode(table) if layer.traits else table
     if journal is not None and isinstance(synthesizer, Trained):
         bare: CovariateModel = synthesizer.train(encoded, layer.columns, rng, journal)
@@ -193,6 +196,7 @@ def fit_layered_parts(
     columns: tuple[Column, ...],
     rng: np.random.Generator,
     relations: tuple[Relation, ...] = (),
+    plain: Callable[[], Iterable[pd.DataFrame]] | None = None,
 ) -> tuple[CovariateModel, Layer]:
     """Fit a synthesizer on a table that is read part by part, with the table's traits kept.
 
@@ -208,23 +212,26 @@ def fit_layered_parts(
         As of :meth:`tasks.covariates.protocol.PartwiseSynthesizer.fit_parts`.
     relations : tuple of Relation
         Declared relations.
+    plain : callable or None
+        Where traits are looked for instead, if ``parts`` are a bootstrap sample.
 
     Returns
     -------
     model : CovariateModel
     layer : Layer
     """
-    waiting = iter(parts())
+    looked_at = plain or parts
+    waiting = iter(looked_at())
     head: list[pd.DataFrame] = []
     while sum(map(len, head)) < HEAD_ROWS and (part := next(waiting, None)) is not None:
         head.append(part)
     table = pd.concat(head, ignore_index=True)
     layer = find_layer(table, columns, relations)
     if not layer.traits:
-        return synthesizer.fit_parts(itertools.chain(head, waiting), columns, rng), layer
+        return synthesizer.fit_parts(itertools.chain(head, waiting) if plain is None else parts(), columns, rng), layer
     without: Refuted = {}
-    while any((refuted := _refuted(layer, itertools.islice(parts(), len(head), None))).values()):
-        without = {kind: without.get(kind, frozenset()) | columns for kind, columns in refuted.items()}
+    while any((refuted := _refuted(layer, itertools.islice(looked_at(), len(head), None))).values()):
+        without = {kind: without.get(kind, frozenset()) | names for kind, names in refuted.items()}
         layer = find_layer(table, columns, relations, without)
     encoded = map(layer.encode, parts()) if layer.traits else parts()
     model = synthesizer.fit_parts(encoded, layer.columns, rng)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
+import numpy as np
+
+from tasks.covariates.margins import Float64
 from tasks.covariates.traits.bound import Bound, Linear, Ordered
 
 
@@ -11,10 +14,16 @@ class Plan:
     """Relations that can be kept together.
 
     A column is the target of at most one relation, except that several lows bound one column; no column decides itself.
+
+    Parameters
+    ----------
+    cells : mapping of str to ndarray of float64, shape (n,)
+        Training rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cells: Mapping[str, Float64]) -> None:
         self.by_target: dict[str, Bound] = {}
+        self._known = {name: ~np.isnan(values) for name, values in cells.items()}
 
     def add(self, bound: Bound) -> bool:
         """Take a relation in; tell whether it could be."""
@@ -34,7 +43,11 @@ class Plan:
 
     def implied(self, bound: Bound) -> bool:
         """Tell whether the relations taken in already make this one hold: a low that leads up to its target."""
-        return isinstance(bound, Ordered) and all(self._leads(low, bound.target) for low in bound.lows)
+        return isinstance(bound, Ordered) and all(self._leads(low, bound.target, low, bound.target) for low in bound.lows)
+
+    def links(self, low: str, between: str, high: str) -> bool:
+        """Tell whether a column is known wherever the two that it stands between are known."""
+        return not (self._known[low] & self._known[high] & ~self._known[between]).any()
 
     def in_order(self) -> tuple[Bound, ...]:
         """Return the relations so that each comes after those that decide its inputs; sums come as early as they can."""
@@ -58,18 +71,15 @@ class Plan:
                 waiting.extend(self.by_target[one].inputs if one in self.by_target else ())
         return found
 
-    def _leads(self, low: str, high: str) -> bool:
-        """Tell whether a chain of orders leads from one column up to another."""
+    def _leads(self, low: str, high: str, first: str, last: str) -> bool:
+        """Tell whether orders lead from one column up to another, through columns that are known where ``first`` and ``last`` are."""
         if low == high:
             return True
+        if high != last and not self.links(first, high, last):
+            return False
         bound = self.by_target.get(high)
         if isinstance(bound, Ordered):
-            return any(self._leads(low, each) for each in bound.lows)
+            return any(self._leads(low, each, first, last) for each in bound.lows)
         if isinstance(bound, Linear) and len(bound.terms) == 1 and bound.terms[0][1] == 1 and not bound.offset:
-            return self._leads(low, bound.terms[0][0])
+            return self._leads(low, bound.terms[0][0], first, last)
         return False
-
-
-def targets(relations: Iterable[Bound]) -> set[str]:
-    """Return the columns that relations derive."""
-    return {bound.target for bound in relations}
