@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.contract.errors import SpecError
+
 # One thread per process: the cluster is the only level of parallelism, and sums keep their order.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -91,3 +93,29 @@ def server_environment(home: Path) -> dict[str, str]:
 def use_prefect_home(home: Path) -> None:
     """Keep the Prefect client's files beside the embedded server's, unless the user has a place for them."""
     os.environ.setdefault("PREFECT_HOME", str(home))
+
+
+def restrict_umask() -> None:
+    """Let new files of this process and its children be their owner's alone; published files keep the mode they would have had."""
+    previous = os.umask(0o077)
+    os.environ.setdefault("WAYMINT_STORE_MODE", f"{0o666 & ~previous:04o}")
+
+
+def store_mode() -> int | None:
+    """Return the mode of published files (``WAYMINT_STORE_MODE``, octal); None leaves it to the umask.
+
+    Raises
+    ------
+    SpecError
+        If it is no octal number of a mode.
+    """
+    text = os.environ.get("WAYMINT_STORE_MODE")
+    if text is None:
+        return None
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0o400 <= mode <= 0o666:
+        raise SpecError(f"WAYMINT_STORE_MODE must be an octal file mode from 0400 to 0666; got '{text}'.", "For example 0640.")
+    return mode

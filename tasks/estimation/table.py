@@ -22,7 +22,6 @@ from tasks.nuisance.crossfit import InMemory
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 #: A count outcome is recognised up to this largest value.
-MAX_COUNT = 30
 
 
 @dataclass(frozen=True)
@@ -243,8 +242,8 @@ def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:
 def outcome_kind(y: Float64, roles: ColumnRoles) -> str:
     """Return the outcome's kind, as declared or as seen.
 
-    ``auto``: only 0 and 1 is binary; whole numbers from 0 to at most 30 with at least three values, 0 or 1 among them, are a count;
-    all else is continuous.
+    ``auto``: only 0 and 1 is binary; whole numbers that are never negative, of at least three values, are a count; all else
+    is continuous.
 
     Raises
     ------
@@ -256,7 +255,7 @@ def outcome_kind(y: Float64, roles: ColumnRoles) -> str:
     if roles.outcome_kind == "auto":
         if binary:
             return "binary"
-        counts = whole and 0.0 <= float(np.min(y)) <= 1.0 and float(np.max(y)) <= MAX_COUNT and len(np.unique(y)) >= 3
+        counts = whole and float(np.min(y)) >= 0.0 and len(np.unique(y)) >= 3
         return "count" if counts else "continuous"
     if roles.outcome_kind == "binary" and not binary:
         raise SpecError(f"outcome '{roles.outcome}' of kind binary must be 0 or 1; got other values.", "Recode it, or declare continuous.")

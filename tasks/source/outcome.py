@@ -16,7 +16,6 @@ from tasks.source.ranges import safe_range
 from tasks.source.values import family
 
 OutcomeKind = Literal["binary", "continuous", "count"]
-LARGEST_COUNT = 30
 _HINT = "Recode it, or choose another roles.outcome_kind."
 
 
@@ -32,8 +31,8 @@ class DecidedOutcome(NamedTuple):
 def decide_outcome(field: pa.Field, found: ColumnFindings, wish: Literal["auto", "binary", "continuous", "count"]) -> DecidedOutcome:
     """Decide the outcome's kind.
 
-    ``"auto"`` takes booleans and numbers that are all 0 or 1 as binary; whole numbers from 0 on, at most 30, of at
-    least three values with 0 or 1 among them, as counts; everything else as continuous.
+    ``"auto"`` takes booleans and numbers that are all 0 or 1 as binary; whole numbers that are never negative, of
+    at least three values, as counts whatever their maximum; everything else as continuous.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ def _kind(name: str, numbers: Numbers, wish: str) -> tuple[OutcomeKind, tuple[st
         raise SourceError(f"count outcome '{name}' must be whole numbers from 0 on; got negative or fractional values.", _HINT)
     if wish == "binary" or (wish == "auto" and binary):
         return "binary", ()
-    if wish == "count" or (wish == "auto" and whole and highest <= LARGEST_COUNT and values >= 3 and lowest <= 1):
+    if wish == "count" or (wish == "auto" and whole and values >= 3):
         return "count", ()
     if wish == "auto" and values == 2:
         told = f"outcome '{name}' has two values other than 0 and 1 and is taken as continuous; recode it to 0/1 for a binary outcome."

@@ -67,7 +67,7 @@ def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: 
     key = f"source/inspection-{shard:05d}"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    inspection = Inspection(run.spec.roles)
+    inspection = Inspection(run.spec.declared_roles)
     state = inspection.start()
     for batch in _batches(run, source, fragments, list(inspection.columns(source.names))):
         state = inspection.visit(state, batch)
@@ -76,11 +76,11 @@ def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: 
 
 def describe(run: Run, source: SourcePlan, states: Sequence[Ref]) -> Inspected:
     """Merge the shards' evidence into the table's schema and profile (in the flow process: it is small)."""
-    space, inspection = run.space(), Inspection(run.spec.roles)
+    space, inspection = run.space(), Inspection(run.spec.declared_roles)
     state = inspection.start()
     for ref in states:
         state = inspection.merge(state, pickle.loads(space.read(ref.key)))  # noqa: S301 (written by this run)
-    return inspection.finish(state, run.spec.roles, folds=run.spec.mechanisms.folds, source_format=source.format)
+    return inspection.finish(state, run.spec.declared_roles, folds=run.spec.mechanisms.folds, source_format=source.format)
 
 
 @coarse("scatter rows", "scatter shard {shard}")

@@ -6,6 +6,7 @@ from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
 from tasks.contract.spec.mechanisms import MechanismsSpec
+from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.parse import parse_spec
 from tasks.contract.spec.release import ReleaseSpec
 from tasks.contract.spec.roles import Kind, Label, RolesSpec
@@ -26,6 +27,7 @@ __all__ = [
     "Kind",
     "Label",
     "MechanismsSpec",
+    "OutcomeSpec",
     "Purpose",
     "ReleaseSpec",
     "RolesSpec",
