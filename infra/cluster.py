@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 import dask
 import threadpoolctl
@@ -12,6 +13,7 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 from prefect import task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
@@ -150,6 +152,10 @@ class FlowWork:
         future: PrefectFuture[Any] = task.submit(*arguments)
         return future
 
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run one task in the flow's own process."""
+        return task(*arguments)
+
     def completed(self, futures: Sequence[PrefectFuture[Any]], timeout: float) -> Iterator[PrefectFuture[Any]]:
         """Yield submitted tasks as they end.
 
@@ -159,3 +165,17 @@ class FlowWork:
             If they have not all ended after so many seconds.
         """
         yield from as_completed(list(futures), timeout=timeout)
+
+    def meter(self, description: str) -> Callable[[float, str], None]:
+        """Put a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
+        artifact = create_progress_artifact(progress=0.0, key="progress", description=description)
+        assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
+        return lambda share, text: _set_progress(artifact, share, text)
+
+    def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
+        """Put a table on the run's page."""
+        create_table_artifact(key=key, table=rows, description=description)
+
+
+def _set_progress(artifact: UUID, share: float, text: str) -> None:
+    update_progress_artifact(artifact, progress=round(100.0 * min(1.0, share), 1), description=text)
