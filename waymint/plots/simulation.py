@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.numerics.normal import Z95
+from tasks.targeting.estimators import ATE
 from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, legend_below
 
 ACROSS, NOMINAL = 2, 0.95
 #: Estimators of the average effect; others answer other questions.
-AVERAGE = ("or", "ipw", "aipw", "tmle", "adaptive")
+AVERAGE = (*ATE, "adaptive")
 TITLES = {"power": "power", "coverage": "coverage of the 95 % interval", "bias": "bias", "rmse": "root mean squared error"}
 
 
