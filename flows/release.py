@@ -109,7 +109,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = publishing.Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
-    facts = publishing.facts(run, found, measured, effects, combined, judged_gates)
+    facts = publishing.facts(run, found, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")
