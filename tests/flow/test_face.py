@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 import waymint as face
-from tests.releasing import Published, manifest, parts, spec_of, table
+from tests import augmenting
+from tests.releasing import Published, manifest, parts, spec_of, table, write
 
 THREADS = {"engine.dask": "threads"}
 
@@ -125,3 +126,13 @@ def test_a_simulation_of_ones_own_frame(prefect: str, tmp_path: Path) -> None:
     assert set(simulation.frame()["estimator"]) >= {"or", "ipw", "aipw", "tmle"}
     for kind in simulation.PLOTS:
         assert simulation.plot(kind).axes
+
+
+def test_added_rows_come_with_the_estimates_before_and_after(prefect: str, tmp_path: Path) -> None:
+    write(augmenting.table(700, 2, randomised=True), tmp_path / "trial.csv")
+    settings = {"augment.outcome": str(tmp_path / "trial.csv"), "augment.draws": 10, "mechanisms.repeats": 1, "name": "filled"}
+    added = face.augment(augmenting.table(450, 1), spec=spec(), store=tmp_path / "store", settings=THREADS | settings, progress=False)
+    assert added.frame()["waymint_added"].all()
+    assert set(added.effects()["table"]) == {"before", "after"}
+    assert len(added.table()) == 10
+    assert added.plot().axes
