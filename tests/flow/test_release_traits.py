@@ -33,7 +33,7 @@ def test_effects_of_folders_codes_and_stored_indices(kind: str, waymint, tmp_pat
     }
     found = _released(waymint, make[kind](tmp_path), tmp_path)
     drawn = pq.read_table(tmp_path / "store/trial/v000001/data/copy-0")
-    names = {"hive": ["x", "z", "a", "y", "site"], "codes": ["age", "a", "y"], "index": ["x", "z", "a", "y"]}[kind]
+    names = {"hive": ["x", "z", "a", "y", "year", "site"], "codes": ["age", "a", "y"], "index": ["x", "z", "a", "y"]}[kind]
     assert drawn.column_names == names
     if kind == "codes":
         assert 0 < drawn["age"].null_count < 80
