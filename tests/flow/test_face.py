@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def test_a_release_is_loaded_by_its_uri(release: face.Release, tmp_path: Path) -
     assert json.loads((copy / "manifest.json").read_text()) == release.manifest
     with pytest.raises(face.StoreMissing):
         face.load(f"{folder.rpartition('/')[0]}@9")
+
+
+def test_a_release_is_exported_by_command_and_by_call(waymint, release: face.Release, tmp_path: Path) -> None:
+    assert waymint("releases", "export", release.uri, "--to", tmp_path / "one.zip", "--csv", "--json").code == 0
+    assert release.export(tmp_path / "two.zip", csv=True).read_bytes() == (tmp_path / "one.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "two.zip") as archive:
+        plain = pd.read_csv(io.BytesIO(archive.read("trial-v000001/data/copy-0.csv")))
+        described = pd.read_csv(io.BytesIO(archive.read("trial-v000001/codebook.csv")))
+    pd.testing.assert_frame_equal(plain, release.frame(), check_dtype=False)
+    assert described["column"].tolist() == list(plain.columns)
 
 
 def test_a_damaged_file_is_not_read(release: face.Release, tmp_path: Path) -> None:
