@@ -79,7 +79,7 @@ def describe(run: Run, source: SourcePlan, states: Sequence[Ref]) -> Inspected:
     space, inspection = run.space(), Inspection(run.spec.declared_roles, source.index)
     state = inspection.start()
     for ref in states:
-        state = inspection.merge(state, pickle.loads(space.read(ref.key)))  # noqa: S301 (written by this run)
+        state = inspection.merge(state, space.unpickle(ref))
     found = inspection.finish(state, run.spec.declared_roles, folds=run.spec.mechanisms.folds, source_format=source.format)
     return found._replace(warnings=(*source.notes, *found.warnings))
 
