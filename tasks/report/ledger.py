@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.report.axis import spanning
+from tasks.pages.axis import spanning
+from tasks.pages.numbers import decimals_of, fixed, interval
 from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
 from tasks.report.glossary import LEDGER, METRICS, explained
-from tasks.report.reading import decimals_of, fixed, interval
 
 ROW_HEIGHT = 34.0
 _Z95 = 1.96
