@@ -53,9 +53,15 @@ def prefect_api_url() -> str | None:
     return os.environ.get("PREFECT_API_URL") or None
 
 
-def use_prefect(url: str) -> None:
-    """Make this process and its children talk to one Prefect server."""
+def use_prefect(url: str, secret: str) -> None:
+    """Make this process and its children talk to one Prefect server, with the secret it asks for."""
     os.environ["PREFECT_API_URL"] = url
+    os.environ["PREFECT_API_AUTH_STRING"] = secret
+
+
+def shared_key() -> str | None:
+    """Return the key that machines of one site share (``WAYMINT_KEY``), if any."""
+    return os.environ.get("WAYMINT_KEY") or None
 
 
 def prepare_environment() -> None:
@@ -78,16 +84,19 @@ def quiet_terminal() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
-def server_environment(home: Path) -> dict[str, str]:
+def server_environment(home: Path, secret: str) -> dict[str, str]:
     """Return the environment of the embedded Prefect server.
 
     Parameters
     ----------
     home : Path
         Its ``PREFECT_HOME``.
+    secret : str
+        What it asks of every request: ``"user:password"``. It asks its own services too, which are its clients.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    return kept | _QUIET | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+    auth = {"PREFECT_SERVER_API_AUTH_STRING": secret, "PREFECT_API_AUTH_STRING": secret}
+    return kept | _QUIET | auth | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
 
 
 def use_prefect_home(home: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.targeting.estimators import ATE
 from waymint.composing import Data, SpecLike, composed
 from waymint.frames import stored
 from waymint.running import call, run_audit, run_estimate, run_flow
@@ -15,8 +16,6 @@ from waymint.running import call, run_audit, run_estimate, run_flow
 if TYPE_CHECKING:
     from tasks.contract.spec import Purpose
     from waymint.results import Audit, Comparison, Estimates, Release, Simulation
-
-ATE_ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 
 
 def release(
@@ -203,7 +202,7 @@ def estimate(
     outcome_kind: str = "auto",
     missing_outcome: str = "error",
     subgroups: Sequence[str] = (),
-    estimators: Sequence[str] = ATE_ESTIMATORS,
+    estimators: Sequence[str] = ATE,
     learner: str = "stack",
     folds: int = 5,
     repeats: int = 1,

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import estimation, information, releases, runs
+from infra.cli import check, estimation, information, releases, runs
 from infra.cli.replies import print_error, print_help_of_bare
-from infra.settings import prepare_environment, quiet_terminal
+from infra.settings import prepare_environment, quiet_terminal, restrict_umask
 from tasks.contract.errors import SpecError, WaymintError
 
 INTERRUPTED = 130
@@ -45,6 +45,7 @@ def _whole(
 
 for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit):
     app.command()(command)
+app.command()(check.check)
 app.command()(information.schema)
 app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")
@@ -53,6 +54,7 @@ app.add_typer(releases.app, name="releases")
 def main() -> None:
     """Run the command line; the exit codes are those of docs/errors.md."""
     prepare_environment()
+    restrict_umask()
     quiet_terminal()
     as_json = "--json" in sys.argv
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.numerics.normal import Z95
 from waymint.plots.canvas import COLORS, Plot, canvas, label_rows, legend_below
 
 TITLES = {"t": "T-learner", "s": "S-learner", "dr": "DR-learner", "ra": "RA-learner", "mean": "mean"}
-SPREAD = 1.96
 
 
 def cate(record: Mapping[str, Any]) -> Plot:
@@ -29,7 +29,7 @@ def cate(record: Mapping[str, Any]) -> Plot:
         axis.errorbar(
             [row[name] for row in rows],
             [number + 0.2 * (place - 0.5) for number in range(len(rows))],
-            xerr=[SPREAD * row[error] for row in rows],
+            xerr=[Z95 * row[error] for row in rows],
             fmt=marker,
             color=color,
             markersize=4,

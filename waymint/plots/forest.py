@@ -12,6 +12,8 @@ TITLES = {
     "release": "release",
     "combined": "release, valid for the source's population",
     "table": "table",
+    "before": "source",
+    "after": "source with added rows",
 }
 OFFSET = 0.22
 

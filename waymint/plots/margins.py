@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ACROSS, MOST, BINS, LEVELS = 3, 12, 24, 10
+#: Numbers with so few values are drawn as levels.
+FEW = 5
 
 
 def margins(release: pd.DataFrame, source: pd.DataFrame | None = None, columns: Sequence[str] | None = None) -> Plot:
@@ -45,7 +47,7 @@ def margins(release: pd.DataFrame, source: pd.DataFrame | None = None, columns: 
         axis.set_visible(False)
     for axis, name in zip(axes, chosen):
         values = {title: table[name] for title, table in tables.items()}
-        draw = _numbers if all(_numeric(series) for series in values.values()) else _levels
+        draw = _numbers if all(_numeric(series) and series.nunique() > FEW for series in values.values()) else _levels
         draw(axis, values)
         axis.set_title(name)
         axis.set_yticks([])
@@ -80,7 +82,7 @@ def _levels(axis: Axes, values: dict[str, Any]) -> None:
     texts = {title: series.astype("object").where(series.notna(), "(missing)").map(str) for title, series in values.items()}
     shares = {title: series.value_counts(normalize=True) for title, series in texts.items()}
     first = next(iter(shares.values()))
-    levels = list(first.index[:LEVELS])
+    levels = sorted(first.index[:LEVELS])
     for title, share in shares.items():
         heights = [float(share.get(level, 0.0)) for level in levels]
         edges = np.arange(len(levels) + 1) - 0.5

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.numerics.normal import Z95
+from tasks.targeting.estimators import ATE
 from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, legend_below
 
-ACROSS, NOMINAL, ERROR = 2, 0.95, 1.96
+ACROSS, NOMINAL = 2, 0.95
 #: Estimators of the average effect; others answer other questions.
-AVERAGE = ("or", "ipw", "aipw", "tmle", "adaptive")
+AVERAGE = (*ATE, "adaptive")
 TITLES = {"power": "power", "coverage": "coverage of the 95 % interval", "bias": "bias", "rmse": "root mean squared error"}
 
 
@@ -64,7 +66,7 @@ def _lines(axis: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> None:
             axis.errorbar(
                 [row["n"] + span * 0.012 * (number - 2) for row in own],  # lines that coincide stay apart
                 [row[measure] for row in own],
-                yerr=[ERROR * (row.get(f"{measure}_mcse") or 0.0) for row in own],
+                yerr=[Z95 * (row.get(f"{measure}_mcse") or 0.0) for row in own],
                 marker=MARKERS[number],
                 color=COLORS[number],
                 markersize=4,

@@ -125,7 +125,10 @@ class Release(Result):
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def effects(self) -> pd.DataFrame:
-        """Return all estimates: of the source, of the release, and those of the release valid for the source's population."""
+        """Return all estimates: of the source, of the release, and those of the release valid for the source's population.
+
+        Of added rows: of the source before, and after they were added.
+        """
         import pandas as pd
 
         return pd.DataFrame(self._effect_rows(), columns=list(COLUMNS))
@@ -152,6 +155,24 @@ class Release(Result):
         pull(open_store(split_release_uri(self.uri)[0]), self.name, self.version, Path(folder))
         return Path(folder)
 
+    def export(self, file: str | Path, csv: bool = False, licence: str | None = None) -> Path:
+        """Write the release into one zip file: data, codebook, report, manifest, licence and citation.
+
+        Parameters
+        ----------
+        file : str or Path
+            A new file that ends in ``.zip``.
+        csv : bool
+            Add the data as CSV.
+        licence : str, optional
+            Text under which it may be used.
+        """
+        from infra.store import open_store, split_release_uri
+        from tasks.publish.export import export
+
+        export(open_store(split_release_uri(self.uri)[0]), self.name, self.version, Path(file), csv, licence)
+        return Path(file)
+
     def headline(self) -> str:
         """Return name, version, rows and how many gates passed."""
         gates = self.manifest["gates"]
@@ -165,9 +186,11 @@ class Release(Result):
         return (self.uri, *exact, *(f"warning: {text}" for text in self.warnings))
 
     def table(self) -> pd.DataFrame:
-        """Return the main estimate of the average effect in source and release."""
+        """Return the main estimate of the average effect in source and release; of added rows all estimates."""
         import pandas as pd
 
+        if self.manifest.get("profile") == "augment":
+            return self.effects()
         effects = {where: self.manifest["effects"].get(where) or {} for where in ("source", "release")}
         rows = [{"table": where, "estimand": "ate", **section["ate"]} for where, section in effects.items() if "ate" in section]
         return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -208,6 +231,9 @@ class Release(Result):
         return plots.forest(self._effect_rows(), truth=truth)
 
     def _effect_rows(self) -> list[dict[str, Any]]:
+        if self.manifest.get("profile") == "augment":  # added rows alone: what counts is the table with and without them
+            estimates = self.manifest["augmentation"]["estimates"]
+            return [{"table": part, **each} for part in ("before", "after") for each in estimates[part]]
         effects = self.manifest["effects"]
         tables = (("source", "source", "all"), ("release", "release", "all"), ("combined", "release", "combined"))
         return [{"table": title, **each} for title, where, part in tables for each in (effects.get(where) or {}).get(part, ())]

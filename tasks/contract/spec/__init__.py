@@ -11,7 +11,7 @@ from tasks.contract.spec.parse import parse_spec
 from tasks.contract.spec.release import ReleaseSpec
 from tasks.contract.spec.roles import Kind, Label, RolesSpec
 from tasks.contract.spec.simulate import SimulateSpec
-from tasks.contract.spec.source import SourceSpec
+from tasks.contract.spec.source import CsvSpec, ReadingSpec, SourceSpec
 from tasks.contract.spec.store import StoreSpec
 from tasks.contract.spec.whole import NAME_PATTERN, REPEATS, SMALL, Purpose, Spec
 
@@ -22,6 +22,7 @@ __all__ = [
     "AugmentSpec",
     "CompareSpec",
     "CovariatesSpec",
+    "CsvSpec",
     "EngineSpec",
     "GatesSpec",
     "Kind",
@@ -29,6 +30,7 @@ __all__ = [
     "MechanismsSpec",
     "OutcomeSpec",
     "Purpose",
+    "ReadingSpec",
     "ReleaseSpec",
     "RolesSpec",
     "SimulateSpec",

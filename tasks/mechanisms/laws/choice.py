@@ -16,12 +16,13 @@ from tasks.mechanisms.laws.methods.tilt import TiltLaw
 from tasks.mechanisms.laws.protocol import LawMethod, LawRows, OutcomeLaw
 from tasks.mechanisms.laws.support import Support, find_support
 from tasks.nuisance.folds import assign_folds
+from tasks.numerics.normal import Z95
 
 AUTO = "auto"
 _ROWS = 4_000  # rows that laws are compared on
 _FOLDS = 3
 _DRAWS = 32  # of each row
-_TOLD_APART = 1.96  # standard errors
+_TOLD_APART = Z95  # standard errors
 _KOLMOGOROV = 1.36  # 5 % point of sqrt(n) times the distance
 _SLACK = 0.01  # distance beyond it that a law may have
 _STRENGTH_ROWS = 5_000
