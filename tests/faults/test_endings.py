@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -83,8 +84,14 @@ def ended(process: subprocess.Popen[str], number: int) -> tuple[Ran, float]:
     return answer, time.monotonic() - began
 
 
-def orphans(process: int) -> list[str]:
-    return [" ".join(each.cmdline()) for each in psutil.process_iter() if os.getsid(each.pid) == process]
+def orphans(session: int) -> list[int]:
+    """Return the processes of a session that still live; a zombie only waits to be collected."""
+    found = []
+    for each in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(each.pid) == session and each.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(each.pid)
+    return found
 
 
 @pytest.mark.parametrize("dask", ["threads", pytest.param("local", marks=pytest.mark.slow)])
