@@ -42,7 +42,6 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
 from tasks.contract.spec import SMALL
 from tasks.contract.spec.simulate import SimulateSpec
-from tasks.mechanisms.draw import design_probability
 from tasks.simulation.batches import estimators_of
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Answers, performance
@@ -135,7 +134,7 @@ def work(study: Study, job: Job) -> dict[str, Any]:
             source: Any = World(job.world, snapshot(job.world, study.rows, 0).schema)
             truth = real_truths(job.world)
         else:
-            source = law_of(law(study, job.world, job.sample), cell, design_probability)
+            source = law_of(law(study, job.world, job.sample), cell)
             truth = {name: found.value for name, found in truths(source).items()}
         began = time.process_time()
         draw = 0 if job.sample is None else 1 + job.sample

@@ -28,7 +28,6 @@ from threadpoolctl import threadpool_limits
 from benchmarks.engine import Study, cell_of, law, method_of
 from tasks.contract.nuisance import Int8, Nuisances
 from tasks.contract.rng import rng_for
-from tasks.mechanisms.draw import design_probability
 from tasks.nuisance.folds import assign_folds, fold_strata
 from tasks.simulation.population import Data, Source
 from tasks.simulation.population import source_of as law_of
@@ -78,14 +77,14 @@ def batch(study: Study, world: str, first: int, count: int = BATCH) -> int:
     """Run one batch, as a worker does; returns its replicates."""
     with threadpool_limits(limits=1):
         cell = cell_of(study)
-        source = law_of(law(study, world, 0), cell, design_probability)
+        source = law_of(law(study, world, 0), cell)
         return len(replicates(source, method_of(study), cell, 2026, 0, range(first, first + count)))
 
 
 def seconds_per_replicate(study: Study, world: str, rounds: int, each: int) -> dict[str, list[float]]:
     """Return CPU seconds of one replicate, round by round, of ours and of the loop, taking turns."""
     cell, method = cell_of(study), method_of(study)
-    source = law_of(law(study, world, 0), cell, design_probability)
+    source = law_of(law(study, world, 0), cell)
     replicates(source, method, cell, 2026, 0, range(2))  # what is compiled is compiled
     found: dict[str, list[float]] = {"ours": [], "loop": []}
     for turn in range(rounds):

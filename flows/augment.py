@@ -112,7 +112,7 @@ def enlarge(run: Run) -> dict[str, Any]:
             other = other._replace(parts=tuple(stages.run("flip labels of the other table", augmentation.flip, run, other.parts)))
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
-    synthesizer = covariates.fit.submit(run, schema, parts, 0)
+    synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
     own = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
     donor, decision = _decide(run, stages, found, own, other)
     decided = read_json(run, decision)
@@ -136,10 +136,10 @@ def enlarge(run: Run) -> dict[str, Any]:
 def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
     """Fit the model that outcomes come from, and weigh the augmentation against what else could be done."""
     schema, parts = found.described.table, found.parts
-    redrawing = [augmentation.redraw.submit(run, schema, parts, parts, "source")]
+    redrawing = [stages.submit(augmentation.redraw, run, schema, parts, parts, "source")]
     given, pooled = own, None
     if other is not None:
-        redrawing.append(augmentation.redraw.submit(run, schema, other.parts, parts, "other"))
+        redrawing.append(stages.submit(augmentation.redraw, run, schema, other.parts, parts, "other"))
         given = cross_fit(run, stages, schema, Table("other", other.parts), "fit other table")
         pooled = cross_fit(run, stages, schema, Table("pooled", (*parts, *other.parts)), "fit both tables as one")
     ensembles = stages.wait("redraw outcome models", redrawing)
@@ -168,12 +168,12 @@ def _conclude(
     table = Table("augmented", (*parts, *rows))
     fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
     with stages.stage("measure effects and distances", len(added) + 4) as stage:
-        conform = [checks.conformity.submit(run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
-        sampled = checks.sample.submit(run, schema, parts, rows)
-        whole = estimation.effects.submit(run, schema, table.parts, fitted.nuisances, "augmented")
-        again = augmentation.after.submit(run, schema, own.nuisances, rows, fitted.nuisances, decision)
+        conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
+        sampled = stages.submit(checks.sample, run, schema, parts, rows)
+        whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
+        again = stages.submit(augmentation.after, run, schema, own.nuisances, rows, fitted.nuisances, decision)
         sample = stage.wait([sampled])[0]
-        distances = submit_distances(run, schema, sample)
+        distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
         measured = Measured(
             source=before,

@@ -114,7 +114,7 @@ def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[
     missing = {variant: own for variant, own in runs.items() if variant not in rows}
     if missing:
         # synthesizers first: the slow ones train while the mechanisms are fitted
-        fitting = {variant: covariates.fit.submit(own, schema, found.parts, 0) for variant, own in missing.items()}
+        fitting = {variant: stages.submit(covariates.fit, own, schema, found.parts, 0) for variant, own in missing.items()}
         shared = run.model_copy(update={"spec": seed_spec(run.spec, seed), "folder": seed_folder(seed)})
         learnt = fit_mechanisms(shared, stages, schema, found.parts, 0)
         for variant, own in missing.items():
@@ -131,7 +131,7 @@ def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt:
     """Draw one variant's release and measure it as a release is measured, and a little more."""
     schema, balance = found.described.table, None
     model = stages.wait(f"{variant}: fit synthesizer", [fitting], progress=lambda: covariates.progress(run, 0))[0]
-    weighing = comparison.weigh_drawing.submit(run, model, run.spec.release.rows)
+    weighing = stages.submit(comparison.weigh_drawing, run, model, run.spec.release.rows)
     if variant.mode == "hybrid":
         weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
         balance = stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted)
@@ -141,7 +141,7 @@ def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt:
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)
     measured, _ = measure(run, stages, found, [copy])
     sides = measured.sample
-    telling = comparison.tell_apart.submit(run, schema, sides.seed, sides.holdout, sides.drawn)
+    telling = stages.submit(comparison.tell_apart, run, schema, sides.seed, sides.holdout, sides.drawn)
     apart, drawn = stages.wait(f"{variant}: tell apart, weigh drawing", [telling, weighing])
     with stages.stage(f"{variant}: judge (Great Expectations)"):
         gates = checks.judge(run, measured, run.spec.main).gates

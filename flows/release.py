@@ -105,7 +105,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     """Judge, then publish the release or keep the reasons why not."""
     schema = found.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    counting = [reporting.marginals.submit(run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
+    counting = [stages.submit(reporting.marginals, run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
     measured, effects = measure(run, stages, found, copies)
     marginals = stages.wait("count marginals", counting)
     verdict = judge_release(run, stages, found, canonical, measured)

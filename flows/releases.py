@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.settings import Settings
 from infra.store import open_store, split_release_uri
-from infra.workspace import sweep
+from infra.workspaces import sweep
 from tasks.contract.errors import SpecError
 from tasks.publish import collect, difference, releases
 from tasks.publish.manifest import Manifest

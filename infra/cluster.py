@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import dask
 import threadpoolctl
@@ -21,7 +21,6 @@ from tasks.contract.spec import EngineSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Future: TypeAlias = PrefectFuture[Any]
 
 ATTEMPTS = 3
 LOST = (KilledWorker, CommClosedError, TimeoutError)
@@ -125,12 +124,20 @@ def _retryable(_task: object, _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, WaymintError) and error.retryable
 
 
-def completed(futures: Sequence[Future], timeout: float) -> Iterator[Future]:
-    """Yield submitted tasks as they end.
+class FlowWork:
+    """Tasks go to the task runner of the flow that is under way: the only place where a flow submits one."""
 
-    Raises
-    ------
-    TimeoutError
-        If they have not all ended after so many seconds.
-    """
-    yield from as_completed(list(futures), timeout=timeout)
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> PrefectFuture[Any]:
+        """Start one task."""
+        future: PrefectFuture[Any] = task.submit(*arguments)
+        return future
+
+    def completed(self, futures: Sequence[PrefectFuture[Any]], timeout: float) -> Iterator[PrefectFuture[Any]]:
+        """Yield submitted tasks as they end.
+
+        Raises
+        ------
+        TimeoutError
+            If they have not all ended after so many seconds.
+        """
+        yield from as_completed(list(futures), timeout=timeout)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # One thread per process: the cluster is the only level of parallelism, and sums keep their order.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -24,7 +22,8 @@ _QUIET = {
 }
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True)
+class Settings:
     """Where this machine keeps state, and which Prefect server it talks to.
 
     Attributes
@@ -35,10 +34,11 @@ class Settings(BaseSettings):
         ``WAYMINT_WORKSPACE``: default of ``engine.workspace``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="WAYMINT_", extra="ignore")
+    home: Path = field(default_factory=lambda: Path(os.environ.get("WAYMINT_HOME") or Path.home() / ".waymint"))
+    workspace: str | None = field(default_factory=lambda: os.environ.get("WAYMINT_WORKSPACE") or None)
 
-    home: Path = Field(default_factory=lambda: Path.home() / ".waymint")
-    workspace: str | None = None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(self.home))
 
     @property
     def workspace_uri(self) -> str:

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Protocol
 
-from infra.cluster import Future, completed
+from infra.cluster import FlowWork
 from infra.logging import Bar, Display, PlainDisplay, open_display
 from tasks.contract.errors import StoreError
 
 #: A wait without a limit would hang for ever on a cluster without workers.
 LONGEST_WAIT = 6 * 3600.0
+
+
+class Future(Protocol):
+    """A task that was submitted."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the task returned, or raise what it raised."""
+        ...
+
+
+class Work(Protocol):
+    """Where stages send tasks: :class:`infra.cluster.FlowWork` in a flow run, the caller's own process in tests."""
+
+    def submit(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Start one task; return its :class:`Future`."""
+        ...
+
+    def completed(self, futures: Sequence[Any], timeout: float) -> Iterator[Future]:
+        """Yield submitted tasks as they end; raise TimeoutError if they have not all ended in time."""
+        ...
 
 
 class Stages:
@@ -24,13 +44,16 @@ class Stages:
         Where progress is shown; plain lines on stderr where left out.
     timeout : float
         Seconds after which waiting for the tasks of one stage is given up (``engine.timeout`` of the SPEC).
+    work : Work, optional
+        Where tasks run; the task runner of the flow that is under way where left out.
     """
 
     _current: ClassVar[Stages | None] = None
 
-    def __init__(self, display: Display | None = None, timeout: float = LONGEST_WAIT) -> None:
+    def __init__(self, display: Display | None = None, timeout: float = LONGEST_WAIT, work: Work | None = None) -> None:
         self._display: Display = display or PlainDisplay()
         self._timeout = timeout
+        self._work: Work = work or FlowWork()
         self._finished = 0
         self._watch: Callable[[int, str], None] | None = None
 
@@ -62,6 +85,11 @@ class Stages:
         with self.stage(name, len(wanted)) as stage:
             return stage.map(task, wanted)
 
+    def submit(self, task: Any, *arguments: object) -> Future:
+        """Submit one task and go on; a later stage waits for it."""
+        future: Future = self._work.submit(task, arguments)
+        return future
+
     def wait(self, name: str, futures: Iterable[Future], progress: Callable[[], str | None] | None = None) -> list[Any]:
         """Wait for submitted tasks as a stage of their own; return the results in order.
 
@@ -88,7 +116,7 @@ class Stages:
         Parts that are not marked when the block ends well count as done.
         """
         bar = self._display.bar(name, total)
-        yield Stage(bar, self._timeout)
+        yield Stage(bar, self._work, self._timeout)
         bar.finish()
         self._finished += 1
         if self._watch is not None:
@@ -102,21 +130,24 @@ class Stage:
     ----------
     bar : Bar
         Its progress on the screen.
+    work : Work
+        Where tasks run.
     timeout : float
         Seconds of one wait.
     """
 
-    def __init__(self, bar: Bar, timeout: float = LONGEST_WAIT) -> None:
+    def __init__(self, bar: Bar, work: Work, timeout: float = LONGEST_WAIT) -> None:
         self._bar = bar
+        self._work = work
         self._timeout = timeout
 
     def run(self, task: Any, *arguments: object) -> Any:
         """Run one task; return its result."""
-        return self.wait([task.submit(*arguments)])[0]
+        return self.wait([self._work.submit(task, arguments)])[0]
 
     def map(self, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Run a task once for each tuple of arguments; return the results in order."""
-        return self.wait([task.submit(*arguments) for arguments in calls])
+        return self.wait([self._work.submit(task, arguments) for arguments in calls])
 
     def wait(self, futures: Iterable[Future]) -> list[Any]:
         """Wait for submitted tasks, marking each on the display; return the results in order.
@@ -129,7 +160,7 @@ class Stage:
             If the wait is given up.
         """
         wanted = list(futures)
-        for future in completed(wanted, self._timeout):
+        for future in self._work.completed(wanted, self._timeout):
             future.result(timeout=self._timeout)
             self._bar.advance()
         return [future.result(timeout=self._timeout) for future in wanted]

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import hashlib
-import importlib.metadata
 import io
 import json
 import pickle
-import platform
-import re
 import secrets
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -25,56 +18,15 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel, ConfigDict
 
-from infra.settings import Settings
 from infra.store import filesystem, open_store
-from tasks.contract.errors import StoreError, StoreMissing, WaymintError
+from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.spec import Purpose, Spec
+from tasks.contract.spec import Spec
 from tasks.contract.store import Store
 
 RefT = TypeVar("RefT", bound=Ref)
 
-# Packages whose version can change a byte of a release.
-PACKAGES = (
-    "dask", "distributed", "great-expectations", "numba", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "scipy",
-)  # fmt: skip
-# The same, of the extra "networks": there or not.
-OPTIONAL_PACKAGES = ("peft", "torch", "transformers")
-SLOTS = 64
 RUN_RECORD = "run.json"
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages a release depends on, and Python's; an optional package that is not installed has none."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    for name in OPTIONAL_PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return dict(sorted(versions.items())) | {"python": platform.python_version()}
-
-
-def code_digest() -> str:
-    """Return a digest of the product's own source files and the versions of its packages."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256(json.dumps(package_versions(), sort_keys=True).encode())
-    for package in ("flows", "tasks", "infra"):
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in {".py", ".html", ".css", ".j2"}:
-                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def code_record() -> dict[str, str | None]:
-    """Return version and commit of the product, as the manifest has them.
-
-    The commit is that of the checkout the code runs from, None for an installed wheel.
-    """
-    root = Path(__file__).resolve().parent.parent
-    commit = None
-    if (root / ".git").exists():
-        found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        commit = found.stdout.strip() or None
-    return {"version": importlib.metadata.version("waymint"), "commit": commit, "digest": code_digest()}
 
 
 class Workspace:
@@ -212,93 +164,6 @@ class Workspace:
             shutil.rmtree(f"{self._path}/{self._below}", ignore_errors=True)
 
 
-@functools.lru_cache(maxsize=8)
-def _load(uri: str, key: str, _sha256: str) -> Any:
-    return pickle.loads(open_store(uri).get(key))  # noqa: S301 (written by this run in its own workspace)
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Encode a table as Parquet; equal tables give equal bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", version="2.6")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def workspace_root(spec: Spec, settings: Settings) -> str:
-    """Return the folder below which runs keep their workspaces."""
-    return (spec.engine.workspace or settings.workspace_uri).rstrip("/")
-
-
-@contextlib.contextmanager
-def run_workspace(spec: Spec, settings: Settings, purpose: Purpose = "release") -> Iterator[Workspace]:
-    """Hold the workspace of this SPEC: the one a killed run left, else a new one.
-
-    The key is the SPEC's digest for the flow's purpose with the code's, so only a run that would do the very same work finds it. A second
-    live run of the same SPEC gets a workspace of its own. The lock is the kernel's: it ends with the process, however that dies.
-    """
-    key = hashlib.sha256(f"{purpose}{spec.digest(purpose)}{code_digest()}".encode()).hexdigest()[:16]
-    root = workspace_root(spec, settings)
-    host = "" if root.startswith("file://") or "://" not in root else f"-{platform.node()}"
-    with contextlib.ExitStack() as stack:
-        for slot in range(SLOTS):
-            name = f"{spec.name}-{key}-{slot}{host}"
-            if stack.enter_context(_lock(settings, root, name)):
-                yield Workspace(f"{root}/{name}")
-                return
-    raise WaymintError(f"Runs of one SPEC on one machine must be at most {SLOTS} at a time; got one more.", "Wait for one to end.")
-
-
-@contextlib.contextmanager
-def _lock(settings: Settings, root: str, name: str) -> Iterator[bool]:
-    """Hold the lock of a workspace, or yield False where a live run of this machine holds it."""
-    folder = settings.home.expanduser().resolve() / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / f"{hashlib.sha256(root.encode()).hexdigest()[:8]}-{name}.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def sweep(root: str, settings: Settings, name: str, older_than_seconds: float, now: float) -> list[str]:
-    """Remove workspaces that killed runs of a release name left and nobody came back for: they hold real rows.
-
-    Parameters
-    ----------
-    root : str
-        As :func:`workspace_root` gives it.
-    settings : Settings
-        Where this machine keeps its locks.
-    name : str
-        The release name.
-    older_than_seconds : float
-        Least age of a workspace's youngest file.
-    now : float
-        UTC seconds.
-
-    Returns
-    -------
-    list of str
-        URIs of the removed workspaces.
-    """
-    store = open_store(root)
-    youngest: dict[str, float] = {}
-    for found in store.list(f"{name}-"):
-        folder = found.key.partition("/")[0]
-        youngest[folder] = max(youngest.get(folder, 0.0), found.modified)
-    removed = []
-    for folder, modified in youngest.items():
-        if not re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}-\d+(-.*)?", folder) or now - modified < older_than_seconds:
-            continue
-        with _lock(settings, root, folder) as ours:
-            if ours:
-                Workspace(f"{root}/{folder}").clear()
-                removed.append(f"{root}/{folder}")
-    return removed
-
-
 class Run(BaseModel):
     """What every task is told of the run it belongs to.
 
@@ -327,3 +192,15 @@ class Run(BaseModel):
     def space(self) -> Workspace:
         """Open the run's workspace."""
         return Workspace(self.workspace, self.folder)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(uri: str, key: str, _sha256: str) -> Any:
+    return pickle.loads(open_store(uri).get(key))  # noqa: S301 (written by this run in its own workspace)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Encode a table as Parquet; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", version="2.6")
+    return bytes(sink.getvalue().to_pybytes())

@@ -54,7 +54,7 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
         Number of the Bayesian bootstrap draw, used where the SPEC asks for more than one copy.
     """
     of = _of(run, copy)
-    synthesizer = covariates.fit.submit(run, schema, parts, copy)
+    synthesizer = stages.submit(covariates.fit, run, schema, parts, copy)
     learnt = fit_mechanisms(run, stages, schema, parts, copy)
     title = f"fit covariates ({run.spec.covariates.synthesizer}){of}"
     model = stages.wait(title, [synthesizer], progress=lambda: covariates.progress(run, copy))[0]

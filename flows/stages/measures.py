@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect.futures import PrefectFuture
-
 import tasks.checks.task as checks
 import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
-from infra.stages import Stages
+from infra.stages import Future, Stages
 from infra.workspace import Run
 from tasks.checks.task import Measured, Sample
 from tasks.contract.refs import Ref
@@ -26,9 +24,9 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
     schema = found.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    sampled = checks.sample.submit(run, schema, found.parts, canonical)
+    sampled = stages.submit(checks.sample, run, schema, found.parts, canonical)
     conform = [
-        checks.conformity.submit(run, schema, part.canonical, part.released, number, part.canonical.part)
+        stages.submit(checks.conformity, run, schema, part.canonical, part.released, number, part.canonical.part)
         for number, copy in enumerate(copies)
         for part in copy.drawn
     ]
@@ -37,7 +35,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         name = release_name(number)
         title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
         refits.append(cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
-        effects.append(estimation.effects.submit(run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
+        effects.append(stages.submit(estimation.effects, run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
     first, refit = copies[0], refits[0]
     source_fit = first.fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
@@ -45,17 +43,17 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
         sample = stage.wait([sampled])[0]
         near = sample.seed.rows and sample.holdout.rows
-        distances = submit_distances(run, schema, sample)
-        covered = distance.cover.submit(run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
+        distances = submit_distances(run, stages, schema, sample)
+        covered = stages.submit(distance.cover, run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
-        people = estimation.people.submit(run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
+        people = stages.submit(estimation.people, run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
         own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
         transfer = Table("transfer", found.parts)
         learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
         released = stage.wait(effects)
         known = [part.predictions for part in first.anchored]
         drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
-        fidelity = estimation.fidelity.submit(run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
+        fidelity = stages.submit(estimation.fidelity, run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
         measured = Measured(
             source=own,
             release=released[0],
@@ -71,10 +69,9 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     return measured, released
 
 
-def submit_distances(run: Run, schema: TableSchema, sample: Sample) -> PrefectFuture[Ref] | None:
-    """Start the search for closest records; None where seed or holdout has no row."""
+def submit_distances(run: Run, stages: Stages, schema: TableSchema, sample: Sample) -> Future | None:
+    """Start the search for closest records; None where training rows or holdout are none."""
     if not (sample.seed.rows and sample.holdout.rows):
         return None
     parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
-    found: PrefectFuture[Ref] = distance.measure.submit(run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted)
-    return found
+    return stages.submit(distance.measure, run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted)

@@ -8,7 +8,8 @@ from typing import Any
 from infra.cluster import outlasting
 from infra.settings import Settings
 from infra.stages import open_stages
-from infra.workspace import RUN_RECORD, Run, run_workspace
+from infra.workspace import RUN_RECORD, Run
+from infra.workspaces import run_workspace
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.spec import Purpose, Spec
 

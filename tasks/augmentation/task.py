@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.balanced import balanced_outcome
+from tasks.mechanisms.model import Mechanisms
+from tasks.nuisance.fold_model import FoldModel
 from tasks.targeting.fluctuation import truncation_bound
 
 #: Candidates drawn per added row: at least, at most.
@@ -37,28 +39,6 @@ CANDIDATES = (4.0, 60.0)
 #: Rows added at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 10_000
 NUISANCES = ("g", "q0", "q1")
-
-
-class FoldModel(Protocol):
-    """What is needed of a fold's models."""
-
-    @property
-    def propensity(self) -> Any:
-        """The fitted g."""
-        ...
-
-
-class OutcomeModel(Protocol):
-    """What is needed of the mechanisms that outcomes are drawn from."""
-
-    @property
-    def law(self) -> Any:
-        """Y around its mean."""
-        ...
-
-    def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q0 and Q1."""
-        ...
 
 
 def check(run: Run, schema: TableSchema) -> None:
@@ -259,7 +239,7 @@ def _block(
 ) -> pa.Table:
     size = math.ceil(decided["candidates"] * rows)
     pool = to_frame(from_frame(space.model(donor.covariates).sample(size, rng), schema.modelled), schema.modelled)
-    model: OutcomeModel = space.model(donor.mechanisms)
+    model: Mechanisms = space.model(donor.mechanisms)
     predicted = model.predict(pool)
     folds: list[FoldModel] = [space.model(ref) for ref in donor.folds]
     g = np.mean([np.asarray(fold.propensity.predict(pool), dtype=np.float64) for fold in folds], axis=0)

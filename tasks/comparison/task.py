@@ -8,8 +8,9 @@ from typing import Any
 
 from infra.cluster import coarse
 from infra.metering import metered
+from infra.provenance import package_versions
 from infra.store import open_store, put_report
-from infra.workspace import Run, package_versions
+from infra.workspace import Run
 from tasks.comparison.closeness import closer_share
 from tasks.comparison.page import render
 from tasks.comparison.recommend import recommend

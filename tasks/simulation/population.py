@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,27 +15,12 @@ from tasks.contract.errors import SpecError
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import Column, TableSchema
-from tasks.contract.spec.simulate import DesignName
+from tasks.mechanisms.draw import design_probability
+from tasks.mechanisms.residuals import OutcomeLaw
 from tasks.simulation.grid import Cell
 
 #: Distance that scaled probabilities (and rates) keep from the ends of their range.
 EDGE = 1e-6
-
-
-class OutcomeLaw(Protocol):
-    """The law of Y given its mean, as the mechanisms have it."""
-
-    def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
-        """Return outcomes, shape (n,), with expectation ``mean``."""
-        ...
-
-
-class Assign(Protocol):
-    """The treatment designs, handed in by the flow: :func:`tasks.mechanisms.draw.design_probability`."""
-
-    def __call__(self, g: Float64, design: DesignName, probability: float, tilt: float) -> Float64:
-        """Return P(A = 1 | W) under a design, shape (n,)."""
-        ...
 
 
 class Truth(NamedTuple):
@@ -166,15 +151,13 @@ class Source:
         return Data(covariates[list(self.visible)], a, rounded)
 
 
-def source_of(population: Population, cell: Cell, assign: Assign) -> Source:
+def source_of(population: Population, cell: Cell) -> Source:
     """Return the law of a cell.
 
     Parameters
     ----------
     population : Population
     cell : Cell
-    assign : Assign
-        The designs.
 
     Raises
     ------
@@ -187,7 +170,7 @@ def source_of(population: Population, cell: Cell, assign: Assign) -> Source:
             "Its spread follows from its mean: scale the effect instead (effect_scales).",
         )
     hidden = population.hidden(cell.withheld)
-    p = assign(population.g, cell.design, population.probability, 1.0 if cell.tilt is None else cell.tilt)
+    p = design_probability(population.g, cell.design, population.probability, 1.0 if cell.tilt is None else cell.tilt)
     visible = tuple(column.id for column in population.columns if column.id != hidden)
     return Source(population, p, population.scaled(cell.effect_scale), cell.noise, visible)
 

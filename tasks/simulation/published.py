@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,9 @@ from tasks.contract.errors import StoreError
 from tasks.contract.refs import FileRef
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
-from tasks.simulation.population import OutcomeLaw
+from tasks.mechanisms.law_record import read_law
+from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.source.rows import canonical
 
 
 class Published(NamedTuple):
@@ -51,23 +53,7 @@ class Published(NamedTuple):
         return self.folder.rstrip("/")
 
 
-class Canonical(Protocol):
-    """Typed rows in canonical form, handed in by the flow: :func:`tasks.source.rows.canonical`."""
-
-    def __call__(self, table: pa.Table, schema: TableSchema, source_format: str) -> pa.Table:
-        """Return the rows with columns by id."""
-        ...
-
-
-class ReadLaw(Protocol):
-    """A law from its record, handed in by the flow: :func:`tasks.mechanisms.law_record.read_law`."""
-
-    def __call__(self, values: dict[str, Any], owner: str) -> OutcomeLaw:
-        """Return the law."""
-        ...
-
-
-def rows_of(store: Store, found: Published, schema: TableSchema, most: int, canonical: Canonical) -> pa.Table:
+def rows_of(store: Store, found: Published, schema: TableSchema, most: int) -> pa.Table:
     """Read the covariates of a copy with what the mechanisms say of them.
 
     Parameters
@@ -80,7 +66,6 @@ def rows_of(store: Store, found: Published, schema: TableSchema, most: int, cano
         Of the manifest.
     most : int
         Rows that are enough: drawn rows are exchangeable, so the first ones do.
-    canonical : Canonical
 
     Returns
     -------
@@ -92,10 +77,10 @@ def rows_of(store: Store, found: Published, schema: TableSchema, most: int, cano
     StoreError
         If a file is not what the manifest says.
     """
-    return pa.concat_tables(_parts(store, found, schema, most, canonical)).unify_dictionaries()
+    return pa.concat_tables(_parts(store, found, schema, most)).unify_dictionaries()
 
 
-def _parts(store: Store, found: Published, schema: TableSchema, most: int, canonical: Canonical) -> Iterator[pa.Table]:
+def _parts(store: Store, found: Published, schema: TableSchema, most: int) -> Iterator[pa.Table]:
     left = most
     for part in found.parts:
         if left <= 0:
@@ -110,7 +95,7 @@ def _parts(store: Store, found: Published, schema: TableSchema, most: int, canon
         yield rows
 
 
-def law_of(store: Store, found: Published, read: ReadLaw) -> OutcomeLaw:
+def law_of(store: Store, found: Published) -> OutcomeLaw:
     """Read the law of a copy's outcome.
 
     Raises
@@ -121,7 +106,7 @@ def law_of(store: Store, found: Published, read: ReadLaw) -> OutcomeLaw:
     laws = json.loads(sound(store, found, found.mechanisms)).get("laws", [])
     if found.copy >= len(laws):
         raise StoreError(f"laws of {found.owner} must be one for each copy; got {len(laws)}, none for copy {found.copy}.")
-    return read(laws[found.copy], f"copy {found.copy} of {found.owner}")
+    return read_law(laws[found.copy], f"copy {found.copy} of {found.owner}")
 
 
 def sound(store: Store, found: Published, file: FileRef) -> bytes:

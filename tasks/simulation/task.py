@@ -17,8 +17,6 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.draw import design_probability
-from tasks.mechanisms.law_record import read_law as law_from_record
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.asked import FromRelease
@@ -33,7 +31,6 @@ from tasks.simulation.published import Published, law_of, rows_of
 from tasks.simulation.replicate import Method, replicates
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.stability import same_winner, stability
-from tasks.source.rows import canonical
 
 
 class Batch(NamedTuple):
@@ -87,15 +84,15 @@ def read_law(run: Run, schema: TableSchema, found: Published) -> ModelRef:
     key = f"simulate/law-{found.copy}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    table = rows_of(store, found, schema, spec.simulate.pool, canonical)
-    law = law_of(store, found, law_from_record)
+    table = rows_of(store, found, schema, spec.simulate.pool)
+    law = law_of(store, found)
     return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range)))
 
 
 def _possible(spec: Spec, found: Population) -> Population:
     """Return a law under which every cell of the grid is possible; raise for any other."""
     for cell in cells(spec.simulate):
-        source_of(found, cell, design_probability)
+        source_of(found, cell)
     return found
 
 
@@ -106,7 +103,7 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
     cell = cells(spec.simulate)[work.cell]
     key = f"simulate/{cell.key}/draw-{work.draw}/{work.first:07d}-{work.replicates}.parquet"
     population: Population = space.model(law)
-    source = source_of(population, cell, design_probability)
+    source = source_of(population, cell)
     done, spent = space.finished(key, PartitionRef), {}
     if done is None:
         method, numbers = method_of(spec, cell), range(work.first, work.first + work.replicates)
@@ -136,7 +133,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Fou
     for draw, law in enumerate(laws):
         own = sorted((batch for batch in batches if batch.work.draw == draw), key=lambda batch: (batch.work.cell, batch.work.first))
         table = pa.concat_tables([space.table(batch.answers) for batch in own])
-        sources = [source_of(space.model(law), cell, design_probability) for cell in grid]
+        sources = [source_of(space.model(law), cell) for cell in grid]
         known.append([truths(source) for source in sources])
         tables.append(table)
         rows.append(figures(table, grid, known[-1]))
@@ -163,7 +160,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Fou
 
 def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
     """Return the ATE that the fitted law carries, whatever effects the grid scales it to."""
-    own: Source = source_of(population, cell._replace(effect_scale=1.0), design_probability)
+    own: Source = source_of(population, cell._replace(effect_scale=1.0))
     found: Truth = truths(own)["ate"]
     return found._asdict()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -10,10 +11,23 @@ from pathlib import Path
 import pytest
 
 from infra import cli
+from infra.cli.replies import visible
 from tasks.contract.spec import Spec
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("prefect", "great_expectations", "sklearn", "pandas", "scipy", "dask", "distributed", "matplotlib", "boto3")
+HEAVY = (
+    "rich",
+    "pydantic_settings",
+    "prefect",
+    "great_expectations",
+    "sklearn",
+    "pandas",
+    "scipy",
+    "dask",
+    "distributed",
+    "matplotlib",
+    "boto3",
+)
 SPEC = 'name = "trial"\n[source]\nuri = "x.parquet"\n[roles]\ntreatment = "a"\noutcome = "y"\n'
 
 
@@ -63,6 +77,14 @@ def test_help_names_every_command(run) -> None:
     assert (code, err) == (0, "")
     for command in ("release", "releases", "estimate", "schema", "datasets"):
         assert f" {command} " in out
+
+
+def test_the_version_is_the_packages(run) -> None:
+    assert run("--version") == (0, f"waymint {importlib.metadata.version('waymint')}\n", "")
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\u202e\tc\n") == "a\\x1b[2Jb\\u202e\tc\n"
 
 
 def test_schema_is_the_specs(run) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from infra.provenance import code_digest, code_record, package_versions
 from infra.settings import Settings
-from infra.workspace import Workspace, code_digest, code_record, package_versions, run_workspace, sweep, workspace_root
+from infra.workspace import Workspace
+from infra.workspaces import run_workspace, sweep, workspace_root
 from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec, parse_spec
@@ -117,7 +119,7 @@ def test_two_live_runs_of_one_spec_have_two_workspaces(settings: Settings) -> No
 
 def test_a_killed_process_frees_its_workspace(settings: Settings, tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom infra.settings import Settings\nfrom infra.workspace import run_workspace\n"
+        "import sys, time\nfrom infra.settings import Settings\nfrom infra.workspaces import run_workspace\n"
         "from tasks.contract.spec import Spec\n"
         "spec = Spec.model_validate_json(sys.argv[1])\n"
         "with run_workspace(spec, Settings(home=sys.argv[2], workspace=sys.argv[3])) as space:\n"

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tasks.mechanisms.draw import design_probability
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import to_table
 from tasks.simulation.figures import figures, places
@@ -24,7 +23,7 @@ def record() -> dict:
     grid = [CELL._replace(n=n, effect_scale=scale) for n in (60, 200) for scale in (1.0, 0.0)]
     own, ranked, known = [], [], []
     for draw in (0, 1):
-        sources = [source_of(population(), cell, design_probability) for cell in grid]
+        sources = [source_of(population(), cell) for cell in grid]
         known = [truths(source) for source in sources]
         tables = [
             to_table(cell.key, draw, replicates(source, method("or", "tmle", "att"), cell, 0, draw, range(8)))

@@ -19,7 +19,7 @@ from tasks.contract.errors import StoreError
 from tasks.contract.refs import FileRef, Parent
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, parse_spec
-from tasks.mechanisms.law_record import law_bytes, read_law
+from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.residuals import CountLaw
 from tasks.publish.layout import MECHANISMS
 from tasks.simulation.asked import FromRelease
@@ -66,29 +66,29 @@ def release(tmp_path: Path) -> tuple[FileStore, Published]:
 def test_rows_come_back_as_they_were_drawn(release: tuple[FileStore, Published]) -> None:
     store, found = release
     whole, schema = table(), schema_of(table())
-    rows = rows_of(store, found, schema, 1_000, canonical)
+    rows = rows_of(store, found, schema, 1_000)
     drawn = canonical(whole, schema, "parquet")
     assert rows.num_rows == N
     for column in drawn.column_names:
         assert rows.column(column).to_pylist() == drawn.column(column).to_pylist()
     for name, shown in NUISANCE_COLUMNS.items():
         np.testing.assert_array_equal(rows.column(name).to_numpy(), whole.column(shown).to_numpy())
-    fewer = rows_of(store, found, schema, 40, canonical)
+    fewer = rows_of(store, found, schema, 40)
     assert fewer.equals(rows.slice(0, 40).unify_dictionaries())
 
 
 def test_parts_beyond_the_rows_asked_for_are_not_read(release: tuple[FileStore, Published]) -> None:
     store, found = release
     store.delete(f"trial/v000001/{found.parts[2].path}")
-    assert rows_of(store, found, schema_of(table()), 60, canonical).num_rows == 60
+    assert rows_of(store, found, schema_of(table()), 60).num_rows == 60
 
 
 def test_the_law_is_the_copys_own(release: tuple[FileStore, Published]) -> None:
     store, found = release
-    assert law_of(store, found, read_law) == CountLaw((0.25, 0.0))
-    assert law_of(store, found._replace(copy=1), read_law) == CountLaw((0.25, 0.1 + 0.2))
+    assert law_of(store, found) == CountLaw((0.25, 0.0))
+    assert law_of(store, found._replace(copy=1)) == CountLaw((0.25, 0.1 + 0.2))
     with pytest.raises(StoreError, match="laws of trial/v000001 must be one for each copy; got 2, none for copy 2"):
-        law_of(store, found._replace(copy=2), read_law)
+        law_of(store, found._replace(copy=2))
 
 
 @pytest.mark.parametrize("path", [MECHANISMS, "data/copy-0/part-00001.parquet"])
@@ -97,9 +97,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(release: tuple[FileStore, P
     data = bytearray(store.get(f"trial/v000001/{path}"))
     data[len(data) // 2] ^= 1
     store.put(f"trial/v000001/{path}", bytes(data))
-    read = (
-        (lambda: law_of(store, found, read_law)) if path == MECHANISMS else lambda: rows_of(store, found, schema_of(table()), N, canonical)
-    )
+    read = (lambda: law_of(store, found)) if path == MECHANISMS else lambda: rows_of(store, found, schema_of(table()), N)
     with pytest.raises(StoreError, match=f"file '{path}' of trial/v000001 must be as its manifest says"):
         read()
 
@@ -113,7 +111,7 @@ def test_rows_without_an_outcome_are_refused(release: tuple[FileStore, Published
     store.put("trial/v000001/data/copy-0/part-00000.parquet", sink.getvalue())
     ref = found.parts[0].model_copy(update={"bytes": len(sink.getvalue()), "sha256": hashlib.sha256(sink.getvalue()).hexdigest()})
     with pytest.raises(StoreError, match="must all have treatment and outcome; 89 have"):
-        rows_of(store, found._replace(parts=(ref,)), schema_of(table()), N, canonical)
+        rows_of(store, found._replace(parts=(ref,)), schema_of(table()), N)
 
 
 def test_a_run_is_known_by_the_release_it_simulates_from() -> None:

@@ -1,0 +1,74 @@
+"""The command line: reads a SPEC, runs a flow, prints what came of it. One file a group of commands."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import sys
+import tempfile
+from typing import Annotated
+
+import typer
+
+from infra.cli import estimation, information, releases, runs
+from infra.cli.replies import print_error, print_help_of_bare
+from infra.settings import prepare_environment, quiet_terminal
+from tasks.contract.errors import SpecError, WaymintError
+
+INTERRUPTED = 130
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+# plain help: the rich one takes longer to import than all the rest
+app = typer.Typer(
+    name="waymint",
+    help="Causally faithful synthetic releases of (W, A, Y) tables.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"waymint {importlib.metadata.version('waymint')}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _whole(
+    context: typer.Context,
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")] = False,
+) -> None:
+    print_help_of_bare(context)
+
+
+for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit):
+    app.command()(command)
+app.command()(information.schema)
+app.command()(information.datasets)
+app.add_typer(releases.app, name="releases")
+
+
+def main() -> None:
+    """Run the command line; the exit codes are those of docs/errors.md."""
+    prepare_environment()
+    quiet_terminal()
+    as_json = "--json" in sys.argv
+    try:
+        # click's own handling would turn an interrupt into exit code 1
+        code = app(standalone_mode=False, prog_name="waymint")
+    except WaymintError as error:
+        code = print_error(error, as_json)
+    except typer.TyperException as error:
+        code = print_error(SpecError(error.format_message(), "See 'waymint --help'."), as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        text = f"space of this machine must suffice for '{error.filename or tempfile.gettempdir()}'; got '{error.strerror}'."
+        code = print_error(WaymintError(text, "Free some space, or set TMPDIR to a larger folder. The same command resumes."), as_json)
+    if code == INTERRUPTED:
+        sys.stderr.write("interrupted: the same command resumes where this one stopped.\n")
+    sys.exit(code if isinstance(code, int) else 0)

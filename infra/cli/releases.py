@@ -1,0 +1,58 @@
+"""Commands that look after what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import JsonOption, ReleaseArgument
+from infra.cli.replies import call_entry, print_help_of_bare
+
+app = typer.Typer(help="Look at, check and fetch what a store holds.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _whole(context: typer.Context) -> None:
+    print_help_of_bare(context)
+
+
+@app.command("list")
+def list_(where: Annotated[str, typer.Argument(metavar="STORE[/NAME]")], json_: JsonOption = False) -> None:
+    """List published releases."""
+    call_entry("releases", "listing", json_, where)
+
+
+@app.command()
+def show(where: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Show what a release says of itself."""
+    call_entry("releases", "show", json_, where)
+
+
+@app.command()
+def verify(where: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Re-hash every file of a release against its manifest."""
+    call_entry("releases", "verify", json_, where)
+
+
+@app.command()
+def pull(where: ReleaseArgument, to: Annotated[Path, typer.Option(help="a new folder")], json_: JsonOption = False) -> None:
+    """Copy a release into a folder, checking every byte."""
+    call_entry("releases", "pull", json_, where, to)
+
+
+@app.command()
+def diff(left: ReleaseArgument, right: ReleaseArgument, json_: JsonOption = False) -> None:
+    """Tell two releases apart: SPEC, schema, rows, effects, packages."""
+    call_entry("releases", "diff", json_, left, right)
+
+
+@app.command()
+def gc(
+    where: Annotated[str, typer.Argument(metavar="STORE/NAME")],
+    older_than: Annotated[float, typer.Option(min=0, help="hours after which a silent writer counts as dead")] = 24.0,
+    json_: JsonOption = False,
+) -> None:
+    """Clear what dead writers left behind; published releases stay as they are."""
+    call_entry("releases", "gc", json_, where, older_than)

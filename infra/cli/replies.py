@@ -1,0 +1,66 @@
+"""What a command prints: one JSON object or lines for people on stdout, errors on stderr."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from tasks.contract.errors import GateFailed, SpecError, WaymintError
+
+
+def entry(name: str) -> Any:
+    """Load an entry point by its file in flows/, as Prefect does: infra knows no flow."""
+    return importlib.import_module(f"flows.{name}")
+
+
+def call_entry(module: str, name: str, as_json: bool, *arguments: object) -> None:
+    """Call a read-only entry point and print its reply."""
+    reply, lines = getattr(entry(module), name)(*arguments)
+    print_reply(reply, lines, as_json)
+    if isinstance(reply, dict) and reply.get("problems"):
+        raise typer.Exit(5)
+
+
+def print_reply(reply: Any, lines: Sequence[str], as_json: bool) -> None:
+    """Print a reply in the form that was asked for."""
+    if as_json:
+        print_json(reply)
+    else:
+        sys.stdout.write("\n".join(visible(line) for line in lines) + "\n")
+
+
+def print_help_of_bare(context: typer.Context) -> None:
+    """Print the help of a group that was called without a command, and exit with 2."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(f"{context.get_help()}\n")
+        raise typer.Exit(SpecError.exit_code)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def print_error(error: WaymintError, as_json: bool) -> int:
+    """Print an error; return its exit code."""
+    reply = getattr(error, "reply", None)
+    if as_json:
+        print_json(reply if reply is not None else error.as_dict())
+    label = "rejected" if isinstance(error, GateFailed) else "error"
+    sys.stderr.write(f"{label}: {visible(error.message)}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {visible(error.hint)}\n")
+    return error.exit_code
+
+
+def visible(text: str) -> str:
+    r"""Return a line with its control characters escaped: text from a store must not command a terminal.
+
+    Line breaks and tabs stay; ESC becomes ``\x1b``, a right-to-left override ``\u202e``.
+    """
+    return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,70 @@
+"""Commands that run a flow."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import JsonOption, ReleaseArgument, SetOption, SpecArgument, StoreOption
+from infra.cli.replies import entry, print_reply
+from infra.settings import Settings
+
+
+def release(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Mint a versioned, gated release from a real table."""
+    _run_flow("release", spec, set_, store, json_)
+
+
+def augment(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Add synthetic rows where a treatment arm is missing, while they help more than they shift."""
+    _run_flow("augment", spec, set_, store, json_)
+
+
+def simulate(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Try OR, IPW, AIPW and TMLE on data like yours, with known truth."""
+    _run_flow("simulate", spec, set_, store, json_)
+
+
+def compare(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Compare synthesizers, hybrid and full: looks, prediction, closeness, and what becomes of the effect."""
+    _run_flow("compare", spec, set_, store, json_)
+
+
+def audit(
+    release: ReleaseArgument,
+    source: Annotated[str, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now")],
+    attacks: Annotated[str, typer.Option(help="comma-separated; all of them where left out")] = "all",
+    canaries: Annotated[str | None, typer.Option(metavar="URI", help="table of the canaries planted in the source")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to run, e.g. engine.workers=4")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Attack a published release, with its source at hand: membership, mechanisms, reconstruction and more."""
+    asked = entry("stages.audits").compose(release, source, set_ or [], attacks, canaries)
+    from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
+
+    settings = Settings()
+    if not json_:
+        sys.stderr.write(f"waymint audit '{asked.name}' version {asked.version}: starting (Prefect server, Dask: {asked.engine.dask})\n")
+    with prefect_server(settings):
+        module = entry("audit")
+        reply = module.audit(asked)
+    print_reply(reply, module.describe(reply), json_)
+
+
+def _run_flow(name: str, path: Path, settings: list[str] | None, store: str | None, as_json: bool) -> None:
+    """Run a flow against its Prefect server and print its reply."""
+    from infra.specfile import load_spec
+
+    spec = load_spec(path, settings or [], store)
+    entry("stages.precheck").precheck(spec, name)
+    from infra.prefect_server import prefect_server  # after the SPEC is known to be good: errors come fast
+
+    if not as_json:
+        sys.stderr.write(f"waymint {name} '{spec.name}': starting (Prefect server, Dask: {spec.engine.dask})\n")
+    with prefect_server(Settings()):
+        module = entry(name)
+        reply = getattr(module, name)(spec)
+    print_reply(reply, module.describe(reply), as_json)
