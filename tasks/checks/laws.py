@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.checks.evidence import Float64, Int64
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 #: Draws that make up a null distribution.
 DRAWS = 499
@@ -15,8 +16,8 @@ DRAWS = 499
 CELLS = 512
 #: Fewest rows, both samples together, of a level or pattern that is a cell of its own; rarer ones are one cell.
 RARE = 5
-#: Levels of the null: one that no honest release comes below, its middle, and one that it hardly exceeds.
-LOW, MIDDLE, HIGH = 0.05, 0.5, 0.99
+#: Points of the null: its lower quarter and its middle, which an honest release often exceeds, and one that it hardly does.
+LOW, MIDDLE, HIGH = 0.25, 0.5, 0.99
 
 
 class Gap(NamedTuple):
@@ -27,7 +28,7 @@ class Gap(NamedTuple):
     distance : float
         Observed, in [0, 1].
     low, middle, high : float
-        5 %, 50 % and 99 % points of the distance when the laws are the same.
+        25 %, 50 % and 99 % points of the distance when the laws are the same.
     """
 
     distance: float
@@ -45,6 +46,27 @@ class Gap(NamedTuple):
         """Distance beyond the middle of the null, with its limits; none below 0."""
         low, value, high = (max(0.0, self.distance - point) for point in (self.high, self.middle, self.low))
         return low, value, high
+
+
+class LawEvidence(NamedTuple):
+    """How far the laws of a release lie from its source's.
+
+    Attributes
+    ----------
+    outcome : tuple of (str, Gap)
+        Of each arm with enough rows.
+    arms : int
+        Arms there are.
+    margins : tuple of (str, Gap)
+        Of each covariate that varies, by its name.
+    missing : Gap or None
+        Of the joint patterns of missing cells; None where nothing is missing.
+    """
+
+    outcome: tuple[tuple[str, Gap], ...]
+    arms: int
+    margins: tuple[tuple[str, Gap], ...]
+    missing: Gap | None
 
 
 def weighted_gap(x: Float64, weight: Float64, y: Float64, rng: np.random.Generator) -> Gap:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from tasks.checks.evidence import Float64
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 #: Fewest rows that a trait is read from.
 FEWEST = 20
@@ -18,8 +20,14 @@ ATOM_ROWS, ATOM_SHARE = 5, 0.01
 EXPECTED = 5.0
 #: A grid has at most this many points between the source's extremes: finer ones are how a number was rounded or converted.
 GRID_POINTS = 1_000
-#: A gap beside an atom is natural where it is this many times as wide as the nearest 5 % of the values beyond it.
-GAP, NEAREST = 3.0, 0.05
+#: A gap between an atom and the values beyond is natural where it is this many times as wide as the nearest 5 % of these values,
+GAP, NEAREST = 1.5, 0.05
+#: and twice as wide as any gap between values in the nearer half of the rows beyond; the atom has twice as many rows as these values.
+USUAL = 2.0
+#: No value lies in the part of a natural gap next to the atom; rows drawn anew may come nearer to it than the source's.
+FORBIDDEN = 1 / 3
+#: Fewest rows off the most common value that a grid is read from, and fewest beyond an atom that its gap is compared with.
+OTHERS = 10
 #: Most decimals that a grid is looked for in.
 _DECIMALS = 6
 
@@ -137,7 +145,7 @@ def natural_support(values: Float64, bounds: tuple[float, float] | None = None, 
     if len(known) < FEWEST:
         return Support(low, high)
     points, counts = np.unique(known, return_counts=True)
-    step, origin = _grid(points) if grid else (None, 0.0)
+    step, origin = _grid(points) if grid and len(known) - counts.max() >= OTHERS else (None, 0.0)
     if bounds is None and len(points) > 2:
         low = float(points[0]) if _is_end(counts, len(known)) else None
         high = float(points[-1]) if _is_end(counts[::-1], len(known)) else None
@@ -148,7 +156,7 @@ def _slack(value: float) -> float:
     return 1e-9 * max(1.0, abs(value))
 
 
-def _is_end(counts: np.ndarray, rows: int) -> bool:
+def _is_end(counts: Int64, rows: int) -> bool:
     """Tell whether the first value is a bound: many rows share it, and more than twice as many as its neighbour."""
     return bool(counts[0] >= max(ATOM_ROWS, ATOM_SHARE * rows) and counts[0] > 2 * counts[1])
 
@@ -180,17 +188,23 @@ def _grid(points: Float64) -> tuple[float | None, float]:
     return None, 0.0
 
 
-def _gaps(points: Float64, counts: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Return the halves next to an atom of the gaps between it and the values beyond."""
+def _gaps(points: Float64, counts: Int64) -> tuple[tuple[float, float], ...]:
+    """Return the parts next to an atom of the natural gaps between it and the values beyond."""
     rows, found = int(counts.sum()), []
     for at in np.flatnonzero(counts >= max(ATOM_ROWS, ATOM_SHARE * rows)):
-        for sign in (1, -1):
-            beyond, many = (points[at + 1 :], counts[at + 1 :]) if sign > 0 else (points[:at][::-1], counts[:at][::-1])
-            if many.sum() < FEWEST:
-                continue
-            width = abs(float(beyond[0] - points[at]))
-            nearest = float(beyond[np.searchsorted(np.cumsum(many), NEAREST * many.sum())])
-            if width > GAP * abs(nearest - float(beyond[0])) and len(beyond) > 1:
-                middle = float(points[at]) + sign * width / 2
-                found.append((float(points[at]), middle) if sign > 0 else (middle, float(points[at])))
+        atom = float(points[at])
+        for sign, beyond, many in ((1, points[at + 1 :], counts[at + 1 :]), (-1, points[:at][::-1], counts[:at][::-1])):
+            if many.sum() >= FEWEST and (width := _natural_gap(atom, int(counts[at]), beyond, many)) is not None:
+                found.append((atom, atom + FORBIDDEN * width) if sign > 0 else (atom - FORBIDDEN * width, atom))
     return tuple(found)
+
+
+def _natural_gap(atom: float, rows: int, beyond: Float64, many: Int64) -> float | None:
+    """Return the width of the gap between an atom and the values beyond, nearest first; None where it may be chance."""
+    below = np.cumsum(many)
+    width = abs(float(beyond[0]) - atom)
+    nearest = float(beyond[np.searchsorted(below, max(OTHERS, NEAREST * below[-1]))])
+    half = max(3, int(np.searchsorted(below, below[-1] / 2)) + 1)
+    usual = float(np.abs(np.diff(beyond[:half])).max(initial=0.0))
+    alone = rows > USUAL * float(np.median(many[:half]))
+    return width if alone and width > max(GAP * abs(nearest - float(beyond[0])), USUAL * usual) else None
