@@ -46,7 +46,7 @@ from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
 from tasks.nuisance.crossfit import Rows, cross_fit_small
 from tasks.nuisance.plan import Plan
-from tasks.targeting.influence import Z95
+from tasks.numerics.normal import Z95
 
 ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 GENERATORS = ("forest", "copula", "spoilt")

@@ -18,9 +18,9 @@ from tasks.contract.roles import Column, TableSchema
 from tasks.covariates.protocol import CovariateModel
 from tasks.mechanisms.calibration import Balance, balance, weights
 from tasks.mechanisms.draw import Design, design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.laws.choice import fit_law
 from tasks.mechanisms.model import Mechanisms, assemble
 from tasks.mechanisms.moments import effect_features, features, moments
-from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.sampling import systematic_sample
 from tasks.mechanisms.targeting import Targeting, target
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 import tasks.augmentation.task as augmentation
 import tasks.checks.task as checks
@@ -198,7 +197,7 @@ def _conclude(
     effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": told["estimates"]["after"]})}
     overlap = {name: each["overlap"] for name, each in records.items()}
     outcome = Outcome(gates, told, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
-    create_table_artifact(key="gates", table=[gate.model_dump() for gate in gates], description=f"Gates of {run.spec.name}, run {run.id}")
+    stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
     files = judged[1] | said.judgement.files
     if any(gate.passed is False for gate in gates):
         return _keep(run, stages, found, other, outcome, files)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 import tasks.checks.task as checks
 import tasks.comparison.task as comparison
@@ -73,9 +71,9 @@ def contest(run: Run) -> dict[str, Any]:
         stages.warn(warning)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
-    told, rows = _progress(run), []
+    count, rows = _row_counter(run, stages), []
     for seed in seeds(run.spec):
-        rows += _of_seed(run, stages, found, seed, told)
+        rows += _of_seed(run, stages, found, seed, count)
     source = {"uri": run.spec.source.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}
     record = comparison.answers(run, schema, source, seed_spec(run.spec, run.spec.seed).release.rows, rows)
     folder = comparison_key(run.spec.name, run.id, "compare.json").rpartition("/")[0]
@@ -84,22 +82,21 @@ def contest(run: Run) -> dict[str, Any]:
     return {"uri": uri, **{name: record[name] for name in ("rows", "summary", "recommendation")}}
 
 
-def _progress(run: Run) -> Callable[[Variant, Row], None]:
-    """Show the run's progress as a Prefect artifact and a line per variant; returns what is to be called with each finished row."""
-    stages, done = Stages.current(), [0]
-    total = run.spec.compare.seeds * len(run.spec.compare.synthesizers) * len(run.spec.compare.modes)
-    artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Comparison {run.spec.name}, run {run.id}")
-    assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
+def _row_counter(run: Run, stages: Stages) -> Callable[[Variant, Row], None]:
+    """Show how many rows of the comparison are finished; return what is called with each."""
+    done, total = 0, run.spec.compare.seeds * len(run.spec.compare.synthesizers) * len(run.spec.compare.modes)
+    meter = stages.meter(f"Comparison {run.spec.name}, run {run.id}")
 
-    def told(variant: Variant, row: Row) -> None:
-        done[0] += 1
-        update_progress_artifact(artifact, progress=round(100.0 * done[0] / total, 1), description=str(variant))
-        stages.note(f"{done[0]} of {total}: {row_line(row)}")
+    def count(variant: Variant, row: Row) -> None:
+        nonlocal done
+        done += 1
+        meter(done / total, str(variant))
+        stages.note(f"{done} of {total}: {row_line(row)}")
 
-    return told
+    return count
 
 
-def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[[Variant, Row], None]) -> list[Row]:
+def _of_seed(run: Run, stages: Stages, found: Source, seed: int, count: Callable[[Variant, Row], None]) -> list[Row]:
     """Make every variant of one seed; they share the mechanisms, which no synthesizer has a part in."""
     schema, rows = found.described.table, {}
     runs = {
@@ -110,7 +107,7 @@ def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[
         done = comparison.finished_row(own)
         if done is not None:
             rows[variant] = done
-            told(variant, done)
+            count(variant, done)
     missing = {variant: own for variant, own in runs.items() if variant not in rows}
     if missing:
         # synthesizers first: the slow ones train while the mechanisms are fitted
@@ -123,7 +120,7 @@ def _of_seed(run: Run, stages: Stages, found: Source, seed: int, told: Callable[
             except EstimationError as error:
                 row = refused_row(variant, str(error))
             rows[variant] = comparison.keep_row(own, row)
-            told(variant, row)
+            count(variant, row)
     return [rows[variant] for variant in runs]
 
 

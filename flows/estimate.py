@@ -181,25 +181,26 @@ def role_spec(roles: dict[str, Any]) -> RolesSpec:
         raise SpecError(f"roles of estimate must be valid: {error}.") from None
 
 
-def column_roles(schema: TableSchema, roles: dict[str, Any]) -> ColumnRoles:
+def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRoles:
     """Name the columns that the source was found to have."""
     return ColumnRoles(
         treatment=schema.treatment.name,
         outcome=schema.outcome.name,
         covariates=tuple(column.name for column in schema.covariates),
-        treated=roles.get("treated", 1),
+        treated=schema.treated,
         outcome_kind=schema.outcome_kind,
-        subgroups=tuple(roles.get("subgroups", ())),
+        subgroups=tuple(subgroups),
     )
 
 
 def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Read a table as a release reads its source (the same types, kinds and errors) and estimate, in memory or out of it."""
-    names, form, read = open_table(data)
+    opened = open_table(data)
+    names, form, read = opened.names, opened.form, opened.read
     extras = tuple(dict.fromkeys(name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)))
     asked = role_spec(roles | ({"exclude": extras} if roles.get("covariates", "*") == "*" else {}))
     check_extras(extras, names, asked)
-    inspection = Inspection(asked)
+    inspection = Inspection(asked, opened.index_columns)
     wanted = (*inspection.columns(names), *extras)
     limit = int(options.get("memory_rows", MEMORY_ROWS))
     held: list[pa.Table] | None = []
@@ -214,15 +215,17 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     found = inspection.finish(state, asked, folds=options["folds"], source_format=form)
     known = [key for key in OPTIONS if key in options]
     chosen = {key: options[key] for key in known}
-    warnings = [f"warning   {text}" for text in found.warnings]
+    warnings = [f"warning   {text}" for text in (*opened.notes, *found.warnings)]
     if held is None:
         streamed = _streamed(read(wanted), found.table, form, options)
         return _told(streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
     canonicals, beside = zip(*(canonical_rows(batch, found.table, form, options) for batch in held))
     frame = decode(found.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
+    if found.table.outcome.levels:  # two labels: what the estimators see is 0 and 1
+        frame[found.table.outcome.name] = np.concatenate([rows.column("y").to_numpy() for rows in canonicals])
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(frame, column_roles(found.table, roles), **chosen, propensity=given, weights=weights)
+    analysis = analyse(frame, column_roles(found.table, asked.subgroups), **chosen, propensity=given, weights=weights)
     return _told(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False})
 
 

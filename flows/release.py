@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
 import tasks.checks.task as checks
 import tasks.covariates.task as covariates
@@ -73,7 +71,7 @@ def _early_checks(run: Run) -> None:
 def mint(run: Run) -> dict[str, Any]:
     """Do the work of one release on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
-    stages.watch(_progress(run))
+    stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
     found = read_source(run, stages)
     schema = found.described.table
     run = settled(run, schema)
@@ -88,18 +86,11 @@ def mint(run: Run) -> dict[str, Any]:
     return _conclude(run, stages, found, copies)
 
 
-def _progress(run: Run) -> Callable[[int, str], None]:
-    """Show the run's progress as a Prefect artifact; returns what is to be called at the end of each stage."""
-    copies, hybrid = run.spec.release.copies, run.spec.release.mode == "hybrid"
+def _stage_count(spec: Spec) -> int:
+    """Return how many stages a release has."""
+    copies, hybrid = spec.release.copies, spec.release.mode == "hybrid"
     fittings = 2 * copies + (copies > 1)  # of each copy's source and release, and of the source itself where copies are weighted
-    total = READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
-    artifact = create_progress_artifact(progress=0.0, key="progress", description=f"Release {run.spec.name}, run {run.id}")
-    assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
-
-    def told(done: int, name: str) -> None:
-        update_progress_artifact(artifact, progress=round(100.0 * min(1.0, done / total), 1), description=name)
-
-    return told
+    return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
 
 
 def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> dict[str, Any]:
@@ -118,7 +109,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     facts = publishing.facts(run, found, measured, effects, combined, judged_gates)
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
-    create_table_artifact(key="gates", table=table, description=f"Gates of release {run.spec.name}, run {run.id}")
+    stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
     if rejected:
         return keep_rejected(run, stages, facts, judged.files, page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from infra.store import open_store, split_release_uri
 from infra.workspaces import sweep
 from tasks.contract.errors import SpecError
 from tasks.publish import collect, difference, releases
-from tasks.publish.manifest import Manifest
+from tasks.publish.manifest import Effect, Manifest
 from tasks.source.builtin import BUILTINS
 
 Reply = tuple[Any, list[str]]
@@ -20,12 +21,13 @@ Reply = tuple[Any, list[str]]
 
 def listing(where: str) -> Reply:
     """List the published releases of a store, or of one name in it."""
-    found = releases.list_releases(open_store(where))
-    if not found:
+    found, unreadable = releases.scan_releases(open_store(where))
+    if not (found or unreadable):
         with contextlib.suppress(SpecError):  # a path that can't be STORE/NAME is a store, and empty
             store, name, _ = split_release_uri(where)
-            found = releases.list_releases(open_store(store), name)
+            found, unreadable = releases.scan_releases(open_store(store), name)
     lines = [f"{info.name}  v{info.version:06d}  {info.created}  {info.rows:>12,} rows  {info.uri}" for info in found]
+    lines += [f"{name}  v{version:06d}  can't be read: {reason}" for name, version, reason in unreadable]
     return [info._asdict() for info in found], lines or [f"no published release in {where}"]
 
 
@@ -42,22 +44,32 @@ def summary(manifest: Manifest) -> list[str]:
     lines = [
         f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows in {len(manifest.files)} files",
         f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
-        f"mode      {manifest.spec['release']['mode']}, covariates by {manifest.spec['covariates']['synthesizer']}",
+        f"mode      {_key(manifest.spec, 'release', 'mode')}, covariates by {_key(manifest.spec, 'covariates', 'synthesizer')}",
     ]
     for where in ("source", "release"):
-        ate = effects.get(where, {}).get("ate")
-        if ate:
-            interval = f"95 % {ate['ci_low']:.4g} to {ate['ci_high']:.4g}"
-            lines.append(f"ATE {where:<9}{ate['estimate']:.4g}  (SE {ate['se']:.2g}, {interval}, {ate['estimator']})")
+        ate = Effect.model_validate((effects.get(where) or {}).get("ate") or {})
+        if ate.estimate is not None:
+            interval = f"95 % {_number(ate.ci_low, '.4g')} to {_number(ate.ci_high, '.4g')}"
+            lines.append(f"ATE {where:<9}{ate.estimate:.4g}  (SE {_number(ate.se, '.2g')}, {interval}, {ate.estimator})")
     truth = effects.get("truth") or {}
     if truth.get("ate") is not None:
-        lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {truth['mc_se']:.2g})")
+        lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {_number(truth.get('mc_se'), '.2g')})")
     passed = sum(gate.status == "passed" for gate in manifest.gates)
     off = sum(gate.status == "off" for gate in manifest.gates)
     unsure = [gate.name for gate in manifest.gates if gate.status == "inconclusive"]
     told = (f", {off} switched off" if off else "") + (f", inconclusive: {', '.join(unsure)}" if unsure else "")
     lines.append(f"gates     {passed} of {len(manifest.gates)} passed{told}")
     return lines + [f"warning   {text}" for text in manifest.warnings]
+
+
+def _key(values: Mapping[str, Any], section: str, key: str) -> Any:
+    """Return a key of a section of the SPEC, "?" where an unusual manifest lacks it."""
+    inner = values.get(section)
+    return inner.get(key, "?") if isinstance(inner, Mapping) else "?"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
 
 
 def verify(where: str) -> Reply:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
 
 import dask
 import threadpoolctl
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 from prefect import task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from infra.ownership import home_folder, private_folder
+from infra.settings import Settings
 from tasks.contract.errors import WaymintError
 from tasks.contract.spec import EngineSpec
 
@@ -23,6 +28,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ATTEMPTS = 3
+_LOCAL = {
+    # with the default of 15 s a cluster whose workers restart can lose all of them for ever
+    "distributed.deploy.lost-worker-timeout": "600s",
+    # pages of the scheduler and the workers show keys and logs to whoever asks on loopback
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.http.routes": [],
+}
 LOST = (KilledWorker, CommClosedError, TimeoutError)
 
 
@@ -39,19 +52,26 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
         return threads
     from prefect_dask import DaskTaskRunner
 
-    # with the default of 15 s a cluster whose workers restart can lose all of them for ever
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "600s"})
+    if engine.dask != "local":
+        remote: TaskRunner[Any] = DaskTaskRunner(address=engine.dask)
+        return remote
+    dask.config.set(_LOCAL)
     local = {
         "n_workers": engine.workers,
         "threads_per_worker": 1,
         "processes": True,
         "host": "127.0.0.1",
+        # whoever reaches a Dask port runs code as its owner: only who holds this run's certificate gets in
+        "protocol": "tls://",
+        "security": Security.temporary(),
         "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
+        "local_directory": str(private_folder(home_folder(Settings()) / "dask")),
         "memory_limit": engine.memory,
         "preload": ["infra.worker"],
         "silence_logs": "ERROR",
     }
-    runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local) if engine.dask == "local" else DaskTaskRunner(address=engine.dask)
+    runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local)
     return runner
 
 
@@ -132,6 +152,10 @@ class FlowWork:
         future: PrefectFuture[Any] = task.submit(*arguments)
         return future
 
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run one task in the flow's own process."""
+        return task(*arguments)
+
     def completed(self, futures: Sequence[PrefectFuture[Any]], timeout: float) -> Iterator[PrefectFuture[Any]]:
         """Yield submitted tasks as they end.
 
@@ -141,3 +165,17 @@ class FlowWork:
             If they have not all ended after so many seconds.
         """
         yield from as_completed(list(futures), timeout=timeout)
+
+    def meter(self, description: str) -> Callable[[float, str], None]:
+        """Put a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
+        artifact = create_progress_artifact(progress=0.0, key="progress", description=description)
+        assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
+        return lambda share, text: _set_progress(artifact, share, text)
+
+    def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
+        """Put a table on the run's page."""
+        create_table_artifact(key=key, table=rows, description=description)
+
+
+def _set_progress(artifact: UUID, share: float, text: str) -> None:
+    update_progress_artifact(artifact, progress=round(100.0 * min(1.0, share), 1), description=text)

@@ -6,9 +6,12 @@ while. Runs hold a shared file lock; the kernel drops it however a run dies, so 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
+import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +21,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
+
+from infra.ownership import home_folder, private_folder
 from infra.settings import Settings, prefect_api_url, server_environment, use_prefect, use_prefect_home
 from tasks.contract.errors import WaymintError
 
@@ -53,15 +60,14 @@ def prefect_server(settings: Settings, idle_seconds: float = IDLE_SECONDS) -> It
     if named is not None:
         yield named
         return
-    home = settings.home.expanduser().resolve() / "prefect"
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home = private_folder(home_folder(settings) / "prefect")
     use_prefect_home(home)
     with (home / "users.lock").open("a+") as users:
         with _starting(home):
-            url = _running(home) or _start(home, idle_seconds)
+            server = _running(home) or _start(home, idle_seconds)
             fcntl.flock(users, fcntl.LOCK_SH)
-        use_prefect(url)
-        yield url
+        use_prefect(server.url, server.secret)
+        yield server.url
 
 
 @contextlib.contextmanager
@@ -72,27 +78,57 @@ def _starting(home: Path) -> Iterator[None]:
         yield
 
 
-def _running(home: Path) -> str | None:
-    """Return the URL of the server that the state file names, if it answers."""
+class Server(NamedTuple):
+    """A server that runs: its port on loopback, what it asks of every request, and the process that keeps it."""
+
+    port: int
+    secret: str
+    keeper: int
+
+    @property
+    def url(self) -> str:
+        """URL of its API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+
+def _running(home: Path) -> Server | None:
+    """Return the server that the state file names, if it answers and the file's secret is its own."""
     try:
-        url = str(json.loads((home / "server.json").read_text())["url"])
-    except (FileNotFoundError, json.JSONDecodeError):
+        state = json.loads((home / "server.json").read_text())
+        server = Server(int(state["port"]), str(state["secret"]), int(state["keeper"]))
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, ValueError):
         return None
-    return url if _healthy(url) else None
+    return server if _listens(server) and _healthy(server) else None
 
 
-def _healthy(url: str) -> bool:
+def _listens(server: Server) -> bool:
+    """Tell whether the keeper's own process listens on the port: another user's may have taken it and would be told the secret."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 (loopback, our own URL)
+        keeper = psutil.Process(server.keeper)
+        family = [keeper, *keeper.children(recursive=True)] if keeper.uids().real == os.getuid() else []
+        return any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == server.port for one in family for each in one.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False
+
+
+def _healthy(server: Server) -> bool:
+    """Ask what needs the secret."""
+    basic = base64.b64encode(server.secret.encode()).decode()
+    request = urllib.request.Request(f"{server.url}/admin/version", headers={"Authorization": f"Basic {basic}"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 (loopback, our own URL)
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _start(home: Path, idle_seconds: float) -> str:
+def _start(home: Path, idle_seconds: float) -> Server:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    secret = f"waymint:{secrets.token_urlsafe(32)}"
     with (home / "server.log").open("ab") as log:
         # its own session: a Ctrl-C meant for one run must not take the server from the others
         keeper = subprocess.Popen(
@@ -100,15 +136,15 @@ def _start(home: Path, idle_seconds: float) -> str:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            env=server_environment(home),
+            env=server_environment(home, secret),
             start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}/api"
+    server = Server(port, secret, keeper.pid)
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and keeper.poll() is None:
-        if _healthy(url):
-            (home / "server.json").write_text(json.dumps({"url": url}))
-            return url
+        if _listens(server) and _healthy(server):
+            _keep_state(home, server)
+            return server
         time.sleep(0.2)
     with contextlib.suppress(ProcessLookupError):
         keeper.terminate()
@@ -116,6 +152,14 @@ def _start(home: Path, idle_seconds: float) -> str:
         f"The embedded Prefect server must answer within {START_SECONDS:.0f} s; it did not.",
         f"Its log is {home / 'server.log'}. To use a server of your own, set PREFECT_API_URL.",
     )
+
+
+def _keep_state(home: Path, server: Server) -> None:
+    """Write URL and secret for the next run; the file is its owner's alone from the first byte."""
+    draft = home / f"server-{secrets.token_hex(8)}.json"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(server._asdict(), file)
+    draft.replace(home / "server.json")
 
 
 def keep(home: Path, port: int, idle_seconds: float) -> None:

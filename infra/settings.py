@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.contract.errors import SpecError
+
 # One thread per process: the cluster is the only level of parallelism, and sums keep their order.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -51,9 +53,15 @@ def prefect_api_url() -> str | None:
     return os.environ.get("PREFECT_API_URL") or None
 
 
-def use_prefect(url: str) -> None:
-    """Make this process and its children talk to one Prefect server."""
+def use_prefect(url: str, secret: str) -> None:
+    """Make this process and its children talk to one Prefect server, with the secret it asks for."""
     os.environ["PREFECT_API_URL"] = url
+    os.environ["PREFECT_API_AUTH_STRING"] = secret
+
+
+def shared_key() -> str | None:
+    """Return the key that machines of one site share (``WAYMINT_KEY``), if any."""
+    return os.environ.get("WAYMINT_KEY") or None
 
 
 def prepare_environment() -> None:
@@ -76,18 +84,47 @@ def quiet_terminal() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
-def server_environment(home: Path) -> dict[str, str]:
+def server_environment(home: Path, secret: str) -> dict[str, str]:
     """Return the environment of the embedded Prefect server.
 
     Parameters
     ----------
     home : Path
         Its ``PREFECT_HOME``.
+    secret : str
+        What it asks of every request: ``"user:password"``. It asks its own services too, which are its clients.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
-    return kept | _QUIET | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+    auth = {"PREFECT_SERVER_API_AUTH_STRING": secret, "PREFECT_API_AUTH_STRING": secret}
+    return kept | _QUIET | auth | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
 
 
 def use_prefect_home(home: Path) -> None:
     """Keep the Prefect client's files beside the embedded server's, unless the user has a place for them."""
     os.environ.setdefault("PREFECT_HOME", str(home))
+
+
+def restrict_umask() -> None:
+    """Let new files of this process and its children be their owner's alone; published files keep the mode they would have had."""
+    previous = os.umask(0o077)
+    os.environ.setdefault("WAYMINT_STORE_MODE", f"{0o666 & ~previous:04o}")
+
+
+def store_mode() -> int | None:
+    """Return the mode of published files (``WAYMINT_STORE_MODE``, octal); None leaves it to the umask.
+
+    Raises
+    ------
+    SpecError
+        If it is no octal number of a mode.
+    """
+    text = os.environ.get("WAYMINT_STORE_MODE")
+    if text is None:
+        return None
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0o400 <= mode <= 0o666:
+        raise SpecError(f"WAYMINT_STORE_MODE must be an octal file mode from 0400 to 0666; got '{text}'.", "For example 0640.")
+    return mode

@@ -29,7 +29,7 @@ def load_spec(path: Path, settings: list[str], store: str | None = None) -> Spec
     SpecError
         If the file can't be read or the SPEC is not valid.
     """
-    values = _read(path)
+    values = read_values(path)
     for setting in settings:
         _apply(values, setting)
     if store is not None:
@@ -37,7 +37,8 @@ def load_spec(path: Path, settings: list[str], store: str | None = None) -> Spec
     return parse_spec(values)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """Return the plain values of a SPEC file, not validated."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:

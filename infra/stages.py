@@ -30,8 +30,20 @@ class Work(Protocol):
         """Start one task; return its :class:`Future`."""
         ...
 
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run one task in this process; return its result."""
+        ...
+
     def completed(self, futures: Sequence[Any], timeout: float) -> Iterator[Future]:
         """Yield submitted tasks as they end; raise TimeoutError if they have not all ended in time."""
+        ...
+
+    def meter(self, description: str) -> Callable[[float, str], None]:
+        """Show a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
+        ...
+
+    def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
+        """Show a table on the run's page."""
         ...
 
 
@@ -62,9 +74,18 @@ class Stages:
         """Return the stages of the run that is under way; new ones where none is."""
         return cls._current or cls()
 
-    def watch(self, report: Callable[[int, str], None]) -> None:
-        """Call ``report(stages finished, name of the last)`` at the end of every stage."""
-        self._watch = report
+    def count(self, total: int, description: str) -> None:
+        """Show on the run's page how many of ``total`` stages are finished."""
+        meter = self._work.meter(description)
+        self._watch = lambda done, name: meter(done / total, name)
+
+    def meter(self, description: str) -> Callable[[float, str], None]:
+        """Show a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
+        return self._work.meter(description)
+
+    def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
+        """Show a table on the run's page."""
+        self._work.table(key, rows, description)
 
     def note(self, text: str) -> None:
         """Show a line that stays on the screen."""
@@ -144,6 +165,10 @@ class Stage:
     def run(self, task: Any, *arguments: object) -> Any:
         """Run one task; return its result."""
         return self.wait([self._work.submit(task, arguments)])[0]
+
+    def call(self, task: Any, *arguments: object) -> Any:
+        """Run one task in the flow's own process, where what it needs can't be sent to a worker; return its result."""
+        return self._work.call(task, arguments)
 
     def map(self, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Run a task once for each tuple of arguments; return the results in order."""

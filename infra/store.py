@@ -22,13 +22,15 @@ _FOLDER = re.compile(r"v(\d{6,})")
 _VERSION = re.compile(r"v?(\d{1,9})")
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, private: bool = False) -> Store:
     """Open the store at a URI; nothing is written and no request is sent.
 
     Parameters
     ----------
     uri : str
         ``file:///abs``, ``file://./relative``, a bare path, or ``s3://bucket/prefix``.
+    private : bool
+        A workspace: its files are their owner's alone.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def open_store(uri: str) -> Store:
     """
     scheme, rest = _split(uri, "store.uri")
     if scheme == "file":
-        return FileStore(Path(rest))
+        return FileStore(Path(rest), private)
     # boto3 takes a third of a second to import: only who needs it pays
     from infra.stores.s3 import S3Store
 

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel, ConfigDict
 
+from infra.ownership import is_signed, sign
 from infra.store import filesystem, open_store
 from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -27,6 +29,8 @@ from tasks.contract.store import Store
 RefT = TypeVar("RefT", bound=Ref)
 
 RUN_RECORD = "run.json"
+# Hexadecimal digits of a signature.
+_SIGNATURE = 64
 
 
 class Workspace:
@@ -45,23 +49,43 @@ class Workspace:
     def __init__(self, uri: str, folder: str = "") -> None:
         self.uri = uri
         self._below = f"{folder}/" if folder else ""
-        self._store: Store = open_store(uri)
+        self._store: Store = open_store(uri, private=True)
         self._files, self._path = filesystem(uri)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine; None in a bucket."""
+        return Path(self._path) if isinstance(self._files, LocalFileSystem) else None
 
     # -- receipts ------------------------------------------------------------------------------------------------
     def finished(self, key: str, kind: type[RefT]) -> RefT | None:
-        """Return the reference of an object that an earlier run finished, after checking its bytes."""
+        """Return the reference of an object that an earlier run of this user finished, after checking receipt and bytes."""
         key = self._below + key
         try:
-            ref = kind.model_validate_json(self._store.get(f"{key}.receipt"))
+            ref = self._receipt(self._store.get(f"{key}.receipt"), kind)
+            if ref is None or ref.key != key:
+                return None
             data = self._store.get(key)
         except StoreMissing:
             return None
         return ref if hashlib.sha256(data).hexdigest() == ref.sha256 else None
 
+    def _receipt(self, receipt: bytes, kind: type[RefT]) -> RefT | None:
+        """Read a receipt; None where it is not signed by this user's runs: whoever can write here must not run code."""
+        try:
+            signature, body = bytes.fromhex(receipt[:_SIGNATURE].decode()), receipt[_SIGNATURE + 1 :]
+            return kind.model_validate_json(body) if is_signed(self._message(body), signature) else None
+        except ValueError:  # no receipt of ours
+            return None
+
+    def _message(self, body: bytes) -> bytes:
+        """Return what is signed: a receipt of another workspace is none of this one."""
+        return self.uri.encode() + b"\0" + body
+
     def _finish(self, ref: RefT, data: bytes) -> RefT:
         self._put(ref.key, data)
-        self._put(f"{ref.key}.receipt", ref.model_dump_json().encode())
+        body = ref.model_dump_json().encode()
+        self._put(f"{ref.key}.receipt", sign(self._message(body)).hex().encode() + b"\n" + body)
         return ref
 
     def _put(self, key: str, data: bytes) -> None:
@@ -114,15 +138,25 @@ class Workspace:
         return self._store.get(key)
 
     def put_model(self, key: str, model: object) -> ModelRef:
-        """Pickle a fitted model. Only this machine's own runs ever read it back."""
+        """Pickle a fitted model; :meth:`model` reads it back only by its reference, which holds its SHA-256."""
         buffer = io.BytesIO()
         pickle.dump(model, buffer, protocol=pickle.HIGHEST_PROTOCOL)
         data = buffer.getvalue()
         return self._finish(ModelRef(key=self._below + key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)), data)
 
     def model(self, ref: Ref) -> Any:
-        """Read a pickled model of this run; a process keeps the few it used last."""
+        """Read a pickled model of this run; a process keeps the few it used last.
+
+        Raises
+        ------
+        StoreError
+            If its bytes are not those that were written: nothing of them is executed.
+        """
         return _load(self.uri, ref.key, ref.sha256)
+
+    def unpickle(self, ref: Ref) -> Any:
+        """Read a pickled object of this run as :meth:`model` does, and keep nothing."""
+        return _load.__wrapped__(self.uri, ref.key, ref.sha256)
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Read a small JSON record, None where there is none."""
@@ -145,14 +179,18 @@ class Workspace:
 
     def keep_state(self, key: str, state: bytes) -> None:
         """Write what a long computation would go on from, in the place of what was there: whole or not at all, and without a receipt."""
-        self._put(self._below + key, state)
+        name = self._below + key
+        self._put(name, sign(self._message(name.encode() + b"\0" + state)) + state)
 
     def state(self, key: str) -> bytes | None:
-        """Read what :meth:`keep_state` wrote last, None where there is nothing."""
+        """Read what :meth:`keep_state` wrote last, None where there is nothing that this user's runs wrote."""
+        name = self._below + key
         try:
-            return self._store.get(self._below + key)
+            kept = self._store.get(name)
         except StoreMissing:
             return None
+        signature, state = kept[: _SIGNATURE // 2], kept[_SIGNATURE // 2 :]
+        return state if is_signed(self._message(name.encode() + b"\0" + state), signature) else None
 
     def clear(self, keep: tuple[str, ...] = ()) -> None:
         """Remove everything below the folder but the keys to keep: real rows have no business here once a run is over."""
@@ -195,8 +233,14 @@ class Run(BaseModel):
 
 
 @functools.lru_cache(maxsize=8)
-def _load(uri: str, key: str, _sha256: str) -> Any:
-    return pickle.loads(open_store(uri).get(key))  # noqa: S301 (written by this run in its own workspace)
+def _load(uri: str, key: str, sha256: str) -> Any:
+    data = open_store(uri, private=True).get(key)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StoreError(
+            f"object '{key}' of the workspace {uri} must be as the run wrote it; got other bytes.",
+            "Somebody else may have written there. Give the run a workspace of its own: engine.workspace, or WAYMINT_WORKSPACE.",
+        )
+    return pickle.loads(data)  # noqa: S301 (the very bytes that this run wrote: the reference holds their digest)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -9,6 +9,7 @@ import platform
 import re
 from collections.abc import Iterator
 
+from infra.ownership import home_folder, is_private, private_folder
 from infra.provenance import code_digest
 from infra.settings import Settings
 from infra.store import open_store
@@ -38,7 +39,10 @@ def run_workspace(spec: Spec, settings: Settings, purpose: Purpose = "release") 
         for slot in range(SLOTS):
             name = f"{spec.name}-{key}-{slot}{host}"
             if stack.enter_context(_lock(settings, root, name)):
-                yield Workspace(f"{root}/{name}")
+                space = Workspace(f"{root}/{name}")
+                if space.folder is not None:
+                    private_folder(space.folder)
+                yield space
                 return
     raise WaymintError(f"Runs of one SPEC on one machine must be at most {SLOTS} at a time; got one more.", "Wait for one to end.")
 
@@ -46,8 +50,7 @@ def run_workspace(spec: Spec, settings: Settings, purpose: Purpose = "release") 
 @contextlib.contextmanager
 def _lock(settings: Settings, root: str, name: str) -> Iterator[bool]:
     """Hold the lock of a workspace, or yield False where a live run of this machine holds it."""
-    folder = settings.home.expanduser().resolve() / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = private_folder(home_folder(settings) / "locks")
     with (folder / f"{hashlib.sha256(root.encode()).hexdigest()[:8]}-{name}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,6 +92,9 @@ def sweep(root: str, settings: Settings, name: str, older_than_seconds: float, n
             continue
         with _lock(settings, root, folder) as ours:
             if ours:
-                Workspace(f"{root}/{folder}").clear()
+                space = Workspace(f"{root}/{folder}")
+                if space.folder is not None and not is_private(space.folder):
+                    continue  # somebody else's
+                space.clear()
                 removed.append(f"{root}/{folder}")
     return removed

@@ -179,7 +179,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect(home: Path) -> Iterator[str]:
     """Hold the embedded Prefect server, and make this process use it whether or not Prefect is imported already."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
     from infra.prefect_server import prefect_server
 
@@ -187,13 +193,20 @@ def prefect(home: Path) -> Iterator[str]:
         if type(handler).__name__ == "PrefectConsoleHandler":  # as the command has it, where it is the first to load Prefect
             handler.setLevel(logging.CRITICAL)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+        for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
             patch.setenv(name, "")  # so that what the server's holder sets is taken back at the end
             patch.delenv(name)
         # without heartbeats every flow ends up to a second earlier
         with (
             prefect_server(Settings(home=home), idle_seconds=20) as url,
-            temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: home / "prefect", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+            temporary_settings(
+                {
+                    PREFECT_API_URL: url,
+                    PREFECT_API_AUTH_STRING: os.environ["PREFECT_API_AUTH_STRING"],
+                    PREFECT_HOME: home / "prefect",
+                    PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                }
+            ),
         ):
             yield url
 

@@ -19,12 +19,16 @@ CELL = Cell(200, "fitted", None, 1.0, None, 1.0, "glm")
 class Coin:
     """Y ~ Bernoulli(mean)."""
 
+    key, reach = "binary", (0.0, 1.0)
+
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
         return (rng.random(len(mean)) < mean).astype(np.float64)
 
 
 class Normal:
     """Y ~ Normal(mean, 1)."""
+
+    key, reach = "scale", None
 
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
         return mean + rng.normal(size=len(mean))

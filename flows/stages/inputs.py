@@ -12,7 +12,8 @@ from tasks.publish.layout import name_folder
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show
 from tasks.source.builtin import BUILTIN, require_builtin
-from tasks.source.locate import format_of, locate
+from tasks.source.formats import format_of
+from tasks.source.locate import locate
 
 #: What a release's folder holds even where nothing was published under the name.
 TRACES = ("claims/", "rejected/")

@@ -30,6 +30,8 @@ def precheck(spec: Spec, purpose: Purpose) -> None:
     """
     require("synthesizer", spec.covariates.settled(0).synthesizer)
     require("learner", spec.mechanisms.learner)
+    if spec.outcome.law != "auto":
+        require("law", spec.outcome.law)
     for each in spec.compare.synthesizers:
         require("synthesizer", each.name)
     for learner in spec.simulate.learners:

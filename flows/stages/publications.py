@@ -47,12 +47,13 @@ def publish_release(
     render : callable
         Renders the report, here and not in a task: it is no data.
     """
-    with stages.stage("publish"):
+    with stages.stage("publish") as stage:
         for attempt in range(1, MOST_CLAIMS + 1):
             try:
-                draft = publishing.draft(run, schema, parts)
+                draft = stage.call(publishing.draft, run, schema, parts)
                 report = render(facts.manifest(draft.version, draft.parts).as_dict())
-                reply: dict[str, Any] = publishing.publish(run, draft, facts, publishing.check_files(checks) | {REPORT: report}, parts)
+                files = publishing.check_files(checks) | {REPORT: report}
+                reply: dict[str, Any] = stage.call(publishing.publish, run, draft, facts, files, parts)
             except StoreConflict:
                 # garbage collection took this run for dead, or a killed run left a file that differs: claim anew
                 if attempt == MOST_CLAIMS:
@@ -64,8 +65,8 @@ def publish_release(
 
 def keep_rejected(run: Run, stages: Stages, facts: Facts, checks: Mapping[str, bytes], render: Render) -> dict[str, Any]:
     """Keep checks and report of a rejected run, never rows; return the reply."""
-    with stages.stage("keep checks of the rejected release"):
+    with stages.stage("keep checks of the rejected release") as stage:
         values = facts.unpublished()
         files = publishing.check_files(checks) | {REPORT: render(values)}
-        reply: dict[str, Any] = publishing.keep_rejected(run, values, files)
+        reply: dict[str, Any] = stage.call(publishing.keep_rejected, run, values, files)
         return reply

@@ -54,7 +54,8 @@ def published(manifest: Manifest, store: str, copy: int) -> Published:
         URI of its store.
     copy : int
     """
-    declared = manifest.spec["mechanisms"]["outcome_range"]
+    own = manifest.spec.get("outcomes", {}).get(manifest.spec["roles"]["outcome"], {})
+    declared = own.get("range") or manifest.spec["mechanisms"]["outcome_range"]
     return Published(
         store=store,
         folder=version_folder(manifest.name, manifest.version),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -12,10 +12,11 @@ from infra.store import filesystem
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.nuisance import Float64
 from tasks.contract.roles import TableSchema
-from tasks.contract.spec import RolesSpec
+from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.source.builtin import BUILTIN, load_builtin
+from tasks.source.missing import without_values
 from tasks.source.plan import plan_source
-from tasks.source.read import read_batches
+from tasks.source.read import column_faults, read_batches
 from tasks.source.rows import canonical
 from tasks.source.values import as_floats, family, is_missing
 
@@ -25,19 +26,59 @@ Beside = tuple[Float64 | None, Float64 | None]
 BATCH_ROWS = 250_000
 
 
-def open_table(data: str) -> tuple[tuple[str, ...], str, Reader]:
-    """Return the columns of a table, its format and what reads the wanted ones in batches, as often as asked."""
+class OpenTable(NamedTuple):
+    """A table that can be read in batches, as often as wanted.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Its columns.
+    form : str
+        ``"csv"`` where batches are text.
+    read : callable
+        From names of columns to batches.
+    index : tuple of str
+        Stored row index columns.
+    notes : tuple of str
+        What a user should know of how it is read.
+    faults : callable
+        From names of columns to the errors that keep some from being read.
+    """
+
+    names: tuple[str, ...]
+    form: str
+    read: Reader
+    index_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    faults: Callable[[Sequence[str]], list[SourceError]] = lambda names: []  # noqa: ARG005
+
+
+def open_table(data: str, wishes: ReadingSpec | None = None, owner: str = "DATA of estimate") -> OpenTable:
+    """Open a table.
+
+    Parameters
+    ----------
+    data : str
+        As the user wrote it.
+    wishes : ReadingSpec, optional
+        Missing codes and dialect, where declared.
+    owner : str
+        What it was given as, for messages.
+    """
     if data.startswith(BUILTIN):
         whole = load_builtin(data.removeprefix(BUILTIN))
-        return tuple(whole.column_names), "parquet", lambda names: iter([whole.select(list(names))])
+        asked = ReadingSpec() if wishes is None else wishes
+        return OpenTable(
+            tuple(whole.column_names), "parquet", lambda names: iter([without_values(whole.select(list(names)), asked, text=False)])
+        )
     fs, path = filesystem(data)
-    plan = plan_source(fs, path, data, BATCH_ROWS, "DATA of estimate")
+    plan = plan_source(fs, path, data, BATCH_ROWS, owner, wishes)
 
     def read(names: Sequence[str]) -> Iterator[pa.Table]:
         for fragment in plan.fragments:
             yield from read_batches(fs, plan, fragment, names)
 
-    return plan.names, plan.format, read
+    return OpenTable(plan.names, plan.format, read, plan.index, plan.notes, lambda names: column_faults(plan, names))
 
 
 def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dict[str, Any]) -> tuple[pa.Table, Beside]:

@@ -12,7 +12,7 @@ import typer
 
 from infra.cli import estimation, information, releases, runs
 from infra.cli.replies import print_error, print_help_of_bare
-from infra.settings import prepare_environment, quiet_terminal
+from infra.settings import prepare_environment, quiet_terminal, restrict_umask
 from tasks.contract.errors import SpecError, WaymintError
 
 INTERRUPTED = 130
@@ -53,6 +53,7 @@ app.add_typer(releases.app, name="releases")
 def main() -> None:
     """Run the command line; the exit codes are those of docs/errors.md."""
     prepare_environment()
+    restrict_umask()
     quiet_terminal()
     as_json = "--json" in sys.argv
     try:

@@ -31,7 +31,7 @@ def print_reply(reply: Any, lines: Sequence[str], as_json: bool) -> None:
     if as_json:
         print_json(reply)
     else:
-        sys.stdout.write("\n".join(visible(line) for line in lines) + "\n")
+        sys.stdout.write("\n".join(visible(line, keep="\t") for line in lines) + "\n")
 
 
 def print_help_of_bare(context: typer.Context) -> None:
@@ -58,9 +58,9 @@ def print_error(error: WaymintError, as_json: bool) -> int:
     return error.exit_code
 
 
-def visible(text: str) -> str:
-    r"""Return a line with its control characters escaped: text from a store must not command a terminal.
+def visible(text: str, keep: str = "\n\t") -> str:
+    r"""Return text with its control characters escaped: what comes from a store must not command a terminal.
 
-    Line breaks and tabs stay; ESC becomes ``\x1b``, a right-to-left override ``\u202e``.
+    ESC becomes ``\x1b``, a right-to-left override ``\u202e``.
     """
-    return "".join(char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -12,8 +12,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from infra.settings import store_mode
+from infra.stores.folders import At, LinkRefused, descended, entered, entries, read_file, remove_empty, write_file
 from infra.stores.keys import TEMPORARY, checked_key, checked_prefix
-from tasks.contract.errors import StoreConflict, StoreError, StoreForbidden, StoreMissing, StoreUnavailable
+from tasks.contract.errors import StoreConflict, StoreError, StoreForbidden, StoreLink, StoreMissing, StoreUnavailable
 from tasks.contract.store import StoredObject
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -33,14 +35,19 @@ class FileStore:
     and leftovers older than a day go with the next first put. One limit that S3 does not have: where ``a`` is an
     object, ``a/b`` can't be one.
 
+    Below the root no link is ever followed: one is listed as what it is, can be deleted itself, and anything behind it is refused.
+
     Parameters
     ----------
     root : Path
         The folder; made absolute.
+    private : bool
+        Files and folders are made for their owner alone (a workspace), whatever the umask.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, private: bool = False) -> None:
         self._root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links, the URI shall stay as given
+        self._private = private
         self._swept = False
 
     def __repr__(self) -> str:
@@ -54,7 +61,7 @@ class FileStore:
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one that is there."""
         with self._spoken(key), self._written(key, data) as temporary:
-            self._place(temporary, self._path(key), lambda source, target: source.replace(target))
+            self._place(temporary, key, _replace)
 
     def put_new(self, key: str, data: bytes) -> None:
         """Write an object only where none is, or where exactly these bytes are.
@@ -70,142 +77,168 @@ class FileStore:
             If other bytes are there.
         """
         with self._spoken(key), self._written(key, data) as temporary:
-            path = self._path(key)
             try:
                 try:
-                    self._place(temporary, path, lambda source, target: target.hardlink_to(source))
+                    self._place(temporary, key, _link)
                 except OSError as error:
                     if error.errno not in _NO_LINKS:
                         raise
-                    self._place(temporary, path, self._move_if_absent)
+                    self._place(temporary, key, self._move_if_absent)
             except FileExistsError:
-                if not path.is_file() or path.read_bytes() != data:
+                if self._read_or_none(key) != data:
                     raise StoreConflict(f"key of store {self.uri} must be new; got '{key}', which is already there.") from None
 
-    def get(self, key: str) -> bytes:
-        """Read an object whole."""
+    def get(self, key: str, most: int | None = None) -> bytes:
+        """Read an object whole; one of more than ``most`` bytes is refused unread."""
         with self._spoken(key):
-            return self._path(key).read_bytes()
+            *above, name = self._names(key)
+            with entered(str(self._root), above) as folder:
+                try:
+                    return read_file(At(folder, name), most)
+                except OverflowError as error:
+                    raise StoreError(f"object '{key}' of store {self.uri} must have at most {most} bytes; got {error}.") from None
 
     def exists(self, key: str) -> bool:
         """Tell whether the key is there."""
         with self._spoken(key):
-            return self._path(key).is_file()
+            return self._read_status(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List the objects whose key starts with ``prefix`` in byte order of their keys."""
+        """List the objects whose key starts with ``prefix`` in byte order of their keys; links are listed, not followed."""
         checked_prefix(prefix)
         with self._spoken(prefix):
             self._require_folder()
-            base, _, _ = prefix.rpartition("/")
-            yield from self._walk(self._root / base, f"{base}/" if base else "", prefix)
+            *above, _ = prefix.split("/")
+            try:
+                with entered(str(self._root), above) as folder:
+                    yield from self._walk(folder, "/".join([*above, ""]), prefix)
+            except (FileNotFoundError, NotADirectoryError):
+                return  # nothing below, or removed meanwhile
 
     def delete(self, key: str) -> None:
-        """Remove an object and the folders that become empty; removing what is not there is no error."""
-        with self._spoken(key):
-            path = self._path(key)
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                path.unlink()
-            for folder in path.parents:
-                if folder == self._root:
-                    break
-                try:
-                    folder.rmdir()
-                except OSError:
-                    break  # not empty, or gone: either way there is nothing to tidy above it
+        """Remove an object and the folders that become empty; removing what is not there is no error.
 
-    def _walk(self, folder: Path, above: str, prefix: str) -> Iterator[StoredObject]:
-        try:
-            with os.scandir(folder) as found:
-                entries = [(entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name, entry) for entry in found]
-        except (FileNotFoundError, NotADirectoryError):
-            return  # nothing below, or removed meanwhile
+        A link is removed itself; what it points to stays.
+        """
+        with self._spoken(key):
+            *above, name = self._names(key)
+            with (
+                contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError),
+                entered(str(self._root), above) as folder,
+            ):
+                os.unlink(name, dir_fd=folder)
+            remove_empty(str(self._root), above)
+
+    def _walk(self, folder: int, above: str, prefix: str) -> Iterator[StoredObject]:
         # a folder sorts with its slash: so the walk meets the keys in their byte order
-        for name, entry in sorted(entries, key=lambda pair: os.fsencode(pair[0])):
+        found = [(f"{name}/" if stat.S_ISDIR(status.st_mode) else name, status) for name, status in entries(folder)]
+        for name, status in sorted(found, key=lambda pair: os.fsencode(pair[0])):
             key = above + name
             if key == f"{TEMPORARY}/" or not (key.startswith(prefix) or (name.endswith("/") and prefix.startswith(key))):
                 continue
-            if name.endswith("/"):
-                yield from self._walk(Path(entry.path), key, prefix)
+            if not name.endswith("/"):
+                yield StoredObject(key, status.st_size, status.st_mtime)
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat()
-                if entry.is_file():
-                    yield StoredObject(key, status.st_size, status.st_mtime)
+            # a folder that vanished or became something else meanwhile holds nothing of ours
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), descended(folder, name.rstrip("/")) as inner:
+                yield from self._walk(inner, key, prefix)
 
-    def _path(self, key: str) -> Path:
-        checked_key(key)
+    def _names(self, key: str) -> tuple[str, ...]:
         self._require_folder()
-        return self._root / key
+        return tuple(checked_key(key).split("/"))
 
     def _require_folder(self) -> None:
         found = _first_there(self._root)
         if found is not None and not stat.S_ISDIR(found[1]):
             raise StoreError(f"uri of store must be a folder; got {self.uri}, where {found[0]} is a file.", "Give store.uri another path.")
 
-    @contextlib.contextmanager
-    def _written(self, key: str, data: bytes) -> Iterator[Path]:
-        """Write a temporary file, synced, and remove it again whatever happens."""
-        self._path(key)
-        folder = self._root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
-        self._sweep(folder)
-        temporary = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+    def _read_status(self, key: str) -> bool:
+        """Tell whether a plain file has the key."""
+        *above, name = self._names(key)
         try:
-            # not tempfile: its files are for their owner alone, and the mode would stay on the published file
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+            with entered(str(self._root), above) as folder:
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise LinkRefused(name)
+        return stat.S_ISREG(mode)
 
-    def _sweep(self, folder: Path) -> None:
+    def _read_or_none(self, key: str) -> bytes | None:
+        """Read an object; None where the key is no plain file."""
+        try:
+            return self.get(key)
+        except StoreMissing:
+            return None
+
+    def _modes(self) -> tuple[int | None, int | None]:
+        """Return the modes of new files and folders; None leaves them to the umask."""
+        mode = 0o600 if self._private else store_mode()
+        return mode, None if mode is None else mode | (mode & 0o444) >> 2
+
+    @contextlib.contextmanager
+    def _written(self, key: str, data: bytes) -> Iterator[At]:
+        """Write a temporary file, synced, and remove it again whatever happens."""
+        self._names(key)
+        file_mode, folder_mode = self._modes()
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700 if self._private else 0o777)
+        with entered(str(self._root), [TEMPORARY], create=True, mode=folder_mode) as folder:
+            self._sweep(folder)
+            temporary = At(folder, f"{os.getpid()}-{uuid.uuid4().hex}")
+            try:
+                write_file(temporary, data, file_mode)
+                yield temporary
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary.name, dir_fd=folder)
+
+    def _sweep(self, folder: int) -> None:
         """Remove what writers that were killed left behind."""
         if self._swept:
             return
         self._swept = True
-        for leftover in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                if leftover.name != "lock" and time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                    leftover.unlink()
+        for name, status in entries(folder):
+            if name != "lock" and time.time() - status.st_mtime > _STALE_SECONDS:
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                    os.unlink(name, dir_fd=folder)
 
-    def _place(self, temporary: Path, path: Path, move: Callable[[Path, Path], object]) -> None:
+    def _place(self, temporary: At, key: str, move: Callable[[At, At], object]) -> None:
+        """Give a temporary file its name."""
+        *above, name = self._names(key)
         for _ in range(_PLACINGS):
             try:
-                self._make_folder(path.parent)
-                move(temporary, path)
+                with entered(str(self._root), above, create=True, mode=self._modes()[1]) as folder:
+                    move(temporary, At(folder, name))
+                    os.fsync(folder)
             except FileNotFoundError:
                 continue  # a delete elsewhere removed the empty folder between the two steps
-            _sync(path.parent)
+            except NotADirectoryError:
+                raise StoreError(f"key of store {self.uri} must not lie below another object; got '{key}'.") from None
             return
-        raise StoreUnavailable(f"folder of '{path.name}' must stay while it is written to; got {path.parent}, which vanished.")
+        raise StoreUnavailable(f"folder of '{key}' must stay while it is written to; it vanished again and again.")
 
-    def _make_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            found = _first_there(folder)
-            if found is None or stat.S_ISDIR(found[1]):
-                # it was there when mkdir met it, and a delete elsewhere has removed it since
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
-            raise StoreError(f"key of store {self.uri} must not lie below another object; got {found[0]}, a file.") from None
-
-    def _move_if_absent(self, temporary: Path, path: Path) -> None:
+    def _move_if_absent(self, temporary: At, place: At) -> None:
         """Give a file its name where there is none, on file systems without hard links."""
-        with (self._root / TEMPORARY / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-            temporary.replace(path)
+        number = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=temporary.folder)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place.name)
+            _replace(temporary, place)
+        finally:
+            os.close(number)
 
     @contextlib.contextmanager
     def _spoken(self, key: str) -> Iterator[None]:
         """Say an error of the operating system in the words of the contract."""
         try:
             yield
+        except LinkRefused as error:
+            raise StoreLink(
+                f"objects of store {self.uri} must be plain files; got a link or a special file at '{error.filename}' of '{key}'.",
+                "Nothing behind it was read, written or removed. Find out who put it there, and remove it.",
+            ) from None
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise StoreMissing(f"key of store {self.uri} must be there; got '{key}'.") from None
         except OSError as error:
@@ -223,14 +256,12 @@ class FileStore:
             raise kind(f"store {self.uri} must take '{key}'; got '{reason}'.") from None
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in a folder last through a power cut."""
-    with contextlib.suppress(FileNotFoundError):  # a delete elsewhere was faster: nothing is left to last
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+def _replace(temporary: At, place: At) -> None:
+    os.replace(temporary.name, place.name, src_dir_fd=temporary.folder, dst_dir_fd=place.folder)
+
+
+def _link(temporary: At, place: At) -> None:
+    os.link(temporary.name, place.name, src_dir_fd=temporary.folder, dst_dir_fd=place.folder, follow_symlinks=False)
 
 
 def _first_there(path: Path) -> tuple[Path, int] | None:

@@ -100,11 +100,16 @@ class S3Store:
             break
         raise StoreConflict(f"key of store {self.uri} must be new; got '{key}', which is already there.")
 
-    def get(self, key: str) -> bytes:
-        """Read an object whole."""
+    def get(self, key: str, most: int | None = None) -> bytes:
+        """Read an object whole; one of more than ``most`` bytes is refused unread."""
         name = self._name(key)
         with spoken(self.uri, self._endpoint, key):
-            return self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+            answer = self._client.get_object(Bucket=self._bucket, Key=name)
+            size = answer["ContentLength"]
+            if most is not None and size > most:
+                answer["Body"].close()
+                raise StoreError(f"object '{key}' of store {self.uri} must have at most {most} bytes; got {size}.")
+            return answer["Body"].read()
 
     def exists(self, key: str) -> bool:
         """Tell whether the key is there."""

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 from scipy.stats import beta, rankdata
+
+from tasks.numerics.normal import half_width
 
 Float64 = npt.NDArray[np.float64]
 
@@ -95,7 +96,7 @@ def auc(members: Float64, others: Float64, confidence: float) -> Interval:
     if variance <= 0 or not 0 < value < 1:
         flat = share(round(value * few), few, confidence)
         return Interval(value, min(value, flat.low), max(value, flat.high))
-    half = float(ndtri(0.5 + confidence / 2)) * math.sqrt(variance) / (value * (1 - value))
+    half = half_width(confidence) * math.sqrt(variance) / (value * (1 - value))
     centre = math.log(value / (1 - value))
     return Interval(value, _expit(centre - half), _expit(centre + half))
 
@@ -141,7 +142,7 @@ def hit_rate(members: Float64, others: Float64, alarm: float, confidence: float)
 
 
 def _wilson(hits: int, n: int, confidence: float) -> tuple[float, float]:
-    z = float(ndtri(0.5 + confidence / 2))
+    z = half_width(confidence)
     centre, spread = hits / n + z * z / (2 * n), z * math.sqrt(hits * (n - hits) / n**3 + z * z / (4 * n * n))
     return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 

@@ -11,10 +11,11 @@ import numpy as np
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
+from tasks.numerics.normal import Z95
+from tasks.targeting.estimators import ATE
 from tasks.targeting.fluctuation import fluctuate, truncate
 
-Z95 = 1.959963984540054
-ESTIMATORS = ("or", "ipw", "aipw", "tmle", "ato")
+ESTIMATORS = (*ATE, "ato")
 Averaging = Literal["real", "pooled"]
 
 

@@ -248,8 +248,8 @@ def _block(
     frame = pool.iloc[chosen.rows].reset_index(drop=True)
     design = (filling.arm1 / (filling.arm0 + filling.arm1))[chosen.rows]
     y = balanced_outcome(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
-    if run.spec.mechanisms.outcome_range is not None:
-        y = np.clip(y, *run.spec.mechanisms.outcome_range)
+    if run.spec.outcome.range is not None:
+        y = np.clip(y, *run.spec.outcome.range)
     table = (
         from_frame(frame, schema.modelled).append_column("a", pa.array(chosen.arm)).append_column("y", conform(schema.outcome, pa.array(y)))
     )

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from tasks.comparison.variants import Variant
 from tasks.contract.results import Gate
 from tasks.contract.spec.compare import Mode
+from tasks.targeting.estimators import ATE
 
 #: Estimators that an analyst of the release may use.
-ESTIMATORS = ("or", "ipw", "aipw", "tmle")
+ESTIMATORS = ATE
 #: Gates that judge the source: they fail for every variant alike.
 SOURCE_GATES = frozenset({"source_overlap", "source_ess", "min_arm"})
 

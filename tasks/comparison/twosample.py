@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tasks.contract.errors import EstimationError
+from tasks.numerics.normal import Z95
 
 Float64 = npt.NDArray[np.float64]
 
@@ -20,7 +21,6 @@ FOLDS = 5
 MOST, FEWEST = 5_000, 50
 #: Categories of more levels are handed to the trees as numbers: the histogram has 255 bins.
 MOST_LEVELS = 250
-Z95 = 1.959963984540054
 
 
 class TwoSample(NamedTuple):

@@ -74,9 +74,24 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
         if column.role == "treatment":
             labels = pa.array([schema.control, schema.treated])
             values = labels.take(values.combine_chunks().cast(pa.int32()))
+        elif column.role == "outcome" and column.levels:
+            values = pa.array(column.levels, pa.string()).take(values.combine_chunks().cast(pa.int32()))
+        if column.dictionary:
+            arrays.append(_with_dictionary(values, column, field.type))
+            fields.append(field)
+            continue
         arrays.append(_to_source(values, field.type))
         fields.append(field)
     return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _with_dictionary(values: pa.Array | pa.ChunkedArray, column: Column, to: pa.DataType) -> pa.Array:
+    """Code levels by the source's dictionary, in its order and with the words no row has; a pool of rare levels comes last."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    words = pa.array([*column.dictionary, *(level for level in column.levels if level not in column.dictionary)], pa.string())
+    codes = pc.index_in(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values, words)
+    return pa.DictionaryArray.from_arrays(codes.cast(to.index_type), words.cast(to.value_type), ordered=to.ordered)
 
 
 def _to_source(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:

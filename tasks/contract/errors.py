@@ -11,6 +11,7 @@
         ├── StoreMissing             the thing is not there
         ├── StoreForbidden           it may be there, we are not let in
         ├── StoreConflict            somebody else was first
+        ├── StoreLink                a link or a special file lies where an object should
         └── StoreUnavailable         a passing fault (retryable)
 
 Messages follow one grammar, ``"{name} of {owner} must be {rule}; got {value}."``, and the way
@@ -93,6 +94,10 @@ class StoreForbidden(StoreError):
 
 class StoreConflict(StoreError):
     """The object is already there."""
+
+
+class StoreLink(StoreError):
+    """A link or a special file lies where an object should; nothing behind it is touched."""
 
 
 class StoreUnavailable(StoreError):

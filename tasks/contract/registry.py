@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "estimator": "tasks.estimation.methods",
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",
+    "law": "tasks.mechanisms.laws.methods",
 }
 
 #: Packages that a key of a kind needs beyond a plain installation, and the extra that brings them.

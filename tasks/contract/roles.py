@@ -28,7 +28,9 @@ class Column(BaseModel):
     field : str
         The Arrow field of the source, serialised (base64 of an IPC schema of one field).
     levels : tuple of str
-        Levels of a boolean or categorical column, sorted; empty otherwise.
+        Levels of a boolean or categorical column, sorted; of a two-valued outcome other than 0/1 its labels for 0 and 1; empty otherwise.
+    dictionary : tuple of str
+        Words of the source's dictionary in its order, unused ones included; empty for columns that are no dictionary of texts.
     decimals : int or None
         Digits behind the point that every value of a continuous column has at most, None where more than 6.
     low, high : float or None
@@ -48,6 +50,7 @@ class Column(BaseModel):
     kind: Kind
     field: str
     levels: tuple[str, ...] = ()
+    dictionary: tuple[str, ...] = ()
     decimals: int | None = None
     low: float | None = None
     high: float | None = None

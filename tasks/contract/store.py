@@ -35,8 +35,8 @@ class Store(Protocol):
         """Write an object only where none is; exactly one of many racing writers wins, the others get ``StoreConflict``."""
         ...
 
-    def get(self, key: str) -> bytes:
-        """Read an object whole."""
+    def get(self, key: str, most: int | None = None) -> bytes:
+        """Read an object whole; one of more than ``most`` bytes is refused unread with ``StoreError``."""
         ...
 
     def exists(self, key: str) -> bool:

@@ -22,9 +22,8 @@ from tasks.estimation.table import Table, read_roles, read_table
 from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
 from tasks.numerics.threads import one_thread
+from tasks.targeting.estimators import ATE
 from tasks.targeting.fluctuation import truncation_bound
-
-ATE_ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 
 Report = Callable[[str], None]
 
@@ -66,7 +65,7 @@ class Predicted(NamedTuple):
 def estimate(
     frame: pd.DataFrame,
     roles: ColumnRoles | Mapping[str, Any],
-    estimators: Sequence[str] = ATE_ESTIMATORS,
+    estimators: Sequence[str] = ATE,
     seed: int = 0,
     learner: str | Learner = "stack",
     folds: int = 5,
@@ -83,7 +82,7 @@ def estimate(
 def analyse(
     frame: pd.DataFrame,
     roles: ColumnRoles | Mapping[str, Any],
-    estimators: Sequence[str] = ATE_ESTIMATORS,
+    estimators: Sequence[str] = ATE,
     seed: int = 0,
     learner: str | Learner = "stack",
     folds: int = 5,

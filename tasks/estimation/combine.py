@@ -20,6 +20,7 @@ from scipy import stats
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.results import Estimate
+from tasks.numerics.normal import Z95
 
 Rule = Literal["auto", "source", "raghunathan", "raab"]
 
@@ -123,7 +124,7 @@ def combine(
         v = within * ratio if chosen == "raab" or source_variance is None else source_variance
         variance = v + (v + within if proper else within) / m
     se = math.sqrt(variance)
-    reach = float(stats.norm.ppf(0.975) if math.isinf(df) else stats.t.ppf(0.975, df)) * se
+    reach = (Z95 if math.isinf(df) else float(stats.t.ppf(0.975, df))) * se
     point = float(np.mean(q))
     return Combined(point, se, point - reach, point + reach, df, chosen, m, between, within)
 

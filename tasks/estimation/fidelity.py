@@ -18,7 +18,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.contract.results import Estimate
-from tasks.targeting.influence import Z95
+from tasks.numerics.normal import Z95
 
 
 class Term(NamedTuple):

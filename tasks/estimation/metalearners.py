@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tasks.contract.errors import EstimationError
@@ -22,80 +21,8 @@ LEARNING_RATE = 0.1
 LEAVES = 4
 LEAF_ROWS = 20
 L2 = 1.0
-#: Levels of one category that the trees tell apart (they hold at most 255 bins); rarer ones count as missing.
-MOST_LEVELS = 250
 
 _LOSS = {"binary": "log_loss", "continuous": "squared_error", "count": "poisson"}
-
-
-@dataclass(frozen=True)
-class Features:
-    """A fitted map from canonical covariates to a float64 matrix: numbers as they are, categories as codes, NaN for missing.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Columns in their order.
-    levels : tuple
-        For each column its levels by code, or None where it is numeric.
-    """
-
-    names: tuple[str, ...]
-    levels: tuple[tuple[str, ...] | None, ...]
-
-    @property
-    def categorical(self) -> npt.NDArray[np.bool_]:
-        """Which columns hold codes, shape (d,)."""
-        return np.array([found is not None for found in self.levels], dtype=bool)
-
-    def matrix(self, covariates: pd.DataFrame) -> Float64:
-        """Return the matrix of a frame, shape (n, d).
-
-        Raises
-        ------
-        EstimationError
-            If the frame's columns or their kinds are not those of the fit.
-        """
-        if [str(name) for name in covariates.columns] != list(self.names):
-            raise EstimationError("covariates of the release must be the source's, in the same order; got other columns.")
-        out = np.empty((len(covariates), len(self.names)))
-        for at, (name, levels) in enumerate(zip(self.names, self.levels)):
-            column = covariates[name]
-            if isinstance(column.dtype, pd.CategoricalDtype) != (levels is not None):
-                raise EstimationError(f"{name} of the covariates must be of one kind in source and release; got two.")
-            if levels is None:
-                out[:, at] = column.to_numpy(dtype=np.float64)
-            else:
-                place = pd.Index(levels).get_indexer(pd.Index([str(level) for level in column.cat.categories])).astype(np.float64)
-                # the last place answers for missing cells, whose code is -1
-                out[:, at] = np.append(np.where(place < 0.0, np.nan, place), np.nan)[column.cat.codes.to_numpy()]
-        return out
-
-
-def fit_features(covariates: pd.DataFrame) -> Features:
-    """Choose the levels that get a code: of each category the 250 most frequent ones.
-
-    Parameters
-    ----------
-    covariates : DataFrame, n rows
-        Canonical covariates of the source.
-
-    Returns
-    -------
-    Features
-    """
-    levels: list[tuple[str, ...] | None] = []
-    for name in covariates.columns:
-        column = covariates[name]
-        if not isinstance(column.dtype, pd.CategoricalDtype):
-            levels.append(None)
-            continue
-        texts = [str(level) for level in column.cat.categories]
-        codes = column.cat.codes.to_numpy()
-        counts = np.bincount(codes[codes >= 0], minlength=len(texts))
-        ranked = sorted(range(len(texts)), key=lambda code: (-int(counts[code]), texts[code]))
-        levels.append(tuple(sorted(texts[code] for code in ranked[:MOST_LEVELS])))
-    return Features(tuple(str(name) for name in covariates.columns), tuple(levels))
 
 
 @dataclass(frozen=True)

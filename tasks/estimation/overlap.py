@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.targeting.influence import Z95, effective_size, prepare_rows
+from tasks.numerics.normal import Z95
+from tasks.targeting.influence import effective_size, prepare_rows
 
 #: Levels of the reported quantiles; the extremes are left out, for one row's g may be one row's secret.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -12,17 +12,17 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tasks.contract.errors import EstimationError, SpecError
+from tasks.contract.labels import affirmative, listed_labels, match_label
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import ColumnRoles
-from tasks.estimation.canonical import canonical, label_text, level_codes
+from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.evaluate import Levels
 from tasks.estimation.keys import row_keys
 from tasks.nuisance.crossfit import InMemory
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 #: A count outcome is recognised up to this largest value.
-MAX_COUNT = 30
 
 
 @dataclass(frozen=True)
@@ -207,13 +207,12 @@ def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
         raise EstimationError(
             f"labels of treatment '{roles.treatment}' must be two; got {len(labels)}.", "Keep the rows of the two arms to be compared."
         )
-    treated = label_text(roles.treated)
-    truths = {"1": "true", "0": "false", "true": "1", "false": "0"}
-    if treated not in labels and set(labels) in ({"true", "false"}, {"0", "1"}):
-        treated = treated.lower() if treated.lower() in labels else truths.get(treated.lower(), treated)
-    if treated not in labels:
+    treated = match_label(roles.treated, labels)
+    if treated is None:
+        shown = listed_labels(dict(zip(labels, np.bincount(codes).tolist(), strict=True)))
         raise SpecError(
-            f"treated of roles must be one of the two labels of '{roles.treatment}'; got '{treated}'.", "Name the label that means treated."
+            f"treated of roles must be one of the two labels of '{roles.treatment}'{shown}; got {roles.treated!r}.",
+            "Name the label that means treated.",
         )
     return np.asarray(codes, dtype=np.int8), treated == labels[0]
 
@@ -225,6 +224,7 @@ def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:
         raise EstimationError(f"{owner} must be known in every row; got {missing} missing.", "Drop these rows, or model the missingness.")
     if pd.api.types.infer_dtype(column, skipna=True) == "boolean":
         column = column.astype(np.float64)
+    column = _answers(column)
     types = pd.api.types
     if (
         isinstance(column.dtype, pd.CategoricalDtype)
@@ -240,11 +240,20 @@ def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:
     return y, outcome_kind(y, roles)
 
 
+def _answers(column: pd.Series) -> pd.Series:
+    """Return 0 and 1 for an outcome of two labels of a known pair (yes and no in many languages), any other outcome as it is."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.infer_dtype(column, skipna=True) == "string":
+        codes, labels = level_codes(column)
+        if len(labels) == 2 and (pair := affirmative(labels)) is not None:
+            return pd.Series(np.asarray([float(label == pair[1]) for label in labels])[codes])
+    return column
+
+
 def outcome_kind(y: Float64, roles: ColumnRoles) -> str:
     """Return the outcome's kind, as declared or as seen.
 
-    ``auto``: only 0 and 1 is binary; whole numbers from 0 to at most 30 with at least three values, 0 or 1 among them, are a count;
-    all else is continuous.
+    ``auto``: only 0 and 1 is binary; whole numbers that are never negative, of at least three values, are a count; all else
+    is continuous.
 
     Raises
     ------
@@ -256,7 +265,7 @@ def outcome_kind(y: Float64, roles: ColumnRoles) -> str:
     if roles.outcome_kind == "auto":
         if binary:
             return "binary"
-        counts = whole and 0.0 <= float(np.min(y)) <= 1.0 and float(np.max(y)) <= MAX_COUNT and len(np.unique(y)) >= 3
+        counts = whole and float(np.min(y)) >= 0.0 and len(np.unique(y)) >= 3
         return "count" if counts else "continuous"
     if roles.outcome_kind == "binary" and not binary:
         raise SpecError(f"outcome '{roles.outcome}' of kind binary must be 0 or 1; got other values.", "Recode it, or declare continuous.")

@@ -28,12 +28,13 @@ from tasks.estimation.overlap import overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
 from tasks.estimation.transfer import observed_predictions, transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
+from tasks.numerics.normal import Z95
+from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
-from tasks.targeting.influence import Z95, prepare_rows, pseudo_outcomes
+from tasks.targeting.influence import prepare_rows, pseudo_outcomes
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000
-ESTIMATORS = ("or", "ipw", "aipw", "tmle", "adaptive", "att", "atc", "ato")
 
 
 @coarse("estimate effects", "estimate effects of {name}")
@@ -47,7 +48,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
     fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
-    found = evaluate(a, y, fitted, schema.outcome_kind, ESTIMATORS, spec.mechanisms.truncation, groups or None)
+    found = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
     record = {"estimates": [estimate._asdict() for estimate in found], "overlap": overlap(a, fitted.g, bound).as_dict()}

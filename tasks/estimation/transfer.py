@@ -6,11 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy.stats import rankdata
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances
+from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.estimation.fidelity import Term, term
 
 #: Probabilities are kept this far from 0 and 1 in the log loss, so that one sure mistake costs at most 13.8.
@@ -38,37 +37,6 @@ class TransferScore(NamedTuple):
     difference: Term
 
 
-def train_on_release(
-    learner: Learner,
-    released: tuple[pd.DataFrame, Int8, Float64],
-    source: tuple[pd.DataFrame, Int8],
-    kind: str,
-    rng: np.random.Generator,
-) -> Float64:
-    """Fit Q on released rows and predict the source's outcomes.
-
-    Parameters
-    ----------
-    learner : Learner
-    released : tuple of DataFrame, ndarray of int8, ndarray of float64
-        Canonical covariates, treatment, outcome of the release.
-    source : tuple of DataFrame, ndarray of int8
-        Canonical covariates (same columns) and treatment of the source.
-    kind : str
-        ``"binary"``, ``"continuous"`` or ``"count"``.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Q~(A_i, W_i) at the source's rows.
-    """
-    covariates, a, y = released
-    if list(covariates.columns) != list(source[0].columns):
-        raise EstimationError("covariates of the release must be the source's; got other columns.")
-    return learner.fit_outcome(covariates, a, y, kind, rng).predict(*source)
-
-
 def observed_predictions(a: Int8, nuisances: Nuisances) -> Float64:
     """Return Q(A_i, W_i): with out-of-fold nuisances of the source, the TRTR prediction."""
     return np.asarray(np.where(np.asarray(a) == 1, nuisances.q1, nuisances.q0), dtype=np.float64)
@@ -85,7 +53,7 @@ def transfer_scores(y: Float64, by_release: Float64, by_source: Float64, kind: s
     y : ndarray of float64, shape (n,)
         The source's outcomes.
     by_release : ndarray of float64, shape (n,)
-        :func:`train_on_release`.
+        Q(A_i, W_i) by models fitted on the release alone.
     by_source : ndarray of float64, shape (n,)
         Out-of-fold predictions: :func:`observed_predictions`.
     kind : str

@@ -21,8 +21,9 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64, mix, salt, unit
 from tasks.estimation.keys import row_keys
-from tasks.estimation.metalearners import LEARNERS, Features, fit_features, fit_metalearners, fit_propensity
+from tasks.estimation.metalearners import LEARNERS, fit_metalearners, fit_propensity
 from tasks.nuisance.folds import assign_folds, fold_strata
+from tasks.nuisance.trees import TreeColumns, fit_columns
 
 #: Parts of either table: two teach, the third is compared on.
 PARTS = 3
@@ -104,9 +105,10 @@ def learn_twins(
         raise EstimationError(f"rows of the CATE comparison must be at least 300; got {rows}.")
     seed = int(rng.integers(2**62))
     own = _in_hash_order(source, None, seed, "source").head(rows)
-    features = fit_features(own.covariates)
+    features = fit_columns(own.covariates)
     x = features.matrix(own.covariates)
     drawn = _in_hash_order(release, design, seed, "release").head(CANDIDATES * len(own.y))
+    _require_same_columns(own.covariates, drawn.covariates)
     with threadpool_limits(limits=1):
         alike = drawn if design is None else _thin(drawn, features.matrix(drawn.covariates), own, x, features, seed)
         tables = {"source": own, "release": drawn.head(len(own.y)), "thinned release": alike.head(len(own.y))}
@@ -115,6 +117,16 @@ def learn_twins(
         asked = _ask(cuts["source"], cuts["source"], cuts["source"], features, size, kind, seed)
         answered = _ask(cuts["source"], cuts["thinned release"], cuts["release"], features, size, kind, seed)
     return Twins(asked[0], answered[0], asked[1], answered[1], size)
+
+
+def _require_same_columns(source: pd.DataFrame, release: pd.DataFrame) -> None:
+    """Refuse a release whose covariates are not the source's."""
+    if list(source.columns) != list(release.columns):
+        raise EstimationError("covariates of the release must be the source's, in the same order; got other columns.")
+    for name in source.columns:
+        kinds = {isinstance(frame[name].dtype, pd.CategoricalDtype) for frame in (source, release)}
+        if len(kinds) > 1:
+            raise EstimationError(f"{name} of the covariates must be of one kind in source and release; got two.")
 
 
 class _Rows(NamedTuple):
@@ -150,7 +162,7 @@ class _Cut(NamedTuple):
         return chosen, half, np.random.default_rng(salt(seed, "teach", part))
 
 
-def _ask(asked: _Cut, effects: _Cut, assignment: _Cut, features: Features, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
+def _ask(asked: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
     """Let each part teach, effects from one cut and g from the other; return what the others' rows are told, (2, 4, n) and (2, n)."""
     n = len(asked.part)
     tau, g = np.empty((2, len(LEARNERS), n)), np.empty((2, n))
@@ -183,7 +195,7 @@ def _in_hash_order(sample: Sample, design: Float64 | None, seed: int, owner: str
     return _Rows(sample.covariates, a.astype(np.int8), y, keys, g).take(order)
 
 
-def _thin(drawn: _Rows, x: Float64, own: _Rows, own_x: Float64, features: Features, seed: int) -> _Rows:
+def _thin(drawn: _Rows, x: Float64, own: _Rows, own_x: Float64, features: TreeColumns, seed: int) -> _Rows:
     """Keep released rows so that the kept ones are assigned as the source's were."""
     half = assign_folds(own.keys, own.a.astype(np.int64), 2, seed, repeat=2)
     g = fit_propensity(own_x, features.categorical, own.a, half, np.random.default_rng(salt(seed, "thin"))).predict(x)

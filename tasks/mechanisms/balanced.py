@@ -7,8 +7,8 @@ import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.mechanisms.cube import cube
-from tasks.mechanisms.inversion import Inversion, invert
-from tasks.mechanisms.residuals import BinaryLaw, OutcomeLaw
+from tasks.mechanisms.laws.methods.binary import BinaryLaw
+from tasks.mechanisms.laws.protocol import Inversion, OutcomeLaw
 from tasks.nuisance.bounds import EDGE
 from tasks.numerics.threads import one_thread
 
@@ -65,7 +65,7 @@ def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates:
     Parameters
     ----------
     law : OutcomeLaw
-        The fitted law around the mean: binary, count or continuous.
+        The fitted law around the mean.
     a : ndarray of int8, shape (n,)
         Drawn treatments.
     nuisances : Nuisances
@@ -90,7 +90,7 @@ def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates:
         if isinstance(law, BinaryLaw):
             y[rows] = cube(mean, directions, np.lexsort((mean, -weight)), rng)
         else:
-            own = invert(law, a[rows], mean, covariates.iloc[rows].reset_index(drop=True))
+            own = law.invert(a[rows], mean, covariates.iloc[rows].reset_index(drop=True), rng)
             y[rows] = _by_halving(own, mean, directions, rng)
     return y
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
+from tasks.numerics.newton import halvings
 
 # penalties tried in turn, in squared standard deviations of the pool: none, then as little as is needed
 _PENALTIES: tuple[float, ...] = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -174,15 +175,13 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Floa
             return b
         step = -np.linalg.solve(hessian + 1e-12 * np.eye(len(b)), gradient)
         decrement = -float(gradient @ step)
-        length = min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
-        while length > 1e-10:
+        for length in halvings(1e-10, min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))):
             following = b + length * step
             next_value, next_gradient, next_hessian = _dual(z, goal, ceiling, penalty, following)
             # near the minimum values agree to rounding: there a smaller gradient is progress enough
             flat = abs(next_value - value) <= 1e-13 * max(1.0, abs(value)) and np.linalg.norm(next_gradient) < np.linalg.norm(gradient)
             if next_value <= value - 1e-4 * length * decrement or flat:
                 break
-            length /= 2.0
         else:
             return None
         if float(np.abs(following).max()) > _STEEPEST:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.nuisance.bounds import EDGE
 
 Design = Literal["randomized", "fitted", "tilted"]
@@ -84,7 +84,7 @@ def draw_outcome(
     rng : numpy.random.Generator
         Spent row by row.
     outcome_range : tuple of two float, optional
-        Range that outcomes are clipped to; only a declared one: clipping moves means.
+        Declared range. Fitted laws stay inside; those that an older release published are clipped, which moves means.
 
     Returns
     -------

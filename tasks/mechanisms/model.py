@@ -10,10 +10,11 @@ import pandas as pd
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.fold_model import FoldModel, averaged
+from tasks.numerics.newton import halvings
 from tasks.targeting.fluctuation import Fluctuation
 
 _MARGIN = 1e-12  # distance from the bounds at which a logit is still exact enough to be moved back
@@ -177,12 +178,10 @@ def _offsets(q: Float64, goal: Float64, along: Float64, held: Float64, step: Flu
         jacobian = weighted.T @ (along * (width * unit * (1.0 - unit))[:, None])
         # least squares: the indicators of an exhaustive set of subgroups sum to one
         change = np.linalg.lstsq(jacobian, -miss, rcond=1e-12)[0]
-        length = 1.0
-        while length > 1e-6:
+        for length in halvings(1e-6):
             beyond = weighted.T @ _move(q, along @ (at + length * change), step) - wanted
             if float(np.linalg.norm(beyond)) < float(np.linalg.norm(miss)):
                 break
-            length /= 2.0
         else:
             break
         at, miss = at + length * change, beyond

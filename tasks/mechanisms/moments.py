@@ -15,36 +15,6 @@ from tasks.mechanisms.targets import Targets
 MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
 
 
-def feature_names(columns: Sequence[Column], targets: Targets | None = None) -> tuple[str, ...]:
-    """Return the name of each column of :func:`features`, by column id.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        Covariates that vary.
-    targets : Targets, optional
-        Estimands beyond the ATE.
-
-    Returns
-    -------
-    tuple of str
-        ``"w0"``, ``"w0^2"``, ``"w1=level 2"`` (the number of a level, counted from 0), ``"w0 missing"``, then ``"g"``, ``"q0"``, ``"q1"``,
-        then the products of q0 and q1 with what defines each further target.
-    """
-    names: list[str] = []
-    for column in columns:
-        if column.is_category:
-            count = len(column.levels)
-            # levels sum to one (with missing): one of them says nothing new
-            names.extend(f"{column.id}=level {at}" for at in range(1, count) if count <= MOST_LEVELS)
-        else:
-            names.extend((column.id, f"{column.id}^2"))
-        if column.missing > 0:
-            names.append(f"{column.id} missing")
-    further = [f"{column} is {level}" for column, level in targets.groups] + ["g"] * targets.att if targets else []
-    return (*names, "g", "q0", "q1", *(f"{what} x {q}" for what in further for q in ("q0", "q1")))
-
-
 def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[Column], targets: Targets | None = None) -> Float64:
     """Return W, squares of numeric W, indicators of levels and of missing cells, g, Q*0 and Q*1.
 
@@ -65,7 +35,8 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
     Returns
     -------
     ndarray of float64, shape (n, p)
-        Columns as in :func:`feature_names`.
+        Covariate by covariate: a number and its square, or indicators of its levels but the first; an indicator of missing cells where
+        there are any. Then g, q0, q1, and their products with what defines each further target.
     """
     parts: list[Float64] = []
     for column in columns:

@@ -46,6 +46,7 @@ def target(
     weights: Float64 | None = None,
     rule: Rule = "adaptive",
     directions: Float64 | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Targeting:
     """Fluctuate out-of-fold Q by one epsilon per arm (CV-TMLE), and by one more for each further estimand.
 
@@ -68,6 +69,8 @@ def target(
     directions : ndarray of float64, shape (n, k), optional
         :meth:`tasks.mechanisms.targets.Targets.directions` of the same rows. With them the plug-in effects of those estimands solve
         their efficient score equations too.
+    bounds : tuple of two float, optional
+        Range of Q*: the means that the outcome's law can have, :func:`tasks.mechanisms.laws.choice.attainable`.
 
     Returns
     -------
@@ -80,12 +83,12 @@ def target(
     """
     step: Fluctuation | None
     if rule == "adaptive":
-        chosen, step = choose_truncation(a, y, nuisances, kind, truncation, weights)
+        chosen, step = choose_truncation(a, y, nuisances, kind, truncation, weights, bounds)
     else:
         chosen = Truncation(truncation, truncation, 1.0, 0.0, 0.0, 0.0, "overlap suffices")
         step = None
     if step is None or directions is not None:
-        step = fluctuate(a, y, nuisances, kind, chosen.bound, weights, directions)
+        step = fluctuate(a, y, nuisances, kind, chosen.bound, weights, directions, bounds)
     q0, q1 = step.apply(*nuisances, directions)
     ate = float(np.average(q1 - q0, weights=weights))
     p0, p1 = truncate(nuisances.g, truncation)

@@ -22,10 +22,11 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.blocks import SLICE, draw_pool, hybrid_block, joint_block
 from tasks.mechanisms.calibration import balance
 from tasks.mechanisms.law_record import law_bytes
+from tasks.mechanisms.laws.choice import attainable, choose_law
+from tasks.mechanisms.laws.support import find_support
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.model import assemble as assemble_mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
-from tasks.mechanisms.residuals import fit_law
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, nuisances_of, weights_of
@@ -61,18 +62,21 @@ def assemble(
     targets, named = _targets(space, spec, schema, table)
     own_nuisances, asked = nuisances_of(rows), spec.mechanisms
     directions = None if named is None else targets.directions(named, own_nuisances.g, bound)
-    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, asked.targeting, directions)
     # the law needs rows in memory: the first in hash order are a random sample
     n = min(len(y), spec.mechanisms.fit_rows)
+    support = find_support(y, spec.outcome.range)
+    reach = attainable(y[:n], support, schema.outcome_kind)
+    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, asked.targeting, directions, reach)
     frame = Partitions(space, schema, table.parts).take(np.arange(len(y)) < n)
     own = None if weight is None else weight[:n]
     rng = rng_for(spec.seed, f"outcome law {table.name}")
-    law = fit_law(a[:n], y[:n], targeting.q0[:n], targeting.q1[:n], frame, schema.outcome_kind, rng, own)
+    q0, q1 = targeting.q0[:n], targeting.q1[:n]
+    law = choose_law(a[:n], y[:n], q0, q1, frame, schema.outcome_kind, rng, own, support, spec.outcome.law)
     raw = nuisances_of(pa.concat_tables([space.table(ref) for ref in predicted]))
     models = [space.model(fit.model) for fit in fits]
     named_rows = None if named is None else (named, a)
-    made = assemble_mechanisms(models, targeting, raw, law, schema.outcome_kind, weight, targets, named_rows)
-    told = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict()}
+    made = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
+    told = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
     record = space.put_bytes(record_key, json.dumps(told, sort_keys=True).encode())
     return Assembled(space.put_model(key, made), record)
 

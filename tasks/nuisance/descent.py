@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.nuisance.ridge import Family, loss_of, mean_of, newton_step, unit_of, variance_of
+from tasks.nuisance.ridge import Family, loss_of, mean_of, unit_of, variance_of
+from tasks.numerics.newton import newton_step
 
 _PASSES = 50
 _SHORTEST = 1e-8  # step length at which the search along a line is given up

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.linalg
 
 from tasks.contract.nuisance import Float64
+from tasks.numerics.newton import factor, halvings, newton_step, trace_of_ridge
+from tasks.numerics.products import BLOCK, weighted_gram
 
 Family = Literal["gaussian", "binomial", "poisson"]
 
@@ -18,7 +20,6 @@ FAMILY: dict[str, Family] = {"continuous": "gaussian", "binary": "binomial", "co
 STRENGTHS: tuple[float, ...] = tuple(float(v) for v in 10.0 ** np.linspace(1.5, -4.0, 12))
 
 _ETA = 30.0  # |linear predictor| beyond which a probability or a rate is numerically at its bound
-_BLOCK = 2_048  # rows whose products are in memory at a time
 _LEVERAGE = 1e-3  # smallest 1 - leverage used: a row that fits itself alone can't vote with infinite weight
 
 
@@ -70,11 +71,6 @@ def unit_of(family: Family, mean: float) -> float:
     return {"gaussian": 1.0, "binomial": max(mean * (1.0 - mean), 1e-3), "poisson": max(mean, 1e-3)}[family]
 
 
-def newton_step(gram: Float64, diagonal: Float64, gradient: Float64) -> Float64:
-    """Return minus (gram + diag(diagonal))^-1 gradient, shape (p,)."""
-    return -np.asarray(scipy.linalg.cho_solve(_factor(gram, diagonal), gradient, check_finite=False))
-
-
 def fit_ridge(
     x: Float64, y: Float64, penalty: Float64, family: Family, weights: Float64 | None = None, strengths: Sequence[float] = STRENGTHS
 ) -> RidgeFit:
@@ -113,7 +109,7 @@ def fit_ridge(
     unit = unit_of(family, centre)
     coefficients = np.zeros(x.shape[1])
     # the information of gaussian rows is their weight, whatever the fit: one Gram matrix serves all strengths
-    gram = _gram(x, w) if family == "gaussian" else None
+    gram = weighted_gram(x, w) if family == "gaussian" else None
     leverages = None if gram is None else _leverages(x, gram, penalty, [strength * unit * len(y) for strength in strengths])
     best: RidgeFit | None = None
     for at, strength in enumerate(strengths):
@@ -135,16 +131,14 @@ def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Famil
     for _ in range(1 if family == "gaussian" else 50):
         mu = mean_of(family, eta)
         gradient = x.T @ (w * (mu - y)) + diagonal * b
-        step = newton_step(_gram(x, w * variance_of(family, mu)) if gram is None else gram, diagonal, gradient)
+        step = newton_step(weighted_gram(x, w * variance_of(family, mu)) if gram is None else gram, diagonal, gradient)
         decrement = -float(gradient @ step)
-        length = 1.0
-        while length > 1e-8:
+        for length in halvings(1e-8):
             b_next = b + length * step
             eta_next = x @ b_next
             next_objective = _objective(y, w, diagonal, family, b_next, eta_next)
             if next_objective <= objective - 1e-4 * length * decrement:
                 break
-            length /= 2.0
         else:
             break
         b, eta, objective = b_next, eta_next, next_objective
@@ -157,31 +151,6 @@ def _objective(y: Float64, w: Float64, diagonal: Float64, family: Family, b: Flo
     return float(w @ loss_of(family, y, eta)) + 0.5 * float(diagonal @ (b * b))
 
 
-def _gram(x: Float64, information: Float64) -> Float64:
-    """Return ``x' diag(information) x``, summed over blocks of rows: no second copy of x."""
-    total = np.zeros((x.shape[1], x.shape[1]))
-    root = np.sqrt(information)
-    scaled = np.empty((min(_BLOCK, len(x)), x.shape[1]))  # one buffer: a new one for each block would cost as much as the product
-    for start in range(0, len(x), _BLOCK):
-        rows = x[start : start + _BLOCK]
-        block = np.multiply(rows, root[start : start + _BLOCK, None], out=scaled[: len(rows)])
-        # of a matrix with itself: numpy computes one triangle only
-        total += block.T @ block
-    return total
-
-
-def _factor(gram: Float64, diagonal: Float64) -> tuple[Float64, bool]:
-    hessian = gram.copy()
-    hessian[np.diag_indices_from(hessian)] += diagonal + _trace_of_ridge(gram)
-    factor, lower = scipy.linalg.cho_factor(hessian, lower=True, check_finite=False)
-    return factor, bool(lower)
-
-
-def _trace_of_ridge(gram: Float64) -> float:
-    """Return what is added to every column's penalty: free columns may be collinear in a fold, and this picks the short solution."""
-    return 1e-9 * max(float(np.trace(gram)) / len(gram), 1e-12)
-
-
 def _leverages(x: Float64, gram: Float64, penalty: Float64, factors: Sequence[float]) -> Float64:
     """Return ``x_i' (gram + f diag(penalty))^-1 x_i`` for every factor and row, shape (factors, n).
 
@@ -189,12 +158,12 @@ def _leverages(x: Float64, gram: Float64, penalty: Float64, factors: Sequence[fl
     the rows are multiplied by a matrix once, not once for each factor.
     """
     base = gram.copy()
-    base[np.diag_indices_from(base)] += _trace_of_ridge(gram)
+    base[np.diag_indices_from(base)] += trace_of_ridge(gram)
     values, vectors = scipy.linalg.eigh(np.diag(penalty), base, check_finite=False)
     shrunk = 1.0 / (1.0 + np.multiply.outer(np.asarray(factors), np.maximum(values, 0.0)))
     found = np.empty((len(factors), len(x)))
-    for start in range(0, len(x), _BLOCK):
-        found[:, start : start + _BLOCK] = shrunk @ np.square(x[start : start + _BLOCK] @ vectors).T
+    for start in range(0, len(x), BLOCK):
+        found[:, start : start + BLOCK] = shrunk @ np.square(x[start : start + BLOCK] @ vectors).T
     return found
 
 
@@ -204,10 +173,10 @@ def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Fam
     mu = mean_of(family, eta)
     information = w * variance_of(family, mu)
     if leverage is None:
-        factor, lower = _factor(_gram(x, information), diagonal)
+        triangle, lower = factor(weighted_gram(x, information), diagonal)
         leverage = np.empty(len(x))
-        for start in range(0, len(x), _BLOCK):
-            half = scipy.linalg.blas.dtrsm(1.0, factor, x[start : start + _BLOCK].T, lower=lower)
-            leverage[start : start + _BLOCK] = np.einsum("ij,ij->j", half, half)
+        for start in range(0, len(x), BLOCK):
+            half = scipy.linalg.blas.dtrsm(1.0, triangle, x[start : start + BLOCK].T, lower=lower)
+            leverage[start : start + BLOCK] = np.einsum("ij,ij->j", half, half)
     moved = eta + w * (mu - y) * leverage / np.maximum(1.0 - information * leverage, _LEVERAGE)
     return float(np.average(loss_of(family, y, moved), weights=w))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Literal, NamedTuple
 
-from tasks.contract.errors import StoreConflict, StoreError
+from tasks.contract.errors import StoreConflict, StoreError, StoreLink
 from tasks.contract.store import Store, StoredObject
 from tasks.publish.claims import Decision, Owner, read_decision, read_holders
 from tasks.publish.commit import finish
@@ -61,6 +61,8 @@ def gc(store: Store, name: str | None, older_than_seconds: float, now: float) ->
             actions += _collect(store, owner, version, files, now - older_than_seconds)
         except StoreConflict as error:
             actions.append(Action("kept", version_folder(owner, version), f"somebody else is at it: {error.message}"))
+        except StoreLink as error:
+            actions.append(Action("kept", version_folder(owner, version), error.message))
     return actions
 
 

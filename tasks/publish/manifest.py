@@ -17,6 +17,54 @@ from tasks.contract.results import Gate
 from tasks.publish.layout import checked_path
 
 FORMAT: Literal["waymint-release/1"] = "waymint-release/1"
+#: A manifest is read from a store that others may write to: what is larger or deeper was not written by us.
+MOST_BYTES = 16 * 2**20
+MOST_DEPTH = 40
+
+
+class Effect(BaseModel):
+    """One estimate, as far as a listing shows it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    estimate: float | None = None
+    se: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    estimator: str | None = None
+    mc_se: float | None = None
+
+
+class _Origin(BaseModel):
+    """What must stand in ``source``."""
+
+    uri: str
+    rows: int = Field(ge=0)
+
+
+class _Truth(BaseModel):
+    """What may stand in ``effects.truth``."""
+
+    ate: float | None = None
+    mc_se: float | None = None
+
+
+class _Shape(BaseModel):
+    """The parts of a manifest that commands rely on."""
+
+    source: _Origin
+    spec: dict[str, Any]
+    effects: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
+
+    @field_validator("effects", mode="after")
+    @classmethod
+    def _effects(cls, effects: dict[str, dict[str, Any] | None]) -> dict[str, dict[str, Any] | None]:
+        for name, group in effects.items():
+            if name == "truth":
+                _Truth.model_validate(group or {})
+            elif group is not None and group.get("ate") is not None:
+                Effect.model_validate(group["ate"])
+        return effects
 
 
 class Manifest(BaseModel):
@@ -131,22 +179,38 @@ def read_manifest(data: bytes, owner: str = "release") -> Manifest:
     Raises
     ------
     StoreError
-        If it is no JSON object, of another format, or incomplete.
+        If it is no JSON object, too large or too deep, of another format, or incomplete.
     """
+    if len(data) > MOST_BYTES:
+        raise StoreError(f"manifest of {owner} must have at most {MOST_BYTES} bytes; got {len(data)}.", _DAMAGED)
     try:
         values = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StoreError(f"manifest of {owner} must be JSON; got {len(data)} bytes that are not.", _DAMAGED) from None
+    if _deeper(values, MOST_DEPTH):
+        raise StoreError(f"manifest of {owner} must be nested at most {MOST_DEPTH} deep; got more.", _DAMAGED)
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:
         hint = "A newer waymint may have written it." if str(found).startswith("waymint-release/") else _DAMAGED
         raise StoreError(f"format of manifest of {owner} must be '{FORMAT}'; got {found!r:.80}.", hint)
     known = {field.alias or key for key, field in Manifest.model_fields.items()}
     try:
-        return Manifest.model_validate({key: value for key, value in values.items() if key in known})
+        manifest = Manifest.model_validate({key: value for key, value in values.items() if key in known})
+        _Shape.model_validate(values)
     except ValidationError as error:
         faults = sorted({".".join(str(part) for part in fault["loc"]) for fault in error.errors(include_url=False)})
         raise StoreError(f"manifest of {owner} must be complete; got faults in {', '.join(faults)}.", _DAMAGED) from None
+    return manifest
+
+
+def _deeper(value: object, depth: int) -> bool:
+    """Tell whether a JSON value is nested deeper, without recursion of its own depth."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = [inner for each in level if isinstance(each, dict | list) for inner in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def plain(value: object) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -10,20 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tasks.contract.errors import StoreError, StoreForbidden, StoreMissing
+from tasks.contract.errors import StoreError, StoreForbidden, StoreLink, StoreMissing
 from tasks.contract.refs import FileRef
 from tasks.contract.store import Store
 from tasks.publish.claims import read_decision
 from tasks.publish.collect import Action, gc
 from tasks.publish.difference import Change, Difference, EffectChange, diff
 from tasks.publish.layout import MANIFEST, manifest_key, name_folder, place_of, release_key, version_folder, version_text
-from tasks.publish.manifest import Manifest, read_manifest
+from tasks.publish.manifest import MOST_BYTES, Manifest, read_manifest
 
 __all__ = [
     "Action",
     "Change",
     "Difference",
     "EffectChange",
+    "Listing",
     "Problem",
     "ReleaseInfo",
     "diff",
@@ -31,7 +31,9 @@ __all__ = [
     "latest_version",
     "list_releases",
     "pull",
+    "scan_releases",
     "show",
+    "sound_bytes",
     "verify",
 ]
 
@@ -52,12 +54,27 @@ class Problem(NamedTuple):
     """One way in which a release is not what its manifest says."""
 
     path: str
-    fault: Literal["missing", "extra", "size", "sha256", "manifest"]
+    fault: Literal["missing", "extra", "link", "size", "sha256", "manifest"]
     detail: str
 
 
-def list_releases(store: Store, name: str | None = None) -> list[ReleaseInfo]:
-    """List the releases of one name, or of all.
+class Listing(NamedTuple):
+    """The releases of a store, and what looks like one and can't be read.
+
+    Attributes
+    ----------
+    releases : list of ReleaseInfo
+        By name and version.
+    unreadable : list of tuple
+        Name, version and reason.
+    """
+
+    releases: list[ReleaseInfo]
+    unreadable: list[tuple[str, int, str]]
+
+
+def scan_releases(store: Store, name: str | None = None) -> Listing:
+    """List the releases of one name, or of all: one that can't be read hides no other.
 
     Parameters
     ----------
@@ -68,17 +85,24 @@ def list_releases(store: Store, name: str | None = None) -> list[ReleaseInfo]:
 
     Returns
     -------
-    list of ReleaseInfo
-        By name and version; what has no readable manifest is no release.
+    Listing
     """
-    found = []
+    found, unreadable = [], []
     prefix = "" if name is None else f"{name_folder(name)}v"
     for owner, version in sorted(_published(store, prefix)):
-        with contextlib.suppress(StoreError):
+        try:
             manifest = show(store, owner, version)
-            uri = f"{store.uri}/{version_folder(owner, version)}".rstrip("/")
-            found.append(ReleaseInfo(owner, version, uri, manifest.created, manifest.rows, len(manifest.files), manifest.run))
-    return found
+        except StoreError as error:
+            unreadable.append((owner, version, error.message))
+            continue
+        uri = f"{store.uri}/{version_folder(owner, version)}".rstrip("/")
+        found.append(ReleaseInfo(owner, version, uri, manifest.created, manifest.rows, len(manifest.files), manifest.run))
+    return Listing(found, unreadable)
+
+
+def list_releases(store: Store, name: str | None = None) -> list[ReleaseInfo]:
+    """List the readable releases of one name, or of all; see :func:`scan_releases`."""
+    return scan_releases(store, name).releases
 
 
 def latest_version(store: Store, name: str) -> int:
@@ -108,7 +132,7 @@ def show(store: Store, name: str, version: int | None = None) -> Manifest:
     number = latest_version(store, name) if version is None else version
     owner = f"{name} version {number}"
     try:
-        data = store.get(manifest_key(name, number))
+        data = store.get(manifest_key(name, number), MOST_BYTES)
     except StoreMissing:
         message = f"release {owner} must be in {store.uri}; it is not."
         raise StoreMissing(message, f"See 'waymint releases list {store.uri}/{name}'.") from None
@@ -142,6 +166,8 @@ def verify(store: Store, name: str, version: int | None = None) -> list[Problem]
             problems += _file_problems(file, store.get(release_key(name, number, file.path)))
         except StoreMissing:
             problems.append(Problem(file.path, "missing", f"{file.bytes} bytes expected"))
+        except StoreLink:
+            problems.append(Problem(file.path, "link", "a link or a special file lies there"))
     return sorted(problems)
 
 
@@ -179,7 +205,7 @@ def pull(store: Store, name: str, version: int | None, folder: Path) -> Manifest
             target = temporary / version_text(number)
             target.mkdir()
             for file in manifest.files:
-                _write(target / file.path, _sound_bytes(store, name, number, file))
+                _write(target / file.path, sound_bytes(store, name, number, file))
             _write(target / MANIFEST, store.get(manifest_key(name, number)))
             target.replace(folder)
         finally:
@@ -215,7 +241,14 @@ def _file_problems(file: FileRef, data: bytes) -> list[Problem]:
     return []
 
 
-def _sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
+def sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
+    """Read a file of a release, checked against its manifest.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, or not what the manifest says.
+    """
     data = store.get(release_key(name, version, file.path))
     for problem in _file_problems(file, data):
         message = f"file '{file.path}' of {name} version {version} must be as its manifest says; got {problem.detail}."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.numerics.normal import Z95
 from tasks.report.axis import spanning
 from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
 from tasks.report.glossary import LEDGER, METRICS, explained
 from tasks.report.reading import decimals_of, fixed, interval
 
 ROW_HEIGHT = 34.0
-_Z95 = 1.96
 
 
 def ledger_table(fidelity: Mapping[str, Any], caption: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def targeting_sentence(fidelity: Mapping[str, Any]) -> str:
     if found["bound"] == found["full"]:
         return f"{price}: overlap suffices, and Q was targeted in full (weights 1/g with g truncated at {found['full']:.3g})."
     decimals = decimals_of(found["change_se"])
-    moved = f"it moved the estimate by {fixed(found['change'], decimals)} (chance alone: ± {fixed(_Z95 * found['change_se'], decimals)})"
+    moved = f"it moved the estimate by {fixed(found['change'], decimals)} (chance alone: ± {fixed(Z95 * found['change_se'], decimals)})"
     seen = {"no bias seen": "no sign that this costs bias was seen"}.get(found["reason"], "stronger truncation showed bias")
     return (
         f"{price}: overlap is poor. Weights were truncated at g = {found['bound']:.3g} instead of {found['full']:.3g}; {moved}, {seen}. "
@@ -69,7 +69,7 @@ def targeting_sentence(fidelity: Mapping[str, Any]) -> str:
 def _interval(term: Mapping[str, Any]) -> Interval:
     """Return a term as it is drawn: one whose size alone is known lies around zero, without a point."""
     if term["value"] is None:
-        return Interval("neutral", None, -_Z95 * term["se"], _Z95 * term["se"])
+        return Interval("neutral", None, -Z95 * term["se"], Z95 * term["se"])
     return Interval("release" if term["name"] == "gap" else "source", term["value"], term["ci_low"], term["ci_high"])
 
 

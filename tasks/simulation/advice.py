@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any, NamedTuple
+
+from tasks.numerics.normal import Z95, quantile
 
 #: Coverage of a 95 % interval below which an estimator is not recommended, Monte-Carlo error aside.
 LEAST_COVERAGE = 0.925
 #: Share of replicates an estimator may fail in.
 MOST_FAILURES = 0.05
-Z95 = NormalDist().inv_cdf(0.975)
 
 
 class RowsNeeded(NamedTuple):
@@ -50,7 +50,7 @@ def rows_for_power(row: Mapping[str, Any], power: float) -> RowsNeeded | None:
     error = row["bias_mcse"]
     if sd == 0.0 or abs(mean) <= 2.0 * error:
         return None
-    z = NormalDist().inv_cdf(power)
+    z = quantile(power)
     reach = Z95 * sd * row["se_ratio"] + z * sd if row["se_ratio"] is not None else (Z95 + z) * sd
     wanted = row["n"] * (reach / mean) ** 2
     relative = 2.0 * math.sqrt(1.0 / (2.0 * (answered - 1.0)) + (error / mean) ** 2)

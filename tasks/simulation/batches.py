@@ -10,10 +10,11 @@ from tasks.contract.registry import names, resolve
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
+from tasks.targeting.estimators import ALL
 
 #: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
 ROUND = 200
-COMMON = {name: place for place, name in enumerate(("or", "ipw", "aipw", "tmle", "adaptive", "att", "atc", "ato"))}
+COMMON = {name: place for place, name in enumerate(ALL)}
 #: Rows of all data sets of one task, a matter of some seconds; of learners that are not made for thousands of small tables a twentieth.
 ROWS, SLOW = 100_000, 20
 

@@ -16,7 +16,7 @@ from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import Column, TableSchema
 from tasks.mechanisms.draw import design_probability
-from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.simulation.grid import Cell
 
 #: Distance that scaled probabilities (and rates) keep from the ends of their range.
@@ -83,9 +83,10 @@ class Population:
             return moved
         if self.kind == "binary":
             return np.clip(moved, EDGE, 1.0 - EDGE)
+        held = moved if self.law.reach is None else np.clip(moved, *self.law.reach)
         if self.kind == "count":
-            return np.maximum(moved, EDGE)
-        return moved if self.outcome_range is None else np.clip(moved, *self.outcome_range)
+            return np.maximum(held, EDGE)
+        return held if self.outcome_range is None else np.clip(held, *self.outcome_range)
 
     def hidden(self, name: str | None) -> str | None:
         """Return the id of a covariate to be withheld; None where there is none.
@@ -164,9 +165,11 @@ def source_of(population: Population, cell: Cell) -> Source:
     SpecError
         If the withheld covariate is not one, or noise is asked for where the outcome is not continuous.
     """
-    if cell.noise != 1.0 and population.kind != "continuous":
+    residual = population.kind == "continuous" and population.law.key == "scale"
+    if cell.noise != 1.0 and not residual:
+        shape = "n outcome with atoms, bounds or a grid" if population.kind == "continuous" else f" {population.kind} outcome"
         raise SpecError(
-            f"noise of simulate must be [1.0] for a {population.kind} outcome; got {cell.noise:g}.",
+            f"noise of simulate must be [1.0] for a{shape}; got {cell.noise:g}.",
             "Its spread follows from its mean: scale the effect instead (effect_scales).",
         )
     hidden = population.hidden(cell.withheld)

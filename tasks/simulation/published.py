@@ -17,7 +17,7 @@ from tasks.contract.refs import FileRef
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.mechanisms.law_record import read_law
-from tasks.mechanisms.residuals import OutcomeLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.source.rows import canonical
 
 

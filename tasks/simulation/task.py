@@ -65,7 +65,7 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
         return done
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
     asked = run.spec.mechanisms
-    found = population_of(schema, table, space.model(mechanisms).law, asked.probability, asked.outcome_range)
+    found = population_of(schema, table, space.model(mechanisms).law, asked.probability, run.spec.outcome.range)
     return space.put_model(key, _possible(run.spec, found))
 
 

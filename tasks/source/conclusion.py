@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
 import pyarrow as pa
 
-from tasks.contract.errors import SourceError
+from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import Decided, decide_covariate
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
-from tasks.source.outcome import decide_outcome
+from tasks.source.identifiers import is_identifier, repeated_units
+from tasks.source.outcome import DecidedOutcome, decide_outcome
 from tasks.source.profile import Profile
-from tasks.source.selection import select
-from tasks.source.treatment import decide_treatment
+from tasks.source.selection import Selection, select
+from tasks.source.treatment import DecidedTreatment, decide_treatment
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FEWEST_ROWS = 20
+_SHOWN_FAULTS = 5
 
 
-def conclude(found: Findings, roles: RolesSpec, *, folds: int, text: bool) -> tuple[TableSchema, Profile, tuple[str, ...]]:
+class Conclusion(NamedTuple):
+    """What an inspection comes to: schema and profile where nothing is at fault, warnings, and every fault."""
+
+    schema: TableSchema | None
+    profile: Profile | None
+    warnings: tuple[str, ...]
+    faults: tuple[WaymintError, ...]
+
+
+def conclude(
+    found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()
+) -> tuple[TableSchema, Profile, tuple[str, ...]]:
+    """Decide types, kinds, levels and ranges from an inspection's findings, or raise what is at fault.
+
+    Parameters
+    ----------
+    found, roles, folds, text, index
+        As in :func:`decide`.
+
+    Returns
+    -------
+    TableSchema, Profile, tuple of str
+        The schema, the profile, and warnings for the user.
+
+    Raises
+    ------
+    SourceError, SpecError
+        The faults, up to five in one message.
+    """
+    concluded = decide(found, roles, folds=folds, text=text, index=index)
+    if concluded.faults:
+        raise joined(concluded.faults)
+    assert concluded.schema is not None  # without faults there are both
+    assert concluded.profile is not None
+    return concluded.schema, concluded.profile, concluded.warnings
+
+
+def joined(faults: tuple[WaymintError, ...]) -> WaymintError:
+    """Return one error that says up to five faults, of the class of the first."""
+    shown = faults[:_SHOWN_FAULTS]
+    more = f" ({len(faults) - len(shown)} more faults.)" if len(faults) > len(shown) else ""
+    messages, hints = [fault.message for fault in shown], [fault.hint for fault in shown if fault.hint]
+    return type(faults[0])(" ".join(dict.fromkeys(messages)) + more, " ".join(dict.fromkeys(hints)))
+
+
+def decide(found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()) -> Conclusion:
     """Decide types, kinds, levels and ranges from an inspection's findings.
 
     Parameters
@@ -31,36 +83,70 @@ def conclude(found: Findings, roles: RolesSpec, *, folds: int, text: bool) -> tu
         Fewest rows of an arm.
     text : bool
         Whether the source is CSV: types are read off the texts.
+    index : tuple of str
+        Stored row index columns: no part of ``"*"``.
 
     Returns
     -------
-    TableSchema, Profile, tuple of str
-        The schema, the profile, and warnings for the user.
-
-    Raises
-    ------
-    SourceError, SpecError
-        See :meth:`tasks.source.inspection.Inspection.finish`.
+    Conclusion
     """
     if found.fields is None or found.rows == 0:
-        raise SourceError("rows of source must be at least one; got 0.", "")
-    selection = select(roles, found.names)
-    _refuse_missing("outcome", roles.outcome, found.no_outcome, found.rows, roles.missing_outcome)
-    _refuse_missing("treatment", roles.treatment, found.no_treatment, found.rows, roles.missing_treatment)
+        return _failed(SourceError("rows of source must be at least one; got 0.", ""))
+    selection = select(roles, found.names, index)
+    faults: list[WaymintError] = [
+        *_missing("outcome", roles.outcome, found.no_outcome, found.rows, roles.missing_outcome),
+        *_missing("treatment", roles.treatment, found.no_treatment, found.rows, roles.missing_treatment),
+    ]
     if found.used < FEWEST_ROWS:
-        raise SourceError(f"rows of source with treatment and outcome must be at least {FEWEST_ROWS}; got {found.used}.", "")
+        fault = SourceError(f"rows of source with treatment and outcome must be at least {FEWEST_ROWS}; got {found.used}.", "")
+        return _failed(*faults, fault)
     fields = {field.name: _released(field, found, text) for field in found.fields}
-    treatment = decide_treatment(fields[roles.treatment], found.columns[roles.treatment], roles, folds)
-    outcome = decide_outcome(fields[roles.outcome], found.columns[roles.outcome], roles.outcome_kind)
-    covariates = _decide_covariates(selection.covariates, fields, found, roles)
-    if all(decided.column.constant for decided in covariates.values()):
-        raise SourceError("covariates of roles must hold a column that varies; got constant ones alone.", "")
+    treatment = _attempt(faults, decide_treatment, fields[roles.treatment], found.columns[roles.treatment], roles, folds)
+    outcome = _attempt(faults, decide_outcome, fields[roles.outcome], found.columns[roles.outcome], roles)
+    names, told = _without_identifiers(selection, fields, found, roles)
+    covariates: dict[str, Decided] = {}
+    for number, name in enumerate(names):
+        decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], found.columns[name], roles)
+        if decided is not None:
+            covariates[name] = decided
+    if not faults and all(decided.column.constant for decided in covariates.values()):
+        faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
+    told = (*_index_line(index, roles), *told, *(outcome.warnings if outcome is not None else ()))
+    told += tuple(warning for decided in covariates.values() for warning in decided.warnings)
+    if treatment is not None:
+        told += repeated_units(names, fields, found, treatment.arms)
+    if faults or treatment is None or outcome is None:
+        return Conclusion(None, None, told, tuple(faults))
+    return Conclusion(*_described(found, selection, covariates, treatment, outcome), told, ())
+
+
+def _failed(*faults: WaymintError) -> Conclusion:
+    return Conclusion(None, None, (), faults)
+
+
+def _attempt(faults: list[WaymintError], decision: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
+    """Decide, or note why that can't be done: all faults are told at once."""
+    try:
+        return decision(*arguments, **named)
+    except WaymintError as fault:
+        faults.append(fault)
+        return None
+
+
+def _described(
+    found: Findings,
+    selection: Selection,
+    covariates: dict[str, Decided],
+    treatment: DecidedTreatment,
+    outcome: DecidedOutcome,
+) -> tuple[TableSchema, Profile]:
     columns = {name: decided.column for name, decided in covariates.items()}
-    columns |= {roles.treatment: treatment.column, roles.outcome: outcome.column}
+    columns |= {treatment.column.name: treatment.column, outcome.column.name: outcome.column}
     profiles = {name: decided.profile for name, decided in covariates.items()}
-    profiles |= {roles.treatment: treatment.profile, roles.outcome: outcome.profile}
+    profiles |= {treatment.column.name: treatment.profile, outcome.column.name: outcome.profile}
+    ordered = [name for name in selection.ordered if name in columns]
     schema = TableSchema(
-        columns=tuple(columns[name] for name in selection.ordered),
+        columns=tuple(columns[name] for name in ordered),
         treated=treatment.treated,
         control=treatment.control,
         outcome_kind=outcome.kind,
@@ -70,27 +156,36 @@ def conclude(found: Findings, roles: RolesSpec, *, folds: int, text: bool) -> tu
         rows=found.rows,
         rows_used=found.used,
         dropped=found.rows - found.used,
-        columns=tuple(profiles[name] for name in selection.ordered),
+        columns=tuple(profiles[name] for name in ordered),
         arms=treatment.arms,
     )
-    told = [warning for name in selection.covariates for warning in covariates[name].warnings]
-    return schema, profile, (*outcome.warnings, *told)
+    return schema, profile
 
 
-def _decide_covariates(names: tuple[str, ...], fields: dict[str, pa.Field], found: Findings, roles: RolesSpec) -> dict[str, Decided]:
-    """Decide every covariate; where several can't be used, say so of all of them at once."""
-    decided: dict[str, Decided] = {}
-    faults: list[SourceError] = []
-    for number, name in enumerate(names):
-        try:
-            decided[name] = decide_covariate(name, f"w{number}", fields[name], found.columns[name], roles)
-        except SourceError as fault:
-            faults.append(fault)
-    if faults:
-        more = f" ({len(faults) - 5} more columns can't be used.)" if len(faults) > 5 else ""
-        messages, hints = [fault.message for fault in faults[:5]], [fault.hint for fault in faults[:5]]
-        raise SourceError(" ".join(dict.fromkeys(messages)) + more, " ".join(dict.fromkeys(hints)))
-    return decided
+def _without_identifiers(
+    selection: Selection, fields: dict[str, pa.Field], found: Findings, roles: RolesSpec
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Leave identifiers out of ``"*"``; return the covariates that stay and a line for each that does not."""
+    if roles.covariates != "*":
+        return selection.covariates, ()
+    kept = {*roles.kinds, *roles.subgroups}
+    out = [name for name in selection.covariates if name not in kept and is_identifier(fields[name].type, found.columns[name])]
+    if len(out) == len(selection.covariates):
+        return selection.covariates, ()  # nothing else is left: to be refused by name
+    lines = tuple(
+        f"column '{name}' is left out of \"*\": every row has another value, as an identifier has; roles.kinds.{name} keeps it."
+        for name in out
+    )
+    return tuple(name for name in selection.covariates if name not in out), lines
+
+
+def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
+    """Say which stored row index columns are left out of ``"*"``."""
+    out = [name for name in index if name not in (roles.treatment, roles.outcome, *roles.exclude, *roles.kinds)]
+    if roles.covariates != "*" or not out:
+        return ()
+    listed = ", ".join(f"'{name}'" for name in out)
+    return (f'stored row index left out of "*": {listed}; name it in roles.covariates, or in roles.kinds, to use it.',)
 
 
 def _released(field: pa.Field, found: Findings, text: bool) -> pa.Field:
@@ -99,9 +194,12 @@ def _released(field: pa.Field, found: Findings, text: bool) -> pa.Field:
     return pa.field(field.name, type_of(known.readings) if known.known else pa.string()) if text else field
 
 
-def _refuse_missing(role: str, name: str, missing: int, rows: int, wish: str) -> None:
-    if missing and wish == "error":
-        raise SourceError(
+def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:
+    if not missing or wish != "error":
+        return []
+    return [
+        SourceError(
             f"{role} '{name}' must be known in every row; got {missing} of {rows} rows without it.",
             f'Set roles.missing_{role} = "drop" to leave them out.',
         )
+    ]

@@ -10,8 +10,10 @@ from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.roles import Column, Kind, pack_field
 from tasks.contract.spec import RolesSpec
 from tasks.source.findings import ColumnFindings
-from tasks.source.levels import fold_flags, pooled_name
-from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, distinct, exact_values
+from tasks.source.identifiers import is_identifier
+from tasks.source.levels import fold_flags, one_dictionary, pooled_name
+from tasks.source.mixture import mixed_warning, refuse_inexact, refuse_mixed, sentinel_warnings
+from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, exact_values
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
 from tasks.source.values import family, is_text, level_text
@@ -70,12 +72,20 @@ def decide_covariate(name: str, identity: str, field: pa.Field, found: ColumnFin
     rows = found.known + found.missing
     if not found.known:
         raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
+    if name not in roles.kinds:
+        if is_identifier(field.type, found):
+            raise SourceError(
+                f"covariate '{name}' must not be an identifier; got another value in every row.",
+                f"Take it out of roles.covariates, or declare its kind in roles.kinds.{name}.",
+            )
+        refuse_mixed("covariate", name, field.type, found)
     kind = _kind(name, field.type, found, roles)
     if kind in ("boolean", "categorical"):
         decided = _with_levels(name, identity, kind, field, found, roles.max_levels)
     else:
         decided = _with_range(name, identity, kind, field, found)
-    return decided._replace(warnings=decided.warnings + _told_missing(name, found.missing, rows))
+    warnings = decided.warnings + mixed_warning(name, field.type, found) + _told_missing(name, found.missing, rows)
+    return decided._replace(warnings=warnings)
 
 
 def found_levels(found: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
@@ -138,6 +148,7 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, found: C
         kind=kind,
         field=pack_field(field),
         levels=tuple(sorted(kept)),
+        dictionary=one_dictionary(name, field.type, found),
         missing=found.missing,
         constant=constant,
     )
@@ -177,6 +188,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, found: Co
     if numbers is None:  # a numeric reading is what made the field numeric
         raise SourceError(f"covariate '{name}' must have numbers; got text.", f"Add '{name}' to roles.exclude.")
     refuse_infinite(name, numbers)
+    refuse_inexact("covariate", name, found)
     if numbers.finite < FEWEST_KNOWN:
         raise SourceError(
             f"known cells of covariate '{name}' must be at least {FEWEST_KNOWN}; got {numbers.finite}.", f"Add '{name}' to roles.exclude."
@@ -187,9 +199,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, found: Co
     warnings = []
     if constant:
         warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
-    share = 1.0 if not numbers.shift else 0.9  # above 8192 distinct values their number is an estimate
-    if kind == "integer" and not found.missing and distinct(numbers) >= share * numbers.finite:
-        warnings.append(f"covariate '{name}' looks like an identifier: every row has another value; consider roles.exclude.")
+    warnings += sentinel_warnings(name, numbers, field.type)
     low, high = safe_range(numbers, kind, field.type)
     decimals = numbers.decimals if kind == "continuous" and numbers.decimals < MANY_DECIMALS else 0 if kind == "integer" else None
     column = Column(

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tasks.source.levels import Levels
+from tasks.source.levels import NO_LEVELS, Levels
 from tasks.source.numbers import Numbers
+from tasks.source.sampled import NO_SAMPLE, Sampled
+from tasks.source.strange import Classes
 
 
 class ColumnFindings(NamedTuple):
@@ -24,6 +26,16 @@ class ColumnFindings(NamedTuple):
         For numeric types, dates, and texts that all read as one of them; else None.
     readings : frozenset of str
         For text: what every cell could be (:mod:`tasks.source.evidence`).
+    classes : dict of str to int
+        For text: rows by what their cells are, one by one.
+    strange : dict of str to int, or None
+        For text: distinct cells that are neither number nor date with their rows; None where more than 64.
+    sample : Sampled
+        Of integers and texts: tells identifiers.
+    inexact : int
+        Decimal cells that a double can't hold.
+    dictionaries : frozenset of tuple of str
+        Of dictionary columns: the dictionaries seen, in their order.
     """
 
     known: int
@@ -31,6 +43,11 @@ class ColumnFindings(NamedTuple):
     levels: Levels
     numbers: Numbers | None
     readings: frozenset[str]
+    classes: Classes = {}  # noqa: RUF012 - never written to
+    strange: Levels = NO_LEVELS
+    sample: Sampled = NO_SAMPLE
+    inexact: int = 0
+    dictionaries: frozenset[tuple[str, ...]] = frozenset()
 
 
 @dataclass(frozen=True)

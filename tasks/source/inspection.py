@@ -11,19 +11,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.contract.errors import SourceError
+from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source import numbers as measured
 from tasks.source.conclusion import conclude
+from tasks.source.decimals import inexact
 from tasks.source.evidence import ALL, READINGS, readings_of
 from tasks.source.findings import ColumnFindings, Findings
 from tasks.source.levels import NO_LEVELS, count_levels, merge_levels
 from tasks.source.numbers import Numbers
 from tasks.source.profile import Profile
+from tasks.source.sampled import NO_SAMPLE, cell_hashes, merge, sampled
 from tasks.source.selection import select
+from tasks.source.strange import classify, merge_classes, merge_strange
 from tasks.source.values import SUPPORTED, as_floats, family, is_missing, plain_values
 
 __all__ = ["Findings", "Inspected", "Inspection", "Profile"]
+
+
+_MOST_WORDS = 10_000
 
 
 class Inspected(NamedTuple):
@@ -44,10 +51,13 @@ class Inspection:
     ----------
     roles : RolesSpec
         The SPEC's roles; columns without a role are ignored.
+    index : sequence of str
+        Stored row index columns of the source (:class:`tasks.source.plan.SourcePlan`): no part of ``"*"``.
     """
 
-    def __init__(self, roles: RolesSpec) -> None:
+    def __init__(self, roles: RolesSpec, index: Sequence[str] = ()) -> None:
         self.roles = roles
+        self.index = tuple(index)
 
     def columns(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the role columns among all columns of a source, in the source's order: all that needs to be read.
@@ -57,7 +67,7 @@ class Inspection:
         SourceError
             If a role's column, or one that ``exclude`` names, is not there, or ``"*"`` leaves none.
         """
-        return select(self.roles, names, whole=True).ordered
+        return select(self.roles, names, self.index, whole=True).ordered
 
     def start(self) -> Findings:
         """Return the findings of no row."""
@@ -77,7 +87,7 @@ class Inspection:
         SourceError
             If a role column is missing or of an unsupported type.
         """
-        ordered = select(self.roles, part.column_names).ordered
+        ordered = select(self.roles, part.column_names, self.index).ordered
         fields = pa.schema([part.schema.field(name) for name in ordered]).remove_metadata()
         for field in fields:
             if family(field.type) is None and not pa.types.is_null(field.type):
@@ -89,6 +99,7 @@ class Inspection:
         rows = part.select(list(ordered))
         if not used.all():
             rows = rows.filter(pa.array(used))
+        labels = cell_hashes(plain_values(rows.column(self.roles.treatment)))
         seen = Findings(
             rows=part.num_rows,
             used=rows.num_rows,
@@ -96,7 +107,10 @@ class Inspection:
             no_outcome=int(no_outcome.sum()),
             names=tuple(part.column_names),
             fields=fields,
-            columns={name: _find(name, rows.column(name), self._cap) for name in ordered},
+            columns={
+                name: _find(name, rows.column(name), labels, self._cap)._replace(dictionaries=_dictionaries(part.column(name)))
+                for name in ordered
+            },
         )
         return self.merge(state, seen)
 
@@ -130,7 +144,7 @@ class Inspection:
         folds : int
             Folds of the cross-fitting: every arm must have at least as many rows.
         source_format : str
-            ``"parquet"`` (types are the files') or ``"csv"`` (types are read off the texts).
+            ``"csv"`` (types are read off the texts) or another (types are the files').
 
         Returns
         -------
@@ -143,7 +157,7 @@ class Inspection:
         SpecError
             If ``kinds`` asks for what a column can't be.
         """
-        table, profile, warnings = conclude(state, roles, folds=folds, text=source_format == "csv")
+        table, profile, warnings = conclude(state, roles, folds=folds, text=source_format == "csv", index=self.index)
         return Inspected(table, profile, warnings)
 
     @property
@@ -151,26 +165,66 @@ class Inspection:
         return self.roles.max_levels
 
 
-def _find(name: str, values: pa.ChunkedArray, cap: int) -> ColumnFindings:
+def _find(name: str, values: pa.ChunkedArray, labels: UInt64, cap: int) -> ColumnFindings:
     seen_as = family(values.type)
     if seen_as is None:  # an all-null column has no type of its own
         return ColumnFindings(0, len(values), NO_LEVELS, measured.NONE, ALL)
     if seen_as in ("boolean", "text"):
-        counted = _counted(plain_values(values))
-        missing = len(values) - int(counted.field("counts").to_numpy().sum())
-        levels = count_levels(counted, cap)
-        if not pa.types.is_string(values.type):
-            return ColumnFindings(len(values) - missing, missing, levels, None, frozenset())
-        texts = counted.field("values")
-        readings = readings_of(texts)
-        return ColumnFindings(len(values) - missing, missing, levels, _numbers_of_text(counted, readings), readings)
+        return _find_texts(values, labels, cap)
+    cells = plain_values(values)
     try:
         floats = as_floats(values, values.type)
     except pa.ArrowInvalid:
         raise SourceError(f"instants of column '{name}' must fit microseconds in 64 bits; got later ones.", "Make them missing.") from None
     missing = int(np.isnan(floats).sum())
     single = pa.types.is_float32(values.type) or pa.types.is_float16(values.type)
-    return ColumnFindings(len(floats) - missing, missing, NO_LEVELS, measured.measure(floats, single), frozenset())
+    decimal = pa.types.is_decimal(values.type)
+    whole = pa.types.is_integer(values.type) or (decimal and values.type.scale <= 0)
+    return ColumnFindings(
+        len(floats) - missing,
+        missing,
+        NO_LEVELS,
+        measured.measure(floats, single),
+        frozenset(),
+        sample=sampled(cell_hashes(cells.drop_null()), labels[~np.isnan(floats)]) if whole else NO_SAMPLE,
+        inexact=inexact(cells) if decimal else 0,
+    )
+
+
+def _find_texts(values: pa.ChunkedArray, labels: UInt64, cap: int) -> ColumnFindings:
+    """Inspect texts, booleans and dictionaries of them or of numbers."""
+    cells = plain_values(values)
+    counted = _counted(cells)
+    missing = len(values) - int(counted.field("counts").to_numpy().sum())
+    levels = count_levels(counted, cap)
+    if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+        return ColumnFindings(len(values) - missing, missing, levels, None, frozenset())
+    encoded = cells.drop_null().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    sample = sampled(cell_hashes(encoded.dictionary)[codes], labels[cells.is_valid().to_numpy(zero_copy_only=False)])
+    typed = not pa.types.is_string(values.type)  # large and view types, dictionaries: no CSV has them
+    readings = frozenset() if typed else readings_of(counted.field("values"))
+    classes, strange = ({}, NO_LEVELS) if pa.types.is_dictionary(values.type) else classify(counted, readings)
+    return ColumnFindings(
+        len(values) - missing,
+        missing,
+        levels,
+        None if typed else _numbers_of_text(counted, readings),
+        readings,
+        classes,
+        strange,
+        sample,
+    )
+
+
+def _dictionaries(values: pa.ChunkedArray) -> frozenset[tuple[str, ...]]:
+    """Return the dictionaries of a column's chunks as texts, in their order; large ones say nothing."""
+    if not pa.types.is_dictionary(values.type):
+        return frozenset()
+    inner = values.type.value_type
+    if not (pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)):
+        return frozenset()
+    return frozenset(tuple(chunk.dictionary.to_pylist()) for chunk in values.chunks if len(chunk) and len(chunk.dictionary) <= _MOST_WORDS)
 
 
 def _counted(values: pa.Array) -> pa.StructArray:
@@ -202,6 +256,11 @@ def _merge(left: ColumnFindings, right: ColumnFindings, cap: int) -> ColumnFindi
         levels=merge_levels(left.levels, right.levels, cap),
         numbers=numbers,
         readings=readings,
+        classes=merge_classes(left.classes, right.classes),
+        strange=merge_strange(left.strange, right.strange),
+        sample=merge(left.sample, right.sample),
+        inexact=left.inexact + right.inexact,
+        dictionaries=left.dictionaries | right.dictionaries,
     )
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
+from tasks.contract.errors import SourceError
 from tasks.source.values import level_text
+
+if TYPE_CHECKING:
+    from tasks.source.findings import ColumnFindings
 
 # None: more distinct texts than the bound
 Levels = dict[str, int] | None
@@ -65,6 +71,30 @@ def _pool_number(text: str) -> int:
     return (
         int(inner) if inner.isascii() and inner.isdigit() and len(inner) < 10 and int(inner) > 1 and text == f"(other {int(inner)})" else 0
     )
+
+
+def one_dictionary(name: str, arrow: pa.DataType, found: ColumnFindings) -> tuple[str, ...]:
+    """Return a dictionary column's words in the source's order, unused ones included; empty for other columns.
+
+    Raises
+    ------
+    SourceError
+        If parts of the source order the words of an ordered dictionary differently.
+    """
+    if not pa.types.is_dictionary(arrow):
+        return ()
+    longest = sorted(found.dictionaries, key=lambda words: (-len(words), words))
+    if not longest:
+        return ()
+    words = list(longest[0])
+    for other in longest[1:]:
+        words += [word for word in other if word not in words]
+        places = [words.index(word) for word in other]
+        if arrow.ordered and places != sorted(places):
+            raise SourceError(
+                f"levels of covariate '{name}' must have one order in all files; got several.", "Write the files with the same categories."
+            )
+    return tuple(word for word in words if word is not None)
 
 
 def most_frequent(levels: dict[str, int], rarest: int, most: int) -> list[tuple[str, int]]:

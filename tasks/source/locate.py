@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from tasks.contract.errors import SourceError
+from tasks.source.formats import TAKEN, advice, format_of
 
-ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
-_TAKEN = f"Files ending in {', '.join(ENDINGS)} are taken."
+_READ = "a Parquet, CSV, JSON Lines or Feather file"
 
 
 class Located(NamedTuple):
@@ -46,7 +46,7 @@ def reading(what: str, owner: str = "uri of source") -> Iterator[None]:
     except FileNotFoundError:
         raise SourceError(f"{owner} must be there; got '{what}', which is not.", "Check the path.") from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, UnicodeDecodeError):
-        raise SourceError(f"file of source must be whole and readable; got '{what}', which is truncated or damaged.", _TAKEN) from None
+        raise SourceError(f"file of source must be whole and readable; got '{what}', which is truncated or damaged.", TAKEN) from None
     except OSError as error:
         refused = isinstance(error, PermissionError) or any(
             word in str(error) for word in ("ACCESS_DENIED", "Forbidden", "HTTP response code 403")
@@ -54,12 +54,6 @@ def reading(what: str, owner: str = "uri of source") -> Iterator[None]:
         if refused:
             raise SourceError(f"{owner} must be readable; access to '{what}' was refused.", "Ask for read access to it.") from None
         raise SourceError(f"file of source must be whole and readable; got '{what}', which could not be read to its end.", "") from None
-
-
-def format_of(path: str) -> str | None:
-    """Return ``"parquet"`` or ``"csv"`` by a path's ending, None for any other."""
-    lower = path.lower()
-    return next((kind for ending, kind in ENDINGS.items() if lower.endswith(ending)), None)
 
 
 def locate(fs: pafs.FileSystem, path: str, uri: str, owner: str = "uri of source") -> tuple[Located, ...]:
@@ -93,18 +87,18 @@ def locate(fs: pafs.FileSystem, path: str, uri: str, owner: str = "uri of source
         info = fs.get_file_info(clean)
         if info.type == pafs.FileType.File:
             if format_of(clean) is None:
-                raise SourceError(f"{owner} must be a Parquet or CSV file; got '{uri}'.", _TAKEN)
+                raise SourceError(f"{owner} must be {_READ}; got '{uri}'.", advice(clean))
             return (Located(clean, "", info.size),)
         if info.type == pafs.FileType.Directory:
             found = _below(fs, clean)
             if not found:
-                raise SourceError(f"{owner} must be a folder with Parquet or CSV files; got '{uri}', which has none.", _TAKEN)
+                raise SourceError(f"{owner} must be a folder with files that are read; got '{uri}', which has none.", TAKEN)
             return found
         if not _is_glob(clean):
             raise SourceError(f"{owner} must be there; got '{uri}', which is no file and no folder.", "Check the path.")
         found = _matching(fs, clean)
     if not found:
-        raise SourceError(f"{owner} must match at least one Parquet or CSV file; got '{uri}', which matches none.", _TAKEN)
+        raise SourceError(f"{owner} must match at least one file that is read; got '{uri}', which matches none.", TAKEN)
     return found
 
 
@@ -119,7 +113,7 @@ def _below(fs: pafs.FileSystem, base: str) -> tuple[Located, ...]:
     for info in infos:
         relative = posixpath.relpath(info.path, base)
         shown = not any(part.startswith((".", "_")) for part in relative.split("/"))
-        if info.type == pafs.FileType.File and shown and format_of(info.path):
+        if info.type == pafs.FileType.File and shown and format_of(info.path, named=False):
             found.append(Located(info.path, relative, info.size))
     return tuple(sorted(found, key=lambda one: one.relative))
 

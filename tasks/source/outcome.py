@@ -7,16 +7,18 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError
+from tasks.contract.labels import affirmative, listed_labels, match_label
 from tasks.contract.roles import Column, Kind, pack_field
+from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import found_levels, refuse_infinite
 from tasks.source.findings import ColumnFindings
+from tasks.source.mixture import refuse_inexact, refuse_mixed, sentinel_warnings
 from tasks.source.numbers import MANY_DECIMALS, Numbers
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
 from tasks.source.values import family
 
 OutcomeKind = Literal["binary", "continuous", "count"]
-LARGEST_COUNT = 30
 _HINT = "Recode it, or choose another roles.outcome_kind."
 
 
@@ -29,11 +31,12 @@ class DecidedOutcome(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decide_outcome(field: pa.Field, found: ColumnFindings, wish: Literal["auto", "binary", "continuous", "count"]) -> DecidedOutcome:
+def decide_outcome(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
     """Decide the outcome's kind.
 
-    ``"auto"`` takes booleans and numbers that are all 0 or 1 as binary; whole numbers from 0 on, at most 30, of at
-    least three values with 0 or 1 among them, as counts; everything else as continuous.
+    ``"auto"`` takes two-valued answers as binary (booleans, 0/1, 1/2, pairs of :data:`tasks.contract.labels.PAIRS`, or any two where
+    ``roles.event`` names the one that counts as 1); whole numbers that are never negative, of at least three
+    values, as counts whatever their maximum; everything else as continuous.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, wish: Literal["auto",
         The released field.
     found : ColumnFindings
         Over the rows used.
-    wish : str
-        ``roles.outcome_kind``.
+    roles : RolesSpec
+        ``outcome_kind`` and ``event``.
 
     Returns
     -------
@@ -51,18 +54,25 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, wish: Literal["auto",
     Raises
     ------
     SourceError
-        If the outcome is text or a date, infinite, constant, or not what was declared.
+        If the outcome is text of other than two labels or a date, infinite, constant, or not what was declared.
     """
-    name, seen_as = field.name, family(field.type)
-    if seen_as == "boolean":
+    name, seen_as, wish = field.name, family(field.type), roles.outcome_kind
+    if seen_as == "boolean" and roles.event is None:
         return _flag(field, found, wish)
+    if seen_as in ("text", "boolean"):
+        return _answer(field, found, roles)
     if seen_as not in ("integer", "float") or found.numbers is None:
-        raise SourceError(f"outcome '{name}' must be numeric or boolean; got {field.type}.", "Recode it as numbers.")
+        raise SourceError(f"outcome '{name}' must be numeric or two-valued; got {field.type}.", "Recode it as numbers.")
     numbers = found.numbers
     refuse_infinite(name, numbers)
+    refuse_inexact("outcome", name, found)
     if len(numbers.lowest) < 2:
         raise SourceError(f"outcome '{name}' must vary; got the same value in all {numbers.finite} rows.", "There is no effect to keep.")
+    pair = _pair_of_numbers(field, found, roles)
+    if pair is not None:
+        return _two_valued(field, *pair)
     kind, warnings = _kind(name, numbers, wish)
+    warnings += tuple(sentinel_warnings(name, numbers, field.type))
     low, high = (0.0, 1.0) if kind == "binary" else safe_range(numbers, "integer" if seen_as == "integer" else "continuous", field.type)
     column = Column(
         id="y",
@@ -75,6 +85,69 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, wish: Literal["auto",
         high=high,
     )
     return DecidedOutcome(column, _profile(column, kind, numbers), kind, warnings)
+
+
+def _answer(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
+    """Decide an outcome of two texts: yes and no of a known pair, or as ``roles.event`` says."""
+    name, levels = field.name, found_levels(found, field.type)
+    if levels is None or len(levels) > 2:
+        refuse_mixed("outcome", name, field.type, found)
+        count = "many" if levels is None else str(len(levels))
+        raise SourceError(
+            f"outcome '{name}' must be numeric or two-valued; got {field.type} of {count} labels{listed_labels(levels)}.",
+            "Recode it as numbers.",
+        )
+    if len(levels) < 2:
+        raise SourceError(f"outcome '{name}' must vary; got the same value in all {found.known} rows.", "There is no effect to keep.")
+    if roles.outcome_kind not in ("auto", "binary"):
+        raise SourceError(f"outcome '{name}' must be numeric to be a {roles.outcome_kind} outcome; got {field.type}.", _HINT)
+    pair = affirmative(levels) if roles.event is None else _by_event(name, levels, roles)
+    if pair is None:
+        raise SourceError(
+            f"label of outcome '{name}' that counts as 1 must be known; got two labels of no known pair{listed_labels(levels)}.",
+            "Set roles.event to that label.",
+        )
+    return _two_valued(field, pair, levels, ())
+
+
+def _by_event(name: str, levels: dict[str, int], roles: RolesSpec) -> tuple[str, str]:
+    event = None if roles.event is None else match_label(roles.event, levels)
+    if event is None:
+        raise SourceError(
+            f"event of roles must be one of the two labels of '{name}'{listed_labels(levels)}; got {roles.event!r}.", "Set roles.event."
+        )
+    return next(label for label in levels if label != event), event
+
+
+def _pair_of_numbers(
+    field: pa.Field, found: ColumnFindings, roles: RolesSpec
+) -> tuple[tuple[str, str], dict[str, int], tuple[str, ...]] | None:
+    """Return the labels of a two-valued outcome that is not 0/1, with their rows and what to say of it; None for any other."""
+    levels, wish = found_levels(found, field.type), roles.outcome_kind
+    if levels is None or len(levels) != 2 or wish not in ("auto", "binary"):
+        if roles.event is not None:
+            raise SourceError(f"outcome '{field.name}' must have two labels where roles.event is set; got others.", "Take out roles.event.")
+        return None
+    if roles.event is not None:
+        return _by_event(field.name, levels, roles), levels, ()
+    low, high = sorted(levels, key=float)
+    if (low, high) == ("0", "1"):
+        return None
+    if wish == "auto" and float(high) - float(low) != 1.0:
+        return None
+    told = (
+        f"outcome '{field.name}' has the two values {low} and {high} and is taken as binary: {high} counts as 1; roles.event names another."
+    )
+    return (low, high), levels, (told,)
+
+
+def _two_valued(field: pa.Field, pair: tuple[str, str], levels: dict[str, int], warnings: tuple[str, ...]) -> DecidedOutcome:
+    seen_as = family(field.type)
+    kind: Kind = {"integer": "integer", "float": "continuous", "boolean": "boolean"}.get(seen_as or "", "categorical")  # type: ignore[assignment]
+    column = Column(id="y", name=field.name, role="outcome", kind=kind, field=pack_field(field), levels=pair, decimals=0, low=0.0, high=1.0)
+    shown, rare = shown_levels(levels)
+    profile = ColumnProfile(name=field.name, role="outcome", kind=kind, missing=0, missing_share=0.0, levels=shown, rare=rare)
+    return DecidedOutcome(column, profile, "binary", warnings)
 
 
 def _flag(field: pa.Field, found: ColumnFindings, wish: str) -> DecidedOutcome:
@@ -96,15 +169,15 @@ def _kind(name: str, numbers: Numbers, wish: str) -> tuple[OutcomeKind, tuple[st
     whole = numbers.decimals == 0 and lowest >= 0
     binary = whole and values == 2 and (lowest, highest) == (0.0, 1.0)
     if wish == "binary" and not binary:
-        raise SourceError(f"binary outcome '{name}' must be coded 0/1 or true/false; got other values.", _HINT)
+        raise SourceError(f"binary outcome '{name}' must have two values; got more.", _HINT)
     if wish == "count" and not whole:
         raise SourceError(f"count outcome '{name}' must be whole numbers from 0 on; got negative or fractional values.", _HINT)
     if wish == "binary" or (wish == "auto" and binary):
         return "binary", ()
-    if wish == "count" or (wish == "auto" and whole and highest <= LARGEST_COUNT and values >= 3 and lowest <= 1):
+    if wish == "count" or (wish == "auto" and whole and values >= 3):
         return "count", ()
     if wish == "auto" and values == 2:
-        told = f"outcome '{name}' has two values other than 0 and 1 and is taken as continuous; recode it to 0/1 for a binary outcome."
+        told = f"outcome '{name}' has two values other than 0 and 1 and is taken as continuous; roles.event makes it binary."
         return "continuous", (told,)
     return "continuous", ()
 

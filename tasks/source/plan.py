@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Literal
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.errors import SourceError
+from tasks.contract.spec import ReadingSpec
 from tasks.source import delimited
-from tasks.source.locate import Located, format_of, locate, reading
+from tasks.source.detection import Unclear, clean_names, detect, sample
+from tasks.source.dialect import Dialect
+from tasks.source.folders import partition_schema, partition_values
+from tasks.source.formats import Format, format_of
+from tasks.source.locate import Located, locate, reading
+from tasks.source.missing import missing_codes
+from tasks.source.stored import Stored, is_index_name, unified
+from tasks.source.stored import look as look_stored
 
 _CHUNK = 4 << 20
+#: Further CSV files whose first rows are looked at for the dialect.
+_SAMPLED = 7
 
 
 class Fragment(BaseModel):
-    """What one reader reads: a CSV file, or some row groups of a Parquet file.
+    """What one reader reads: a text file, or some row groups of a Parquet or Feather file.
 
     Attributes
     ----------
     path : str
         On the filesystem the source was planned with.
     row_groups : tuple of int or None
-        Row groups of a Parquet file; None for CSV.
+        Row groups of a Parquet file, record batches of a Feather file; None for text files.
     rows : int or None
         Rows; None where only reading tells (CSV).
+    folders : dict of str to str or None
+        Partition columns by the names of the file's folders; None is missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +47,7 @@ class Fragment(BaseModel):
     path: str
     row_groups: tuple[int, ...] | None
     rows: int | None
+    folders: dict[str, str | None] = {}
 
 
 class SourcePlan(BaseModel):
@@ -46,7 +58,7 @@ class SourcePlan(BaseModel):
     uri : str
         As the user wrote it.
     format : str
-        ``"parquet"`` or ``"csv"``.
+        ``"parquet"``, ``"feather"``, ``"jsonl"`` or ``"csv"``; only the last has text for types.
     partition_rows : int
         Most rows of one batch.
     fragments : tuple of Fragment
@@ -57,6 +69,16 @@ class SourcePlan(BaseModel):
         The same as a serialised Arrow schema (base64), types unified over the files.
     conflicting : tuple of str
         Columns whose types differ between files beyond what can be unified; they can't be read.
+    unclear : dict of str to Unclear
+        Columns of CSV files that can't be read before something is declared.
+    index : tuple of str
+        Columns that are the stored row index of a data frame: no part of ``"*"``.
+    dialect : Dialect or None
+        Of CSV files.
+    reading : ReadingSpec
+        What the SPEC says of missing cells and dialect.
+    notes : tuple of str
+        What a user should know of how the source is read, one line each.
     fingerprint : str
         SHA-256 over (name below the root, size, SHA-256 of the bytes) of every file: it depends on the content, not on
         where the source lies.
@@ -67,13 +89,18 @@ class SourcePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str
-    format: Literal["parquet", "csv"]
+    format: Format
     partition_rows: int
     fragments: tuple[Fragment, ...]
     names: tuple[str, ...]
     types: tuple[str, ...]
     arrow: str
     conflicting: tuple[str, ...] = ()
+    unclear: dict[str, Unclear] = {}
+    index: tuple[str, ...] = ()
+    dialect: Dialect | None = None
+    reading: ReadingSpec = ReadingSpec()
+    notes: tuple[str, ...] = ()
     fingerprint: str
     rows: int | None
 
@@ -82,7 +109,27 @@ class SourcePlan(BaseModel):
         return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.arrow)))
 
 
-def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int, owner: str = "uri of source") -> SourcePlan:
+class _Columns(NamedTuple):
+    """What a format's files say of a source's columns."""
+
+    schema: pa.Schema
+    fragments: tuple[Fragment, ...]
+    rows: int | None
+    conflicting: tuple[str, ...] = ()
+    unclear: dict[str, Unclear] = {}  # noqa: RUF012 - never written to
+    index_columns: tuple[str, ...] = ()
+    dialect: Dialect | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plan_source(
+    fs: pafs.FileSystem,
+    path: str,
+    uri: str,
+    partition_rows: int,
+    owner: str = "uri of source",
+    wishes: ReadingSpec | None = None,
+) -> SourcePlan:
     """Plan how a source is read.
 
     Parameters
@@ -97,6 +144,8 @@ def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int, o
         Most rows of one batch; row groups are packed up to it.
     owner : str
         What the path was given as, for messages.
+    wishes : ReadingSpec, optional
+        Missing codes and dialect, where the SPEC declares them.
 
     Returns
     -------
@@ -107,67 +156,103 @@ def plan_source(fs: pafs.FileSystem, path: str, uri: str, partition_rows: int, o
     SourceError
         If the source is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
+    asked = ReadingSpec() if wishes is None else ReadingSpec(missing=wishes.missing, missing_values=wishes.missing_values, csv=wishes.csv)
     files = locate(fs, path, uri, owner)
-    formats = {format_of(one.path) for one in files}
+    formats = {form for one in files if (form := format_of(one.path)) is not None}
     if len(formats) > 1:
-        raise SourceError(f"files of '{uri}' must be of one format; got Parquet and CSV.", "Name one of them with a glob, e.g. *.parquet.")
+        listed = " and ".join(sorted(formats))
+        raise SourceError(f"files of '{uri}' must be of one format; got {listed}.", "Name one of them with a glob, e.g. *.parquet.")
     for one in files:
         if one.size == 0:
             raise SourceError(f"file of source must hold rows; got '{_shown(one, uri)}', which is empty (0 bytes).", "")
-    if formats == {"csv"}:
-        return _plan_csv(fs, files, uri, partition_rows)
-    return _plan_parquet(fs, files, uri, partition_rows)
-
-
-def _plan_csv(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, partition_rows: int) -> SourcePlan:
-    names = delimited.header(fs, files[0].path, _shown(files[0], uri))
-    for one in files[1:]:
-        _refuse_difference(names, delimited.header(fs, one.path, _shown(one, uri)), _shown(files[0], uri), _shown(one, uri))
-    if not any(_has_rows(fs, one, uri, names) for one in files):
-        raise SourceError(f"rows of '{uri}' must be at least one; got a header alone.", "")
-    schema = pa.schema([pa.field(name, pa.string()) for name in names])
+    form = formats.pop()
+    planned = _plan_csv(fs, files, uri, asked) if form == "csv" else _plan_typed(fs, files, uri, form, partition_rows)
+    planned = _with_folders(planned, files, uri, form)
+    absent = [name for name in (*asked.missing_values, *asked.dialect.dates) if name not in planned.schema.names]
+    if absent:
+        raise SourceError(f"missing_values and csv.dates of source must name its columns; got '{absent[0]}', which is not there.", "")
     return SourcePlan(
         uri=uri,
-        format="csv",
+        format=form,
         partition_rows=partition_rows,
-        fragments=tuple(Fragment(path=one.path, row_groups=None, rows=None) for one in files),
-        names=names,
-        types=tuple("string" for _ in names),
-        arrow=_packed(schema),
+        fragments=planned.fragments,
+        names=tuple(planned.schema.names),
+        types=tuple(str(kind) for kind in planned.schema.types),
+        arrow=_packed(planned.schema),
+        conflicting=planned.conflicting,
+        unclear=planned.unclear,
+        index=planned.index_columns,
+        dialect=planned.dialect,
+        reading=asked,
+        notes=planned.notes,
         fingerprint=_fingerprint(fs, files, uri),
-        rows=None,
+        rows=planned.rows,
     )
 
 
-def _plan_parquet(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, partition_rows: int) -> SourcePlan:
+def _with_folders(planned: _Columns, files: tuple[Located, ...], uri: str, form: Format) -> _Columns:
+    """Add the partition columns that the folders' names say."""
+    added = partition_schema(files, uri)
+    if not len(added):
+        return planned
+    folders = {one.path: partition_values(one) for one in files}
+    schema = planned.schema
+    for field in added:
+        if field.name not in schema.names:
+            schema = schema.append(pa.field(field.name, pa.string()) if form == "csv" else field)
+    fragments = tuple(fragment.model_copy(update={"folders": folders[fragment.path]}) for fragment in planned.fragments)
+    listed = ", ".join(f"'{field.name}' ({field.type})" for field in added)
+    note = f"'{uri}' is partitioned: {listed} {'is a column' if len(added) == 1 else 'are columns'} by the names of its folders."
+    return planned._replace(schema=schema, fragments=fragments, notes=(*planned.notes, note))
+
+
+def _plan_csv(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, asked: ReadingSpec) -> _Columns:
+    codes = missing_codes(asked)
+    first = sample(fs, files[0].path, _shown(files[0], uri), asked.dialect)
+    plain = Dialect(separator=first.separator, quote=first.quote, encoding=first.encoding, skipped=first.skipped)
+    names = clean_names(delimited.header(fs, files[0].path, _shown(files[0], uri), plain))
+    samples = [first]
+    for place, one in enumerate(files[1:]):
+        found = clean_names(delimited.header(fs, one.path, _shown(one, uri), plain))
+        _refuse_difference(names, found, _shown(files[0], uri), _shown(one, uri))
+        if place < _SAMPLED and found == names:
+            fixed = asked.dialect.model_copy(update={"encoding": first.encoding, "separator": first.separator, "quote": first.quote})
+            samples.append(sample(fs, one.path, _shown(one, uri), fixed))
+    dialect, unclear = detect(samples, names, asked.dialect, codes)
+    if not any(_has_rows(fs, one, uri, names, dialect, codes) for one in files):
+        raise SourceError(f"rows of '{uri}' must be at least one; got a header alone.", "")
+    return _Columns(
+        schema=pa.schema([pa.field(name, pa.string()) for name in names]),
+        fragments=tuple(Fragment(path=one.path, row_groups=None, rows=None) for one in files),
+        rows=None,
+        unclear=unclear,
+        index_columns=tuple(name for name in names if is_index_name(name)),
+        dialect=dialect,
+        notes=(line,) if (line := dialect.line(uri)) else (),
+    )
+
+
+def _plan_typed(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, form: Format, partition_rows: int) -> _Columns:
     fragments: list[Fragment] = []
-    schemas: list[pa.Schema] = []
+    stored: list[Stored] = []
     for one in files:
         shown = _shown(one, uri)
-        with reading(shown), fs.open_input_file(one.path) as handle:
-            opened = pq.ParquetFile(handle)
-            schema, sizes = opened.schema_arrow, [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
-        delimited.refuse_duplicates(tuple(schema.names), shown)
-        if schemas:
-            _refuse_difference(tuple(schemas[0].names), tuple(schema.names), _shown(files[0], uri), shown)
-        schemas.append(schema)
-        fragments += _packed_groups(one.path, sizes, partition_rows)
+        with reading(shown):
+            found = look_stored(fs, one.path, form)
+        delimited.refuse_duplicates(tuple(found.schema.names), shown)
+        if stored:
+            _refuse_difference(tuple(stored[0].schema.names), tuple(found.schema.names), _shown(files[0], uri), shown)
+        stored.append(found)
+        if found.sizes is None:
+            fragments.append(Fragment(path=one.path, row_groups=None, rows=found.rows))
+        else:
+            fragments += _packed_groups(one.path, found.sizes, partition_rows)
     rows = sum(fragment.rows or 0 for fragment in fragments)
     if rows == 0:
         raise SourceError(f"rows of '{uri}' must be at least one; got 0.", "")
-    unified, conflicting = _unified(schemas)
-    return SourcePlan(
-        uri=uri,
-        format="parquet",
-        partition_rows=partition_rows,
-        fragments=tuple(fragments),
-        names=tuple(unified.names),
-        types=tuple(str(kind) for kind in unified.types),
-        arrow=_packed(unified),
-        conflicting=conflicting,
-        fingerprint=_fingerprint(fs, files, uri),
-        rows=rows,
-    )
+    schema, conflicting = unified([one.schema for one in stored])
+    index = [name for one in stored for name in one.index_columns]
+    return _Columns(schema, tuple(fragments), rows, conflicting=conflicting, index_columns=tuple(dict.fromkeys(index)))
 
 
 def _packed_groups(path: str, sizes: list[int], partition_rows: int) -> list[Fragment]:
@@ -188,23 +273,6 @@ def _packed_groups(path: str, sizes: list[int], partition_rows: int) -> list[Fra
     return fragments
 
 
-def _unified(schemas: list[pa.Schema]) -> tuple[pa.Schema, tuple[str, ...]]:
-    """Unify the files' types column by column: integers with floats, an all-null column with anything."""
-    fields, conflicting = [], []
-    for name in schemas[0].names:
-        kinds = list(dict.fromkeys(schema.field(name).type for schema in schemas))
-        nullable = any(schema.field(name).nullable for schema in schemas)
-        kind = kinds[0]
-        if len(kinds) > 1:
-            one_each = [pa.schema([pa.field(name, each)]) for each in kinds]
-            try:
-                kind = pa.unify_schemas(one_each, promote_options="permissive").field(0).type
-            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-                conflicting.append(name)
-        fields.append(pa.field(name, kind, nullable))
-    return pa.schema(fields), tuple(conflicting)
-
-
 def _refuse_difference(first: tuple[str, ...], other: tuple[str, ...], first_shown: str, other_shown: str) -> None:
     differing = sorted(set(first) ^ set(other))
     if differing:
@@ -215,8 +283,9 @@ def _refuse_difference(first: tuple[str, ...], other: tuple[str, ...], first_sho
         )
 
 
-def _has_rows(fs: pafs.FileSystem, one: Located, uri: str, names: tuple[str, ...]) -> bool:
-    return any(batch.num_rows for batch in delimited.stream(fs, one.path, _shown(one, uri), names))
+def _has_rows(fs: pafs.FileSystem, one: Located, uri: str, names: tuple[str, ...], dialect: Dialect, codes: frozenset[str]) -> bool:
+    plain = dialect.model_copy(update={"numbers": (), "dates": {}})
+    return any(batch.num_rows for batch in delimited.stream(fs, one.path, _shown(one, uri), names, plain, codes))
 
 
 def _fingerprint(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str) -> str:

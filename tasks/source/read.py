@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from tasks.contract.errors import SourceError
 from tasks.source import delimited
+from tasks.source.detection import clean_names
+from tasks.source.folders import with_partition
 from tasks.source.locate import reading
+from tasks.source.missing import missing_codes, without_values
 from tasks.source.plan import Fragment, SourcePlan
+from tasks.source.stored import look, pieces
 
 
 def read_batches(fs: pafs.FileSystem, plan: SourcePlan, fragment: Fragment, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -43,27 +46,64 @@ def read_batches(fs: pafs.FileSystem, plan: SourcePlan, fragment: Fragment, colu
     absent = [name for name in wanted if name not in plan.names]
     if absent:
         raise SourceError(f"columns of source must contain '{absent[0]}'; got {len(plan.names)} others.", "")
-    mixed = [name for name in wanted if name in plan.conflicting]
-    if mixed:
-        raise SourceError(f"column '{mixed[0]}' of source must have one type in all files; got several.", "Cast it to one type.")
+    for fault in column_faults(plan, wanted):
+        raise fault
     yield from _sized(_batches(fs, plan, fragment, wanted), plan.partition_rows)
+
+
+def column_faults(plan: SourcePlan, columns: Sequence[str]) -> list[SourceError]:
+    """Return why some of the columns can't be read, one error each."""
+    faults = [SourceError(*plan.unclear[name]) for name in columns if name in plan.unclear]
+    return faults + [
+        SourceError(f"column '{name}' of source must have one type in all files; got several.", "Cast it to one type.")
+        for name in columns
+        if name in plan.conflicting
+    ]
 
 
 def _batches(fs: pafs.FileSystem, plan: SourcePlan, fragment: Fragment, columns: tuple[str, ...]) -> Iterator[pa.Table]:
     shown = plan.uri if len({one.path for one in plan.fragments}) == 1 else posixpath.basename(fragment.path)
-    if fragment.row_groups is None:
-        for batch in delimited.stream(fs, fragment.path, shown, columns):
-            yield pa.Table.from_batches([batch])
-        return
     whole = plan.arrow_schema()
     schema = pa.schema([whole.field(name) for name in columns])
-    with reading(shown), fs.open_input_file(fragment.path) as handle:
-        opened = pq.ParquetFile(handle)
-        for batch in opened.iter_batches(
-            plan.partition_rows, row_groups=list(fragment.row_groups), columns=list(columns), use_threads=False
-        ):
-            table = pa.Table.from_batches([batch]).select(list(columns))
-            yield table if table.schema.equals(schema) else table.cast(schema)
+    folders = {name: text for name, text in fragment.folders.items() if name in columns}
+    for batch in _stored_batches(fs, plan, fragment, columns, shown):
+        table = with_partition(batch, folders, schema, shown).select(list(columns))
+        table = table if table.schema.equals(schema) else _cast(table, schema)
+        yield without_values(table, plan.reading, plan.format == "csv")
+
+
+def _stored_batches(fs: pafs.FileSystem, plan: SourcePlan, fragment: Fragment, columns: tuple[str, ...], shown: str) -> Iterator[pa.Table]:
+    """Read what the file itself holds of the columns."""
+    if plan.dialect is not None:
+        held = [name for name in columns if name not in fragment.folders or name in _header(fs, plan, fragment, shown)]
+        yield from delimited.stream(fs, fragment.path, shown, held, plan.dialect, missing_codes(plan.reading))
+        return
+    with reading(shown):
+        if fragment.folders:
+            names = look(fs, fragment.path, plan.format).schema.names
+            held = [name for name in columns if name in names]
+        else:
+            held = list(columns)
+        # a column at least, to carry the number of rows
+        kept = held or look(fs, fragment.path, plan.format).schema.names[:1]
+        yield from pieces(fs, fragment.path, plan.format, fragment.row_groups, plan.arrow_schema(), kept, plan.partition_rows)
+
+
+def _header(fs: pafs.FileSystem, plan: SourcePlan, fragment: Fragment, shown: str) -> tuple[str, ...]:
+    assert plan.dialect is not None  # a CSV file's plan has one
+    return clean_names(delimited.header(fs, fragment.path, shown, plan.dialect))
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Cast to the plan's types; dictionaries go through their values where indices differ in width."""
+    arrays = []
+    for name, field in zip(table.column_names, schema):
+        column = table.column(name)
+        if column.type != field.type and pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+            column = column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+        arrays.append(column.cast(field.type))
+    return pa.table(arrays, schema=schema)
 
 
 def _sized(batches: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:

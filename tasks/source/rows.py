@@ -31,7 +31,7 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     schema : TableSchema
         As the inspection decided.
     source_format : str
-        ``"parquet"`` or ``"csv"``: whether the batch is typed or text.
+        ``"csv"`` where the batch is text; else it is typed.
 
     Returns
     -------
@@ -50,12 +50,15 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
         kind = column.arrow().type
         values = table.column(column.name)
         try:
-            if source_format == "parquet" and values.type != kind:
+            if source_format != "csv" and values.type != kind:
                 values = values.cast(kind)
             if column.role == "treatment":
                 arrays.append(_treatment(as_levels(values, kind), schema))
             elif column.role == "covariate" and column.is_category:
                 arrays.append(_levels(as_levels(values, kind), column, kind))
+            elif column.role == "outcome" and column.levels:
+                answers = as_levels(values, kind)
+                arrays.append(_recoded(answers, _codes(answers, column.levels), column).cast(pa.float64()))
             else:
                 floats = as_floats(values, kind)
                 arrays.append(pa.array(floats, mask=np.isnan(floats)))
@@ -175,9 +178,13 @@ def _numbered(ordered: UInt64) -> UInt64:
 
 
 def _treatment(labels: pa.DictionaryArray, schema: TableSchema) -> pa.Array:
-    wanted = {schema.control: 0, schema.treated: 1}
-    codes = np.array([wanted.get(text, -1) for text in labels.dictionary.to_pylist()] or [-1], dtype=np.int8)
-    return _recoded(labels, codes, schema.treatment)
+    return _recoded(labels, _codes(labels, (schema.control, schema.treated)), schema.treatment)
+
+
+def _codes(labels: pa.DictionaryArray, wanted: tuple[str, ...]) -> npt.NDArray[np.int8]:
+    """Return for each word of a dictionary its place among the labels wanted, -1 for any other."""
+    places = {label: place for place, label in enumerate(wanted)}
+    return np.array([places.get(text, -1) for text in labels.dictionary.to_pylist()] or [-1], dtype=np.int8)
 
 
 def _levels(found: pa.DictionaryArray, column: Column, kind: pa.DataType) -> pa.DictionaryArray:

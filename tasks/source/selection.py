@@ -25,7 +25,7 @@ class Selection(NamedTuple):
     ordered: tuple[str, ...]
 
 
-def select(roles: RolesSpec, names: Sequence[str], whole: bool = False) -> Selection:
+def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), whole: bool = False) -> Selection:
     """Find the role columns among a source's columns.
 
     Parameters
@@ -34,6 +34,8 @@ def select(roles: RolesSpec, names: Sequence[str], whole: bool = False) -> Selec
         The SPEC's roles.
     names : sequence of str
         Columns of the source in its order.
+    index : sequence of str
+        Columns that are a stored row index: no part of ``"*"``.
     whole : bool
         Whether these are all its columns: then ``exclude`` must name columns that are there.
 
@@ -53,11 +55,11 @@ def select(roles: RolesSpec, names: Sequence[str], whole: bool = False) -> Selec
     for name in roles.exclude if whole else ():
         _present("exclude", name, names)
     if roles.covariates == "*":
-        others = {roles.treatment, roles.outcome, *roles.exclude}
+        others = {roles.treatment, roles.outcome, *roles.exclude, *(name for name in index if name not in roles.kinds)}
         covariates = tuple(name for name in names if name not in others)
         if not covariates:
             raise SourceError(
-                "covariates of roles must leave at least one column; got none beside treatment, outcome and the excluded ones.",
+                "covariates of roles must leave at least one column; got none beside treatment, outcome, excluded and index columns.",
                 "Shorten roles.exclude.",
             )
     else:

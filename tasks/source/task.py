@@ -43,7 +43,7 @@ def plan(run: Run) -> SourcePlan:
         fs, path = filesystem(f"{space.uri}/{written.key}")
     else:
         fs, path = filesystem(uri)
-    return plan_source(fs, path, uri, spec.source.partition_rows)
+    return plan_source(fs, path, uri, spec.source.partition_rows, wishes=spec.source)
 
 
 def shards(source: SourcePlan, rows: int) -> list[tuple[Fragment, ...]]:
@@ -67,7 +67,7 @@ def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: 
     key = f"source/inspection-{shard:05d}"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    inspection = Inspection(run.spec.roles)
+    inspection = Inspection(run.spec.declared_roles, source.index)
     state = inspection.start()
     for batch in _batches(run, source, fragments, list(inspection.columns(source.names))):
         state = inspection.visit(state, batch)
@@ -76,11 +76,12 @@ def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: 
 
 def describe(run: Run, source: SourcePlan, states: Sequence[Ref]) -> Inspected:
     """Merge the shards' evidence into the table's schema and profile (in the flow process: it is small)."""
-    space, inspection = run.space(), Inspection(run.spec.roles)
+    space, inspection = run.space(), Inspection(run.spec.declared_roles, source.index)
     state = inspection.start()
     for ref in states:
-        state = inspection.merge(state, pickle.loads(space.read(ref.key)))  # noqa: S301 (written by this run)
-    return inspection.finish(state, run.spec.roles, folds=run.spec.mechanisms.folds, source_format=source.format)
+        state = inspection.merge(state, space.unpickle(ref))
+    found = inspection.finish(state, run.spec.declared_roles, folds=run.spec.mechanisms.folds, source_format=source.format)
+    return found._replace(warnings=(*source.notes, *found.warnings))
 
 
 @coarse("scatter rows", "scatter shard {shard}")

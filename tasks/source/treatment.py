@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError
+from tasks.contract.labels import listed_labels, match_label
 from tasks.contract.roles import Column, Kind, pack_field
-from tasks.contract.spec import Label, RolesSpec
+from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import found_levels
 from tasks.source.findings import ColumnFindings
-from tasks.source.levels import most_frequent
 from tasks.source.numbers import EDGE
 from tasks.source.profile import ColumnProfile
 from tasks.source.values import family
@@ -61,14 +61,15 @@ def decide_treatment(field: pa.Field, found: ColumnFindings, roles: RolesSpec, f
     if labels is None or len(labels) != 2:
         count = "too many to count" if labels is None else str(len(labels))
         raise SourceError(
-            f"treatment '{name}' must have exactly two labels; got {count}{_listed(labels)}.",
-            "Keep the rows of two arms." if labels is None or len(labels) > 2 else "A causal contrast needs both arms.",
+            f"treatment '{name}' must have exactly two labels; got {count}{listed_labels(labels, EDGE, SHOWN_LABELS)}.",
+            _way_out(name, labels),
         )
-    treated = _match(roles.treated, labels)
+    listed = listed_labels(labels, EDGE, SHOWN_LABELS)
+    treated = match_label(roles.treated, labels)
     if treated is None:
         raise SourceError(
-            f"treated of roles must be one of the two labels of '{name}'{_listed(labels)}; got {roles.treated!r}.",
-            "Set roles.treated.",
+            f"treated of roles must be one of the two labels of '{name}'{listed}; got {roles.treated!r}.",
+            "Set roles.treated to the label that means treated.",
         )
     control = next(label for label in labels if label != treated)
     fewest = max(folds, EDGE)
@@ -85,34 +86,11 @@ def decide_treatment(field: pa.Field, found: ColumnFindings, roles: RolesSpec, f
     return DecidedTreatment(column, profile, treated, control, {label: labels[label] for label in sorted(labels)})
 
 
-def _listed(labels: dict[str, int] | None) -> str:
-    """Name the frequent labels: the user must map them; rare texts stay unsaid."""
-    shown = [] if labels is None else most_frequent(labels, rarest=EDGE, most=SHOWN_LABELS)
-    listed = ", ".join(f"'{label}': {rows} rows" for label, rows in shown)
-    return f" ({listed})" if listed else ""
-
-
-def _match(treated: Label, labels: dict[str, int]) -> str | None:
-    """Find the label that the SPEC's value means: 1, 1.0, "1" and true are the same for numbers and booleans."""
-    if set(labels) <= {"false", "true"}:
-        text = {"1": "true", "0": "false"}.get(_text(treated), _text(treated).lower())
-        return text if text in labels else None
-    if isinstance(treated, str) and treated in labels:
-        return treated
-    value = _number(_text(treated))
-    if value is None:
-        return next((label for label in labels if label == _text(treated)), None)
-    return next((label for label in labels if _number(label) == value), None)
-
-
-def _text(value: Label) -> str:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _way_out(name: str, labels: dict[str, int] | None) -> str:
+    """Say what to do about a treatment that has not two labels."""
+    if labels is not None and len(labels) < 2:
+        return "A causal contrast needs both arms."
+    hint = "Keep the rows of two arms."
+    if labels is not None and len(labels) == 3:
+        hint += f' If a label means missing: source.missing_values.{name} declares it, and roles.missing_treatment = "drop".'
+    return hint

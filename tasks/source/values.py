@@ -44,7 +44,9 @@ def plain_values(values: pa.ChunkedArray) -> pa.Array:
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(whole, pa.ChunkedArray):  # more than an array can hold in one piece
         whole = pa.concat_arrays(whole.chunks)
-    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.cast(whole.type.value_type)
+    return whole.cast(pa.string()) if pa.types.is_string_view(whole.type) else whole  # kernels for views are few
 
 
 def as_floats(values: pa.ChunkedArray, kind: pa.DataType) -> Float64:

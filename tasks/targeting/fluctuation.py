@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.numerics.newton import halvings
 
 #: Scaled predictions are kept this far from 0 and 1, so that their logits are finite.
 MARGIN = 1e-9
@@ -129,6 +130,7 @@ def fluctuate(
     truncation: float,
     weights: Float64 | None = None,
     directions: Float64 | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Fluctuation:
     """Fit the fluctuation: solve the efficient score equations of each arm.
 
@@ -156,6 +158,8 @@ def fluctuate(
         Row weights, not negative; only their proportions count.
     directions : ndarray of float64, shape (n, k), optional
         b(W) of estimands beyond the ATE; linearly dependent ones are no harm.
+    bounds : tuple of two float, optional
+        Range of Q*, where the outcome's law has no other means; single outcomes may lie outside. By default that of the kind.
 
     Returns
     -------
@@ -168,7 +172,7 @@ def fluctuate(
         If an arm has no row of positive weight.
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64) * (len(y) / float(np.sum(weights)))
-    low, high = _range(y, nuisances.q0, nuisances.q1, kind)
+    low, high = _range(y, nuisances.q0, nuisances.q1, kind) if bounds is None else bounds
     scaled = (y - low) / (high - low)
     p0, p1 = truncate(nuisances.g, truncation)
     epsilons: list[tuple[float, ...]] = []
@@ -281,12 +285,10 @@ def _solve_several(y: Float64, offset: Float64, h: Float64, w: Float64, toleranc
         information = (h * (w * mean * (1.0 - mean))[:, None]).T @ h
         # least squares: directions may be linearly dependent
         step = np.linalg.lstsq(information, score, rcond=1e-12)[0]
-        length = 1.0
-        while length > 1e-10:
+        for length in halvings(1e-10):
             beyond = likelihood(at + length * step)
             if beyond > value:
                 break
-            length /= 2.0
         else:
             break
         at, value = at + length * step, beyond

@@ -10,10 +10,8 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.results import Estimate
+from tasks.numerics.normal import Z95
 from tasks.targeting.fluctuation import truncate
-
-#: 97.5 % quantile of the standard normal law.
-Z95 = 1.959963984540054
 
 
 class Rows(NamedTuple):

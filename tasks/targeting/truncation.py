@@ -62,7 +62,13 @@ class _Candidate(NamedTuple):
 
 
 def choose_truncation(
-    a: Int8, y: Float64, nuisances: Nuisances, kind: str, full: float, weights: Float64 | None = None
+    a: Int8,
+    y: Float64,
+    nuisances: Nuisances,
+    kind: str,
+    full: float,
+    weights: Float64 | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> tuple[Truncation, Fluctuation]:
     """Choose the truncation of the clever covariates by Lepski's method, where full targeting is dear.
 
@@ -94,6 +100,8 @@ def choose_truncation(
         d of full targeting, in [0, 0.5): :func:`tasks.targeting.fluctuation.truncation_bound`.
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative.
+    bounds : tuple of two float, optional
+        Range of Q*: :func:`tasks.targeting.fluctuation.fluctuate`.
 
     Returns
     -------
@@ -108,15 +116,15 @@ def choose_truncation(
     share = np.full(len(y), 1.0 / len(y)) if weights is None else weights / weights.sum()
     # sums that don't know which arm is which: swapping the labels must change the sign of the estimate and nothing else
     cautious = min(float(np.sum(share[a == 0])), float(np.sum(share[a == 1]))) / CAUTIOUS_WEIGHT
-    least = _candidate(a, y, nuisances, kind, full, weights, share)
+    least = _candidate(a, y, nuisances, kind, full, weights, share, bounds)
     if cautious <= full:
         return Truncation(full, full, 1.0, 0.0, 0.0, 0.0, "overlap suffices"), least.step
     *between, last = (float(bound) for bound in np.geomspace(max(full, 1e-3), cautious, CANDIDATES)[1:])
-    most = _candidate(a, y, nuisances, kind, last, weights, share)
+    most = _candidate(a, y, nuisances, kind, last, weights, share, bounds)
     price = least.variance / most.variance if most.variance > 0.0 else 1.0
     if price < DEAR:
         return Truncation(full, full, price, 0.0, 0.0, 0.0, "overlap suffices"), least.step
-    found = [least, *(_candidate(a, y, nuisances, kind, bound, weights, share) for bound in between), most]
+    found = [least, *(_candidate(a, y, nuisances, kind, bound, weights, share, bounds) for bound in between), most]
     spread = _spread(a, y, nuisances, kind, found[-1], cautious, share)
     at = len(found) - 1
     while at and any(abs(found[at].ate - one.ate) > EVIDENCE * _null_se(found[at], one, nuisances.g, spread, share) for one in found[:at]):
@@ -127,8 +135,17 @@ def choose_truncation(
     return Truncation(chosen.bound, full, price, change, se, max(0.0, change**2 - se**2), reason), chosen.step
 
 
-def _candidate(a: Int8, y: Float64, nuisances: Nuisances, kind: str, bound: float, weights: Float64 | None, share: Float64) -> _Candidate:
-    step = fluctuate(a, y, nuisances, kind, bound, weights)
+def _candidate(
+    a: Int8,
+    y: Float64,
+    nuisances: Nuisances,
+    kind: str,
+    bound: float,
+    weights: Float64 | None,
+    share: Float64,
+    bounds: tuple[float, float] | None,
+) -> _Candidate:
+    step = fluctuate(a, y, nuisances, kind, bound, weights, None, bounds)
     q0, q1 = step.apply(*nuisances)
     p0, p1 = truncate(nuisances.g, bound)
     ate = float(share @ (q1 - q0))

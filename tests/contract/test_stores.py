@@ -59,6 +59,13 @@ def test_absent_key(store):
             store.get(key)
 
 
+def test_an_object_beyond_the_limit_is_refused(store):
+    store.put("a", b"12345")
+    assert store.get("a", most=5) == b"12345"
+    with pytest.raises(StoreError, match="must have at most 4 bytes; got 5"):
+        store.get("a", most=4)
+
+
 def test_put_new_refuses_other_bytes_and_takes_the_same(store):
     store.put_new("k/1", b"mine")
     store.put_new("k/1", b"mine")
@@ -315,7 +322,7 @@ def test_writers_without_hard_links_race(tmp_path):
         with store._written("k", f"{number}".encode()) as temporary:
             barrier.wait()
             try:
-                store._place(temporary, tmp_path / "s/k", store._move_if_absent)
+                store._place(temporary, "k", store._move_if_absent)
                 results.append(number)
             except FileExistsError:
                 results.append(None)

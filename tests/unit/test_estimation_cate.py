@@ -15,10 +15,11 @@ from scipy.stats import ks_2samp
 from tasks.contract.errors import EstimationError
 from tasks.contract.rng import rng_for
 from tasks.estimation.cate import cate_gap
-from tasks.estimation.metalearners import LEARNERS, fit_features, fit_metalearners, fit_propensity
+from tasks.estimation.metalearners import LEARNERS, fit_metalearners, fit_propensity
 from tasks.estimation.outcome import arm_weights, outcome_distance, weighted_kolmogorov
 from tasks.estimation.propensity import assignment_distance, propensity_gap, propensity_law, propensity_record
 from tasks.estimation.twins import Sample, Twins, learn_twins
+from tasks.nuisance.trees import fit_columns
 
 LEVELS = ["a", "b", "c"]
 
@@ -193,7 +194,7 @@ def test_what_can_not_be_compared_is_refused(real):
 
 def test_every_learner_finds_who_benefits():
     sample, _ = world(6000, 7)
-    features = fit_features(sample.covariates)
+    features = fit_columns(sample.covariates)
     half = (np.arange(6000) % 2).astype(np.int8)
     fitted = fit_metalearners(
         features.matrix(sample.covariates), features.categorical, sample.a, sample.y, "continuous", half, rng_for(0, "x")
@@ -213,7 +214,7 @@ def test_every_learner_finds_who_benefits():
 def test_rare_levels_and_unknown_ones_count_as_missing():
     texts = [f"level {n}" for n in range(300)]
     frame = pd.DataFrame({"w0": pd.Categorical(np.repeat(texts, 2)[:-20], categories=texts)})
-    features = fit_features(frame)
+    features = fit_columns(frame)
     assert len(features.levels[0]) == 250
     other = pd.DataFrame({"w0": pd.Categorical([texts[0], "new", None], categories=[texts[0], "new"])})
     assert np.isnan(features.matrix(other)[:, 0]).tolist() == [False, True, True]

@@ -7,7 +7,9 @@ import pytest
 from tasks.contract.registry import resolve
 from tasks.nuisance.design import eta_of, fit_design, with_treatment
 from tasks.nuisance.fold_model import fit_fold
-from tasks.nuisance.ridge import _gram, _leverages, _trace_of_ridge
+from tasks.nuisance.ridge import _leverages
+from tasks.numerics.newton import trace_of_ridge
+from tasks.numerics.products import weighted_gram
 
 
 def table(n: int, seed: int = 0) -> pd.DataFrame:
@@ -32,12 +34,12 @@ def test_leverages_of_all_strengths_are_those_of_the_inverse() -> None:
     x, w = rng.normal(size=(5000, 12)), rng.exponential(size=5000)
     x[:, 3] = x[:, 4]  # collinear columns
     penalty = np.concatenate(([0.0, 0.0], np.ones(10)))
-    gram = _gram(x, w)
+    gram = weighted_gram(x, w)
     assert np.allclose(gram, (x * w[:, None]).T @ x, rtol=1e-10, atol=1e-8)
     factors = [0.5, 40.0, 1e4]
     found = _leverages(x, gram, penalty, factors)
     for row, factor in zip(found, factors):
-        inverse = np.linalg.inv(gram + np.diag(factor * penalty + _trace_of_ridge(gram)))
+        inverse = np.linalg.inv(gram + np.diag(factor * penalty + trace_of_ridge(gram)))
         assert np.allclose(row, np.einsum("ij,jk,ik->i", x, inverse, x), rtol=1e-6, atol=0)
 
 

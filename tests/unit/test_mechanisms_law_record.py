@@ -12,7 +12,11 @@ import pytest
 
 from tasks.contract.errors import StoreError
 from tasks.mechanisms.law_record import law_bytes, read_law
-from tasks.mechanisms.residuals import BinaryLaw, ContinuousLaw, CountLaw, OutcomeLaw, fit_law
+from tasks.mechanisms.laws.choice import fit_law
+from tasks.mechanisms.laws.counts import CountLaw
+from tasks.mechanisms.laws.methods.binary import BinaryLaw
+from tasks.mechanisms.laws.methods.scale import ScaleLaw
+from tasks.mechanisms.laws.protocol import OutcomeLaw
 
 N = 1_200
 
@@ -28,10 +32,10 @@ def source() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return pd.DataFrame({"w0": height, "w1": seen, "w2": rng.integers(0, 3, N).astype(float)}), a, y
 
 
-def continuous() -> ContinuousLaw:
+def continuous() -> ScaleLaw:
     frame, a, y = source()
     law = fit_law(a, y, np.zeros(N), np.zeros(N), frame, "continuous", np.random.default_rng(0))
-    assert isinstance(law, ContinuousLaw)
+    assert isinstance(law, ScaleLaw)
     assert law.scale is not None
     return law
 
@@ -53,7 +57,7 @@ def test_a_law_read_back_draws_the_same_bytes(kind: str) -> None:
         "count": CountLaw((0.0, 1 / 3)),
         "poisson": CountLaw((0.0, 0.0)),
         "continuous": fitted,
-        "one spread per arm": ContinuousLaw(None, fitted.arms),
+        "one spread per arm": ScaleLaw(None, fitted.arms),
     }
     law, (frame, a, _) = laws[kind], source()
     record = law_bytes(law)
@@ -84,7 +88,7 @@ def test_no_cell_of_the_source_is_in_the_record() -> None:
     ("damage", "fault"),
     [
         ({"format": "waymint-law/2"}, "format"),
-        ({"kind": "ordinal"}, "law"),
+        ({"kind": "ordinal"}, "kind"),
         ({"arms": []}, "arms"),
         ({"scale": {"numeric": [], "category": [], "coefficients": [0.5], "low": -1.0, "high": 1.0}}, "scale"),
     ],

@@ -11,8 +11,10 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.mechanisms.draw import design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.laws.choice import fit_law
+from tasks.mechanisms.laws.counts import CountLaw
+from tasks.mechanisms.laws.methods.binary import BinaryLaw
 from tasks.mechanisms.model import Mechanisms, assemble, effect_of
-from tasks.mechanisms.residuals import BinaryLaw, CountLaw, fit_law
 from tasks.mechanisms.targeting import Targeting, target
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.crossfit import CrossFit, InMemory, Rows, cross_fit

@@ -20,7 +20,7 @@ from tasks.contract.refs import FileRef, Parent
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, parse_spec
 from tasks.mechanisms.law_record import law_bytes
-from tasks.mechanisms.residuals import CountLaw
+from tasks.mechanisms.laws.counts import CountLaw
 from tasks.publish.layout import MECHANISMS
 from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published, law_of, rows_of

@@ -44,7 +44,9 @@ def inspect(table: pa.Table, folds: int = 5, text: bool = False, **roles: Any) -
 def inspect_csv(tmp_path: Path, columns: Mapping[str, Sequence[str]], **roles: Any) -> Inspected:
     path = tmp_path / "table.csv"
     base = {"t": [str(arm) for arm in ARM], "y": [f"{value:.3f}" for value in NORMAL]}
-    pacsv.write_csv(pa.table(base | {name: list(cells) for name, cells in columns.items()}), str(path))
+    pacsv.write_csv(
+        pa.table(base | {name: list(cells) for name, cells in columns.items()}), str(path), pacsv.WriteOptions(quoting_style="none")
+    )
     planned = plan_source(FS, str(path), str(path), 25 if len(columns) else 1000)
     inspection = Inspection(RolesSpec(**({"treatment": "t", "outcome": "y"} | roles)))
     state = inspection.start()
@@ -71,8 +73,8 @@ DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=i) for i in range(N)]
     ("values", "kind"),
     [
         (pa.array([i % 3 == 0 for i in range(N)]), "boolean"),
-        (pa.array(range(N), pa.int8()), "integer"),
-        (pa.array(range(N), pa.uint64()), "integer"),
+        (pa.array([i // 2 for i in range(N)], pa.int8()), "integer"),
+        (pa.array([i // 2 for i in range(N)], pa.uint64()), "integer"),
         (pa.array([float(i) for i in range(N)]), "continuous"),
         (pa.array(np.arange(N, dtype=np.float32)), "continuous"),
         (pa.array([decimal.Decimal(i) / 4 for i in range(N)], pa.decimal128(10, 2)), "continuous"),
@@ -120,7 +122,9 @@ def test_one_late_cell_changes_the_type_of_a_csv_column(tmp_path: Path) -> None:
     cells = ["1", "2", "3"] * 20
     assert column(inspect_csv(tmp_path, {"w": cells}), "w").kind == "integer"
     assert column(inspect_csv(tmp_path, {"w": [*cells[:-1], "2.5"]}), "w").kind == "continuous"
-    found = column(inspect_csv(tmp_path, {"w": [*cells[:-1], "x"]}), "w")
+    with pytest.raises(SourceError, match=r"59 of 60 that do \(98.3%\), and 1 text"):
+        inspect_csv(tmp_path, {"w": [*cells[:-1], "x"]})
+    found = column(inspect_csv(tmp_path, {"w": [*cells[:-1], "x"]}, kinds={"w": "categorical"}), "w")
     assert (found.kind, found.levels) == ("categorical", ("(other)", "1", "2", "3"))
 
 
@@ -291,7 +295,7 @@ def test_warnings() -> None:
         frame(many=[None if i > 25 else float(i) for i in range(N)], id=range(N), half=[None if i % 2 else 1.5 * i for i in range(N)])
     )
     assert any("'many' is missing in 34 of 60 rows" in warning for warning in found.warnings)
-    assert any("'id' looks like an identifier" in warning for warning in found.warnings)
+    assert any("'id' is left out" in warning for warning in found.warnings)
     assert len(found.warnings) == 2
 
 
@@ -305,28 +309,29 @@ def test_warnings() -> None:
         ([i % 3 for i in range(N)], "auto", "count"),
         ([1 + i % 3 for i in range(N)], "auto", "count"),
         ([i % 31 for i in range(N)], "auto", "count"),
-        ([i % 32 for i in range(N)], "auto", "continuous"),
-        ([2 + i % 3 for i in range(N)], "auto", "continuous"),
+        ([i % 32 for i in range(N)], "auto", "count"),
+        ([2 + i % 3 for i in range(N)], "auto", "count"),
         ([-1 + i % 3 for i in range(N)], "auto", "continuous"),
         ([i % 32 for i in range(N)], "count", "count"),
         ([i % 2 for i in range(N)], "continuous", "continuous"),
-        ([1 + i % 2 for i in range(N)], "auto", "continuous"),
+        ([1 + i % 2 for i in range(N)], "auto", "binary"),
+        ([2 * (i % 2) for i in range(N)], "auto", "continuous"),
         (list(NORMAL), "auto", "continuous"),
     ],
 )
 def test_outcome_kinds(values: list[Any], wish: str, kind: str) -> None:
     found = inspect(frame(y=values), outcome_kind=wish)
     assert found.table.outcome_kind == kind
-    if values[:2] == [1, 2] and len(set(values)) == 2:
+    if len(set(values)) == 2 and 2 in values:
         assert "two values" in found.warnings[0]
 
 
 def test_outcomes_that_are_not_what_was_declared() -> None:
-    assert "0/1 or true/false" in refused(frame(y=[1 + i % 2 for i in range(N)]), outcome_kind="binary")
+    assert "two values" in refused(frame(y=[1 + i % 3 for i in range(N)]), outcome_kind="binary")
     assert "whole numbers" in refused(frame(y=[-1 + i % 5 for i in range(N)]), outcome_kind="count")
     assert "whole numbers" in refused(frame(y=NORMAL), outcome_kind="count")
-    assert "numeric or boolean; got string" in refused(frame(y=["low", "high"] * (N // 2)))
-    assert "numeric or boolean" in refused(frame(y=DAYS))
+    assert "('high': 30 rows, 'low': 30 rows). Set roles.event" in refused(frame(y=["low", "high"] * (N // 2)))
+    assert "numeric or two-valued" in refused(frame(y=DAYS))
     assert "must vary" in refused(frame(y=[1.0] * N))
     assert "must vary" in refused(frame(y=[True] * N))
     assert "must be finite; got 2" in refused(frame(y=[np.inf, -np.inf, *NORMAL[2:]]))
@@ -363,7 +368,7 @@ def test_decimals(values: np.ndarray, decimals: int | None) -> None:
 
 
 def test_numbers_beyond_what_a_float_holds_are_refused() -> None:
-    assert "2**53" in refused(frame(w=[2**60 + i for i in range(N)]))
+    assert "2**53" in refused(frame(w=[2**60 + i // 2 for i in range(N)]))
 
 
 def test_dates_far_away() -> None:

@@ -179,7 +179,7 @@ def test_missing_things(tmp_path: Path) -> None:
     assert "matches none" in refused(f"{tmp_path}/*.parquet")
     (tmp_path / "empty").mkdir()
     assert "has none" in refused(tmp_path / "empty")
-    assert "must be a Parquet or CSV file" in refused(write(tmp_path / "a.xlsx", "x"))
+    assert "must be a Parquet, CSV, JSON Lines or Feather file" in refused(write(tmp_path / "a.xlsx", "x"))
     assert "is no file and no folder" in refused(tmp_path / "no" / "such" / "folder")
 
 
@@ -216,8 +216,7 @@ def test_ragged_rows_are_named_by_number_not_content(tmp_path: Path, row: str, c
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert "UTF-8" in refused(write(tmp_path / "a.csv", HEAD.encode() + b"1,2,secret\xff\n"))
-    assert "UTF-8" in refused(write(tmp_path / "b.csv", b"t,y,\xe9t\xe9\n1,2,3\n"))
-    assert "UTF-8" in refused(write(tmp_path / "c.csv", (HEAD + ROWS).encode("utf-16")))
+    assert "UTF-8" in refused(write(tmp_path / "b.csv", b"t,y,\xff\xfe\x00\n1,2,3\n"))
 
 
 def test_an_open_quote_is_refused(tmp_path: Path) -> None:
@@ -230,7 +229,7 @@ def test_columns_that_do_not_fit(tmp_path: Path) -> None:
     assert "'t' more than once" in refused(write(tmp_path / "a.csv", "t,y,t\n1,2,3\n"))
     pq.write_table(pa.Table.from_arrays([pa.array([1])] * 3, names=["t", "y", "t"]), tmp_path / "a.parquet")
     assert "'t' more than once" in refused(tmp_path / "a.parquet")
-    assert "commas" in refused(write(tmp_path / "b.csv", "t;y;w\n1;2;3\n"))
+    assert "separator" in refused(write(tmp_path / "b.csv", "t:y:w\n1:2:3\n"))
     packed = write(tmp_path / "small.csv.gz", gzip.compress((HEAD + "1,2\n").encode()))
     assert "must have 3 cells" in refused(packed)
     write(tmp_path / "two" / "a.csv", HEAD + ROWS)

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import ndtri
 
 from tasks.audit.case import Bool, Case, Float64, Int64
 from tasks.audit.encoding import matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, difference, share
+from tasks.numerics.normal import half_width
 
 #: Excess success rate on seed rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
@@ -120,7 +120,7 @@ def _excess(predicates: _Predicates, seed: Float64, holdout: Float64, confidence
     spread = float(np.std(np.mean(own == 1, axis=0) - np.mean(rest == 1, axis=0)))
     hits, other_hits = (int(np.sum(matches[:, part].sum(axis=1) == 1)) for part in (slice(0, n), slice(n, None)))
     plain = difference(hits, tried, other_hits, tried, confidence)
-    half = float(ndtri(0.5 + confidence / 2)) * spread
+    half = half_width(confidence) * spread
     return Interval(plain.value, min(plain.low, plain.value - half), max(plain.high, plain.value + half))
 
 

@@ -13,6 +13,7 @@ from tasks.checks.metric import Metric, gate
 from tasks.checks.null import closeness, tally
 from tasks.checks.refusal import refusal
 from tasks.contract.spec import GatesSpec
+from tasks.numerics.normal import Z95
 
 #: Most columns of a group that are named.
 _SHOWN = 6
@@ -49,7 +50,7 @@ def build(params: Params) -> ClosenessCheck:  # noqa: ARG001 - every method's bu
 def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
     counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
     seen = closeness(counts, found.pool_seed, found.pool_holdout)
-    excess, half = seen.share - seen.null, 1.96 * seen.sd
+    excess, half = seen.share - seen.null, Z95 * seen.sd
     return gate(
         "closeness_excess",
         excess,

@@ -13,6 +13,7 @@ from tasks.checks.null import SAME, allowance, closeness, coincidence_p, exceeda
 from tasks.checks.refusal import refusal
 from tasks.checks.reuse import near_radius
 from tasks.contract.spec import GatesSpec
+from tasks.numerics.normal import Z95
 
 #: A faithful law may put this many times the expected share of rows near the seed before copying is the better word.
 TOLERANCE = 3
@@ -96,7 +97,7 @@ def _exact_copies(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
 def _closeness(found: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
     seen = closeness(counts, found.pool_seed, found.pool_holdout)
-    half = 1.96 * seen.sd
+    half = Z95 * seen.sd
     allowed = allowance(counts, found.pool_seed, found.pool_holdout, gates.closeness_margin)
     z = seen.z - allowed / seen.sd if seen.sd > 0 else seen.z
     detail = (

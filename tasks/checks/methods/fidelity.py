@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.checks.evidence import Evidence
 from tasks.checks.metric import Metric, gate
 from tasks.contract.spec import GatesSpec
+from tasks.numerics.normal import Z95
 
 
 class Params(BaseModel):
@@ -36,10 +37,10 @@ class FidelityCheck:
         )
         metrics = [
             gate("fidelity", abs(gap) / se, gates, detail=detail),
-            Metric("effect_gap", gap, low=gap - 1.96 * se, high=gap + 1.96 * se, detail="ATE of the release minus ATE of the source"),
+            Metric("effect_gap", gap, low=gap - Z95 * se, high=gap + Z95 * se, detail="ATE of the release minus ATE of the source"),
         ]
         if found.truth is not None and math.isfinite(found.truth):
-            half = 1.96 * (found.truth_se or 0.0)
+            half = Z95 * (found.truth_se or 0.0)
             shift = found.truth - found.ate_source
             metrics.append(
                 Metric("truth_gap", shift, low=shift - half, high=shift + half, detail="ATE of the released model minus ATE of the source")

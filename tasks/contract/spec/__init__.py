@@ -6,11 +6,12 @@ from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
 from tasks.contract.spec.mechanisms import MechanismsSpec
+from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.parse import parse_spec
 from tasks.contract.spec.release import ReleaseSpec
 from tasks.contract.spec.roles import Kind, Label, RolesSpec
 from tasks.contract.spec.simulate import SimulateSpec
-from tasks.contract.spec.source import SourceSpec
+from tasks.contract.spec.source import CsvSpec, ReadingSpec, SourceSpec
 from tasks.contract.spec.store import StoreSpec
 from tasks.contract.spec.whole import NAME_PATTERN, REPEATS, SMALL, Purpose, Spec
 
@@ -21,12 +22,15 @@ __all__ = [
     "AugmentSpec",
     "CompareSpec",
     "CovariatesSpec",
+    "CsvSpec",
     "EngineSpec",
     "GatesSpec",
     "Kind",
     "Label",
     "MechanismsSpec",
+    "OutcomeSpec",
     "Purpose",
+    "ReadingSpec",
     "ReleaseSpec",
     "RolesSpec",
     "SimulateSpec",

@@ -19,6 +19,7 @@ class RolesSpec(Section):
     treated: Label = Field(1, description="the label that means 'treated'")
     outcome: str = Field(min_length=1)
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
+    event: Label | None = Field(None, description="label of a two-valued outcome that counts as 1; not needed for 0/1 and yes/no pairs")
     covariates: Literal["*"] | tuple[str, ...] = Field("*", description='a list of columns, or "*" for all others')
     exclude: tuple[str, ...] = Field((), description='columns left out of "*"')
     kinds: dict[str, Kind] = Field(default_factory=dict, description="overrides of detected covariate kinds")

@@ -1,15 +1,73 @@
-"""The SPEC's section of the source table."""
+"""The SPEC's section of the source table: where it lies, how it is read and cut."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import codecs
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
 
 from tasks.contract.spec.section import Section
 
 
-class SourceSpec(Section):
+def _text_of_date(value: object) -> object:
+    """Write a date as ISO text: TOML and YAML have dates of their own."""
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+Value = Annotated[str | int | float, BeforeValidator(_text_of_date, json_schema_input_type=str | int | float)]
+
+
+class CsvSpec(Section):
+    """How a CSV file is written; what is left out is detected, and said."""
+
+    separator: str | None = Field(None, min_length=1, max_length=1, description='between cells, e.g. ";" or a tab')
+    decimal: Literal[".", ","] | None = Field(None, description="decimal mark")
+    thousands: Literal[",", ".", "'", " ", ""] | None = Field(None, description='mark between groups of three digits; "" for none')
+    encoding: str | None = Field(None, description='e.g. "utf-8" or "cp1252"')
+    quote: Literal['"', "'", ""] | None = Field(None, description='around cells that hold a separator; "" for none')
+    dates: dict[str, str] = Field(default_factory=dict, description='formats of date columns, e.g. {visit = "%d.%m.%Y"}')
+
+    @field_validator("encoding", mode="after")
+    @classmethod
+    def _is_codec(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError:
+                raise ValueError(f"encoding must be one that Python reads, as utf-8 or cp1252; got '{encoding}'") from None
+        return encoding
+
+    @field_validator("dates", mode="after")
+    @classmethod
+    def _have_days(cls, dates: dict[str, str]) -> dict[str, str]:
+        for name, form in dates.items():
+            if "%" not in form:
+                raise ValueError(f'dates.{name} must be a format of %-codes such as "%d.%m.%Y"; got {form!r}')
+        return dates
+
+
+class ReadingSpec(Section):
+    """What cells of a table mean: missing codes and the dialect of CSV files."""
+
+    missing: tuple[str, ...] | None = Field(
+        None, description="text cells that mean missing (unquoted in CSV); empty: the list in docs/tables.md, for CSV only"
+    )
+    missing_values: dict[str, tuple[Value, ...]] = Field(
+        default_factory=dict, description="values of a column that mean missing, quoted or not, e.g. {bmi = [-99]}"
+    )
+    csv: Literal["auto"] | CsvSpec = Field("auto", description='"auto": the dialect of CSV files is detected, and said; or a table')
+
+    @property
+    def dialect(self) -> CsvSpec:
+        """The declared part of the dialect."""
+        return CsvSpec() if self.csv == "auto" else self.csv
+
+
+class SourceSpec(ReadingSpec):
     """Where the table comes from and how it is cut."""
 
-    uri: str = Field(min_length=1, description="builtin:NAME, a file, a folder, a glob or s3://... of Parquet or CSV")
+    uri: str = Field(min_length=1, description="builtin:NAME, a file, a folder, a glob or s3://...; docs/tables.md lists the formats")
     partition_rows: int = Field(250_000, ge=100, description="rows of one partition; bounds memory, not results")
     holdout: float = Field(0.3, ge=0.05, le=0.5, description="share of rows the covariate synthesizer never sees")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.contract.spec.augment import AugmentSpec
 from tasks.contract.spec.compare import CompareSpec
@@ -14,6 +14,7 @@ from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
 from tasks.contract.spec.mechanisms import MechanismsSpec
+from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
 from tasks.contract.spec.roles import RolesSpec
 from tasks.contract.spec.section import Section
@@ -36,6 +37,7 @@ class Spec(Section):
     roles: RolesSpec
     covariates: CovariatesSpec = CovariatesSpec()
     mechanisms: MechanismsSpec = MechanismsSpec()
+    outcomes: dict[str, OutcomeSpec] = Field(default_factory=dict, description="what is declared of single outcomes, by name")
     release: ReleaseSpec = ReleaseSpec()
     gates: GatesSpec = GatesSpec()
     store: StoreSpec = StoreSpec()
@@ -50,6 +52,31 @@ class Spec(Section):
         if name == "rejected":
             raise ValueError("'rejected' is a reserved name")
         return name
+
+    @model_validator(mode="after")
+    def _one_word_on_the_outcome(self) -> Spec:
+        unknown = sorted(set(self.outcomes) - {self.roles.outcome})
+        if unknown:
+            raise ValueError(f"outcomes must be named in roles.outcome, '{self.roles.outcome}'; got '{unknown[0]}'")
+        declared, kind = self.outcomes.get(self.roles.outcome, OutcomeSpec()), self.roles.outcome_kind
+        if "auto" not in (declared.kind, kind) and declared.kind != kind:
+            raise ValueError(f"outcomes.{self.roles.outcome}.kind must be that of roles.outcome_kind, '{kind}'; got '{declared.kind}'")
+        ranged = self.mechanisms.outcome_range
+        if None not in (declared.range, ranged) and declared.range != ranged:
+            raise ValueError(f"outcomes.{self.roles.outcome}.range must be that of mechanisms.outcome_range, or stand alone")
+        return self
+
+    @property
+    def outcome(self) -> OutcomeSpec:
+        """What is declared of the outcome, here or under its older keys."""
+        declared, kind = self.outcomes.get(self.roles.outcome, OutcomeSpec()), self.roles.outcome_kind
+        merged = {"kind": kind if declared.kind == "auto" else declared.kind}
+        return declared.model_copy(update=merged if declared.range else {**merged, "range": self.mechanisms.outcome_range})
+
+    @property
+    def declared_roles(self) -> RolesSpec:
+        """The roles, with the kind that ``outcomes`` declares."""
+        return self.roles.model_copy(update={"outcome_kind": self.outcome.kind})
 
     @property
     def main(self) -> str:

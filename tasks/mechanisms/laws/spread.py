@@ -63,7 +63,7 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
         None of its numbers is a cell: bounds are means of the five lowest and the five highest values, and what stands for a missing
         one is the mean of the five in the middle.
     """
-    design = _sheltered(fit_design(covariates), covariates)
+    design = sheltered(fit_design(covariates), covariates)
     x = with_treatment(design.matrix(covariates), treatment)
     size = np.abs(residual)
     penalty = np.concatenate(([0.0, 0.0], np.ones(2 * design.width)))
@@ -72,7 +72,7 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
     return ScaleModel(design, fit.coefficients, float(low), float(high))
 
 
-def _sheltered(design: Design, covariates: pd.DataFrame) -> Design:
+def sheltered(design: Design, covariates: pd.DataFrame) -> Design:
     """Return a design whose bounds and fillings rest on five values each; a column with fewer of them is left out."""
     terms = []
     for term in design.numeric:

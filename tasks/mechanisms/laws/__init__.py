@@ -1,0 +1,1 @@
+"""Laws of an outcome around its mean, and the choice among them."""

@@ -1,0 +1,1 @@
+"""Outcome laws, one file a key."""

@@ -1,0 +1,91 @@
+"""Columns of several natures: nearly all numbers, sentinels among values, digits that a double can't hold."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tasks.contract.errors import SourceError
+from tasks.source.findings import ColumnFindings
+from tasks.source.missing import MISSING
+from tasks.source.numbers import Numbers
+from tasks.source.sentinels import sentinels
+from tasks.source.strange import LEAST_SHARE, OTHER_DATE, OTHER_NUMBER, SIGNS, TEXT, declaration, described, main_class, repeated_codes
+from tasks.source.values import is_text
+
+_SHARE_TOLD = 0.5
+_NOUNS = {"number": "numbers", "date": "dates", "true or false": "true or false"}
+
+
+def refuse_mixed(role: str, name: str, arrow: pa.DataType, found: ColumnFindings) -> None:
+    """Raise ``SourceError`` where 90 % of a text column's cells, but not all, read as one type.
+
+    Parameters
+    ----------
+    role, name : str
+        For messages.
+    arrow : pyarrow.DataType
+        The released type.
+    found : ColumnFindings
+        Over the rows used.
+    """
+    if not _is_plain_text(arrow):
+        return
+    main, share = main_class(found.classes)
+    # quoted codes among numbers are of two minds: text by their quotes, missing by the company they keep
+    least = _SHARE_TOLD if found.strange and set(found.strange) <= {*MISSING} and set(found.classes) <= {main, TEXT, SIGNS} else LEAST_SHARE
+    if not main or not least <= share < 1.0:
+        return
+    good = found.classes[main]
+    raise SourceError(
+        f"cells of {role} '{name}' must all read as {_NOUNS[main]}; got {good:,} of {found.known:,} that do ({share:.1%}), and "
+        f"{described(found.classes, main, found.strange)}.",
+        _way_out(name, role, found),
+    )
+
+
+def mixed_warning(name: str, arrow: pa.DataType, found: ColumnFindings) -> tuple[str, ...]:
+    """Warn of a text column of which most cells, or all that a typed file holds, read as one type."""
+    if not _is_plain_text(arrow):
+        return ()
+    main, share = main_class(found.classes)
+    if not main or share < _SHARE_TOLD:
+        return ()
+    return (f"covariate '{name}' is taken as text: {share:.1%} of its cells read as {_NOUNS[main]}.",)
+
+
+def refuse_inexact(role: str, name: str, found: ColumnFindings) -> None:
+    """Raise ``SourceError`` where decimal cells have more digits than a double holds."""
+    if found.inexact:
+        raise SourceError(
+            f"numbers of {role} '{name}' must have digits that make at most 2**53; got {found.inexact:,} cells with more.",
+            f"Round the column, or add '{name}' to roles.exclude.",
+        )
+
+
+def sentinel_warnings(name: str, numbers: Numbers, arrow: pa.DataType) -> list[str]:
+    """Warn of repeated extremes that look like codes for missing values."""
+    total = numbers.finite + numbers.infinite
+    lines = []
+    for found in sentinels(numbers, arrow):
+        value = f'"{found.text}"' if pa.types.is_temporal(arrow) else found.text
+        lines.append(
+            f"{found.rows / total:.1%} of column '{name}' ({found.rows:,} rows) are {found.text}, which looks like a code for missing; "
+            f'source.missing_values = {{ "{name}" = [{value}] }} makes it missing.'
+        )
+    return lines
+
+
+def _is_plain_text(arrow: pa.DataType) -> bool:
+    return is_text(arrow) and not pa.types.is_dictionary(arrow)
+
+
+def _way_out(name: str, role: str, found: ColumnFindings) -> str:
+    hints = []
+    if found.classes.get(OTHER_NUMBER):
+        hints.append('Another notation of numbers: source.csv = { decimal = ",", thousands = "." }.')
+    if found.classes.get(OTHER_DATE):
+        hints.append(f'Another format of dates: source.csv = {{ dates = {{ "{name}" = "%d.%m.%Y" }} }}.')
+    hints.append(f"Codes that mean missing: {declaration(name, repeated_codes(found.strange)[:5])}.")
+    if role == "covariate":
+        hints.append(f'If it is text: roles.kinds.{name} = "categorical".')
+    return " ".join(hints)

@@ -1,0 +1,8 @@
+"""Names of the registered estimators in the order in which they are shown."""
+
+from __future__ import annotations
+
+#: Of the average effect, which every table can be asked for.
+ATE = ("or", "ipw", "aipw", "tmle")
+#: All that need no subgroup.
+ALL = (*ATE, "adaptive", "att", "atc", "ato")

@@ -1,0 +1,154 @@
+"""Every task of every step, run in this process: it may run twice, and what it writes depends on its arguments alone."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from tasks.contract.spec import Spec
+from tests.augmenting import table as sparse_table
+from tests.direct import Call, DirectWork, directly, run_of
+from tests.releasing import spec_of, table, write
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Tasks whose results hold measured seconds: two runs of them can't give the same bytes.
+TIMED = {"tasks.comparison.task.weigh_drawing", "tasks.simulation.task.simulate"}
+#: Ending of files that hold what a fit took.
+SECONDS = ".cost"
+
+
+class World(NamedTuple):
+    """What a flow did: its reply, its workspace, its calls, and the files that each call wrote first."""
+
+    reply: dict[str, Any]
+    workspace: Path
+    work: Watched
+
+
+class Watched(DirectWork):
+    """Also remembers which files each call has written first."""
+
+    def __init__(self, workspace: Path) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self.written: list[set[Path]] = []
+
+    def _files(self) -> set[Path]:
+        return {path for path in self._workspace.rglob("*") if path.is_file()}
+
+    def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
+        before = self._files()
+        result = super().call(task, arguments)
+        self.written.append(self._files() - before)
+        return result
+
+
+def _cases(rows: int, seed: int, randomised: bool = False) -> pd.DataFrame:
+    """A table whose outcome is binary, so that labels can be flipped."""
+    frame = sparse_table(rows, seed, randomised)
+    return frame.assign(score=(frame["score"] > frame["score"].median()).astype(int))
+
+
+def _world(flow: Any, values: dict[str, Any] | Spec, workspace: Path, *more: Any) -> World:
+    work = Watched(workspace)
+    reply, _ = directly(flow, run_of(values, workspace), *more, work=work)
+    return World(reply, workspace, work)
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
+    """One small run of each flow."""
+    from flows.audit import probe
+    from flows.augment import enlarge
+    from flows.compare import contest
+    from flows.release import mint
+    from flows.simulate import asked as asked_for
+    from flows.simulate import replicate
+    from flows.stages.audits import compose
+
+    folder = tmp_path_factory.mktemp("worlds")
+    source, store = write(table(), folder / "source.csv"), folder / "store"
+    small = spec_of(source, store, release__rows=400, mechanisms__repeats=1, release__part_rows=200, source__partition_rows=500)
+    small["release"]["include_nuisances"] = True
+    passes = {**small, "mechanisms": {**small["mechanisms"], "fit_rows": 200, "targets": ["ate", "att"]}}
+    simulated = {"rows": [100], "designs": ["fitted"], "replicates": 20, "draws": 1, "pool": 2_000, "folds": 2}
+    sparse, trial = write(_cases(450, 1), folder / "sparse.parquet"), write(_cases(700, 2, True), folder / "trial.csv")
+    filled = spec_of(sparse, store, mechanisms__repeats=1, augment={"outcome": str(trial), "draws": 10, "flip": 0.02}, name="filled")
+    compared = {**small, "compare": {"synthesizers": ["copula"], "seeds": 1}}
+    found = {"release": _world(mint, passes, folder / "release")}
+    asked = compose(str(store / "trial"), str(source), [], "membership,mechanism", None)
+    found["audit"] = _world(probe, small, folder / "audit", asked)
+    found["augment"] = _world(enlarge, filled, folder / "augment")
+    found["compare"] = _world(contest, compared, folder / "compare")
+    found["simulate"] = _world(replicate, {**small, "simulate": simulated}, folder / "simulate", None)
+    copied = {**small, "name": "copied", "covariates": {"synthesizer": "bootstrap"}}
+    found["rejected"] = _world(mint, copied, folder / "rejected")
+    from_release = {**small, "source": {"uri": str(store / "trial")}, "simulate": {**simulated, "designs": ["randomized"], "draws": 0}}
+    own, manifest = asked_for(Spec.model_validate(from_release))
+    found["simulate a release"] = _world(replicate, own, folder / "again", manifest)
+    return found
+
+
+def tasks_of_steps() -> set[str]:
+    """Return all tasks that the steps' ``task.py`` define, by module and function."""
+    from prefect import Task
+
+    names = set()
+    for path in sorted((ROOT / "tasks").glob("*/task*.py")):
+        module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        names |= {f"{each.fn.__module__}.{each.fn.__qualname__}" for each in vars(module).values() if isinstance(each, Task)}
+    return names
+
+
+def test_no_task_is_left_out(worlds: dict[str, World]) -> None:
+    called = {call.name for world in worlds.values() for call in world.work.calls}
+    assert tasks_of_steps() - called == set()
+
+
+def test_the_flows_worked(worlds: dict[str, World]) -> None:
+    assert worlds["release"].reply["status"] == "published"
+    assert worlds["release"].work.tables["gates"]
+    assert worlds["release"].work.shares[-1] >= 1.0
+    assert {each["attack"] for each in worlds["audit"].reply["attacks"]} == {"membership", "mechanism"}
+    assert worlds["augment"].reply["status"] in ("published", "rejected")
+    assert {row["mode"] for row in worlds["compare"].reply["rows"]} == {"full", "hybrid"}
+    assert worlds["simulate"].reply["rows"]
+    assert worlds["simulate a release"].reply["rows"]
+    assert worlds["rejected"].reply["status"] == "rejected"
+
+
+def _rerun(call: Call) -> bool:
+    """Run a task again; tell whether it says the same. A publication that is sealed says so instead."""
+    again = call.task.fn(*call.arguments)
+    if call.name == "tasks.publish.task.draft":
+        return again.sealed is not None and again.version == call.result.version
+    return call.name in TIMED or repr(again) == repr(call.result)
+
+
+@pytest.mark.parametrize("flow", ["release", "audit", "augment", "compare", "simulate"])
+def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: str) -> None:
+    world = worlds[flow]
+    before = {path: path.read_bytes() for path in world.workspace.rglob("*") if path.is_file()}
+    assert [call.name for call in world.work.calls if not _rerun(call)] == []
+    after = {path: path.read_bytes() for path in world.workspace.rglob("*") if path.is_file()}
+    assert {path.name for path in before if after.get(path) != before[path]} == set()
+
+
+@pytest.mark.parametrize("flow", ["release", "audit", "augment", "compare"])
+def test_a_task_whose_output_is_lost_writes_the_same_bytes(worlds: dict[str, World], flow: str) -> None:
+    """The first call of each task that wrote files, with those files removed."""
+    world, tried = worlds[flow], set()
+    for call, files in zip(world.work.calls, world.work.written):
+        written = {path: path.read_bytes() for path in files if path.suffix != SECONDS}
+        if call.name in tried | TIMED or not written:
+            continue
+        tried.add(call.name)
+        for path in written:
+            path.unlink()
+        assert _rerun(call), call.name
+        assert {path.name for path, content in written.items() if not path.exists() or path.read_bytes() != content} == set(), call.name
+    assert tried

@@ -1,0 +1,53 @@
+"""Forest plot: estimates with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, label_rows, legend_below
+
+TITLES = {
+    "source": "source",
+    "release": "release",
+    "combined": "release, valid for the source's population",
+    "table": "table",
+    "before": "source",
+    "after": "source with added rows",
+}
+OFFSET = 0.22
+
+
+def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plot:
+    """Draw a forest plot.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``table``, ``estimand``, ``estimator``, ``estimate``, ``ci_low``, ``ci_high``.
+    truth : float, optional
+        Exact effect of the release, drawn as a line.
+    """
+    names = list(dict.fromkeys((str(row["estimand"]), str(row["estimator"])) for row in rows))
+    tables = list(dict.fromkeys(str(row["table"]) for row in rows))
+    figure, (axis,) = canvas(1.1 + 0.18 * len(names) * (len(tables) + 0.6))
+    for number, table in enumerate(tables):
+        own = [row for row in rows if row["table"] == table]
+        shift = OFFSET * (number - (len(tables) - 1) / 2)
+        axis.errorbar(
+            [row["estimate"] for row in own],
+            [names.index((str(row["estimand"]), str(row["estimator"]))) + shift for row in own],
+            xerr=[[row["estimate"] - row["ci_low"] for row in own], [row["ci_high"] - row["estimate"] for row in own]],
+            fmt=MARKERS[number],
+            color=COLORS[number % len(COLORS)],
+            markersize=4,
+            linewidth=1.2,
+            label=TITLES.get(table, table),
+        )
+    axis.axvline(0, color=GREY, linewidth=0.8)
+    if truth is not None:
+        axis.axvline(truth, color=GREY, linewidth=1, linestyle=":", label="exact ATE of the release")
+    label_rows(axis, [f"{estimand.upper() if len(estimand) == 3 else estimand}  {estimator.upper()}" for estimand, estimator in names])
+    axis.set_xlabel("effect, 95 % interval")
+    legend_below(figure, axis, 2)
+    return figure
