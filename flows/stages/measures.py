@@ -30,7 +30,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         for number, copy in enumerate(copies)
         for part in copy.drawn
     ]
-    possible = checks.natural_support.submit(run, schema, found.parts)
+    possible = stages.submit(checks.natural_support, run, schema, found.parts)
     refits, effects = [], []
     for number, copy in enumerate(copies):
         name = release_name(number)
@@ -45,11 +45,11 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         sample = stage.wait([sampled])[0]
         support = stage.wait([possible])[0]
         cells = [
-            checks.outside_support.submit(run, schema, support, part.canonical, number, part.canonical.part)
+            stages.submit(checks.outside_support, run, schema, support, part.canonical, number, part.canonical.part)
             for number, copy in enumerate(copies)
             for part in copy.drawn
         ]
-        laws = checks.compare_laws.submit(run, schema, found.parts, source_fit.nuisances, canonical)
+        laws = stages.submit(checks.compare_laws, run, schema, found.parts, source_fit.nuisances, canonical)
         near = sample.seed.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
