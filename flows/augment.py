@@ -35,7 +35,7 @@ from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
 from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
-from flows.stages.source import profile_line, read_source
+from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
@@ -49,6 +49,7 @@ from tasks.contract.refs import ModelRef, Ref
 from tasks.contract.spec import Spec
 from tasks.nuisance.task import Fitted, Table
 from tasks.publish.layout import part_path
+from tasks.source.profile import profile_line
 from tasks.source.task import Source
 
 SELF_NOTE = "Outcomes of added rows come from the source itself: they add no information about the outcome."

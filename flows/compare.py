@@ -16,7 +16,7 @@ import tasks.publish.task as publishing
 from flows.stages.copies import fit_mechanisms, part_sizes
 from flows.stages.measures import measure
 from flows.stages.runs import carry_out
-from flows.stages.source import profile_line, read_source
+from flows.stages.source import read_source
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.comparison.reading import lines, row_line
@@ -27,6 +27,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy, Learnt, Models
 from tasks.publish.layout import comparison_key
+from tasks.source.profile import profile_line
 from tasks.source.task import Source
 
 

@@ -19,7 +19,7 @@ from flows.stages.copies import check_models, make_copy, settled
 from flows.stages.measures import measure
 from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
-from flows.stages.source import profile_line, read_source
+from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
@@ -28,6 +28,8 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
+from tasks.source.profile import profile_line
+from tasks.source.sizes import size_faults
 from tasks.source.task import Source
 
 # Stages of reading, of a cross-fitting, of drawing one copy (beside cross-fitting and calibration), of judging and publishing.
@@ -74,6 +76,8 @@ def mint(run: Run) -> dict[str, Any]:
     stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
     found = read_source(run, stages)
     schema = found.described.table
+    for fault in size_faults(run.spec, schema.rows, found.described.profile.arms):
+        raise fault
     run = settled(run, schema)
     stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:
@@ -106,7 +110,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = publishing.Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
-    facts = publishing.facts(run, found, measured, effects, combined, judged_gates)
+    facts = publishing.facts(run, found, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")

@@ -11,7 +11,7 @@ import tasks.simulation.task as simulation
 from flows.stages.copies import check_models, make_copy, settled
 from flows.stages.runs import carry_out
 from flows.stages.simulations import asked, cautions, published
-from flows.stages.source import profile_line, read_source
+from flows.stages.source import read_source
 from infra.stages import Stages
 from infra.store import open_store, split_release_uri
 from infra.workspace import Run
@@ -27,6 +27,7 @@ from tasks.simulation.performance import Tally
 from tasks.simulation.seconds import WHOLE, Seconds
 from tasks.simulation.seconds import joined as joined_seconds
 from tasks.simulation.task import Batch
+from tasks.source.profile import profile_line
 
 PART_ROWS = 25_000
 #: What the reply shows of the record.

@@ -16,6 +16,9 @@ from tasks.contract.roles import TableSchema
 from tasks.mechanisms.task import Copy, Learnt, Made, Models
 from tasks.nuisance.task import Table
 
+MOST_NAMED = 6
+"""Traits of one kind that a line names; the manifest has all of them."""
+
 
 def check_models(run: Run) -> None:
     """Refuse a synthesizer or learner that is not known, or parameters it does not take, before any work is done."""
@@ -58,6 +61,9 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
     learnt = fit_mechanisms(run, stages, schema, parts, copy)
     title = f"fit covariates ({run.spec.covariates.synthesizer}){of}"
     model = stages.wait(title, [synthesizer], progress=lambda: covariates.progress(run, copy))[0]
+    if copy == 0:
+        for kind, texts in covariates.kept(run).items():
+            stages.note(f"kept      {kind}: {'; '.join(texts[:MOST_NAMED])}{'; ...' if len(texts) > MOST_NAMED else ''}")
     balance = None
     if run.spec.release.mode == "hybrid":
         weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)

@@ -1,9 +1,12 @@
-"""What can be told of a SPEC at once: names of plug-ins, that the source is there, that the store's URI is one. No Prefect needed."""
+"""What can be told of a SPEC without reading its table: names of plug-ins, that source and store are there. No Prefect needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from flows.stages.inputs import find_table
 from infra.store import open_store
+from tasks.contract.errors import WaymintError
 from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
 
@@ -28,17 +31,32 @@ def precheck(spec: Spec, purpose: Purpose) -> None:
     StoreError
         If the manifest of a release can't be read.
     """
-    require("synthesizer", spec.covariates.settled(0).synthesizer)
-    require("learner", spec.mechanisms.learner)
-    if spec.outcome.law != "auto":
-        require("law", spec.outcome.law)
-    for each in spec.compare.synthesizers:
-        require("synthesizer", each.name)
-    for learner in spec.simulate.learners:
-        require("learner", learner)
-    for estimator in () if spec.simulate.estimators == "all" else spec.simulate.estimators:
-        require("estimator", estimator)
-    open_store(spec.store.uri)
+    for fault in early_faults(spec, purpose):
+        raise fault
+
+
+def early_faults(spec: Spec, purpose: Purpose) -> Iterator[WaymintError]:
+    """Yield every fault that a SPEC shows before its table is read, each as the error that :func:`precheck` raises."""
+    for test in _tests(spec, purpose):
+        try:
+            test()
+        except WaymintError as fault:
+            yield fault
+
+
+def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
+    names = [("synthesizer", spec.covariates.settled(0).synthesizer), ("learner", spec.mechanisms.learner)]
+    names += [("law", spec.outcome.law)] if spec.outcome.law != "auto" else []
+    names += [("synthesizer", each.name) for each in spec.compare.synthesizers]
+    names += [("learner", learner) for learner in spec.simulate.learners]
+    names += [("estimator", name) for name in (() if spec.simulate.estimators == "all" else spec.simulate.estimators)]
+    for kind, name in dict.fromkeys(names):
+        yield lambda kind=kind, name=name: require(kind, name)  # type: ignore[misc]
+    yield lambda: open_store(spec.store.uri)
+    yield lambda: _find_source(spec, purpose)
+
+
+def _find_source(spec: Spec, purpose: Purpose) -> None:
     if purpose == "simulate":
         from flows.stages.simulations import asked  # loads pandas: only who needs it waits
 

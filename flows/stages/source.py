@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import tasks.source.task as source
 from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
-from tasks.source.inspection import Profile
 from tasks.source.plan import SourcePlan
 from tasks.source.task import Source
 
@@ -48,17 +45,6 @@ def another_table(run: Run, name: str, uri: str) -> Run:
     """Return the run that reads another table than its source; what it writes lies in a folder of that name."""
     where = run.spec.source.model_copy(update={"uri": uri})
     return run.model_copy(update={"spec": run.spec.model_copy(update={"source": where}), "folder": name})
-
-
-def profile_line(profile: Profile, schema: TableSchema) -> str:
-    """Return the profile's line for the log: rows, columns by kind, missing cells, arms."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(column.kind for column in schema.covariates).items())
-    arms = ", ".join(f"{label}: {rows:,}" for label, rows in profile.arms.items())
-    missing = sum(column.missing for column in schema.covariates)
-    return (
-        f"source: {profile.rows_used:,} of {profile.rows:,} rows used; covariates: {kinds}; "
-        f"{missing:,} missing cells; outcome {schema.outcome_kind}; arms {arms}"
-    )
 
 
 def _forget_other_source(run: Run, plan: SourcePlan) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import estimation, information, releases, runs
+from infra.cli import check, estimation, information, releases, runs
 from infra.cli.replies import print_error, print_help_of_bare
 from infra.settings import prepare_environment, quiet_terminal, restrict_umask
 from tasks.contract.errors import SpecError, WaymintError
@@ -45,6 +45,7 @@ def _whole(
 
 for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit):
     app.command()(command)
+app.command()(check.check)
 app.command()(information.schema)
 app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")

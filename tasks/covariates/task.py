@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_rows, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
-from tasks.covariates.journal import Trained
 from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
+from tasks.covariates.traits.layer import fit_layered, fit_layered_parts
 
 _TOLD_EVERY = 5.0  # seconds
 _IN_MEMORY = 50_000  # rows of a table that a synthesizer is handed whole
@@ -48,30 +48,48 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     synthesizer = resolve("synthesizer", spec.covariates.synthesizer, spec.covariates.params)
     if not schema.modelled:
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
-    columns = joint_columns(schema) if full else schema.modelled
+    columns, relations = joint_columns(schema) if full else schema.modelled, spec.roles.declared_relations
     partwise = isinstance(synthesizer, PartwiseSynthesizer)
     most = spec.covariates.fit_rows or (schema.rows if partwise else _IN_MEMORY)
-    tables = _resampled_rows(run, space, parts, copy, most) if full and spec.release.copies > 1 else _training_rows(run, space, parts, most)
+    resampled = full and spec.release.copies > 1
 
-    def framed(table: pa.Table) -> pd.DataFrame:
-        return joint_frame(table, schema) if full else to_frame(table, schema.modelled)
+    def framed(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:
+        return (joint_frame(table, schema) if full else to_frame(table, schema.modelled) for table in tables)
 
-    frame = pd.DataFrame() if partwise else framed(pa.concat_tables(tables, promote_options="default"))
+    def plain_rows() -> Iterator[pd.DataFrame]:
+        return framed(_training_rows(run, space, parts, most))
+
+    def rows() -> Iterator[pd.DataFrame]:
+        return framed(_resampled_rows(run, space, parts, copy, most)) if resampled else plain_rows()
+
     rng = rng_for(spec.seed, "covariates", draw)
     with metered() as meter:
+        # rows drawn several times would look like values that many rows share
         if isinstance(synthesizer, PartwiseSynthesizer):
-            model: CovariateModel = synthesizer.fit_parts(map(framed, tables), columns, rng)
-        elif isinstance(synthesizer, Trained):
-            trained = synthesizer.train(frame, columns, rng, WorkspaceJournal(space, f"covariates/copy-{draw}"))
-            space.put_record(f"covariates/copy-{draw}.curve.json", trained.curve._asdict())
-            if (found := getattr(trained, "card", None)) is not None:  # of a pretrained language model
-                _tell(f"Layer card:\n{found}")
-                space.put_record(f"covariates/copy-{draw}.card.json", found.as_dict())
-            model = trained
+            model, layer = fit_layered_parts(synthesizer, rows, columns, rng, relations, plain_rows if resampled else None)
         else:
-            model = synthesizer.fit(frame, columns, rng)
+            plain = _whole(plain_rows()) if resampled else None
+            journal = WorkspaceJournal(space, f"covariates/copy-{draw}")
+            model, bare, layer = fit_layered(synthesizer, _whole(rows()), columns, rng, relations, journal, plain)
+            _keep_training(space, f"covariates/copy-{draw}", bare)
+    if layer.traits:
+        space.put_record(f"covariates/copy-{draw}.traits.json", layer.described())
     space.put_record(f"covariates/copy-{draw}.cost", meter.as_dict())
     return space.put_model(key, model)
+
+
+def _whole(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:
+    """Return a table in one piece; its categories are the same in every part."""
+    return pd.concat(frames, ignore_index=True)
+
+
+def _keep_training(space: Workspace, key: str, model: CovariateModel) -> None:
+    """Keep how training went, where there was one: its curve, and the layer card of a pretrained language model."""
+    if (curve := getattr(model, "curve", None)) is not None:
+        space.put_record(f"{key}.curve.json", curve._asdict())
+    if (card := getattr(model, "card", None)) is not None:
+        _tell(f"Layer card:\n{card}")
+        space.put_record(f"{key}.card.json", card.as_dict())
 
 
 class WorkspaceJournal:
@@ -131,6 +149,12 @@ def curve(run: Run, copy: int = 0) -> dict[str, Any] | None:
 def card(run: Run, copy: int = 0) -> dict[str, Any] | None:
     """Return the layer card of a copy's synthesizer, None where it adapted no pretrained language model."""
     return run.space().record(f"covariates/copy-{_draw(run, copy)}.card.json")
+
+
+def kept(run: Run, copy: int = 0) -> dict[str, list[str]]:
+    """Return by kind what a copy's rows keep of the table (relations, grids, atoms, missingness); empty where nothing special is."""
+    record: dict[str, list[str]] | None = run.space().record(f"covariates/copy-{_draw(run, copy)}.traits.json")
+    return record or {}
 
 
 def _draw(run: Run, copy: int) -> int:

@@ -122,7 +122,13 @@ class Verdict(NamedTuple):
 
 
 def facts(
-    run: Run, source: Source, measured: Measured, effects: Sequence[Ref], combined: Sequence[dict[str, object]], verdict: Verdict
+    run: Run,
+    source: Source,
+    measured: Measured,
+    effects: Sequence[Ref],
+    combined: Sequence[dict[str, object]],
+    verdict: Verdict,
+    kept: Mapping[str, Sequence[str]],
 ) -> Facts:
     """Gather the manifest's values from the run's records.
 
@@ -138,6 +144,8 @@ def facts(
         Estimates over all copies, with the source's sampling error in them.
     verdict : Verdict
         Gates, holdout, cautions.
+    kept : mapping of str to sequence of str
+        By kind what every row keeps of the source: relations, grids, atoms, missingness.
     """
     space, main = run.space(), run.spec.main
     before, ledger, people = (json.loads(space.read(ref.key)) for ref in (measured.source, measured.fidelity, measured.people))
@@ -153,7 +161,14 @@ def facts(
     return Facts(
         **origin(run, source),
         effects={"source": effect_section(before, main), "release": release, "truth": ledger["truth"]},
-        fidelity={"ledger": ledger["ledger"], "tstr": ledger["tstr"], "targeting": targeting, "calibration": calibration} | people,
+        fidelity={
+            "ledger": ledger["ledger"],
+            "tstr": ledger["tstr"],
+            "targeting": targeting,
+            "calibration": calibration,
+            "kept": dict(kept),
+        }
+        | people,
         privacy=privacy_section(verdict.gates, verdict.holdout),
         overlap={"source": before["overlap"], "release": copies[0]["overlap"]},
         gates=verdict.gates,

@@ -8,6 +8,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError, WaymintError
+from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import Decided, decide_covariate
@@ -109,6 +110,8 @@ def decide(found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: 
         decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], found.columns[name], roles)
         if decided is not None:
             covariates[name] = decided
+    if not faults:
+        _attempt(faults, check_relations, roles.declared_relations, tuple(decided.column for decided in covariates.values()))
     if not faults and all(decided.column.constant for decided in covariates.values()):
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
     told = (*_index_line(index, roles), *told, *(outcome.warnings if outcome is not None else ()))

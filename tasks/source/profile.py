@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from tasks.contract.roles import TableSchema
 from tasks.source.numbers import EDGE, Numbers, quantile
 
 FEWEST_FOR_DECILES = 50
@@ -64,6 +66,17 @@ class Profile(BaseModel):
     dropped: int
     columns: tuple[ColumnProfile, ...]
     arms: dict[str, int]
+
+
+def profile_line(profile: Profile, schema: TableSchema) -> str:
+    """Return the profile's line for the log: rows, columns by kind, missing cells, arms."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(column.kind for column in schema.covariates).items())
+    arms = ", ".join(f"{label}: {rows:,}" for label, rows in profile.arms.items())
+    missing = sum(column.missing for column in schema.covariates)
+    return (
+        f"source: {profile.rows_used:,} of {profile.rows:,} rows used; covariates: {kinds}; "
+        f"{missing:,} missing cells; outcome {schema.outcome_kind}; arms {arms}"
+    )
 
 
 def shown_levels(levels: dict[str, int]) -> tuple[dict[str, int], int]:

@@ -36,18 +36,24 @@ def test_a_bootstrap_is_never_published(command: Command, source: Path, tmp_path
     assert "GateFailed" not in answer.err
 
 
-def test_an_effect_that_moved_and_too_few_rows_to_judge_on(waymint, source: Path, tmp_path: Path) -> None:
+def test_an_effect_that_moved(waymint, source: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    values = spec_of(source, store, gates={"fidelity": 1e-6, "min_reference_rows": 100_000})
+    values = spec_of(source, store, gates={"fidelity": 1e-6})
     answer = waymint("release", save(values, tmp_path / "spec.yaml"), "--json")
     assert answer.code == 3
     gates = {gate["name"]: gate for gate in answer.json()["manifest"]["gates"]}
     assert gates["fidelity"]["status"] == "failed"
     assert gates["fidelity"]["value"] > gates["fidelity"]["threshold"]
-    # too little data is a refusal, never a flattering number
-    assert gates["near_copies"]["status"] == gates["dcr_margin"]["status"] == "refused"
-    assert gates["near_copies"]["passed"] is False
     assert waymint("releases", "list", store, "--json").json() == []
+
+
+def test_too_few_rows_to_judge_on_are_refused_before_anything_is_fitted(waymint, source: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    answer = waymint("release", save(spec_of(source, store, gates={"min_reference_rows": 300}), tmp_path / "spec.yaml"), "--json")
+    assert answer.code == 4
+    assert "at least 300 (gates.min_reference_rows); got about 240 of 800" in answer.json()["error"]
+    assert answer.json()["hint"] == "Set source.holdout = 0.41."
+    assert not list(store.glob("trial/*"))
 
 
 def test_gates_that_are_off_are_said_to_be_off(waymint, source: Path, tmp_path: Path) -> None:

@@ -326,7 +326,14 @@ def test_canonical_values():
 
 @pytest.mark.parametrize(
     ("y", "kind"),
-    [([0, 1, 1], "binary"), ([0, 3, 2], "count"), ([2, 3, 4], "continuous"), ([0, 31, 2], "continuous"), ([1, 2, 1], "continuous")],
+    [
+        ([0, 1, 1], "binary"),
+        ([0, 3, 2], "count"),
+        ([2, 3, 4], "count"),
+        ([0, 31, 2], "count"),
+        ([-1, 3, 2], "continuous"),
+        ([1, 2, 1], "continuous"),
+    ],
 )
 def test_the_kind_of_an_outcome_is_seen(y, kind):
     frame = pd.DataFrame({"w": [1.0, 2.0, 3.0], "a": [0, 1, 0], "y": y})

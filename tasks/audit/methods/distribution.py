@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.audit.case import Case, Float64
@@ -14,6 +13,7 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, share
 from tasks.audit.secret import choose_secret, secret_bits
 from tasks.contract.registry import resolve
+from tasks.covariates.traits.layer import fit_layered
 
 #: Excess accuracy over a coin that is worth excluding.
 TOLERANCE = 0.1
@@ -92,7 +92,8 @@ class Distribution:
         chosen = np.where(wanted, rng.choice(pools[1], rows), rng.choice(pools[0], rows))
         shadow = case.seed.covariates.iloc[chosen].reset_index(drop=True)
         synthesizer = resolve("synthesizer", case.synthesizer, case.params)
-        drawn: pd.DataFrame = synthesizer.fit(shadow, case.columns, rng).sample(self.params.drawn, rng)
+        model = fit_layered(synthesizer, shadow, case.columns, rng, plain=case.seed.covariates)[0]
+        drawn = model.sample(self.params.drawn, rng)
         return float(np.mean(secret_bits(drawn, secret)))
 
 

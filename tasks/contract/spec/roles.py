@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from tasks.contract.relations import GRAMMAR, Relation, parse_relation
 from tasks.contract.spec.section import Section
 
 Label = str | int | float | bool
@@ -27,6 +28,19 @@ class RolesSpec(Section):
     missing_outcome: Literal["error", "drop"] = "error"
     missing_treatment: Literal["error", "drop"] = "error"
     max_levels: int = Field(200, ge=2, le=5000, description="most levels a categorical covariate may have")
+    relations: tuple[str, ...] = Field((), description=f"relations of covariates kept in every row: {GRAMMAR}")
+
+    @property
+    def declared_relations(self) -> tuple[Relation, ...]:
+        """The relations, read."""
+        return tuple(relation for text in self.relations for relation in parse_relation(text))
+
+    @field_validator("relations")
+    @classmethod
+    def _readable(cls, relations: tuple[str, ...]) -> tuple[str, ...]:
+        for text in relations:
+            parse_relation(text)
+        return relations
 
     @model_validator(mode="after")
     def _distinct(self) -> RolesSpec:
@@ -39,4 +53,15 @@ class RolesSpec(Section):
                 raise ValueError("covariates must not name a column twice")
             if {self.treatment, self.outcome} & set(self.covariates):
                 raise ValueError("covariates must not contain the treatment or the outcome")
+        for text in self.relations:
+            self._refuse_other_columns(text)
         return self
+
+    def _refuse_other_columns(self, text: str) -> None:
+        """Raise ``ValueError`` where a relation names a column that is no covariate."""
+        for name in dict.fromkeys(name for relation in parse_relation(text) for name in relation.columns):
+            if name in (self.treatment, self.outcome):
+                role = "treatment" if name == self.treatment else "outcome"
+                raise ValueError(f"relation '{text}' must name covariates; got the {role} '{name}'")
+            if name in self.exclude or (isinstance(self.covariates, tuple) and name not in self.covariates):
+                raise ValueError(f"relation '{text}' must name covariates; got '{name}', which is none")

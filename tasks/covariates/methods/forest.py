@@ -160,15 +160,19 @@ def _fit_step(
     states = len(margin.shares)
     tilt = choose_tilt(coded.state, states)
     held, views = [], []
-    for k in np.unique(growth.fold):
+    # without columns before it the other folds only say what share this fold does not have: nothing to split on
+    for k in np.unique(growth.fold) if seen else ():
         held.append(np.flatnonzero(growth.fold == k))
         guide = _fit_guide(margin, coded, tilt, seen, np.flatnonzero(growth.fold != k))
         views.append(guide.look([_pick(cells, held[-1]) for _, cells in seen], len(held[-1])))
-    back = np.argsort(np.concatenate(held))
-    view = _View(*(np.concatenate([getattr(one, name) for one in views])[back] for name in _View._fields))
+    guide = _fit_guide(margin, coded, tilt, seen, np.arange(len(coded.state)))
+    if seen:
+        back = np.argsort(np.concatenate(held))
+        view = _View(*(np.concatenate([getattr(one, name) for one in views])[back] for name in _View._fields))
+    else:
+        view = guide.look([], len(coded.state))
     residual = (coded.score - view.line) / view.width
     rows = make_rows(view.features, view.states, coded, residual, margin.smooth, states)
-    guide = _fit_guide(margin, coded, tilt, seen, np.arange(len(coded.state)))
     return _Step(margin, guide, tilt, grow(rows, states, prior, growth, rng))
 
 

@@ -11,6 +11,7 @@ from tasks.contract.nuisance import Float64
 
 _BLOCK = 5  # fewest residuals behind one block of an arm's law: no single row's residual is ever drawn
 _BLOCKS = 400
+_LONE = 3.0  # distance from the median of an outlier, over that of the fifth residual
 _ROOT3 = float(np.sqrt(3.0))
 _STEPS = 60  # of the search for a shift: halvings alone would reach 2^-60 of the bracket
 
@@ -57,7 +58,7 @@ def fit_arm(residual: Float64, sigma: Float64, w: Float64) -> ArmLaw:
     Returns
     -------
     ArmLaw
-        The variance of drawn errors equals that of the residuals over the rows. An outermost residual twice as far from the median as
+        The variance of drawn errors equals that of the residuals over the rows. An outermost residual three times as far from the median as
         the fifth counts as that one, so that no mean of a block leads to a lone outlier.
 
     Raises
@@ -93,7 +94,7 @@ def _trimmed(z: Float64) -> Float64:
     """Move lone outliers to the fifth residual from their end; the array itself where there is none."""
     ordered, middle = np.sort(z), float(np.median(z))
     low, high = float(ordered[_BLOCK - 1]), float(ordered[-_BLOCK])
-    far_below, far_above = ordered[0] < middle - 2.0 * (middle - low), ordered[-1] > middle + 2.0 * (high - middle)
+    far_below, far_above = ordered[0] < middle - _LONE * (middle - low), ordered[-1] > middle + _LONE * (high - middle)
     if len(z) < 4 * _BLOCK or not (far_below or far_above):
         return z
     return np.asarray(np.clip(z, low if far_below else -np.inf, high if far_above else np.inf))

@@ -72,9 +72,9 @@ def read_counts(values: dict[str, Any]) -> CountLaw:
 
 
 def counted(support: Support, kind: str) -> bool:
-    """Tell whether a family of counts stays in the support: whole numbers from 0 on, one apart, without an upper bound."""
+    """Tell whether a family of counts stays in the support: whole numbers from 0 on, one apart, without heaps or an upper bound."""
     starts = support.sign >= 0 and support.origin == 0.0
-    return kind == "count" and starts and support.step in (0.0, 1.0) and not support.bounded[1] and not support.declared
+    return kind == "count" and starts and support.step in (0.0, 1.0) and not (support.heaped or support.bounded[1] or support.declared)
 
 
 def draw_counts(dispersion: Float64, mean: Float64, rng: np.random.Generator) -> Float64:

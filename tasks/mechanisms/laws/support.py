@@ -36,6 +36,8 @@ class Support(NamedTuple):
         Safe range of the source's values.
     grid, atoms : bool
         Whether values lie on a grid that can be seen, and whether some stand out.
+    heaped : bool
+        Whether one of those is not the least value.
     bounded : tuple of two bool
         Whether outcomes end at a bound below, above.
     declared : bool
@@ -52,6 +54,7 @@ class Support(NamedTuple):
     inner: tuple[float, float]
     grid: bool
     atoms: bool
+    heaped: bool
     bounded: tuple[bool, bool]
     declared: bool
     sign: int
@@ -97,7 +100,9 @@ def find_support(y: Float64, declared: tuple[float, float] | None = None) -> Sup
     )
     low, high = inner if declared is None else declared
     origin = float(values[0]) if step > 0.0 else 0.0
-    return Support(step, origin, decimals, low, high, inner, grid, bool(stands.any()), bounded, declared is not None, sign)
+    return Support(
+        step, origin, decimals, low, high, inner, grid, bool(stands.any()), bool(stands[1:].any()), bounded, declared is not None, sign
+    )
 
 
 def outward(value: float, up: bool) -> float:

@@ -1,0 +1,97 @@
+"""Covariates that nearly determine the outcome or the treatment: copies, post-treatment measurements, rules of assignment."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tasks.contract.roles import Column, TableSchema
+from tasks.source.numbers import Float64
+
+#: Rows looked at, share of variance that one covariate explains, share of rows whose arm it tells, least gain over the larger arm.
+MOST_ROWS = 50_000
+_EXPLAINED, _TOLD, _GAIN = 0.975, 0.985, 0.25
+_BINS = 50
+
+
+def near_functions(table: pa.Table, schema: TableSchema) -> tuple[str, ...]:
+    """Warn of single covariates that nearly determine the outcome or the treatment.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Canonical rows; the first ``MOST_ROWS`` are looked at.
+    schema : TableSchema
+
+    Returns
+    -------
+    tuple of str
+        One line for each covariate and what it determines.
+    """
+    rows = table.slice(0, MOST_ROWS)
+    y = np.asarray(rows.column("y").to_numpy(), dtype=np.float64)
+    a = np.asarray(rows.column("a").to_numpy(), dtype=np.float64)
+    lines = []
+    for column in schema.modelled:
+        groups = _groups(column, rows.column(column.id))
+        if groups is None:
+            continue
+        told = _share_told(groups, a)
+        if told >= _TOLD and told >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
+            lines.append(
+                f"covariate '{column.name}' nearly determines treatment '{schema.treatment.name}' ({told:.1%} of the rows are in the "
+                "arm it tells): where it does, effects rest on extrapolation."
+            )
+        explained = max(_explained(groups, y), _linear(column, rows.column(column.id), y))
+        if explained >= _EXPLAINED:
+            lines.append(
+                f"covariate '{column.name}' nearly determines outcome '{schema.outcome.name}' (it explains {explained:.1%} of the "
+                "variance): it may be a copy of the outcome or measured after treatment, and then is no covariate."
+            )
+    return tuple(lines)
+
+
+def _groups(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64] | None:
+    """Give each row the number of its level, or of one of about equal bins; missing cells are a group. None for few known cells."""
+    if column.is_category:
+        codes = values.cast(pa.string()).combine_chunks().dictionary_encode().indices
+        return np.asarray(codes.fill_null(len(column.levels) + 1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    numbers = np.asarray(values.to_numpy(), dtype=np.float64)
+    known = ~np.isnan(numbers)
+    if known.sum() < 2 * _BINS:
+        return None
+    distinct = np.unique(numbers[known])
+    edges = distinct if len(distinct) <= _BINS else np.unique(np.quantile(numbers[known], np.linspace(0, 1, _BINS + 1)[1:-1]))
+    places = np.searchsorted(edges, numbers, side="left")
+    return np.where(known, places, _BINS + 2).astype(np.int64)
+
+
+def _share_told(groups: npt.NDArray[np.int64], a: Float64) -> float:
+    """Return the share of rows in the larger arm of their group."""
+    size = np.bincount(groups)
+    treated = np.bincount(groups, weights=a)
+    return float(np.maximum(treated, size - treated).sum() / len(a))
+
+
+def _explained(groups: npt.NDArray[np.int64], y: Float64) -> float:
+    """Return the share of variance between groups, less what as many random groups would explain."""
+    size = np.bincount(groups)
+    used = size > 0
+    means = np.bincount(groups, weights=y)[used] / size[used]
+    total = float(np.var(y)) * len(y)
+    if total == 0.0 or len(y) <= used.sum():
+        return 0.0
+    within = total - float((size[used] * (means - y.mean()) ** 2).sum())
+    return 1.0 - within / total * (len(y) - 1) / (len(y) - int(used.sum()))
+
+
+def _linear(column: Column, values: pa.ChunkedArray, y: Float64) -> float:
+    """Return the squared correlation with a numeric covariate over rows that have it."""
+    if column.is_category:
+        return 0.0
+    numbers = np.asarray(values.to_numpy(), dtype=np.float64)
+    known = ~np.isnan(numbers)
+    if known.sum() < len(y) / 2 or np.ptp(numbers[known]) == 0.0 or np.ptp(y[known]) == 0.0:
+        return 0.0
+    return float(np.corrcoef(numbers[known], y[known])[0, 1] ** 2)
