@@ -47,9 +47,9 @@ def associations(schema: TableSchema, source: Float64, release: Float64) -> list
     placed = list(zip(blocks, places_of(blocks)))
     rows = []
     for (one, here), (other, there) in itertools.combinations(placed, 2):
-        pair = [_association(one, other, sums[here, there]) for sums in (source, release)]
-        if pair[0] is not None and pair[1] is not None:
-            (left, n), (right, m) = pair
+        mine, its = (_association(one, other, sums[here, there]) for sums in (source, release))
+        if mine is not None and its is not None:
+            (left, n), (right, m) = mine, its
             rows.append(
                 {
                     "left": one.column.name,

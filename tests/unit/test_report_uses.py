@@ -39,9 +39,9 @@ def test_an_interval_without_the_built_in_effect_is_commented() -> None:
     values = manifest(schema())
     values["effects"]["truth"]["ate"] = 1.25
     assert remarks(values) == []
-    values["effects"]["truth"]["ate"] = 1.05
+    values["effects"]["truth"]["ate"] = 1.15
     (text,) = remarks(values)
-    assert "excludes the effect built into it (1.0500)" in text
+    assert "excludes the effect built into it (1.1500)" in text
     assert "one release of twenty" in text
     assert text in Page(render(values, pictures(schema()), "published")).text
     values["effects"]["truth"]["ate"] = 3.0
