@@ -27,6 +27,7 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
+from tasks.publish.record import Verdict
 from tasks.source.profile import profile_line
 from tasks.source.sizes import size_faults
 from tasks.source.task import Source
@@ -108,7 +109,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     for caution in verdict.cautions:
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
-    judged_gates = publishing.Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
+    judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, found, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
