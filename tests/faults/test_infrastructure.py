@@ -21,6 +21,7 @@ from distributed.scheduler import KilledWorker
 import infra.cluster
 from infra.faults import ClusterLost, infrastructure
 from tasks.contract.errors import InfrastructureError, SourceError
+from tasks.contract.spec import EngineSpec
 from tests.releasing import Command, files, finished, save, spec_of, wait_for
 
 CLUSTER = [FutureCancelledError("key", "lost"), CommClosedError("closed"), TimeoutError("late"), KilledWorker("task", None, 3)]
@@ -48,6 +49,19 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as found, infrastructure():
         raise error
     assert found.value is error
+
+
+def test_a_lost_cluster_is_replaced_twice_and_then_given_up() -> None:
+    clusters, warned = [], []
+
+    def work(runner: object) -> str:
+        clusters.append(runner)
+        raise KilledWorker("task", None, 3)
+
+    with pytest.raises(InfrastructureError, match="KilledWorker"):
+        infra.cluster.outlasting(work, EngineSpec(dask="threads"), warned.append)
+    assert len({id(each) for each in clusters}) == 3
+    assert warned == ["the Dask cluster was lost (KilledWorker); going on with a new one"] * 2
 
 
 class Site:
