@@ -34,9 +34,7 @@ class Spec(Section):
     name: str = Field(
         pattern=NAME_PATTERN, description="name of the release in the store: lower case letters, digits, dashes", examples=["trial"]
     )
-    seed: int = Field(
-        0, ge=0, lt=2**63, description="random seed; the same SPEC, source and packages give the same bytes", examples=[1]
-    )
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed; the same SPEC, source and packages give the same bytes", examples=[1])
     source: SourceSpec
     roles: RolesSpec
     covariates: CovariatesSpec = CovariatesSpec()
