@@ -11,7 +11,7 @@ import numpy as np
 
 from infra.cluster import coarse
 from infra.workspace import Run
-from tasks.checks.task import Measured
+from tasks.checks.measured import Measured
 from tasks.contract.reduction import reduce_parts
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.roles import TableSchema
