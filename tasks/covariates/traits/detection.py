@@ -148,7 +148,7 @@ def _could(given: Float64, wanted: Float64, source: Column) -> bool:
     if source.is_category:
         return len(np.unique(np.stack([given, wanted]), axis=1).T) == len(np.unique(given))
     changes = np.count_nonzero(np.diff(wanted[np.argsort(given, kind="stable")]))
-    return changes < max(len(np.unique(wanted)), 2)
+    return bool(changes < max(len(np.unique(wanted)), 2))
 
 
 def _few(values: Float64) -> bool:
