@@ -13,6 +13,7 @@ from infra.store import open_store, split_release_uri
 from infra.workspaces import sweep
 from tasks.contract.errors import SpecError
 from tasks.publish import collect, difference, releases
+from tasks.publish import export as exporting
 from tasks.publish.manifest import Effect, Manifest
 from tasks.source.builtin import BUILTINS
 
@@ -88,6 +89,17 @@ def pull(where: str, to: Path) -> Reply:
     store, name, version = split_release_uri(where)
     manifest = releases.pull(open_store(store), name, version, to)
     return manifest.as_dict(), [f"{name} v{manifest.version:06d}: {len(manifest.files)} files, {manifest.rows:,} rows in {to}"]
+
+
+def export(where: str, to: Path, csv: bool, licence: Path | None) -> Reply:
+    """Write a release into one zip file."""
+    store, name, version = split_release_uri(where)
+    try:
+        text = None if licence is None else licence.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SpecError(f"licence of export must be a text file that can be read; got '{licence}'.") from None
+    manifest = exporting.export(open_store(store), name, version, to, csv, text)
+    return manifest.as_dict(), [f"{name} v{manifest.version:06d}: {manifest.rows:,} rows, codebook, report and manifest in {to}"]
 
 
 def diff(left: str, right: str) -> Reply:

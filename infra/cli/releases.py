@@ -43,6 +43,18 @@ def pull(where: ReleaseArgument, to: Annotated[Path, typer.Option(help="a new fo
 
 
 @app.command()
+def export(
+    where: ReleaseArgument,
+    to: Annotated[Path, typer.Option(metavar="FILE.zip", help="a new file")],
+    csv: Annotated[bool, typer.Option("--csv", help="add the data as CSV")] = False,
+    licence: Annotated[Path | None, typer.Option(metavar="FILE", help="text of the licence to enclose")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write a release into one file for a colleague: data, codebook, report, manifest, licence and citation."""
+    call_entry("releases", "export", json_, where, to, csv, licence)
+
+
+@app.command()
 def diff(left: ReleaseArgument, right: ReleaseArgument, json_: JsonOption = False) -> None:
     """Tell two releases apart: SPEC, schema, rows, effects, packages."""
     call_entry("releases", "diff", json_, left, right)

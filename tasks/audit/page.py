@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-WIDTH = 300
+from tasks.pages.axis import Axis
+from tasks.pages.numbers import fixed, plural
+from tasks.pages.svg import bar, circle, drawing, line
+from tasks.pages.template import fill
+
+WIDTH, HEIGHT = 180.0, 26.0
 
 
 class _Words(NamedTuple):
@@ -46,16 +50,11 @@ def render(record: Mapping[str, Any]) -> bytes:
     bytes
         UTF-8 HTML without any reference to another file or host.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=_number, moment=lambda text: f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC")
     sections = [
         {"name": name, "words": ATTACKS.get(name, _Words(name, "")), "rows": [_row(each) for each in found]}
         for name, found in itertools.groupby(record["attacks"], key=lambda each: each["attack"])
     ]
-    page = environment.get_template("audit.html.j2").render(record=record, sections=sections, headline=headline(record["attacks"]))
-    return page.encode()
+    return fill(Path(__file__).parent, "audit.html.j2", record=record, sections=sections, headline=headline(record["attacks"]))
 
 
 def headline(found: list[dict[str, Any]]) -> dict[str, str]:
@@ -71,17 +70,29 @@ def headline(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _row(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {**found, "badge": BADGES[found["verdict"]], "level": f"{found['confidence']:.1%}", "plot": _places(found)}
+    written = ("value", "ci_low", "ci_high", "baseline", "control", "excess", "excess_low", "excess_high", "tolerance")
+    return {
+        **found,
+        **{name: fixed(found[name], 3 if abs(found[name] or 0.0) < 10 else 1) for name in written},
+        "badge": BADGES[found["verdict"]],
+        "level": f"{found['confidence']:.1%} interval",
+        "rows": f"{plural(found['targets'], 'target')}, {plural(found['controls'], 'control')}",
+        "plot": _plot(found),
+    }
 
 
-def _places(found: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return where value, limits, baseline and control lie on a line of ``WIDTH`` units; None where there is no value."""
+def _plot(found: Mapping[str, Any]) -> Markup:
+    """Draw value, interval, baseline and control on a line from 0; nothing where there is no value."""
     shown = {name: found[name] for name in ("value", "ci_low", "ci_high", "baseline", "control") if found[name] is not None}
     if not {"value", "ci_low", "ci_high"} <= set(shown):
-        return None
-    top = max(1.0, *shown.values())
-    return {name: round(6 + (WIDTH - 12) * value / top, 1) for name, value in shown.items()}
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+        return Markup("")
+    axis, middle = Axis(0.0, max(1.0, *shown.values()), 6.0, WIDTH - 6.0), HEIGHT / 2
+    parts = [line(axis.start, middle, axis.end, middle, "grid")]
+    if "baseline" in shown:
+        parts.append(line(axis.at(shown["baseline"]), 2.0, axis.at(shown["baseline"]), HEIGHT - 2.0, "guide"))
+    if "control" in shown:
+        parts.append(bar(axis.at(shown["control"]) - 4.0, middle - 4.0, 8.0, 8.0, "source"))
+    parts.append(line(axis.at(shown["ci_low"]), middle, axis.at(shown["ci_high"]), middle, "limits release"))
+    parts.append(circle(axis.at(shown["value"]), middle, 4.5, "release"))
+    told = "; ".join(f"{name.replace('_', ' ')} {fixed(value, 3)}" for name, value in shown.items())
+    return drawing(WIDTH, HEIGHT, f"{found['statistic'].replace('_', ' ')}: {told}", parts)

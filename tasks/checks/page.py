@@ -6,8 +6,13 @@ import html
 import re
 from collections.abc import Collection, Iterable, Mapping
 from html.parser import HTMLParser
+from pathlib import Path
+
+from markupsafe import Markup
 
 from tasks.checks.metric import Metric
+from tasks.pages.numbers import moment
+from tasks.pages.template import fill
 
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "col", "wbr", "area", "base", "embed", "source", "track"})
 #: Left out with all they hold.
@@ -16,30 +21,9 @@ _SIDEBAR = "col-lg-2"
 _KEPT = frozenset({"class", "id", "colspan", "rowspan"})
 _ICONS = {"text-success": ("pass", "passed"), "text-danger": ("fail", "failed"), "text-warning": ("warn", "warning")}
 _STATES = {"Failed", "Succeeded"}
-
-STYLE = """
-:root{color-scheme:light dark;--ink:#1c2330;--soft:#5b6678;--line:#d8dee8;--ground:#fff;--band:#f3f6fa}
-:root{--good:#0b6e4f;--bad:#b3261e;--link:#1f5fbf}
-@media (prefers-color-scheme:dark){:root{--ink:#e6eaf1;--soft:#9aa6b8;--line:#364152;--ground:#151a22;--band:#1e2530}}
-@media (prefers-color-scheme:dark){:root{--good:#5fd3a6;--bad:#ff8a80;--link:#8ab4ff}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:72rem;padding:2rem 1.25rem 4rem;font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-body{color:var(--ink);background:var(--ground)}
-header{border-bottom:2px solid var(--line);margin-bottom:1.5rem;padding-bottom:.75rem}
-h1{font-size:1.5rem;margin:0}header p{color:var(--soft);margin:.25rem 0 0}
-h4,h5,h6{margin:1.25rem 0 .5rem;font-size:1.05rem}
-a{color:var(--link)}
-.alert-secondary{background:var(--band);padding:.5rem .9rem;border-left:4px solid var(--line);margin-top:1rem}
-.alert-secondary h5{margin:0}
-table{border-collapse:collapse;width:100%;margin:.5rem 0}
-th,td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid var(--line)}
-th{color:var(--soft);font-weight:600;font-size:.85rem}
-tbody tr:nth-child(even){background:var(--band)}
-[id$="-1"]>.show-scrollbars,td{overflow-wrap:anywhere}
-.state{font-weight:700;white-space:nowrap}.pass{color:var(--good)}.fail{color:var(--bad)}.warn{color:var(--soft)}
-ul{list-style:none;padding:0}hr{border:0;border-top:1px solid var(--line)}
-.table-sm{max-width:26rem}.metrics td:nth-child(-n+4){white-space:nowrap}p{margin:.3rem 0}
-"""
+#: The page's heading is the first; Great Expectations begins at the fourth.
+_HEADINGS = {"h4": "h2", "h5": "h2", "h6": "h3"}
+_EMPTY_HEAD = re.compile(r"<thead>\s*<tr>\s*(<th>\s*</th>\s*)+</tr>\s*</thead>\s*")
 
 
 class _Distiller(HTMLParser):
@@ -53,6 +37,7 @@ class _Distiller(HTMLParser):
         self.open: list[str] = []
         self.muted = 0
         self.anchors: list[bool] = []
+        self.tables = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {key: value or "" for key, value in attrs}
@@ -73,8 +58,10 @@ class _Distiller(HTMLParser):
             if target is not None:
                 self.out.append(f'<a href="{html.escape(target)}">')
             return
+        tag = _HEADINGS.get(tag, tag)
         kept = "".join(f' {key}="{html.escape(found[key])}"' for key in sorted(_KEPT & found.keys()) if found[key])
-        self.out.append(f"<{tag}{kept}>")
+        self.out.append(f"{_opening(self.tables) if tag == 'table' else ''}<{tag}{kept}>")
+        self.tables += tag == "table"
 
     def handle_endtag(self, tag: str) -> None:
         if self.muted:
@@ -86,7 +73,7 @@ class _Distiller(HTMLParser):
             if self.anchors and self.anchors.pop():
                 self.out.append("</a>")
             return
-        self.out.append(f"</{tag}>")
+        self.out.append(f"</{_HEADINGS.get(tag, tag)}>{'</div>' if tag == 'table' else ''}")
 
     def handle_data(self, data: str) -> None:
         text = re.sub(r"\s+", " ", data)
@@ -101,8 +88,13 @@ class _Distiller(HTMLParser):
                 self.out.append(f'<span class="state {style}">{word}</span>')
 
 
+def _opening(number: int) -> str:
+    """Return the start of what a wide table scrolls in; it takes the focus, so that keys can scroll it."""
+    return f'<div class="scroll" role="region" aria-label="Table {number + 1}" tabindex="0">'
+
+
 def distil(page: str, title: str, created: str, links: Mapping[str, str], drop: str = "", more: str = "") -> bytes:
-    """Return a Data Docs page with a style of its own and without anything remote, scripted or of this run alone.
+    """Return a Data Docs page in the look of all pages and without anything remote, scripted or of this run alone.
 
     Parameters
     ----------
@@ -127,11 +119,9 @@ def distil(page: str, title: str, created: str, links: Mapping[str, str], drop: 
     distiller = _Distiller(links, drop)
     distiller.feed(page)
     distiller.close()
-    body = "\n".join(distiller.out)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{html.escape(title)}</title>'
-    heading = f"<header><h1>{html.escape(title)}</h1><p>{html.escape(created)}</p></header>"
-    top = f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>'
-    return f"{top}\n<body>{heading}\n{body}\n{more}\n</body></html>\n".encode()
+    # what the distiller let through is escaped by it; what stands behind is this step's own
+    body = Markup(_EMPTY_HEAD.sub("", "\n".join([*distiller.out, more])))  # noqa: S704
+    return fill(Path(__file__).parent, "docs.html.j2", title=title, created=moment(created), body=body)
 
 
 def numbers(metrics: Iterable[Metric], unsure: Collection[str] = ()) -> str:
@@ -157,7 +147,8 @@ def numbers(metrics: Iterable[Metric], unsure: Collection[str] = ()) -> str:
         cells = (metric.name, value, limits, rule, metric.detail)
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("Metric", "Value", "Limits", "Gate", "Seen"))
-    return f'<h5>All metrics</h5>\n<table class="metrics"><thead><tr>{head}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
+    opening = '<div class="scroll" role="region" aria-label="All metrics" tabindex="0"><table class="metrics">'
+    return f"<h2>All metrics</h2>\n{opening}<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
 
 
 def _number(value: float | None) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.comparison.reading import DASH, decimals_for, fixed, seconds, with_error
+from tasks.comparison.reading import with_error
 from tasks.comparison.row import ESTIMATORS
 from tasks.comparison.scatter import Point, scatter
 from tasks.comparison.summary import MAIN, NEAR_AUC, NEAR_RMSE, OFF
+from tasks.pages.numbers import decimals_of, fixed, percent, seconds
+from tasks.pages.template import fill
 
 METRICS = {"auc": "AUC (higher is better)", "rmse": "RMSE (lower is better)"}
 NAMES = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE"}
@@ -32,17 +32,13 @@ def render(record: Mapping[str, Any]) -> bytes:
     bytes
         UTF-8 HTML without any reference to another file or host; the same bytes for the same record.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        fixed=fixed, seconds=seconds, moment=lambda text: f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC", count=lambda n: f"{n:,}"
-    )
     summary = record["summary"]
     known = [each for each in summary if each["seeds"]]
     metric = next((each["tstr_metric"] for each in known), "rmse")
     effect = _source(known)
-    page = environment.get_template("compare.html.j2").render(
+    return fill(
+        Path(__file__).parent,
+        "compare.html.j2",
         record=record,
         spec=record["spec"],
         metric=metric,
@@ -55,10 +51,12 @@ def render(record: Mapping[str, Any]) -> bytes:
         rows=[_line(each, effect["decimals"], record["recommendation"]) for each in summary],
         pitfalls=[_pitfall(each, metric, effect["decimals"]) for each in known if each["pitfall"]],
         wrong=[f"{each['synthesizer']}, {each['mode']}" for each in known if each["off"] and not each["pitfall"]],
+        partly=[_partly(each) for each in known if each["wrong"] and not each["off"]],
+        unsure=[text for each in known for text in _unsure(each)],
+        held_out=percent(record["spec"]["source"]["holdout"]),
         names=NAMES,
         details=[_detail(row, effect["decimals"]) for row in record["rows"]],
     )
-    return page.encode()
 
 
 def _mean(known: Sequence[Mapping[str, Any]], name: str) -> float | None:
@@ -69,7 +67,7 @@ def _mean(known: Sequence[Mapping[str, Any]], name: str) -> float | None:
 
 def _source(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     effect, error = _mean(known, "source_effect"), _mean(known, "source_se")
-    decimals = decimals_for(error)
+    decimals = decimals_of(error)
     return {"effect": fixed(effect, decimals), "se": fixed(error, decimals), "decimals": decimals}
 
 
@@ -77,7 +75,13 @@ def _pictures(record: Mapping[str, Any], known: Sequence[Mapping[str, Any]], met
     titles = list(dict.fromkeys(each["synthesizer"] for each in record["summary"]))
     asked = (
         ("tstr", "Prediction against the effect", f"TSTR: {METRICS[metric]}", _mean(known, "tstr_source"), "learnt from the source itself"),
-        ("dcr_share", "Closeness against the effect", "share of released rows closer to seed than to holdout", 0.5, "nothing leaks"),
+        (
+            "dcr_share",
+            "Closeness against the effect",
+            "share of released rows closer to training rows than to holdout",
+            0.5,
+            "nothing leaks",
+        ),
     )
     found = []
     for name, title, across, guide, guide_label in asked:
@@ -145,16 +149,31 @@ def _pitfall(each: Mapping[str, Any], metric: str, decimals: int) -> str:
     )
 
 
+def _partly(each: Mapping[str, Any]) -> str:
+    """Name the estimators whose effect is off where TMLE's is not."""
+    return f"{each['synthesizer']}, {each['mode']} ({', '.join(_scaled(each, name) for name in each['wrong'])})"
+
+
+def _unsure(each: Mapping[str, Any]) -> list[str]:
+    """Name means that are far from zero while the comparison's own noise may explain them."""
+    far = [name for name, found in each["scaled"].items() if abs(found["mean"]) > OFF and name not in each["wrong"]]
+    return [f"{each['synthesizer']}, {each['mode']} ({', '.join(_scaled(each, name) for name in far)})"] if far else []
+
+
+def _scaled(each: Mapping[str, Any], name: str) -> str:
+    return f"{NAMES[name]} {with_error(each['scaled'][name], 1)} SE"
+
+
 def _detail(row: Mapping[str, Any], decimals: int) -> dict[str, Any]:
     """Write one line of the table of all seeds."""
     return {
         **row,
         "errors": [fixed(row["effect_error"][name], decimals) for name in ESTIMATORS],
-        "auc": DASH
+        "auc": "–"
         if row["c2st_auc"] is None
         else f"{fixed(row['c2st_auc'], 3)} ({fixed(row['c2st_low'], 3)} to {fixed(row['c2st_high'], 3)})",
         "contrast": fixed(row["contrast_term"], decimals),
         "law": fixed(row["covariate_term"], decimals),
         "effect": fixed(row["source_effect"], decimals),
-        "failed": ", ".join(row["gates_failed"]) or ("all hold" if row["refused"] is None else DASH),
+        "failed": ", ".join(row["gates_failed"]) or ("all hold" if row["refused"] is None else "–"),
     }

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.comparison.row import ESTIMATORS, Row
 from tasks.comparison.summary import MAIN, scaled_error
-
-MINUS = "−"
-DASH = "–"
-
-
-def fixed(value: float | None, decimals: int) -> str:
-    """Write a number with so many decimals and a true minus; a dash for what is not there."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    text = f"{value:,.{decimals}f}"
-    # no minus before a number that is zero as written
-    return text.lstrip("-") if float(text.replace(",", "")) == 0.0 else text.replace("-", MINUS)
-
-
-def decimals_for(error: float | None) -> int:
-    """Return how many decimals a number with this error deserves: two digits of the error."""
-    if error is None or not math.isfinite(error) or error <= 0.0:
-        return 3
-    return min(max(1 - math.floor(math.log10(error)), 0), 9)
+from tasks.pages.numbers import fixed
 
 
 def with_error(found: Mapping[str, Any] | None, decimals: int) -> str:
     """Write a spread (``mean``, ``mcse``) with its Monte-Carlo error."""
     if found is None:
-        return DASH
+        return "–"
     return fixed(found["mean"], decimals) + ("" if found["mcse"] is None else f" ± {fixed(found['mcse'], decimals)}")
-
-
-def seconds(value: float | None) -> str:
-    """Write seconds, with decimals where they are few."""
-    return DASH if value is None else fixed(value, 2 if value < 10 else 1 if value < 100 else 0)
 
 
 def row_line(row: Row) -> str:

@@ -14,6 +14,10 @@ from tasks.comparison.summary import Spread, Summary, squared_error
 from tasks.contract.spec.compare import Mode
 
 LEVEL = 0.95
+#: Effect errors that differ by no more than this, in standard errors of the source, are alike: the covariates decide.
+ALIKE = 0.25
+#: A difference is within its error up to so many of its standard errors.
+BEYOND = 2.0
 
 
 class Recommendation(BaseModel):
@@ -51,12 +55,12 @@ class Difference(NamedTuple):
 
 
 def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendation:
-    """Take the hybrid with the smallest effect error among those whose gates hold, and of those that can't be told apart the most faithful.
+    """Recommend the hybrid with the smallest effect error among those whose gates hold.
 
-    Gates hold where a release would have passed them in more than half of the seeds. Effect errors are the root mean square over estimators
-    and seeds, in standard errors of the source; two synthesizers are compared seed by seed (they share mechanisms, folds and holdout) by a
-    t-interval of their squared errors' difference. Among those not to be told from the smallest the one with the smallest two-sample AUC is
-    taken.
+    Gates hold where a release would have passed them in more than half of the seeds. Effect errors are the root mean square over
+    estimators and seeds, in standard errors of the source. Errors within ``ALIKE`` of the smallest that are not larger beyond chance
+    count as equal to it: among those the smallest two-sample AUC decides. Two synthesizers are compared seed by seed (they share
+    mechanisms, folds and holdout) by a t-interval of their squared errors' difference.
 
     Parameters
     ----------
@@ -77,16 +81,17 @@ def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendati
     left_out = {each.synthesizer: why for each in hybrids if (why := _fault(each))}
     eligible = [each for each in hybrids if each.synthesizer not in left_out]
     if not eligible:
-        told = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         return Recommendation(
-            synthesizer=None, mode=None, reason=f"Nothing is recommended: no hybrid qualifies ({told}).", left_out=left_out
+            synthesizer=None, mode=None, reason=f"Nothing is recommended: no hybrid qualifies ({reasons}).", left_out=left_out
         )
     by_seed = {each.synthesizer: {row.seed: row for row in rows if _is_of(row, each)} for each in eligible}
     best = min(eligible, key=_size)
     close = [each for each in eligible if each is best or not _larger(by_seed[each.synthesizer], by_seed[best.synthesizer])]
-    taken = min(close, key=lambda each: (_auc(each), _size(each)))
+    alike = [each for each in close if _size(each) <= _size(best) + ALIKE]
+    taken = min(alike, key=lambda each: (_auc(each), _size(each)))
     undecided = tuple(each.synthesizer for each in close if each is not taken)
-    reason = " ".join(part for part in (_because(taken, close, eligible, by_seed), _excluded(left_out), _source_faults(hybrids)) if part)
+    reason = " ".join(part for part in (_because(taken, alike, close, eligible), _excluded(left_out), _source_faults(hybrids)) if part)
     return Recommendation(synthesizer=taken.synthesizer, mode=taken.mode, reason=reason, undecided=undecided, left_out=left_out)
 
 
@@ -137,35 +142,44 @@ def _larger(own: Mapping[int, Row], best: Mapping[int, Row]) -> bool:
     return found is not None and found.low > 0.0
 
 
-def _because(taken: Summary, close: Sequence[Summary], eligible: Sequence[Summary], by_seed: Mapping[str, Mapping[int, Row]]) -> str:
+def _because(taken: Summary, alike: Sequence[Summary], close: Sequence[Summary], eligible: Sequence[Summary]) -> str:
     seeds = f"{taken.seeds} {_seeds(taken.seeds)}"
     parts = [
-        f"Take {taken.synthesizer} in mode hybrid: estimates on its releases were off by {_told(taken.size, 2)} standard errors "
+        f"Take {taken.synthesizer} in mode hybrid: estimates on its releases were off by {_written(taken.size, 2)} standard errors "
         f"of the source's own estimate (root mean square over OR, IPW, AIPW, TMLE and {seeds})."
     ]
-    others = [each for each in close if each is not taken]
+    others = [each for each in alike if each is not taken]
     if others:
-        names = ", ".join(f"{each.synthesizer} ({_told(each.size, 2)})" for each in others)
-        parts.append(f"In that it is not distinguishable from {names}{_why_not(taken)}.")
-        parts.append(_by_looks(taken, others, by_seed))
+        parts.append(f"The error of {_named(others)} is about the same (within {ALIKE:g}){_why_not(taken)}.")
+        parts.append(_by_looks(taken, min(others, key=_auc)))
+    unsure = [each for each in close if each not in alike]
+    if unsure:
+        parts.append(f"It is the smallest error; that of {_named(unsure)} is larger, but chance may explain it{_why_not(taken)}.")
     worse = [each for each in eligible if each not in close]
     if worse:
-        parts.append(f"The error of {', '.join(f'{each.synthesizer} ({_told(each.size, 2)})' for each in worse)} is larger beyond chance.")
+        parts.append(f"The error of {_named(worse)} is larger beyond chance.")
     if len(eligible) == 1:
         parts.append("No other hybrid qualified, so this is no choice among several.")
     return " ".join(parts)
 
 
-def _by_looks(taken: Summary, others: Sequence[Summary], by_seed: Mapping[str, Mapping[int, Row]]) -> str:
-    """Say how the two-sample AUC decided, and whether it could."""
-    if taken.figures.get("c2st_auc") is None:
+def _named(summaries: Sequence[Summary]) -> str:
+    return ", ".join(f"{each.synthesizer} ({_written(each.size, 2)})" for each in summaries)
+
+
+def _by_looks(taken: Summary, second: Summary) -> str:
+    """Say how the two-sample AUC decided, and whether it could: by the errors that the table shows."""
+    own, other = taken.figures.get("c2st_auc"), second.figures.get("c2st_auc")
+    if own is None:
         return "The holdout is too small for a two-sample test, so the smaller error alone decided."
-    second = min(others, key=_auc)
-    gap = difference(by_seed[second.synthesizer], by_seed[taken.synthesizer], lambda row: row.c2st_auc)
-    told = f"{_told(taken.figures['c2st_auc'], 3)} against {_told(second.figures.get('c2st_auc'), 3)} of {second.synthesizer}"
-    if gap is None or gap.low <= 0.0:
-        return f"Its covariates are no easier to tell from real ones (two-sample AUC {told}), but that difference too is within its error."
-    return f"What decided is that its covariates are harder to tell from real ones (two-sample AUC {told})."
+    pair = f"(two-sample AUC {_written(own, 3)} against {_written(other, 3)} of {second.synthesizer})"
+    if other is None:
+        return f"Its covariates could be tested against real ones, those of {second.synthesizer} could not {pair}."
+    if own.mcse is None or other.mcse is None:
+        return f"Its covariates are harder to tell from real ones {pair}, in one seed."
+    if other.mean - own.mean <= BEYOND * math.hypot(own.mcse, other.mcse):
+        return f"Its covariates are no easier to tell from real ones {pair}, but that difference too is within its error."
+    return f"Its covariates are harder to tell from real ones {pair}, and that decided."
 
 
 def _why_not(summary: Summary) -> str:
@@ -184,7 +198,7 @@ def _source_faults(hybrids: Sequence[Summary]) -> str:
     )
 
 
-def _told(found: Spread | None, decimals: int) -> str:
+def _written(found: Spread | None, decimals: int) -> str:
     if found is None:
         return "an unknown number of"
     return f"{found.mean:.{decimals}f}" + ("" if found.mcse is None else f" ± {found.mcse:.{decimals}f}")

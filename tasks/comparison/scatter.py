@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tasks.comparison.reading import MINUS
-from tasks.comparison.svg import drawing, element, line, mark, words
+from tasks.pages.axis import Axis, tick_labels
+from tasks.pages.numbers import fixed
+from tasks.pages.svg import bar, clipped, drawing, element, line, mark, words
 
 WIDTH, HEIGHT = 480.0, 360.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 468.0, 14.0, 306.0
 #: Marks stay this far below the top: the guide has its name there.
 HEAD = 18.0
-#: Ticks of the scale of effect errors, on either side.
-STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+#: The scale of effect errors reaches at least and at most so far from zero; marks beyond lie on its edge, with their value in their name.
+LEAST, MOST = 3.0, 8.0
 #: Bars reach so many Monte-Carlo standard errors either way.
 REACH = 2.0
-_CHARACTER, _LINE = 6.3, 13.0
+_CHARACTER = 6.3
 
 
 class Point(NamedTuple):
@@ -51,22 +51,6 @@ class Point(NamedTuple):
     seeds: tuple[tuple[float, float], ...]
 
 
-class Scale(NamedTuple):
-    """From numbers to pixels, by a rising function."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    bend: Callable[[float], float] = float
-
-    def at(self, value: float) -> float:
-        """Return the place of a value; values beyond an end lie on it."""
-        low, high = self.bend(self.low), self.bend(self.high)
-        share = (self.bend(value) - low) / (high - low)
-        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
-
-
 def scatter(points: Sequence[Point], across: str, guide: float | None, guide_label: str, title: str) -> Markup:
     """Draw points with their bars over a band of two standard errors.
 
@@ -83,8 +67,8 @@ def scatter(points: Sequence[Point], across: str, guide: float | None, guide_lab
     title : str
         For those who can't see it.
     """
-    wide, tall = _linear(points, guide), _bent(points)
-    parts = [element("rect", x=LEFT, y=tall.at(2.0), width=RIGHT - LEFT, height=tall.at(-2.0) - tall.at(2.0), class_="band")]
+    wide, tall = _across(points, guide), _up(points)
+    parts = [bar(LEFT, tall.at(2.0), RIGHT - LEFT, tall.at(-2.0) - tall.at(2.0), "near")]
     parts += _axes(wide, tall, across)
     if guide is not None:
         place = wide.at(guide)
@@ -99,29 +83,30 @@ def scatter(points: Sequence[Point], across: str, guide: float | None, guide_lab
     return drawing(WIDTH, HEIGHT, title, parts + _labels(points, wide, tall))
 
 
-def _linear(points: Sequence[Point], guide: float | None) -> Scale:
+def _across(points: Sequence[Point], guide: float | None) -> Axis:
     ends = [point.x + sign * REACH * (point.x_error or 0.0) for point in points for sign in (-1, 1)]
     values = [*ends, *(x for point in points for x, _ in point.seeds), *([] if guide is None else [guide])]
     low, high = min(values), max(values)
     margin = 0.1 * (high - low) or 0.05 * abs(high) or 1.0
-    return Scale(low - margin, high + margin, LEFT, RIGHT)
+    return Axis(low - margin, high + margin, LEFT, RIGHT)
 
 
-def _bent(points: Sequence[Point]) -> Scale:
-    """Return a scale that is linear up to about one standard error and logarithmic beyond: hybrids and full models fit on one picture."""
+def _up(points: Sequence[Point]) -> Axis:
+    """Return a linear scale: as far as the means reach, within bounds that keep small errors readable."""
     values = [point.y + sign * REACH * (point.y_error or 0.0) for point in points for sign in (-1, 1)]
-    values += [y for point in points for _, y in point.seeds]
-    return Scale(min(-3.0, 1.15 * min(values)), max(3.0, 1.15 * max(values)), BOTTOM, TOP + HEAD, math.asinh)
+    return Axis(max(-MOST, min(-LEAST, 1.15 * min(values))), min(MOST, max(LEAST, 1.15 * max(values))), BOTTOM - 6.0, TOP + HEAD)
 
 
-def _axes(wide: Scale, tall: Scale, across: str) -> list[Markup]:
+def _axes(wide: Axis, tall: Axis, across: str) -> list[Markup]:
     parts = []
-    for value in _ticks(tall):
+    marks = tall.ticks(8)
+    for value, label in zip(marks, tick_labels(marks), strict=True):
         y = tall.at(value)
         parts.append(line(LEFT, y, RIGHT, y, "zero" if value == 0 else "grid"))
-        parts.append(words(LEFT - 7.0, y + 4.0, f"{value:+d}".replace("-", MINUS) if value else "0", "tick", "end"))
-    for number, label in _round(wide):
-        x = wide.at(number)
+        parts.append(words(LEFT - 7.0, y + 4.0, label, "tick", "end"))
+    marks = wide.ticks(6)
+    for value, label in zip(marks, tick_labels(marks), strict=True):
+        x = wide.at(value)
         parts += [line(x, BOTTOM, x, BOTTOM + 4.0, "axis"), words(x, BOTTOM + 18.0, label)]
     parts.append(line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"))
     parts.append(words((LEFT + RIGHT) / 2, BOTTOM + 38.0, across, "label"))
@@ -130,27 +115,7 @@ def _axes(wide: Scale, tall: Scale, across: str) -> list[Markup]:
     return [*parts, element("text", text, x=12.0, y=(TOP + BOTTOM) / 2, class_="label", text_anchor="middle", transform=turned)]
 
 
-def _ticks(tall: Scale) -> list[int]:
-    """Return the steps on the scale; where they are many, those near zero come thinner."""
-    found = sorted({sign * step for step in STEPS for sign in (-1, 1) if tall.low <= sign * step <= tall.high})
-    kept: list[int] = []
-    for value in sorted(found, key=lambda step: (step != 0, abs(step) != 2, -abs(step))):
-        if all(abs(tall.at(value) - tall.at(other)) >= _LINE for other in kept):
-            kept.append(value)
-    return sorted(kept)
-
-
-def _round(wide: Scale, most: int = 6) -> list[tuple[float, str]]:
-    """Return round values on a linear scale and how they are written."""
-    width = (wide.high - wide.low) / most
-    power = 10.0 ** math.floor(math.log10(width))
-    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= width * (1 - 1e-9))
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    first, last = math.ceil(wide.low / step - 1e-9), math.floor(wide.high / step + 1e-9)
-    return [(number * step, f"{number * step:,.{decimals}f}".replace("-", MINUS)) for number in range(first, last + 1)]
-
-
-def _bars(point: Point, wide: Scale, tall: Scale) -> list[Markup]:
+def _bars(point: Point, wide: Axis, tall: Axis) -> list[Markup]:
     x, y, parts = wide.at(point.x), tall.at(point.y), []
     if point.x_error:
         parts.append(line(wide.at(point.x - REACH * point.x_error), y, wide.at(point.x + REACH * point.x_error), y, f"{point.mode} bar"))
@@ -169,12 +134,14 @@ class _Box(NamedTuple):
         return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
 
 
-def _labels(points: Sequence[Point], wide: Scale, tall: Scale) -> list[Markup]:
+def _labels(points: Sequence[Point], wide: Axis, tall: Axis) -> list[Markup]:
     """Put each name where it hides no point and no other name, if there is such a place; else to the right."""
     taken = [_around(wide.at(point.x), tall.at(point.y), 7.0) for point in points]
     parts = []
     for point in points:
-        text = point.label if len(point.label) <= 22 else point.label[:21] + "…"
+        text = clipped(point.label, 22)
+        if not tall.low <= point.y <= tall.high:
+            text += f" ({fixed(point.y, 1)})"
         x, y = wide.at(point.x), tall.at(point.y)
         places = list(_places(x, y, text))
         place = next((each for each in places if _free(each[3], taken)), places[0])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.roles import Column, TableSchema
-from tasks.report.axis import nice_step, short, tick_labels
+from tasks.pages.axis import nice_step, short, tick_labels
 
 Float64 = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.pages.numbers import decimals_of, fixed, number
 from tasks.report.glossary import Entry, explained
-from tasks.report.reading import decimals_of, fixed, number
 
 Record = Mapping[str, Any]
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from tasks.report.axis import Axis, nice_step, tick_labels
+from tasks.pages.axis import Axis, nice_step, tick_labels
+from tasks.pages.svg import drawing, element, line, words
 from tasks.report.disclosure import groups
 from tasks.report.marginal_plot import outline
-from tasks.report.svg import drawing, element, line, words
 
 Float64 = npt.NDArray[np.float64]
 WIDTH, HEIGHT = 900.0, 220.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.report.axis import spanning
+from tasks.pages.axis import spanning
+from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
 from tasks.report.forest import END, START, Guides, Interval, forest_foot, forest_head, forest_row, values_of
 from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
-from tasks.report.reading import decimals_of, fixed, interval, number, percent
 
 Estimate = Mapping[str, Any]
 

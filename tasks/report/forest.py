@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tasks.report.axis import Axis, tick_labels
-from tasks.report.svg import bar, drawing, element, line, words
+from tasks.pages.axis import Axis, tick_labels
+from tasks.pages.svg import bar, circle, diamond, drawing, line, words
 
 WIDTH, HEIGHT, FOOT = 380.0, 46.0, 44.0
 START, END = 12.0, 368.0
@@ -94,10 +94,5 @@ def _interval(axis: Axis, interval: Interval, y: float) -> list[Markup]:
         parts.append(bar(axis.at(interval.low), y - 1.5, axis.at(interval.high) - axis.at(interval.low), 3.0, interval.where))
     if interval.point is not None:
         x = axis.at(interval.point)
-        if interval.where == "release":
-            parts.append(
-                element("path", d=f"M{x - 5:.1f} {y:.1f}L{x:.1f} {y - 5:.1f}L{x + 5:.1f} {y:.1f}L{x:.1f} {y + 5:.1f}Z", class_="release")
-            )
-        else:
-            parts.append(element("circle", cx=x, cy=y, r=4.5, class_=interval.where))
+        parts.append(diamond(x, y, 5.0, "release") if interval.where == "release" else circle(x, y, 4.5, interval.where))
     return parts

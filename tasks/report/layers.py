@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.report.reading import fixed, number, percent
+from tasks.pages.numbers import fixed, number, percent
 
 _COUPLED = 0.05
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.numerics.normal import Z95
-from tasks.report.axis import spanning
+from tasks.pages.axis import spanning
+from tasks.pages.numbers import decimals_of, fixed, interval
 from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
 from tasks.report.glossary import LEDGER, METRICS, explained
-from tasks.report.reading import decimals_of, fixed, interval
 
 ROW_HEIGHT = 34.0
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tasks.report.reading import percent
-from tasks.report.svg import bar, clipped, drawing, element, line, words
+from tasks.pages.numbers import percent
+from tasks.pages.svg import bar, clipped, drawing, element, line, words
 
 WIDTH, HEIGHT = 290.0, 118.0
 _LEFT, _RIGHT, _TOP, _BASE = 4.0, 286.0, 6.0, 96.0

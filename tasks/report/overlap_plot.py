@@ -7,10 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tasks.report.axis import Axis, nice_step
+from tasks.pages.axis import Axis, nice_step
+from tasks.pages.numbers import percent
+from tasks.pages.svg import bar, drawing, line, words
 from tasks.report.disclosure import rounded
-from tasks.report.reading import percent
-from tasks.report.svg import bar, drawing, line, words
 
 WIDTH, HEIGHT = 440.0, 196.0
 _AXIS = Axis(0.0, 1.0, 64.0, 432.0)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
+from tasks.pages.svg import clipped
+from tasks.pages.template import fill
 from tasks.report.cate import person_panel
 from tasks.report.distance_plot import distance_plot
 from tasks.report.effects import copies_table, effect_table, truth_rows
@@ -16,8 +17,6 @@ from tasks.report.layers import layer_panel
 from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
 from tasks.report.overlap_plot import overlap_plot
-from tasks.report.reading import decimals_of, fixed, interval, moment, number, percent
-from tasks.report.svg import clipped
 from tasks.report.training import training_panel
 from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
 
@@ -44,11 +43,9 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     bytes
         UTF-8 HTML without any reference to another file or host; the same bytes for the same arguments.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, percent=percent, moment=moment, clipped=clipped)
-    page = environment.get_template("report.html.j2").render(
+    return fill(
+        Path(__file__).parent,
+        "report.html.j2",
         manifest=manifest,
         spec=manifest["spec"],
         status=status,
@@ -71,7 +68,6 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         distance_plot=distance_plot(**pictures["distances"]) if pictures["distances"] else None,
         **_marginals(pictures["marginals"]),
     )
-    return page.encode()
 
 
 def _unit(manifest: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tasks.report.axis import Axis, tick_labels
-from tasks.report.reading import fixed, number
-from tasks.report.svg import drawing, element, line, words
+from tasks.pages.axis import Axis, tick_labels
+from tasks.pages.numbers import fixed, number
+from tasks.pages.svg import circle, drawing, line, polyline, words
 
 Record = Mapping[str, Any]
 
@@ -60,10 +60,9 @@ def curve_plot(epochs: Sequence[int], figures: Sequence[float], kept: int) -> Ma
     parts.append(line(_LEFT, up.at(0.5), _RIGHT, up.at(0.5), "bound"))
     for epoch in across.ticks():
         parts.append(words(across.at(epoch), _BOTTOM + 18.0, number(round(epoch))))
-    path = " ".join(f"{across.at(epoch):.1f},{up.at(figure):.1f}" for epoch, figure in known)
-    parts.append(element("polyline", points=path, class_="outline release"))
+    parts.append(polyline(((across.at(epoch), up.at(figure)) for epoch, figure in known), "outline release"))
     chosen = dict(known)[kept]
-    parts.append(element("circle", cx=across.at(kept), cy=up.at(chosen), r=5.0, class_="outline release"))
+    parts.append(circle(across.at(kept), up.at(chosen), 5.0, "outline release"))
     parts.append(line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"))
     parts.append(words((_LEFT + _RIGHT) / 2, _BOTTOM + 38.0, "epoch"))
     return drawing(WIDTH, HEIGHT, f"Validation figure by epoch; epoch {kept} was kept, at {chosen:.3f}", parts)

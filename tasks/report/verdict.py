@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from tasks.checks.verdict import advice
 from tasks.contract.results import Gate
+from tasks.pages.numbers import fixed, interval, number
 from tasks.report.effects import combined_effect, effect_decimals, main_effect
 from tasks.report.glossary import explained_gate
-from tasks.report.reading import fixed, interval, number
 
 
 class Verdict(NamedTuple):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from tasks.pages.numbers import count, number, percent
+from tasks.pages.template import fill
 from tasks.simulation.advice import LEAST_COVERAGE
-from tasks.simulation.plots import Chart, chart, lines
+from tasks.simulation.plots import chart, lines, look
 
 LABELS = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE", "adaptive": "adaptive TMLE", "att": "ATT", "atc": "ATC", "ato": "ATO"}
 #: Measures of the full table, with their headings.
@@ -28,6 +27,8 @@ COLUMNS = (
 )
 #: What differs between scenarios; sizes are what a scenario is drawn over.
 SCENARIO = ("design", "tilt", "effect_scale", "withheld", "noise", "learner")
+#: Share of intervals without 0 that a 95 % interval allows where there is no effect.
+TYPE1 = 0.05
 
 
 def render(record: Mapping[str, Any]) -> bytes:
@@ -43,22 +44,18 @@ def render(record: Mapping[str, Any]) -> bytes:
     bytes
         UTF-8 HTML without any reference to another file or host.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=number, percent=percent, label=label, moment=lambda text: f"{datetime.fromisoformat(text):%d %B %Y, %H:%M} UTC"
-    )
-    page = environment.get_template("simulate.html.j2").render(
+    return fill(
+        Path(__file__).parent,
+        "simulate.html.j2",
         record=record,
         parent=next(iter(record["parents"]), None),
         headlines=headlines(record),
         tone="good" if record["recommendation"] and all(each["sound"] for each in record["recommendation"]) else "off",
+        least=percent(LEAST_COVERAGE, 1),
         cells=[_cell(title, list(rows), record) for title, rows in itertools.groupby(record["rows"], key=lambda row: row["title"])],
         scenarios=_scenarios(record["rows"]),
-        columns=COLUMNS,
+        label=label,
     )
-    return page.encode()
 
 
 def headlines(record: Mapping[str, Any]) -> list[str]:
@@ -70,25 +67,26 @@ def headlines(record: Mapping[str, Any]) -> list[str]:
 
 def _sentence(each: Mapping[str, Any]) -> str:
     """Return the advice of one cell in words."""
-    name, coverage = label(each["estimator"]), percent(each["coverage"])
+    name, coverage = label(each["estimator"]), percent(each["coverage"], 1)
     if not each["sound"]:
         return (
-            f"{each['title']}: no estimator covers the truth in {percent(LEAST_COVERAGE)} of data sets; "
+            f"{each['title']}: no estimator covers the truth in {percent(LEAST_COVERAGE, 1)} of data sets; "
             f"{name} comes nearest, with {coverage}."
         )
     text = f"{each['title']}: use {name}; its 95 % interval covers the truth in {coverage} of data sets, RMSE {number(each['rmse'])}"
     if not each["truth"]:
-        return f"{text}; an effect is found where there is none in {percent(each['type1_error'])}."
-    text += f", power {percent(each['power'])}"
+        return f"{text}; type-1 error {percent(each['type1_error'], 1)} (an effect is found where there is none), where 5 % is meant."
+    text += f", power {percent(each['power'], 1)}"
     rows = each["rows_for_power"]
     if rows is None:
-        return f"{text}. No sample size can be told: the mean estimate does not differ from 0."
-    return f"{text}. For a power of {percent(each['wanted_power'])}: about {rows['rows']:,} rows ({rows['low']:,} to {rows['high']:,})."
+        return f"{text}. No sample size follows: the mean estimate does not differ from 0."
+    span = f"{count(rows['low'])} to {count(rows['high'])}"
+    return f"{text}. For a power of {percent(each['wanted_power'])}: about {count(rows['rows'])} rows ({span})."
 
 
 def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one cell's section shows."""
-    key = rows[0]["cell"]
+    key, null = rows[0]["cell"], _no_effect(rows)
     places = {place["estimator"]: place for place in record["ranking"] if place["cell"] == key}
     moves = {each["estimator"]: each for each in record["stability"] if each["cell"] == key}
     drawn = zip(rows, lines(rows, "bias", 0.0), lines(rows, "rmse", floor=0.0), lines(rows, "coverage", 0.95), strict=True)
@@ -100,9 +98,30 @@ def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, An
             for row, bias, rmse, coverage in drawn
         ],
         "moves": [{"row": row, "moved": moves[row["estimator"]]} for row in rows if row["estimator"] in moves],
-        "same_winner": record["same_winner"].get(key),
+        "moving": [(name, _heading(name, name, null)) for name in ("bias", "rmse", "coverage", "power")],
+        "columns": [(name, _heading(name, heading, null)) for name, heading in COLUMNS],
+        "same_winner": _same_winner(record["same_winner"].get(key), len(record["truths"]) - 1),
         "replicates": rows[0]["replicates"],
+        "null": null,
     }
+
+
+def _same_winner(share: float | None, refits: int) -> str:
+    """Say in how many refits the same estimator errs least; empty without refits."""
+    if share is None or refits < 1:
+        return ""
+    if refits == 1:
+        return "In the one refit of the law the same estimator of the ATE errs least." if share else "In the one refit another errs least."
+    return f"In {count(round(share * refits))} of {count(refits)} refits of the law the same estimator of the ATE errs least."
+
+
+def _heading(name: str, heading: str, null: bool) -> str:
+    """Return what a measure is called: the share of intervals without 0 is no power where there is no effect."""
+    return "type-1 error" if name == "power" and null else heading
+
+
+def _no_effect(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return all(row["effect_scale"] == 0.0 for row in rows)
 
 
 def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -113,23 +132,15 @@ def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             found.setdefault(tuple(row[name] for name in SCENARIO), []).append(row)
     scenarios = []
     for own in found.values():
-        measured = (("rmse", "RMSE", None), ("coverage", "coverage", 0.95), ("power", "power", None))
-        charts: list[Chart] = [each for each in (chart(own, *one) for one in measured) if each is not None]
+        null = _no_effect(own)
+        last = ("power", "type-1 error (5 % is meant)", TYPE1) if null else ("power", "power", None)
+        measured = (("rmse", "RMSE", None), ("coverage", "coverage (95 % is meant)", 0.95), last)
+        charts = [{"title": title, "svg": svg} for name, title, guide in measured if (svg := chart(own, name, title, guide)) is not None]
         if charts:
-            scenarios.append({"title": own[0]["title"].partition(", ")[2], "charts": charts})
+            names = list(dict.fromkeys(row["estimator"] for row in own))
+            key = [{"look": look(place), "name": label(name)} for place, name in enumerate(names)]
+            scenarios.append({"title": own[0]["title"].partition(", ")[2], "charts": charts, "key": key})
     return scenarios
-
-
-def number(value: float | None) -> str:
-    """Return a number as the page shows it: three digits that count."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
-
-
-def percent(value: float | None) -> str:
-    """Return a share as the page shows it."""
-    return "–" if value is None else f"{100.0 * value:.1f} %"
 
 
 def label(name: str) -> str:

@@ -122,6 +122,8 @@ def test_a_spec_error_in_both_forms(run, tmp_path: Path, setting: str) -> None:
         (["releases", "show", "{folder}/store/none@x"], 2),
         (["releases", "diff", "{folder}/store/none", "{folder}/store/none"], 5),
         (["releases", "pull", "{folder}/store/none", "--to", "{folder}/copy"], 5),
+        (["releases", "export", "{folder}/store/none", "--to", "{folder}/none.zip"], 5),
+        (["releases", "export", "{folder}/store/none", "--to", "{folder}/none.tar"], 2),
         (["releases", "gc", "{folder}/store/none@1"], 2),
         (["releases", "list", "ftp://there"], 2),
     ],

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from tasks.comparison.page import render
-from tasks.comparison.reading import fixed, lines, row_line, with_error
+from tasks.comparison.reading import lines, row_line, with_error
 from tasks.comparison.recommend import recommend
 from tasks.comparison.row import ESTIMATORS, Row
-from tasks.comparison.scatter import HEIGHT, WIDTH, Point, Scale, scatter
+from tasks.comparison.scatter import HEIGHT, WIDTH, Point, scatter
 from tasks.comparison.summary import summarize
 from tasks.comparison.variants import seeds
 from tasks.contract.spec import parse_spec
+from tasks.pages.numbers import fixed
 
 #: Synthesizer: two-sample AUC, TSTR in mode "full", effect error there in standard errors of the source.
 MODELS = {
@@ -197,11 +198,31 @@ def test_names_in_a_crowd_do_not_hide_one_another() -> None:
             assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
 
 
-def test_a_scale_runs_from_end_to_end_and_keeps_order() -> None:
-    scale = Scale(-20.0, 40.0, 300.0, 10.0, np.arcsinh)
-    places = [scale.at(value) for value in (-50.0, -20.0, -1.0, 0.0, 1.0, 40.0, 90.0)]
-    assert places == sorted(places, reverse=True)
-    assert (places[0], places[-1]) == (300.0, 10.0)
+def test_scales_are_linear_and_marks_beyond_them_carry_their_value() -> None:
+    points = [Point(f"s{at}", at, "hybrid", 0.5, float(y), None, None, ()) for at, y in enumerate((-2.0, 0.0, 2.0, 40.0))]
+    picture = ElementTree.fromstring(scatter(points, "x", None, "", "title"))
+    ticks = {each.text: float(each.get("y")) for each in picture.iter() if each.get("text-anchor") == "end" and each.get("class") == "tick"}
+    assert ticks["0"] - ticks["2"] == pytest.approx(ticks["2"] - ticks["4"], abs=0.11)
+    assert ticks["4"] - ticks["6"] == pytest.approx(ticks["0"] - ticks["2"], abs=0.11)
+    assert [each.text for each in picture.iter() if each.get("class") == "name hybrid"] == ["s0", "s1", "s2", "s3 (40.0)"]
+
+
+def test_no_sentence_contradicts_a_red_number(record: dict[str, Any]) -> None:
+    """An effect that is off by one estimator, and one that noise may explain, are both told."""
+    rows = [row for row in rows_of(3) if row.mode == "hybrid" and row.synthesizer in ("forest", "copula")]
+    rows = [
+        row.model_copy(update={"effect_error": row.effect_error | {"ipw": -1.01}}) if row.synthesizer == "forest" else row for row in rows
+    ]
+    found = summarize(rows)
+    assert found[0].wrong == ("ipw",)
+    words = text_of(render(record | {"rows": [row.model_dump(mode="json") for row in rows], "summary": [each.as_dict() for each in found]}))
+    assert "Wrong effect by some estimators, though not by TMLE: forest, hybrid (IPW −2.1" in words
+    assert "No variant's effect is off" not in words
+    noisy = [row.model_copy(update={"release_se": dict.fromkeys(ESTIMATORS, 3.0)}) for row in rows]
+    words = text_of(
+        render(record | {"rows": [row.model_dump(mode="json") for row in noisy], "summary": [each.as_dict() for each in summarize(noisy)]})
+    )
+    assert "within the comparison's own noise: forest, hybrid (IPW −2.1" in words
 
 
 def test_lines_for_the_terminal(record: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import tasks.report.cate as panel
+from tasks.pages.template import fill
 from tasks.report.cate import person_panel
 from tests.reporting import Page
 
@@ -49,15 +49,8 @@ def records(**changes):
 
 
 def text(fidelity):
-    environment = Environment(
-        loader=FileSystemLoader(Path(panel.__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("cate.html.j2").render(people=person_panel(fidelity))
-    return Page(page.encode()).text if page.strip() else ""
+    page = fill(Path(panel.__file__).parent, "cate.html.j2", people=person_panel(fidelity))
+    return Page(page).text if page.strip() else ""
 
 
 def reading(fidelity, title):

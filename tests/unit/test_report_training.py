@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import tasks.report.training as panel
+from tasks.pages.template import fill
 from tasks.report.training import training_panel
 from tests.reporting import Page
 
@@ -16,14 +16,7 @@ CURVE = {"epochs": [10, 20, 30, 40], "figures": [0.8, 0.53, 0.54, 0.56], "kept":
 
 
 def page(curve):
-    environment = Environment(
-        loader=FileSystemLoader(Path(panel.__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("training.html.j2").render(training=training_panel(curve))
+    return fill(Path(panel.__file__).parent, "training.html.j2", training=training_panel(curve)).decode()
 
 
 def test_a_synthesizer_without_epochs_has_no_panel() -> None:

@@ -4,13 +4,11 @@ import functools
 import re
 import xml.etree.ElementTree as ET
 
-import pytest
-
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import to_table
 from tasks.simulation.figures import figures, places
-from tasks.simulation.page import headlines, number, render
-from tasks.simulation.plots import chart, lines, round_numbers
+from tasks.simulation.page import headlines, render
+from tasks.simulation.plots import HEIGHT, LINE_WIDTH, WIDTH, chart, lines
 from tasks.simulation.population import source_of, truths
 from tasks.simulation.replicate import replicates
 from tasks.simulation.stability import same_winner, stability
@@ -71,7 +69,10 @@ def test_conclusions_follow_the_figures() -> None:
     assert "no estimator covers the truth in 92.5 %" in headlines(given | {"recommendation": [bad]})[0]
     assert 'class="verdict off"' in render(given | {"recommendation": [bad]}).decode()
     none = {**given["recommendation"][0], "truth": 0.0, "type1_error": 0.06, "sound": True}
-    assert "found where there is none in 6.0 %" in headlines(given | {"recommendation": [none]})[0]
+    assert (
+        "type-1 error 6.0 % (an effect is found where there is none), where 5 % is meant"
+        in headlines(given | {"recommendation": [none]})[0]
+    )
 
 
 def test_a_cell_where_all_failed_is_shown_without_numbers() -> None:
@@ -80,22 +81,44 @@ def test_a_cell_where_all_failed_is_shown_without_numbers() -> None:
         ("truth", "bias", "variance", "rmse", "coverage", "ci_width", "power", "se_ratio", "ess", "seconds", "estimand")
     )
     rows = [row | blank | {"failures": 1.0} if row["estimator"] == "tmle" else row for row in given["rows"]]
-    assert "failed in 100.0 %" in render(given | {"rows": rows, "ranking": [], "stability": []}).decode()
+    assert "failed in 100 %" in render(given | {"rows": rows, "ranking": [], "stability": []}).decode()
 
 
-def test_places_lie_inside_the_drawing() -> None:
-    rows = [{"bias": value, "bias_mcse": 0.1, "n": n, "estimator": "tmle"} for value, n in ((-3.0, 100), (2.0, 400))]
-    first, second = lines(rows, "bias", 0.0)
-    assert first.at is not None
-    assert second.at is not None
-    assert first.guide is not None
-    assert 0 < first.low < first.at < first.high < first.guide < second.at < second.high < 220
-    drawn = chart(rows, "bias", "bias")
-    assert drawn is not None
-    (left, upper), (right, lower) = drawn.curves[0].points
+def test_drawings_keep_to_their_frames_and_tell_equal_curves_apart() -> None:
+    rows = [
+        {"bias": value, "bias_mcse": 0.1, "n": n, "estimator": name}
+        for name in ("tmle", "adaptive")
+        for value, n in ((-3.0, 100), (2.0, 400))
+    ]
+    for each in lines(rows, "bias", 0.0):
+        for part in ET.fromstring(each).iter():
+            assert all(0.0 <= float(part.get(name)) <= LINE_WIDTH for name in ("x1", "x2", "cx") if part.get(name))
+    svg = chart(rows, "bias", "bias", 0.0)
+    assert svg is not None
+    curves = [each for each in ET.fromstring(svg).iter() if each.get("class", "").startswith("curve")]
+    assert [each.get("class") for each in curves] == ["curve s0", "curve s1"]
+    places = [[tuple(map(float, point.split(","))) for point in each.get("points").split()] for each in curves]
+    assert places[0] != places[1]  # equal figures stand beside one another
+    assert [y for _, y in places[0]] == [y for _, y in places[1]]
+    (left, upper), (right, lower) = places[0][0], places[0][1]
     assert left < right
     assert upper > lower  # -3 lies below 2, and y counts downwards
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for curve in places for x, y in curve)
     assert chart(rows[:1], "bias", "bias") is None
-    assert round_numbers(0.0, 0.89) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
-    assert round_numbers(-1.1, 3.2) == [-1.0, 0.0, 1.0, 2.0, 3.0]
-    assert [number(value) for value in (None, 0, 0.12345, 12_345.6, 1e-7)] == ["–", "0", "0.123", "12,346", "1.0e-07"]
+
+
+def test_where_there_is_no_effect_it_is_a_type_1_error_with_its_line() -> None:
+    given = record()
+    page = render(given).decode()
+    scenario = page[
+        page.index("Over sample sizes: design randomized, no effect")
+        if "design randomized, no effect" in page
+        else page.index("no effect") :
+    ]
+    assert "type-1 error (5 % is meant)" in scenario
+    null = next(row["cell"] for row in given["rows"] if row["effect_scale"] == 0.0)
+    section = page[page.index(f'id="cell-{null}"') :].split("</section>")[0]
+    assert ">power<" not in section
+    assert ">type-1 error<" in section
+    assert "In the one refit of the law the same estimator" in page
+    assert "% of the refits" not in page

@@ -155,6 +155,24 @@ class Release(Result):
         pull(open_store(split_release_uri(self.uri)[0]), self.name, self.version, Path(folder))
         return Path(folder)
 
+    def export(self, file: str | Path, csv: bool = False, licence: str | None = None) -> Path:
+        """Write the release into one zip file: data, codebook, report, manifest, licence and citation.
+
+        Parameters
+        ----------
+        file : str or Path
+            A new file that ends in ``.zip``.
+        csv : bool
+            Add the data as CSV.
+        licence : str, optional
+            Text under which it may be used.
+        """
+        from infra.store import open_store, split_release_uri
+        from tasks.publish.export import export
+
+        export(open_store(split_release_uri(self.uri)[0]), self.name, self.version, Path(file), csv, licence)
+        return Path(file)
+
     def headline(self) -> str:
         """Return name, version, rows and how many gates passed."""
         gates = self.manifest["gates"]

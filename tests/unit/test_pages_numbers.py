@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report.axis import nice_step, short, spanning, tick_labels
-from tasks.report.reading import decimals_of, fixed, interval, moment, number, percent
+from tasks.pages.axis import nice_step, short, spanning, tick_labels
+from tasks.pages.numbers import decimals_of, fixed, interval, moment, number, percent
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tasks.report.reading import signed
+from tasks.pages.numbers import signed
 
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -44,6 +44,19 @@ def nice_step(width: float) -> float:
     """Return the smallest of 1, 2, 5 times a power of ten that is at least ``width``."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= width * (1.0 - 1e-9))
+
+
+class LogAxis(NamedTuple):
+    """A logarithmic scale of positive numbers; fields as in :class:`Axis`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return the place of a value, in pixels; values beyond an end lie on it."""
+        return Axis(math.log(self.low), math.log(self.high), self.start, self.end).at(math.log(value))
 
 
 def spanning(values: Iterable[float], start: float, end: float, reach: float = 2.0) -> Axis:

@@ -48,13 +48,15 @@ def interval(low: float | None, high: float | None, decimals: int) -> str:
     return "–" if low is None or high is None else f"{fixed(low, decimals)} to {fixed(high, decimals)}"
 
 
-def percent(share: float | None) -> str:
-    """Write a share in percent, small ones with a decimal."""
+def percent(share: float | None, decimals: int | None = None) -> str:
+    """Write a share in percent: with so many decimals, or small ones with one and others with none."""
     if share is None or not math.isfinite(share):
         return "–"
     hundredths = 100.0 * share
     if 0.0 < abs(hundredths) < 0.05:
         return "< 0.1 %"
+    if decimals is not None:
+        return f"{signed(f'{hundredths:.{decimals}f}')} %"
     return f"{signed(f'{hundredths:.1f}'.removesuffix('.0') if abs(hundredths) < 10 else f'{hundredths:.0f}')} %"
 
 
@@ -72,3 +74,18 @@ def moment(created: str) -> str:
     except ValueError:
         return created
     return f"{at.day} {_MONTHS[at.month - 1]} {at.year}, {at:%H:%M} UTC"
+
+
+def count(value: int) -> str:
+    """Write a whole number with its thousands separated."""
+    return signed(f"{value:,}")
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """Write a whole number with its noun: 1 row, 2 rows."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def seconds(value: float | None) -> str:
+    """Write seconds, with decimals where they are few."""
+    return "–" if value is None else fixed(value, 2 if value < 10 else 1 if value < 100 else 0)

@@ -1,0 +1,132 @@
+"""A release in one file for a colleague: data, codebook, report, manifest, licence and citation."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from tasks.contract.errors import SpecError, StoreError, StoreForbidden
+from tasks.contract.store import Store
+from tasks.publish.codebook import as_csv, as_html, codebook
+from tasks.publish.layout import MANIFEST, REPORT, copy_folder, version_text
+from tasks.publish.manifest import Manifest
+from tasks.publish.releases import show, sound_bytes
+
+#: The earliest time that a zip file can hold: the same release gives the same bytes whenever it is exported.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+NO_LICENCE = (
+    "No licence was named when this file was made.\n"
+    "The holder of the source decides how the release may be used: ask whoever sent you this file.\n"
+)
+
+
+def export(store: Store, name: str, version: int | None, target: Path, csv: bool = False, licence: str | None = None) -> Manifest:
+    """Write a release into one zip file, verified on the way: whole or not at all.
+
+    Parameters
+    ----------
+    store : Store
+        Where the release is.
+    name, version : str, int or None
+        Which; None is the latest.
+    target : Path
+        A new file that ends in ``.zip``.
+    csv : bool
+        Add the data as CSV, one file for each copy.
+    licence : str, optional
+        Text under which the release may be used.
+
+    Returns
+    -------
+    Manifest
+        Of what was exported.
+
+    Raises
+    ------
+    SpecError
+        If the file does not end in ``.zip``.
+    StoreError
+        If it is there already or can't be written, or a file of the release is not what the manifest says.
+    """
+    if target.suffix.lower() != ".zip":
+        raise SpecError(f"file of export must end in .zip; got '{target.name}'.", "For example --to release.zip.")
+    manifest = show(store, name, version)
+    try:
+        if target.exists():
+            raise StoreError(f"file of export must be new; got {target}, which is there.", "Give another one.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:  # beside the target: one rename
+            partial = Path(folder) / target.name
+            with zipfile.ZipFile(partial, "w") as archive:
+                for path, data in _contents(store, manifest, csv, licence):
+                    _add(archive, f"{name}-{version_text(manifest.version)}/{path}", data)
+            partial.replace(target)
+    except PermissionError as error:
+        raise StoreForbidden(f"folder of export must be writable; got '{error.strerror}' at {target.parent}.") from None
+    except OSError as error:
+        raise StoreError(f"folder of export must take the file; got '{error.strerror}' at {target.parent}.") from None
+    return manifest
+
+
+def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) -> Iterator[tuple[str, bytes]]:
+    """Yield paths and bytes, what is read first by a person first."""
+    title = f"{manifest.name} version {manifest.version}"
+    entries = codebook(manifest)
+    yield "CITATION.txt", citation(manifest).encode()
+    yield "LICENCE.txt", (NO_LICENCE if licence is None else licence).encode()
+    yield "codebook.html", as_html(entries, title)
+    yield "codebook.csv", as_csv(entries)
+    yield MANIFEST, manifest.to_bytes()
+    parts: dict[str, list[bytes]] = {}
+    for file in manifest.files:
+        data = file.path.startswith("data/")
+        if data or file.path == REPORT:
+            content = sound_bytes(store, manifest.name, manifest.version, file)
+            yield file.path, content
+            if data and csv:
+                parts.setdefault(file.path.rpartition("/")[0], []).append(content)
+    for folder, contents in parts.items():
+        yield f"{folder}.csv", _as_csv(contents)
+
+
+def _as_csv(parts: list[bytes]) -> bytes:
+    """Return Parquet parts as one CSV; missing cells are empty."""
+    table = pa.concat_tables([pq.read_table(pa.BufferReader(part)) for part in parts])
+    plain = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in table.schema]
+    table = table.cast(pa.schema([field.with_type(kind) for field, kind in zip(table.schema, plain)]))
+    buffer = io.BytesIO()
+    pacsv.write_csv(table, buffer)
+    return buffer.getvalue()
+
+
+def citation(manifest: Manifest) -> str:
+    """Return how to cite a release, with the digest that tells it from any other."""
+    copies = sum(any(file.path.startswith(copy_folder(copy)) for file in manifest.files) for copy in range(_copies(manifest)))
+    return (
+        f"{manifest.name}, version {manifest.version} ({manifest.created[:10]}). Synthetic release of a (W, A, Y) table, "
+        f"{manifest.rows:,} rows in {copies} {'copy' if copies == 1 else 'copies'}. Made by waymint {manifest.code.get('version', '?')}.\n"
+        f"SHA-256 of its manifest: {manifest.sha256()}\n\n"
+        "The rows are synthetic. To estimate the effect in the source's population, use the intervals of the manifest or those\n"
+        "that 'waymint estimate' gives for a release: an interval computed from the rows alone is too narrow.\n"
+    )
+
+
+def _copies(manifest: Manifest) -> int:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return int(manifest.spec["release"]["copies"])
+    return 1
+
+
+def _add(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(path, EPOCH)
+    entry.external_attr = 0o644 << 16
+    entry.compress_type = zipfile.ZIP_STORED if path.endswith(".parquet") else zipfile.ZIP_DEFLATED
+    archive.writestr(entry, data)

@@ -1,0 +1,143 @@
+"""One file for a colleague: complete, verified, the same bytes each time, and told where it can't be made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from infra.stores.file import FileStore
+from tasks.contract.errors import SpecError, StoreError, StoreMissing
+from tasks.contract.refs import FileRef
+from tasks.publish.codebook import as_csv, as_html, codebook
+from tasks.publish.commit import claim, seal, upload
+from tasks.publish.export import citation, export
+from tasks.publish.layout import REPORT, check_path, part_path
+from tasks.publish.manifest import Manifest, read_manifest
+
+ROOT = Path(__file__).parents[2]
+OLD = json.loads((ROOT / "tests/data/manifest-0.1.0.json").read_text())
+TABLE = pa.table(
+    {
+        "x": [0.5, None, 1.25],
+        "site": pa.array(["north", "south", 'we"st,'], pa.string()).dictionary_encode(),
+        "day": pa.array([0, 86_400_000_000, None], pa.timestamp("us")),
+        "lab": [1.0, 2.0, 3.0],
+        "drug": [0, 1, 1],
+        "score": [0, 1, 0],
+    }
+)
+FOLDER = "trial-v000001/"
+
+
+def parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """A store with one release of two parts, its manifest as version 0.1.0 wrote them."""
+    store = FileStore(tmp_path / "store")
+    identity = {"treatment": "drug", "outcome": "score", "columns": []}
+    version = claim(store, "trial", OLD["run"], "token", identity)
+    files = {part_path(0, 0): parquet(TABLE[:2]), part_path(0, 1): parquet(TABLE[2:]), REPORT: b"<html>", check_path("a.json"): b"{}"}
+    refs: list[FileRef] = []
+    for path, data in files.items():
+        refs.append(upload(store, "trial", version, path, data, 1 if path.endswith(".parquet") else None))
+    seal(store, Manifest.model_validate({**OLD, "version": version, "files": refs}))
+    return store
+
+
+def test_the_file_holds_all_that_a_colleague_needs(store: FileStore, tmp_path: Path) -> None:
+    manifest = export(store, "trial", None, tmp_path / "out" / "trial.zip", csv=True, licence="CC BY 4.0")
+    with zipfile.ZipFile(tmp_path / "out" / "trial.zip") as archive:
+        assert archive.testzip() is None
+        content = {name.removeprefix(FOLDER): archive.read(name) for name in archive.namelist()}
+    assert list(content) == [
+        "CITATION.txt", "LICENCE.txt", "codebook.html", "codebook.csv", "manifest.json", "data/copy-0/part-00000.parquet",
+        "data/copy-0/part-00001.parquet", "report.html", "data/copy-0.csv",
+    ]  # fmt: skip
+    assert read_manifest(content["manifest.json"]) == manifest
+    assert content["LICENCE.txt"] == b"CC BY 4.0"
+    assert manifest.sha256().encode() in content["CITATION.txt"]
+    read = pa.concat_tables([pq.read_table(io.BytesIO(content[f"data/copy-0/part-0000{part}.parquet"])) for part in (0, 1)])
+    assert read.to_pydict() == TABLE.to_pydict()
+    plain = pd.read_csv(io.BytesIO(content["data/copy-0.csv"]))
+    assert plain["site"].tolist() == ["north", "south", 'we"st,']
+    assert plain["x"].isna().tolist() == [False, True, False]
+    assert pd.to_datetime(plain["day"])[1] == pd.Timestamp("1970-01-02")
+
+
+def test_the_same_release_gives_the_same_bytes(store: FileStore, tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        export(store, "trial", 1, tmp_path / name)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert b"No licence was named" in archive.read(f"{FOLDER}LICENCE.txt")
+        assert f"{FOLDER}data/copy-0.csv" not in archive.namelist()
+
+
+def test_what_can_not_be_exported_leaves_nothing(store: FileStore, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with pytest.raises(SpecError, match=r"must end in \.zip; got 'trial.tar'"):
+        export(store, "trial", 1, folder / "trial.tar")
+    with pytest.raises(StoreMissing):
+        export(store, "trial", 7, folder / "trial.zip")
+    part = next(path for path in (tmp_path / "store").rglob("part-00001.parquet"))
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match="must be as its manifest says"):
+        export(store, "trial", 1, folder / "trial.zip")
+    assert not folder.exists() or list(folder.iterdir()) == []
+    (tmp_path / "there.zip").write_bytes(b"mine")
+    with pytest.raises(StoreError, match="must be new"):
+        export(store, "trial", 1, tmp_path / "there.zip")
+    assert (tmp_path / "there.zip").read_bytes() == b"mine"
+
+
+def test_the_codebook_names_every_column_once() -> None:
+    entries = codebook(Manifest.model_validate(OLD))
+    assert [entry.column for entry in entries if entry.role != "truth"] == [column["name"] for column in OLD["schema"]["columns"]]
+    by_name = {entry.column: entry for entry in entries}
+    assert by_name["site"].levels == "north; south; west"
+    assert by_name["lab"].missing == pytest.approx(188 / 900)
+    assert (by_name["x"].type, by_name["x"].kind, by_name["x"].decimals) == ("double", "continuous", 2)
+    assert by_name["drug"].drawn == f"design '{OLD['spec']['mechanisms']['treatment']}'"
+    assert by_name["score"].role == "outcome"
+    rows = list(csv.DictReader(io.StringIO(as_csv(entries).decode())))
+    assert [row["column"] for row in rows] == list(by_name)
+    assert rows[0]["decimals"] == "2"
+
+
+def test_columns_of_the_truth_are_described_where_they_are_released() -> None:
+    release = {**OLD["spec"]["release"], "include_nuisances": True}
+    entries = codebook(Manifest.model_validate({**OLD, "spec": {**OLD["spec"], "release": release}}))
+    assert [entry.column for entry in entries[-3:]] == ["waymint_g", "waymint_q0", "waymint_q1"]
+    assert {entry.role for entry in entries[-3:]} == {"truth"}
+    without = {**OLD["spec"]["release"], "include_nuisances": False}
+    assert len(codebook(Manifest.model_validate({**OLD, "spec": {**OLD["spec"], "release": without}}))) == len(entries) - 3
+
+
+def test_labels_of_the_spec_reach_the_codebook_and_are_escaped() -> None:
+    labelled = {**OLD, "spec": {**OLD["spec"], "labels": {"x": {"label": "Body <b>mass</b>", "unit": "kg"}, "site": "Hospital"}}}
+    entries = codebook(Manifest.model_validate(labelled))
+    assert (entries[0].label, entries[0].unit, entries[1].label) == ("Body <b>mass</b>", "kg", "Hospital")
+    page = as_html(entries, "trial version 1").decode()
+    assert "Body &lt;b&gt;mass&lt;/b&gt;" in page
+    assert "0.209" in page
+    assert "http" not in page
+
+
+def test_a_citation_tells_the_release_from_any_other() -> None:
+    manifest = Manifest.model_validate(OLD)
+    text = citation(manifest)
+    assert text.startswith(f"trial, version {manifest.version} (2026-11-26)")
+    assert manifest.sha256() in text
