@@ -5,8 +5,8 @@
 
 Of each release: cells outside the law's natural support; the Kolmogorov distance of each arm's outcomes to the source's, over that of a
 fresh sample of the same size, and how often that ratio is at most 1.2 (a second fresh sample shows how often chance alone has it so);
-the error of the effect carried, beside that of the efficient estimate. The released treatment is drawn from the fitted propensities (design "fitted"), so that an arm's covariates are those of the
-source's arm and a fresh sample is the right yardstick.
+the error of the effect carried, beside that of the efficient estimate. The released treatment is drawn from the fitted propensities
+(design "fitted"), so that an arm's covariates are those of the source's arm and a fresh sample is the right yardstick.
 """
 
 from __future__ import annotations

@@ -110,13 +110,24 @@ class TiltLaw:
     def place(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> tuple[Placed, Int64]:
         """Choose a tree for each row and tilt its leaf's law; return where, and the leaves."""
         trees, splits = self.trees, self.splits
-        roots = trees.roots[np.asarray(a, dtype=np.int64), rng.integers(trees.roots.shape[1], size=len(a))]
+        arms, tree = np.asarray(a, dtype=np.int8), rng.integers(trees.roots.shape[1], size=len(a), dtype=np.uint8)
         held = np.clip(mean, *self.reach)
         leaf = np.empty(len(a), dtype=np.int64)
         for start in range(0, len(a), _BLOCK):
             rows = slice(start, start + _BLOCK)
             columns = splits.columns(covariates.iloc[rows], held[rows])
-            descend(roots[rows], columns, splits.feature, splits.threshold, splits.gap, trees.left, trees.right, leaf[rows])
+            descend(
+                trees.roots,
+                arms[rows],
+                tree[rows],
+                columns,
+                splits.feature,
+                splits.threshold,
+                splits.gap,
+                trees.left,
+                trees.right,
+                leaf[rows],
+            )
         return place(self.tables, self.trees, leaf, held), leaf
 
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
