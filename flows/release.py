@@ -23,10 +23,12 @@ from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
+from tasks.checks.rejection import rejection
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
+from tasks.publish.record import Verdict
 from tasks.source.profile import profile_line
 from tasks.source.sizes import size_faults
 from tasks.source.task import Source
@@ -58,7 +60,7 @@ def release(spec: Spec) -> dict[str, Any]:
     """
     reply = carry_out(spec, "release", mint, check=_early_checks)
     if reply["status"] == "rejected":
-        raise checks.rejection(reply)
+        raise rejection(reply)
     return reply
 
 
@@ -108,7 +110,7 @@ def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -
     for caution in verdict.cautions:
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
-    judged_gates = publishing.Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
+    judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, found, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]

@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.settings import Settings
 from infra.store import open_store, split_release_uri
-from infra.workspaces import sweep
+from infra.workspaces import leftovers, sweep
 from tasks.contract.errors import SpecError
 from tasks.publish import collect, difference, releases
 from tasks.publish import export as exporting
@@ -127,10 +127,14 @@ def gc(where: str, older_than_hours: float) -> Reply:
     age, now, settings = older_than_hours * 3600, time.time(), Settings()
     actions = collect.gc(open_store(store), name, age, now)
     swept = sweep(settings.workspace_uri, settings, name, age, now)
+    left = [each for each in leftovers(settings) if each.state == "left"]
     lines = [" ".join(str(value) for value in action._asdict().values()) for action in actions]
     lines += [f"removed workspace {uri}" for uri in swept]
-    reply = {"name": name, "actions": [action._asdict() for action in actions], "workspaces": swept}
-    return reply, lines or [f"{name}: nothing to clear"]
+    reply = {"name": name, "actions": [action._asdict() for action in actions], "workspaces": swept, "workspaces_left": len(left)}
+    lines = lines or [f"{name}: nothing to clear"]
+    if left:
+        lines.append(f"not touched: {len(left)} {'workspace' if len(left) == 1 else 'workspaces'} of killed runs; see 'waymint work list'")
+    return reply, lines
 
 
 def datasets() -> Reply:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dask
 import threadpoolctl
+from distributed import Client
 from distributed.comm import CommClosedError
-from distributed.scheduler import KilledWorker
 from distributed.security import Security
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -19,15 +19,22 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from infra.faults import RESUMES, ClusterLost, infrastructure
 from infra.ownership import home_folder, private_folder
+from infra.provenance import code_digest, package_versions
 from infra.settings import Settings
-from tasks.contract.errors import WaymintError
+from infra.worker import look
+from infra.workspace import Run
+from tasks.contract.errors import InfrastructureError, WaymintError
 from tasks.contract.spec import EngineSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 ATTEMPTS = 3
+SCHEDULER_SECONDS = 15.0
+WORKER_SECONDS = 60.0
+BUILTIN = "builtin:"
 _LOCAL = {
     # with the default of 15 s a cluster whose workers restart can lose all of them for ever
     "distributed.deploy.lost-worker-timeout": "600s",
@@ -36,7 +43,6 @@ _LOCAL = {
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
-LOST = (KilledWorker, CommClosedError, TimeoutError)
 
 
 def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
@@ -75,6 +81,67 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
     return runner
 
 
+def probe(run: Run, warn: Callable[[str], None]) -> None:
+    """Look at a cluster that others started, from each of its workers, before any work is done.
+
+    Parameters
+    ----------
+    run : Run
+        Says which cluster, and what its workers must reach.
+    warn : callable
+        Called with a line where the cluster is open to others.
+
+    Raises
+    ------
+    InfrastructureError
+        If the scheduler does not answer, no worker comes within ``WORKER_SECONDS``, or a worker lacks something.
+    """
+    address = run.spec.engine.dask
+    if address in ("threads", "local"):
+        return
+    if address.startswith("tcp://"):
+        warn(f"the Dask cluster {address} has no password: whoever reaches its ports runs code there (tls:// is closed)")
+    with _reach(address) as client, infrastructure():
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise InfrastructureError(
+                f"workers of {address} must be at least 1; got none within {WORKER_SECONDS:.0f} s.", f"Start one. {RESUMES}"
+            ) from None
+        _compare(client, run)
+
+
+def _reach(address: str) -> Client:
+    """Connect to a scheduler."""
+    try:
+        return Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False)
+    except (OSError, CommClosedError) as error:
+        raise InfrastructureError(
+            f"scheduler of engine.dask must answer at {address}; it did not ({type(error).__name__}).", f"Start it there. {RESUMES}"
+        ) from None
+
+
+def _compare(client: Client, run: Run) -> None:
+    """Refuse workers that lack what the run needs, or have other code or packages."""
+    space, token = run.space(), f"probe-{uuid4().hex}"
+    uri = run.spec.source.uri
+    space.put_plain(token, token.encode())
+    try:
+        views = client.run(look, run.workspace, token, None if uri.startswith(BUILTIN) else run.absolute(uri), on_error="return")
+    finally:
+        space.drop(token)
+    here, digest = package_versions(), code_digest()
+    for worker, view in views.items():
+        if isinstance(view, Exception):
+            lacks = [f"waymint does not run there ({type(view).__name__}: {view})"]
+        else:
+            differing = {name for name in here | view.packages if here.get(name) != view.packages.get(name)}
+            others = [f"{name} {here.get(name)} (it has {view.packages.get(name)})" for name in sorted(differing)]
+            lacks = [*view.lacks, *others, *(["other code of waymint"] if view.digest != digest and not others else [])]
+        if lacks:
+            raise InfrastructureError(f"worker {worker} must have what the run needs; it lacks: {'; '.join(lacks)}.", RESUMES)
+
+
 def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, warn: Callable[[str], None]) -> R:
     """Do work on a cluster; one that lost all its workers is replaced by a new one, and finished parts are not computed again.
 
@@ -89,19 +156,19 @@ def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, warn: C
 
     Raises
     ------
-    WaymintError
-        If three clusters were lost; and whatever the work raises.
+    InfrastructureError
+        If three clusters were lost, or the Prefect server was; and whatever else the work raises.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return work(task_runner(engine))
-        except LOST as error:
+            with infrastructure():
+                return work(task_runner(engine))
+        except ClusterLost as error:
             if attempt == ATTEMPTS:
-                raise WaymintError(
-                    f"cluster of the run must keep a worker alive; {ATTEMPTS} of them did not ({type(error).__name__}).",
-                    "Give workers more memory (engine.memory) or smaller partitions (source.partition_rows). The same command resumes.",
-                ) from error
-            warn(f"the Dask cluster was lost ({type(error).__name__}); going on with a new one")
+                raise
+            warn(f"the Dask cluster was lost ({error.cause}); going on with a new one")
+            if engine.dask not in ("threads", "local"):
+                _reach(engine.dask).close()
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -27,7 +27,7 @@ import psutil
 
 from infra.ownership import home_folder, private_folder
 from infra.settings import Settings, prefect_api_url, server_environment, use_prefect, use_prefect_home
-from tasks.contract.errors import WaymintError
+from tasks.contract.errors import InfrastructureError
 
 START_SECONDS = 180.0
 IDLE_SECONDS = 60.0
@@ -53,7 +53,7 @@ def prefect_server(settings: Settings, idle_seconds: float = IDLE_SECONDS) -> It
 
     Raises
     ------
-    WaymintError
+    InfrastructureError
         If no server comes up within ``START_SECONDS``.
     """
     named = prefect_api_url()
@@ -148,7 +148,7 @@ def _start(home: Path, idle_seconds: float) -> Server:
         time.sleep(0.2)
     with contextlib.suppress(ProcessLookupError):
         keeper.terminate()
-    raise WaymintError(
+    raise InfrastructureError(
         f"The embedded Prefect server must answer within {START_SECONDS:.0f} s; it did not.",
         f"Its log is {home / 'server.log'}. To use a server of your own, set PREFECT_API_URL.",
     )

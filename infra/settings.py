@@ -82,6 +82,7 @@ def quiet_terminal() -> None:
     terminal too: ``PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO``.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "CRITICAL")
 
 
 def server_environment(home: Path, secret: str) -> dict[str, str]:

@@ -51,6 +51,23 @@ def open_store(uri: str, private: bool = False) -> Store:
     return S3Store(bucket, prefix)
 
 
+def absolute_uri(uri: str, base: str = "") -> str:
+    """Return a URI that means the same in every folder: a relative path goes below ``base``, all else stays as it is.
+
+    Parameters
+    ----------
+    uri : str
+        As in :func:`open_store`, a glob, or the name of a built-in table.
+    base : str
+        An absolute folder; the current one where left out.
+    """
+    scheme, mark, rest = uri.partition("://")
+    path = rest if mark else uri
+    if (mark and scheme.lower() != "file") or path.startswith("/") or (not mark and re.match(r"[a-z][a-z0-9+.-]+:", uri)):
+        return uri
+    return "file://" + os.path.normpath(os.path.join(base or os.getcwd(), path))  # noqa: PTH109, PTH118 - a glob is no Path
+
+
 def filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """Return the Arrow file system of a source's URI and the path in it.
 

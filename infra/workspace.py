@@ -20,7 +20,7 @@ from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel, ConfigDict
 
 from infra.ownership import is_signed, sign
-from infra.store import filesystem, open_store
+from infra.store import absolute_uri, filesystem, open_store
 from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec
@@ -192,6 +192,14 @@ class Workspace:
         signature, state = kept[: _SIGNATURE // 2], kept[_SIGNATURE // 2 :]
         return state if is_signed(self._message(name.encode() + b"\0" + state), signature) else None
 
+    def put_plain(self, key: str, data: bytes) -> None:
+        """Write an object without a receipt: a probe."""
+        self._put(self._below + key, data)
+
+    def drop(self, key: str) -> None:
+        """Remove one object."""
+        self._store.delete(self._below + key)
+
     def clear(self, keep: tuple[str, ...] = ()) -> None:
         """Remove everything below the folder but the keys to keep: real rows have no business here once a run is over."""
         for found in list(self._store.list(self._below)):
@@ -217,6 +225,8 @@ class Run(BaseModel):
         When the run first began, UTC, ISO 8601.
     folder : str
         Of one variant among several in a run's workspace; empty where there is one.
+    base : str
+        Folder below which relative URIs of the SPEC lie: they are resolved once, where the command runs, and not in a worker's folder.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -226,10 +236,15 @@ class Run(BaseModel):
     id: str
     created: str
     folder: str = ""
+    base: str = ""
 
     def space(self) -> Workspace:
         """Open the run's workspace."""
         return Workspace(self.workspace, self.folder)
+
+    def absolute(self, uri: str) -> str:
+        """Return a URI of the SPEC as any machine that sees the same files understands it."""
+        return absolute_uri(uri, self.base)
 
 
 @functools.lru_cache(maxsize=8)

@@ -98,13 +98,15 @@ class Command:
     def __init__(self, home: Path) -> None:
         self.home = home
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "WAYMINT", "DASK"))}
-        self.environment = inherited | {"WAYMINT_HOME": str(home), "NO_COLOR": "1"}
+        self.environment = inherited | {"WAYMINT_HOME": str(home), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
 
-    def start(self, *arguments: object, preexec: Callable[[], None] | None = None, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, preexec: Callable[[], None] | None = None, cwd: Path = ROOT, **environment: str
+    ) -> subprocess.Popen[str]:
         """Start a command in a process group of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "infra.cli", *map(str, arguments)],
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, **self.environment, **environment} if environment else self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -114,9 +116,9 @@ class Command:
             preexec_fn=preexec,
         )
 
-    def run(self, *arguments: object, preexec: Callable[[], None] | None = None, **environment: str) -> Ran:
+    def run(self, *arguments: object, preexec: Callable[[], None] | None = None, cwd: Path = ROOT, **environment: str) -> Ran:
         """Run a command to its end."""
-        return finished(self.start(*arguments, preexec=preexec, **environment))
+        return finished(self.start(*arguments, preexec=preexec, cwd=cwd, **environment))
 
 
 def finished(process: subprocess.Popen[str]) -> Ran:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from infra.cluster import outlasting
+from infra.cluster import outlasting, probe
 from infra.settings import Settings
 from infra.stages import open_stages
 from infra.workspace import RUN_RECORD, Run
@@ -37,10 +38,11 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
         record, new = space.begun()
         if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"])
+        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))
         if check is not None:
             check(run)
         space.put_record(RUN_RECORD, record)
+        probe(run, stages.warn)
         try:
             reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn)
         except (SourceError, SpecError, EstimationError):

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import check, estimation, information, releases, runs
+from infra.cli import check, estimation, information, releases, runs, work
 from infra.cli.replies import print_error, print_help_of_bare
+from infra.cli.signals import listening
 from infra.settings import prepare_environment, quiet_terminal, restrict_umask
 from tasks.contract.errors import SpecError, WaymintError
 
@@ -49,6 +50,7 @@ app.command()(check.check)
 app.command()(information.schema)
 app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")
+app.add_typer(work.app, name="work")
 
 
 def main() -> None:
@@ -56,7 +58,19 @@ def main() -> None:
     prepare_environment()
     restrict_umask()
     quiet_terminal()
-    as_json = "--json" in sys.argv
+    with listening() as ending:
+        try:
+            code = _run("--json" in sys.argv)
+        finally:
+            if ending.signal is not None:  # whatever error the signal led to
+                ending.leave()
+    if code == INTERRUPTED:
+        ending.leave()
+    sys.exit(code)
+
+
+def _run(as_json: bool) -> int:
+    """Run the command; return its exit code."""
     try:
         # click's own handling would turn an interrupt into exit code 1
         code = app(standalone_mode=False, prog_name="waymint")
@@ -71,6 +85,4 @@ def main() -> None:
             raise
         text = f"space of this machine must suffice for '{error.filename or tempfile.gettempdir()}'; got '{error.strerror}'."
         code = print_error(WaymintError(text, "Free some space, or set TMPDIR to a larger folder. The same command resumes."), as_json)
-    if code == INTERRUPTED:
-        sys.stderr.write("interrupted: the same command resumes where this one stopped.\n")
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0

@@ -10,6 +10,7 @@ import typer
 
 from infra.cli.options import JsonOption, ReleaseArgument, SetOption, SpecArgument, StoreOption
 from infra.cli.replies import entry, print_reply
+from infra.faults import infrastructure
 from infra.settings import Settings
 
 
@@ -48,7 +49,7 @@ def audit(
     settings = Settings()
     if not json_:
         sys.stderr.write(f"waymint audit '{asked.name}' version {asked.version}: starting (Prefect server, Dask: {asked.engine.dask})\n")
-    with prefect_server(settings):
+    with prefect_server(settings), infrastructure():
         module = entry("audit")
         reply = module.audit(asked)
     print_reply(reply, module.describe(reply), json_)
@@ -64,7 +65,7 @@ def _run_flow(name: str, path: Path, settings: list[str] | None, store: str | No
 
     if not as_json:
         sys.stderr.write(f"waymint {name} '{spec.name}': starting (Prefect server, Dask: {spec.engine.dask})\n")
-    with prefect_server(Settings()):
+    with prefect_server(Settings()), infrastructure():
         module = entry(name)
         reply = getattr(module, name)(spec)
     print_reply(reply, module.describe(reply), as_json)

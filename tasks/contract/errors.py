@@ -7,12 +7,13 @@
     ├── GateFailed          exit 3   a release was rejected, nothing was published
     ├── SourceError         exit 4   the source can't be used
     ├── EstimationError     exit 4   the source can't answer the question
-    └── StoreError          exit 5   the store can't be used
-        ├── StoreMissing             the thing is not there
-        ├── StoreForbidden           it may be there, we are not let in
-        ├── StoreConflict            somebody else was first
-        ├── StoreLink                a link or a special file lies where an object should
-        └── StoreUnavailable         a passing fault (retryable)
+    ├── StoreError          exit 5   the store can't be used
+    │   ├── StoreMissing             the thing is not there
+    │   ├── StoreForbidden           it may be there, we are not let in
+    │   ├── StoreConflict            somebody else was first
+    │   ├── StoreLink                a link or a special file lies where an object should
+    │   └── StoreUnavailable         a passing fault (retryable)
+    └── InfrastructureError exit 6   Dask or Prefect failed the run; the same command resumes
 
 Messages follow one grammar, ``"{name} of {owner} must be {rule}; got {value}."``, and the way
 out stands in ``hint``. A message never carries a cell of the source: names, counts and bounds only.
@@ -104,3 +105,9 @@ class StoreUnavailable(StoreError):
     """The store did not answer, or answered with a passing fault."""
 
     retryable = True
+
+
+class InfrastructureError(WaymintError):
+    """The Dask cluster or the Prefect server failed the run; the same command resumes."""
+
+    exit_code = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +16,24 @@ COPIES_NOTE = (
     "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
     "use effects.release.combined. effects.truth is that of copy 0."
 )
-#: Gates whose numbers stand in the manifest's section on privacy.
+
+
+class Verdict(NamedTuple):
+    """What a manifest says of a release's gates.
+
+    Attributes
+    ----------
+    gates : tuple of Gate
+        Verdicts.
+    holdout : dict or None
+        Of :func:`tasks.publish.holdouts.holdout_record`; None where the holdout was not asked.
+    cautions : tuple of str
+        What a reader should know besides.
+    """
+
+    gates: tuple[Gate, ...]
+    holdout: dict[str, Any] | None
+    cautions: tuple[str, ...]
 
 
 class Facts(BaseModel):

@@ -12,19 +12,18 @@ from infra.cluster import coarse
 from infra.provenance import code_record, package_versions
 from infra.store import open_store
 from infra.workspace import Run
-from tasks.checks.task import Measured
+from tasks.checks.measured import Measured
 from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
 from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import SpecError, StoreError
 from tasks.contract.refs import FileRef, PartitionRef, Ref, ReleaseRef
-from tasks.contract.results import Gate
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
 from tasks.publish.holdouts import ask, holdout_record, keep, splits
 from tasks.publish.identity import check_identity, identity_of
 from tasks.publish.layout import MECHANISMS, access_key, check_path, part_path
-from tasks.publish.record import COPIES_NOTE, Facts, effect_section, privacy_section
+from tasks.publish.record import COPIES_NOTE, Facts, Verdict, effect_section, privacy_section
 from tasks.publish.releases import show
 from tasks.source.task import Source
 
@@ -101,24 +100,6 @@ def origin(run: Run, source: Source) -> dict[str, Any]:
         "seed": run.spec.seed,
         "table": described.table.model_dump(mode="json"),
     }
-
-
-class Verdict(NamedTuple):
-    """What a manifest says of a release's gates.
-
-    Attributes
-    ----------
-    gates : tuple of Gate
-        Verdicts.
-    holdout : dict or None
-        Of :func:`holdout_section`; None where the holdout was not asked.
-    cautions : tuple of str
-        What a reader should know besides.
-    """
-
-    gates: tuple[Gate, ...]
-    holdout: dict[str, Any] | None
-    cautions: tuple[str, ...]
 
 
 def facts(

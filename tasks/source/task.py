@@ -42,7 +42,7 @@ def plan(run: Run) -> SourcePlan:
         written = space.put_table(BUILTIN_KEY, load_builtin(uri.removeprefix(BUILTIN)))
         fs, path = filesystem(f"{space.uri}/{written.key}")
     else:
-        fs, path = filesystem(uri)
+        fs, path = filesystem(run.absolute(uri))
     return plan_source(fs, path, uri, spec.source.partition_rows, wishes=spec.source)
 
 
@@ -129,6 +129,6 @@ def settle_bucket(run: Run, pieces: Sequence[PartitionRef], bucket: int) -> Part
 
 def _batches(run: Run, source: SourcePlan, fragments: Sequence[Fragment], columns: list[str]) -> Iterator[pa.Table]:
     uri = run.spec.source.uri
-    fs, _ = filesystem(f"{run.workspace}/{BUILTIN_KEY}" if uri.startswith(BUILTIN) else uri)
+    fs, _ = filesystem(f"{run.workspace}/{BUILTIN_KEY}" if uri.startswith(BUILTIN) else run.absolute(uri))
     for fragment in fragments:
         yield from read_batches(fs, source, fragment, columns)

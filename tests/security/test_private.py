@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from infra import prefect_server
 from infra.ownership import is_signed, private_folder, sign
 from infra.settings import Settings
 from infra.stores.file import FileStore
@@ -178,6 +180,17 @@ def test_the_embedded_prefect_server_answers_nobody_without_its_secret(prefect: 
     assert refused.value.code == 401
     assert mode(home / "prefect/server.json") == 0o600
     assert mode(home / "prefect") == 0o700
+
+
+def test_the_secret_is_sent_only_to_the_users_own_server() -> None:
+    """A neighbour may have taken the port of a server that died: what listens there must be the keeper's own."""
+    with socket.socket() as neighbour, subprocess.Popen(["sleep", "60"]) as keeper:
+        neighbour.bind(("127.0.0.1", 0))
+        neighbour.listen()
+        port = neighbour.getsockname()[1]
+        assert not prefect_server._listens(prefect_server.Server(port, "user:secret", keeper.pid))
+        assert prefect_server._listens(prefect_server.Server(port, "user:secret", os.getpid()))
+        keeper.kill()
 
 
 def test_a_local_cluster_lets_nobody_in_without_its_certificate(home: Path) -> None:

@@ -18,7 +18,7 @@ def tree(root: type[WaymintError]) -> Iterator[type[WaymintError]]:
 
 
 KINDS = [kind for kind in tree(WaymintError) if kind.__module__ == errors.__name__]
-EXIT_CODES = {"WaymintError": 1, "SpecError": 2, "GateFailed": 3, "SourceError": 4, "EstimationError": 4}
+EXIT_CODES = {"WaymintError": 1, "SpecError": 2, "GateFailed": 3, "InfrastructureError": 6, "SourceError": 4, "EstimationError": 4}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
