@@ -72,8 +72,8 @@ def splits_of(trees: Trees, design: Design, centre: float, spread: float) -> Spl
     of = np.maximum(trees.feature, 0)
     threshold = np.array(centres)[of] + np.array(scales)[of] * trees.threshold
     used = np.union1d([0], of)
-    feature = np.where(trees.feature < 0, -1, np.searchsorted(used, of))
-    return Splits(tuple(features[at] for at in used), feature, threshold, np.array(fills)[of] <= threshold)
+    places = np.where(trees.feature < 0, -1, np.searchsorted(used, of))
+    return Splits(tuple(features[at] for at in used), places, threshold, np.array(fills)[of] <= threshold)
 
 
 def _numeric(term: NumericTerm) -> list[tuple[str | Indicator, float, float, float]]:
