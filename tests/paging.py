@@ -19,8 +19,10 @@ from tests.simulated import record as simulated
 
 #: As Great Expectations renders a page, in short.
 DATA_DOCS = """<html><head><script>alert(1)</script></head><body><div class="alert alert-secondary"><h5>Overview</h5></div>
-<h6>Statistics</h6><table class="table table-sm"><thead><tr><th></th><th></th></tr></thead><tbody><tr><td>Evaluated</td><td>16</td></tr></tbody></table>
-<h5>Expectations</h5><table class="table"><thead><tr><th>Status</th><th>Expectation</th><th>Observed Value</th></tr></thead>
+<h6>Statistics</h6><table class="table table-sm"><thead><tr><th></th><th></th></tr></thead>
+<tbody><tr><td>Evaluated</td><td>16</td></tr></tbody></table>
+<h5>Expectations</h5><table class="table">
+<thead><tr><th>Status</th><th>Expectation</th><th>Observed Value</th></tr></thead>
 <tbody><tr><td><i class="fas text-success"></i></td><td>near_copies at least 0.01</td><td>1</td></tr>
 <tr><td><i class="fas text-danger"></i></td><td>closeness_z at most 2.33</td><td>3</td></tr></tbody></table>
 <ul><li><a href="x/gates.html">gates</a></li><li><hr></li></ul></body></html>"""

@@ -28,7 +28,8 @@ QUIET = (
 SCHEMES = {"light": "1", "dark": "0"}
 MOST_BYTES = 300_000
 #: Runs axe in a frame of the asked width (a window has a least width) and leaves the answer in the document.
-HARNESS = """<!doctype html><html lang="en"><title>harness</title><body style="margin:0"><iframe title="page" style="border:0;width:{width}px;height:900px"></iframe>
+HARNESS = """<!doctype html><html lang="en"><title>harness</title><body style="margin:0">
+<iframe title="page" style="border:0;width:{width}px;height:900px"></iframe>
 <script type="text/plain" id="page">{page}</script>
 <script>
 const frame = document.querySelector("iframe");
@@ -37,7 +38,8 @@ frame.onload = async () => {{
   inside.document.querySelectorAll("details").forEach(each => each.open = true);
   try {{
     const result = await inside.axe.run(inside.document, {{resultTypes: ["violations"], iframes: false}});
-    answer.violations = result.violations.map(v => v.id + ": " + v.help + " " + v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " " + n.failureSummary).join(" | "));
+    const told = node => node.html.slice(0, 160) + " " + node.failureSummary;
+    answer.violations = result.violations.map(each => each.id + ": " + each.nodes.slice(0, 3).map(told).join(" | "));
     answer.rules = result.passes.length;
     answer.wide = inside.document.documentElement.scrollWidth;
     answer.dark = inside.matchMedia("(prefers-color-scheme: dark)").matches;
