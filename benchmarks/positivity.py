@@ -133,7 +133,9 @@ def augmented(
     ways = rivals(known, chosen, found, pooled, truncation_bound(max(whole, 2), "auto"))
     made = minting.mechanisms(donor, given, minting.targeted(donor, given), seed)
     rng = rng_for(seed, "augment", external)
-    model = resolve("synthesizer", study.synthesizer).fit(source.seed_rows(seed), source.schema.modelled, rng_for(seed, "covariates", 0))
+    model = resolve("synthesizer", study.synthesizer).fit(
+        source.training_rows(seed), source.schema.modelled, rng_for(seed, "covariates", 0)
+    )
     pool = minting.conformed(model.sample(max(CANDIDATES * chosen.rows, 400), rng), source.schema.modelled)
     g = np.mean([fold.propensity.predict(pool) for fold in own.models], axis=0)
     predicted, filling = made.predict(pool), fill(g, chosen.level)

@@ -15,7 +15,7 @@ from tasks.contract.spec import Spec, parse_spec
 from tasks.publish.releases import show, verify
 
 SPEC_ENDINGS = (".toml", ".yaml", ".yml")
-#: Sections that decide what is seed, what is holdout and what the release should be.
+#: Sections that decide which rows are training rows, which are holdout and what the release should be.
 DECIDING = ("name", "seed", "roles", "covariates", "mechanisms", "release")
 
 

@@ -24,7 +24,7 @@ from tasks.contract.rng import UInt64, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
 
 #: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
-MOST_SEED = MOST_HOLDOUT = 5_000
+MOST_TRAINING = MOST_HOLDOUT = 5_000
 MOST_RELEASE = 20_000
 
 
@@ -32,7 +32,7 @@ MOST_RELEASE = 20_000
 def gather(
     run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef], canaries: Sequence[PartitionRef]
 ) -> ModelRef:
-    """Put together seed, holdout, released rows and canaries; all references are canonical tables with keys.
+    """Put together training, holdout, released rows and canaries; all references are canonical tables with keys.
 
     Raises
     ------
@@ -46,16 +46,16 @@ def gather(
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
     held = in_holdout(keys, spec.seed, spec.source.holdout)
-    seen = min(MOST_SEED, spec.covariates.fit_rows or MOST_SEED)
+    seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(
         columns=schema.modelled,
         outcome_kind=schema.outcome_kind,
         mode=spec.release.mode,
-        seed=_rows(space, schema, source, _first(~held, seen)),
+        training=_rows(space, schema, source, _first(~held, seen)),
         holdout=_rows(space, schema, source, _first(held, MOST_HOLDOUT)),
         release=_rows(space, schema, release, _first(np.ones(sum(part.rows for part in release), dtype=np.bool_), MOST_RELEASE)),
-        seed_rows=int(np.sum(~held)),
+        training_rows=int(np.sum(~held)),
         synthesizer=spec.covariates.synthesizer,
         params=dict(spec.covariates.params),
         canaries=planted,
@@ -86,12 +86,12 @@ def answers(run: Run, asked: Audit, case: ModelRef, found: Sequence[Ref]) -> dic
         "created": run.created,
         "release": {"name": asked.name, "version": asked.version, "manifest": asked.manifest, "mode": given.mode},
         "rows": {
-            "seed": len(given.seed),
+            "seed": len(given.training),
             "holdout": len(given.holdout),
             "release": len(given.release),
             "canaries": 0 if given.canaries is None else len(given.canaries),
         },
-        "seed_rows": given.seed_rows,
+        "seed_rows": given.training_rows,
         "attacks": [finding for ref in found for finding in json.loads(space.read(ref.key))],
     }
 

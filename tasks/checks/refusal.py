@@ -22,9 +22,9 @@ def refusal(evidence: Evidence, gates: GatesSpec) -> str:
 
 def too_few(found: DistanceEvidence, gates: GatesSpec) -> str:
     """Say which side of the comparison has too few rows, or nothing."""
-    if len(found.seed) and min(found.n_seed, found.n_holdout) >= gates.min_reference_rows:
+    if len(found.training) and min(found.n_training, found.n_holdout) >= gates.min_reference_rows:
         return ""
     return (
-        f"{found.n_seed} seed and {found.n_holdout} holdout rows; a distance gate needs at least "
+        f"{found.n_training} training and {found.n_holdout} holdout rows; a distance gate needs at least "
         f"{gates.min_reference_rows} of each and a released row (gates.min_reference_rows)"
     )

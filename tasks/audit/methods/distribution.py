@@ -34,8 +34,8 @@ class Params(BaseModel):
 class Distribution:
     """The threshold attack of Suri, Evans 2022 (doi:10.56553/popets-2022-0121); see :class:`Params`.
 
-    Two populations differ in the share of a property. Shadow sources are drawn from the seed, resampled to either share, the release's
-    synthesizer is fitted on each, and the attacker sees the property's share in the shadow release. A threshold learnt on half of
+    Two populations differ in the share of a property. Shadow sources are drawn from the training rows, resampled to either share, the
+    release's synthesizer is fitted on each, and the attacker sees the property's share in the shadow release. A threshold learnt on half of
     the games guesses the population of the others. n_leaked is the number of source rows that would serve a guesser as well:
     a faithful release gives away shares of the population *by design*, so this is a measure and no fault unless the share itself is secret.
     """
@@ -46,7 +46,7 @@ class Distribution:
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return accuracy and n_leaked."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        bits = secret_bits(case.seed.covariates, secret)
+        bits = secret_bits(case.training.covariates, secret)
         name, found = case.name_of(secret.column), float(np.mean(bits))
         rows = min(self.params.rows, len(bits))
         gap = self.params.apart * math.sqrt(max(found * (1 - found), 1e-12) / rows)
@@ -86,13 +86,13 @@ class Distribution:
     def _share(self, case: Case, share_of: float, rows: int, rng: np.random.Generator) -> float:
         """Play one game: draw a source, fit, release, read the share off."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        bits = secret_bits(case.seed.covariates, secret)
+        bits = secret_bits(case.training.covariates, secret)
         pools = np.flatnonzero(~bits), np.flatnonzero(bits)
         wanted = rng.random(rows) < share_of
         chosen = np.where(wanted, rng.choice(pools[1], rows), rng.choice(pools[0], rows))
-        shadow = case.seed.covariates.iloc[chosen].reset_index(drop=True)
+        shadow = case.training.covariates.iloc[chosen].reset_index(drop=True)
         synthesizer = resolve("synthesizer", case.synthesizer, case.params)
-        model = fit_layered(synthesizer, shadow, case.columns, rng, plain=case.seed.covariates)[0]
+        model = fit_layered(synthesizer, shadow, case.columns, rng, plain=case.training.covariates)[0]
         drawn = model.sample(self.params.drawn, rng)
         return float(np.mean(secret_bits(drawn, secret)))
 

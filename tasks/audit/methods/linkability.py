@@ -13,7 +13,7 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import difference, share
 from tasks.distance import closest, fit_scale
 
-#: Excess rate of links on seed rows over holdout rows that is worth excluding.
+#: Excess rate of links on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
 
 
@@ -39,14 +39,16 @@ class Linkability:
 
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the share of linked rows; nothing to say of a table with a single column."""
-        seed, holdout, release = case.frames()
+        training, holdout, release = case.frames()
         confidence = together(1)
-        names = list(seed.columns)
+        names = list(training.columns)
         told: dict[str, Any] = {"tolerance": TOLERANCE, "confidence": confidence}
         if len(names) < 2:
             detail = "a single column has no two halves"
-            return [finding("linkability", "rate", None, baseline=None, control=None, targets=len(seed), controls=0, detail=detail, **told)]
-        groups = [frame.iloc[: self.params.targets].reset_index(drop=True) for frame in (seed, holdout)]
+            return [
+                finding("linkability", "rate", None, baseline=None, control=None, targets=len(training), controls=0, detail=detail, **told)
+            ]
+        groups = [frame.iloc[: self.params.targets].reset_index(drop=True) for frame in (training, holdout)]
         cuts = []
         for _ in range(self.params.splits):
             order = rng.permutation(len(names))
@@ -65,7 +67,7 @@ class Linkability:
                 control=other_hits / other_n,
                 targets=n,
                 controls=other_n,
-                detail=f"seed rows both halves of whose columns point to one released row, {self.params.splits} ways of cutting; "
+                detail=f"training rows both halves of whose columns point to one released row, {self.params.splits} ways of cutting; "
                 "control: holdout rows",
                 **told,
             )

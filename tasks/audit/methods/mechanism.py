@@ -66,7 +66,7 @@ class _Laws(NamedTuple):
 class MechanismAttack:
     """The attack; see :class:`Params`.
 
-    *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; seed rows should not be more
+    *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; training rows should not be more
     likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number clears nobody there.
 
     *Canaries*: where rows with coin-flip A and Y were planted (:mod:`tasks.audit.canaries`), their coins are guessed from the
@@ -80,7 +80,7 @@ class MechanismAttack:
         """Return the likelihood attack's AUC and, with canaries, four accuracies."""
         laws = self._learn(case.release, case.outcome_kind, rng)
         confidence = together(5 if case.canaries is not None else 1)
-        members, others = laws.likelihood(case.seed), laws.likelihood(case.holdout)
+        members, others = laws.likelihood(case.training), laws.likelihood(case.holdout)
         coin = rng.permutation(len(others)) % 2 == 0
         hybrid = case.mode == "hybrid"
         found = [
@@ -95,7 +95,7 @@ class MechanismAttack:
                 targets=len(members),
                 controls=len(others),
                 can_clear=not hybrid,
-                detail="log P(A|W) + log P(Y|A,W) learnt on the release, seed against holdout rows"
+                detail="log P(A|W) + log P(Y|A,W) learnt on the release, training rows against holdout rows"
                 + ("; the mechanisms used both, so this alone clears nothing: plant canaries" if hybrid else ""),
             )
         ]

@@ -88,7 +88,7 @@ class Membership:
     """The attack; see :class:`Params`.
 
     The holdout is cut into two halves that take turns: one is the attacker's reference, a sample of the source's law, and the other
-    holds the non-members; half of the seed goes with each. So no row is scored against itself, and where nothing leaks
+    holds the non-members; half of the training rows goes with each. So no row is scored against itself, and where nothing leaks
     members and non-members are exchangeable. The control is the same attack with half of the holdout for members.
     """
 
@@ -97,16 +97,16 @@ class Membership:
 
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return AUC and true positive rates of each score."""
-        seed, holdout, release = case.frames()
-        scores = self._scores(list(seed.columns), rng)
-        sides = rng.permutation(len(seed)) % 2, rng.permutation(len(holdout)) % 2
+        training, holdout, release = case.frames()
+        scores = self._scores(list(training.columns), rng)
+        sides = rng.permutation(len(training)) % 2, rng.permutation(len(holdout)) % 2
         coin = rng.permutation(len(holdout)) % 2 == 0
         confidence = together(len(scores) * (1 + len(RATES)))
         found: list[Finding] = []
         for name, score in scores.items():
-            members, others = np.empty(len(seed)), np.empty(len(holdout))
+            members, others = np.empty(len(training)), np.empty(len(holdout))
             for side in (0, 1):
-                here, there = seed[sides[0] == side], holdout[sides[1] == side]
+                here, there = training[sides[0] == side], holdout[sides[1] == side]
                 reference = holdout[sides[1] != side].reset_index(drop=True)
                 scored = score(_Table(pd.concat([here, there], ignore_index=True), release, reference))
                 # another reference shifts all scores: both sides are brought to one centre
@@ -136,11 +136,11 @@ def _findings(name: str, members: Float64, others: Float64, coin: Bool, confiden
         )
 
     control = auc(others[coin], others[~coin], confidence).value
-    detail = "seed rows against holdout rows; control: one half of the holdout against the other"
+    detail = "training rows against holdout rows; control: one half of the holdout against the other"
     found = [told("auc", auc(members, others, confidence), baseline=0.5, control=control, tolerance=AUC_TOLERANCE, detail=detail)]
     for alarm, tolerance in RATES.items():
         seen, same = hit_rate(members, others, alarm, confidence), hit_rate(others[coin], others[~coin], alarm, confidence)
-        detail = f"share of seed rows that score above all but {alarm:.1%} of the holdout rows"
+        detail = f"share of training rows that score above all but {alarm:.1%} of the holdout rows"
         if seen is None:
             detail += f"; needs {round(1 / alarm):,} holdout rows, got {len(others):,}"
         rate, excess = seen or (None, None)

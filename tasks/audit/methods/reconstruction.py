@@ -19,7 +19,7 @@ from tasks.audit.intervals import difference, share
 from tasks.audit.secret import choose_secret, secret_bits
 from tasks.contract.errors import WaymintError
 
-#: Excess accuracy on seed rows over holdout rows that is worth excluding.
+#: Excess accuracy on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.1
 
 
@@ -44,7 +44,7 @@ class Reconstruction:
 
     A fifth of the targets are holdout rows: the control. They are in the same program, their bits are inferred through what holds in the
     population, and nothing that the release knows of them alone can help. The excess over them is what
-    seed rows give away of themselves.
+    training rows give away of themselves.
     """
 
     def __init__(self, params: Params) -> None:
@@ -53,11 +53,11 @@ class Reconstruction:
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the accuracies of the program and of a forest that infers the bit from the release."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        n_members = min(len(case.seed), self.params.targets)
+        n_members = min(len(case.training), self.params.targets)
         n_controls = min(len(case.holdout), max(1, n_members // 4))
-        members = np.sort(rng.choice(len(case.seed), n_members, replace=False))
+        members = np.sort(rng.choice(len(case.training), n_members, replace=False))
         controls = np.sort(rng.choice(len(case.holdout), n_controls, replace=False))
-        targets = pd.concat([case.seed.covariates.iloc[members], case.holdout.covariates.iloc[controls]], ignore_index=True)
+        targets = pd.concat([case.training.covariates.iloc[members], case.holdout.covariates.iloc[controls]], ignore_index=True)
         # a vertex of the program treats equal rows by their order: it must not tell members from controls
         order = rng.permutation(len(targets))
         targets, member = targets.iloc[order].reset_index(drop=True), order < n_members
@@ -72,7 +72,7 @@ class Reconstruction:
             "forest": _infer(targets[known], release[known], bits, rng),
         }
         confidence = together(len(scores))
-        sample = "" if n_members == case.seed_rows else f"; {n_members:,} of {case.seed_rows:,} seed rows: the others are noise"
+        sample = "" if n_members == case.training_rows else f"; {n_members:,} of {case.training_rows:,} training rows: the others are noise"
         detail = (
             f"whether '{case.name_of(secret.column)}' {secret.told}, rebuilt from {len(known)} other columns; control: holdout rows{sample}"
         )

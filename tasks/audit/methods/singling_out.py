@@ -14,11 +14,11 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, difference, share
 from tasks.numerics.normal import half_width
 
-#: Excess success rate on seed rows over holdout rows that is worth excluding.
+#: Excess success rate on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
 #: Draws of candidates per predicate wanted, before fewer predicates are made do with.
 PATIENCE = 20
-#: Ways of dealing out seed and holdout rows anew.
+#: Ways of dealing out training and holdout rows anew.
 DEALS = 200
 
 
@@ -72,7 +72,7 @@ class SinglingOut:
         """Return the success rates of univariate and multivariate predicates."""
         frames = case.frames()
         n = min(len(frames[0]), len(frames[1]))
-        seed, holdout = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames[:2])
+        training, holdout = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames[:2])
         release = np.unique(matrix(frames[2]), axis=0)
         numeric = np.array([not isinstance(dtype, pd.CategoricalDtype) for dtype in frames[0].dtypes])
         mixed = np.column_stack([rng.permutation(release[:, at]) for at in range(release.shape[1])])
@@ -90,30 +90,30 @@ class SinglingOut:
                 detail = "the release has no value or row that stands alone"
                 found.append(finding("singling_out", f"rate_{name}", None, baseline=None, control=None, detail=detail, **told))
                 continue
-            hits, other_hits = (int(np.sum(predicates.singles(table))) for table in (seed, holdout))
+            hits, other_hits = (int(np.sum(predicates.singles(table))) for table in (training, holdout))
             found.append(
                 finding(
                     "singling_out",
                     f"rate_{name}",
                     share(hits, tried, confidence),
-                    excess=_excess(predicates, seed, holdout, confidence, rng),
-                    baseline=float(np.mean(naive.singles(seed))) if len(naive.columns) else 0.0,
+                    excess=_excess(predicates, training, holdout, confidence, rng),
+                    baseline=float(np.mean(naive.singles(training))) if len(naive.columns) else 0.0,
                     control=other_hits / tried,
-                    detail=f"predicates on {n:,} seed rows that are true of exactly one; control: on {n:,} holdout rows",
+                    detail=f"predicates on {n:,} training rows that are true of exactly one; control: on {n:,} holdout rows",
                     **told,
                 )
             )
         return found
 
 
-def _excess(predicates: _Predicates, seed: Float64, holdout: Float64, confidence: float, rng: np.random.Generator) -> Interval:
-    """Return the success rate on the seed minus that on the holdout.
+def _excess(predicates: _Predicates, training: Float64, holdout: Float64, confidence: float, rng: np.random.Generator) -> Interval:
+    """Return the success rate on the training rows minus that on the holdout.
 
     All predicates share two tables, so their successes hang together and a binomial interval is too narrow. Where nothing leaks the
     rows of both tables are exchangeable: their spread over random ways of dealing the rows out anew widens the interval.
     """
-    tried, n = len(predicates.columns), len(seed)
-    matches = predicates.matches(np.vstack([seed, holdout])).astype(np.float32)
+    tried, n = len(predicates.columns), len(training)
+    matches = predicates.matches(np.vstack([training, holdout])).astype(np.float32)
     deals = np.argsort(rng.random((DEALS, 2 * n)), axis=1) < n
     own = matches @ deals.T.astype(np.float32)
     rest = matches.sum(axis=1, keepdims=True) - own

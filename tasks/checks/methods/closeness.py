@@ -26,7 +26,7 @@ class Params(BaseModel):
 
 
 class ClosenessCheck:
-    """Asks how much closer to seed than to holdout the release can be, and looks at groups of columns."""
+    """Asks how much closer to training rows than to holdout rows the release can be, and looks at groups of columns."""
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return a gate on the excess, and one on groups of columns where they were compared; refusals where rows are too few."""
@@ -48,8 +48,8 @@ def build(params: Params) -> ClosenessCheck:  # noqa: ARG001 - every method's bu
 
 
 def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
-    counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
-    seen = closeness(counts, found.pool_seed, found.pool_holdout)
+    counts = tally(found.pool_distances, found.pool_rows, found.pool_training + found.pool_holdout)
+    seen = closeness(counts, found.pool_training, found.pool_holdout)
     excess, half = seen.share - seen.null, Z95 * seen.sd
     return gate(
         "closeness_excess",
@@ -63,12 +63,14 @@ def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
 
 def _groups(found: GroupEvidence, gates: GatesSpec) -> list[Metric]:
     rng = np.random.default_rng(found.state)
-    seen = joint_closeness(found.counts, found.seed, gates.closeness_margin, rng)
+    seen = joint_closeness(found.counts, found.training, gates.closeness_margin, rng)
     columns = found.columns[seen.worst]
     named = ", ".join(columns[:_SHOWN]) + (f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else "")
     share = seen.share[seen.worst]
     told = (
-        "no row stands alone there" if math.isnan(share) else f"{share:.4f} of the rows are closest to a seed row, {seen.null:.4f} expected"
+        "no row stands alone there"
+        if math.isnan(share)
+        else f"{share:.4f} of the rows are closest to a training row, {seen.null:.4f} expected"
     )
     which = "all columns" if found.names[seen.worst] == "all" else f"group '{found.names[seen.worst]}' ({named})"
     detail = f"largest z {seen.z[seen.worst]:.2f} of {len(found.names)} groups of columns, in {which}: {told}"
