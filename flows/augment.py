@@ -41,7 +41,8 @@ from infra.stages import Stages
 from infra.workspace import Run
 from tasks.augmentation.page import render, verdict
 from tasks.augmentation.task import Added, Analysed, Donor
-from tasks.checks.task import Measured
+from tasks.checks.measured import Measured
+from tasks.checks.rejection import rejection
 from tasks.checks.verdict import cautions
 from tasks.contract.errors import GateFailed
 from tasks.contract.refs import ModelRef, Ref
@@ -222,7 +223,7 @@ def _rejection(reply: dict[str, Any]) -> GateFailed:
     told = reply["manifest"]["augmentation"]
     worth = next(gate for gate in reply["manifest"]["gates"] if gate["name"] == "worth")
     if worth["passed"] is not False:
-        return checks.rejection(reply)
+        return rejection(reply)
     error = GateFailed(
         f"augmentation is expected to lose: {verdict(told)} Nothing was published.",
         f"All ways and their expected squared errors: {reply['uri']}/report.html. augment.worth = false publishes it all the same.",

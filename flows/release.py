@@ -23,6 +23,7 @@ from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
+from tasks.checks.rejection import rejection
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
@@ -59,7 +60,7 @@ def release(spec: Spec) -> dict[str, Any]:
     """
     reply = carry_out(spec, "release", mint, check=_early_checks)
     if reply["status"] == "rejected":
-        raise checks.rejection(reply)
+        raise rejection(reply)
     return reply
 
 

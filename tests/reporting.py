@@ -11,8 +11,9 @@ import pyarrow as pa
 from tasks.contract.columns import canonical_type
 from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.report.distance_plot import distance_histograms
-from tasks.report.marginals import Marginals, paired
+from tasks.report.marginals import Marginals
 from tasks.report.overlap_plot import arm_shares
+from tasks.report.tallies import Tallies, Tally, drawn
 
 HOSTILE = "<script>alert('x')</script> $a^2$ \"q\" & 身長"
 EXTREME = 98.7654321
@@ -76,6 +77,12 @@ def counts(like: TableSchema, rows: pa.Table) -> dict[str, Any]:
     """Count a table's marginals."""
     reduction = Marginals(like)
     return dict(reduction.visit(reduction.start(), rows))
+
+
+def tally(like: TableSchema, rows: pa.Table) -> Tally:
+    """Tally a table."""
+    reduction = Tallies(like)
+    return reduction.visit(reduction.start(), rows)
 
 
 def overlap(rows: int, seed: int) -> dict[str, Any]:
@@ -153,10 +160,11 @@ def pictures(like: TableSchema, rows: int = 1000, seed: int = 5) -> dict[str, An
     """Return what the report draws."""
     rng = np.random.default_rng(seed)
     near = {
-        name: rng.gamma(4, 0.3, size) for name, size in (("release to seed", 2000), ("release to holdout", 2000), ("holdout to seed", 300))
+        name: rng.gamma(4, 0.3, size)
+        for name, size in (("release to training rows", 2000), ("release to holdout", 2000), ("holdout to training rows", 300))
     }
     return {
-        "marginals": paired(like, counts(like, table(like, rows, seed)), counts(like, table(like, 2000, seed + 1))),
+        **drawn(like, tally(like, table(like, rows, seed)), tally(like, table(like, 2000, seed + 1))),
         "overlap": {"source": arm_shares(overlap(1000, 1)), "release": arm_shares(overlap(2000, 2))},
         "distances": distance_histograms(near),
     }

@@ -11,7 +11,7 @@ import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
 from infra.stages import Future, Stages
 from infra.workspace import Run
-from tasks.checks.task import Measured, Sample
+from tasks.checks.measured import Measured, Sample
 from tasks.contract.refs import Ref
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.task import Copy
@@ -30,6 +30,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
         for number, copy in enumerate(copies)
         for part in copy.drawn
     ]
+    possible = stages.submit(checks.natural_support, run, schema, found.parts)
     refits, effects = [], []
     for number, copy in enumerate(copies):
         name = release_name(number)
@@ -40,8 +41,15 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     source_fit = first.fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
         source_fit = cross_fit(run, stages, schema, Table(SOURCE, found.parts, None, run.spec.mechanisms.propensity), "estimate on source")
-    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + len(conform) + 6) as stage:
+    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + 2 * len(conform) + 8) as stage:
         sample = stage.wait([sampled])[0]
+        support = stage.wait([possible])[0]
+        cells = [
+            stages.submit(checks.outside_support, run, schema, support, part.canonical, number, part.canonical.part)
+            for number, copy in enumerate(copies)
+            for part in copy.drawn
+        ]
+        laws = stages.submit(checks.compare_laws, run, schema, found.parts, source_fit.nuisances, canonical)
         near = sample.seed.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
@@ -63,6 +71,8 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             conformity=tuple(stage.wait(conform)),
             people=stage.wait([people])[0],
             coverage=stage.wait([covered])[0] if covered is not None else None,
+            laws=stage.wait([laws])[0],
+            support=tuple(stage.wait(cells)),
             targetings=tuple(copy.targeting for copy in copies),
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )

@@ -11,8 +11,8 @@ import tasks.checks.task as checks
 import tasks.publish.task as publishing
 from infra.stages import Stages
 from infra.workspace import Run
+from tasks.checks.measured import Measured
 from tasks.checks.methods.audit import attacks_asked
-from tasks.checks.task import Measured
 from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef

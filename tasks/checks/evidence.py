@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tasks.checks.laws import LawEvidence
+from tasks.checks.support import SupportEvidence
 from tasks.contract.budget import Answer
 from tasks.contract.errors import EstimationError
 
@@ -258,6 +260,8 @@ class Evidence:
     fidelity: FidelityEvidence | None = None
     schema: SchemaEvidence | None = None
     calibration: CalibrationEvidence | None = None
+    laws: LawEvidence | None = None
+    support: SupportEvidence | None = None
 
     @property
     def spent(self) -> bool:

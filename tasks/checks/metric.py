@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import pandas as pd
@@ -100,6 +100,12 @@ def measure_all(evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         check: Check = resolve("check", name)
         metrics.extend(check.measure(evidence, gates))
     return metrics
+
+
+def shorten(lines: Sequence[str], shown: int = 5) -> str:
+    """Return the first of many lines as one, and how many more there are."""
+    more = len(lines) - shown
+    return "; ".join(lines[:shown]) + (f"; and {more} more" if more > 0 else "")
 
 
 def tabulate(metrics: Iterable[Metric]) -> pd.DataFrame:

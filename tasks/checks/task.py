@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,82 +19,27 @@ import pyarrow.parquet as pq
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
+from tasks.checks.comparison import design_weights, law_evidence, numbers, outside, supports
 from tasks.checks.conformity import inspect
-from tasks.checks.evidence import (
-    CalibrationEvidence,
-    DistanceEvidence,
-    Evidence,
-    FidelityEvidence,
-    GroupEvidence,
-    HoldoutEvidence,
-    OverlapEvidence,
-    SchemaEvidence,
-)
+from tasks.checks.evidence import Evidence, HoldoutEvidence, OverlapEvidence, SchemaEvidence
+from tasks.checks.gathering import calibration_evidence, distance_evidence, fidelity_evidence, group_evidence
 from tasks.checks.groups import column_groups
-from tasks.checks.joint import single_counts
+from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
 from tasks.checks.pool import distinct, gather, identical_pairs
 from tasks.checks.reuse import seed_knowledge
-from tasks.checks.verdict import decide, explain
+from tasks.checks.support import Support, SupportEvidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
 from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
-from tasks.contract.errors import GateFailed
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.results import Gate
 from tasks.contract.rng import in_holdout, rng_for, salt
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import GatesSpec
+from tasks.targeting.fluctuation import truncation_bound
 
 if TYPE_CHECKING:
     from tasks.checks.expectations import Judgement
-
-
-class Sample(NamedTuple):
-    """Rows that the distance gates judge on: at most ``gates.distance_rows`` of each table.
-
-    Attributes
-    ----------
-    seed, holdout, drawn : PartitionRef
-        Covariates of seed, holdout and released rows.
-    pool : PartitionRef
-        Distinct rows of seed and holdout.
-    counts : Ref
-        npz: ``pool_seed``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
-    groups : Groups or None
-        The same in groups of columns; None where seed or holdout has no rows.
-    """
-
-    seed: PartitionRef
-    holdout: PartitionRef
-    drawn: PartitionRef
-    pool: PartitionRef
-    counts: Ref
-    groups: Groups | None = None
-
-
-class Groups(NamedTuple):
-    """Fewer rows of each table, to be compared in several groups of columns.
-
-    Attributes
-    ----------
-    drawn : PartitionRef
-        Released rows.
-    pools : tuple of PartitionRef
-        Distinct rows of seed and holdout in each group's columns.
-    rows : Ref
-        npz: ``seed`` (N,) bool, which pool rows are seed rows, and ``of`` (N, G), which distinct row of each group each of them is.
-    names : tuple of str
-        Names of the groups.
-    columns : tuple of tuple of str
-        Names of their columns.
-    """
-
-    drawn: PartitionRef
-    pools: tuple[PartitionRef, ...]
-    rows: Ref
-    names: tuple[str, ...]
-    columns: tuple[tuple[str, ...], ...]
 
 
 # closeness in groups of columns is seven searches: on fewer rows than the one on all columns
@@ -176,41 +121,64 @@ def conformity(run: Run, schema: TableSchema, canonical: PartitionRef, released:
     return space.put_model(key, inspect(schema, space.table(canonical), published))
 
 
-class Measured(NamedTuple):
-    """What was measured of source and release.
+@coarse("read natural support", "read natural support")
+def natural_support(run: Run, schema: TableSchema, source: Sequence[PartitionRef]) -> ModelRef:
+    """Read each number's natural support from a sample of the source, and keep of it what all its rows keep."""
+    space = run.space()
+    key = "checks/support"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    found = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.mechanisms.outcome_range)
+    for part in source:
+        table = space.table(part, list(found))
+        for name, support in found.items():
+            found[name] = support.without(support.violations(numbers(table, name)))
+    return space.put_model(key, found)
 
-    Attributes
+
+@coarse("look for impossible numbers", "look for impossible numbers in part {part} of copy {copy}")
+def outside_support(run: Run, schema: TableSchema, support: ModelRef, canonical: PartitionRef, copy: int, part: int) -> ModelRef:
+    """Count the cells of one drawn part that lie outside the natural support of the source."""
+    space = run.space()
+    key = f"checks/support-{copy}-{part:05d}"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    found: dict[str, Support] = space.model(support)
+    return space.put_model(key, outside(schema, found, space.table(canonical, list(found))))
+
+
+@coarse("compare laws", "compare laws")
+def compare_laws(
+    run: Run, schema: TableSchema, source: Sequence[PartitionRef], nuisances: PartitionRef, release: Sequence[PartitionRef]
+) -> ModelRef:
+    """Compare outcome, covariates and missing cells of at most ``gates.distance_rows`` rows of source and release.
+
+    Parameters
     ----------
-    source, release : Ref
-        Records of effects and overlap; the release's is that of its first copy.
-    fidelity : Ref
-        Record of the error ledger, TSTR and the exact effect.
-    sample : Sample
-        Rows that distances were measured on.
-    distances : Ref or None
-        Arrays of closest-record distances; None where seed or holdout has no rows.
-    conformity : tuple of ModelRef
-        Of every drawn part.
-    balances : tuple of ModelRef
-        Calibration of every copy; none in mode "full".
-    targetings : tuple of Ref
-        Record of each copy's targeting.
-    people : Ref
-        Record of single effects, assignment and outcomes.
-    coverage : Ref or None
-        Record of precision and recall; None where seed or holdout has no rows.
+    run : Run
+    schema : TableSchema
+        Of the source.
+    source : sequence of PartitionRef
+        Its partitions.
+    nuisances : PartitionRef
+        Out-of-fold nuisances of the source's rows, in their order.
+    release : sequence of PartitionRef
+        Canonical drawn parts of all copies.
     """
-
-    source: Ref
-    release: Ref
-    fidelity: Ref
-    sample: Sample
-    distances: Ref | None
-    conformity: tuple[ModelRef, ...]
-    balances: tuple[ModelRef, ...]
-    targetings: tuple[Ref, ...]
-    people: Ref
-    coverage: Ref | None
+    space, spec, limit = run.space(), run.spec, run.spec.gates.distance_rows
+    key = "checks/laws"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    names = [*(column.id for column in schema.modelled), "a", "y"]
+    share = -(-limit // len(release))
+    drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
+    rows = space.first_rows(source, limit)
+    propensity = space.table(nuisances, ["g"]).column("g").to_numpy()
+    bound = truncation_bound(len(propensity), spec.mechanisms.truncation)
+    design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
+    treated = rows.column("a").to_numpy()
+    weight = design_weights(treated, propensity[: rows.num_rows], bound, design, spec.mechanisms.tilt)
+    return space.put_model(key, law_evidence(schema, rows, weight, drawn, rng_for(spec.seed, "compare laws")))
 
 
 def load_judge() -> None:
@@ -265,93 +233,41 @@ def judge(
 
 
 def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attacked: Sequence[Mapping[str, Any]] | None) -> list[Metric]:
+    """Read what was measured and turn it into metrics."""
     space = run.space()
-    effects = {name: json.loads(space.read(ref.key)) for name, ref in (("source", measured.source), ("release", measured.release))}
-    ate = {name: _ate(record, main) for name, record in effects.items()}
+    source, release = (json.loads(space.read(ref.key)) for ref in (measured.source, measured.release))
     truth = json.loads(space.read(measured.fidelity.key))["truth"] or {}
     parts: list[SchemaEvidence] = [space.model(ref) for ref in measured.conformity]
+    cells: list[SupportEvidence] = [space.model(ref) for ref in measured.support]
     evidence = replace(
         _nearness(run, measured),
         holdout=None if said is None else HoldoutEvidence(said),
         audit=None if attacked is None else tuple(attacked),
-        source=OverlapEvidence.of(effects["source"]["overlap"]),
-        release=OverlapEvidence.of(effects["release"]["overlap"]),
-        fidelity=FidelityEvidence(
-            ate_source=ate["source"]["estimate"],
-            se_source=ate["source"]["se"],
-            ate_release=ate["release"]["estimate"],
-            se_release=ate["release"]["se"],
-            truth=truth.get("ate"),
-            truth_se=truth.get("mc_se"),
-        ),
-        calibration=_calibration([space.model(ref) for ref in measured.balances]),
+        source=OverlapEvidence.of(source["overlap"]),
+        release=OverlapEvidence.of(release["overlap"]),
+        fidelity=fidelity_evidence(source, release, truth, main),
+        calibration=calibration_evidence([space.model(ref) for ref in measured.balances]),
         schema=sum(parts[1:], start=parts[0]),
+        laws=None if measured.laws is None else space.model(measured.laws),
+        support=sum(cells[1:], start=cells[0]) if cells else None,
     )
     return measure_all(evidence, run.spec.gates)
 
 
 def _nearness(run: Run, measured: Measured) -> Evidence:
     """Read what was measured of distances."""
-    space, sample = run.space(), measured.sample
-    arrays: dict[str, Any] = {}
-    if measured.distances is not None:
-        with np.load(io.BytesIO(space.read(measured.distances.key)), allow_pickle=False) as kept:
-            arrays = dict(kept)
-    return Evidence(distance=_distances(space, sample, arrays), groups=_near_groups(run, sample.groups, arrays))
-
-
-def _near_groups(run: Run, groups: Groups | None, arrays: Mapping[str, Any]) -> GroupEvidence | None:
-    if groups is None or "group_distances_0" not in arrays:
-        return None
-    space = run.space()
-    with np.load(io.BytesIO(space.read(groups.rows.key)), allow_pickle=False) as kept:
-        seed, of = kept["seed"], kept["of"]
-    counts = [
-        single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
-    ]
-    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), seed, salt(run.spec.seed, "column groups"))
-
-
-def _calibration(balances: Sequence[Any]) -> CalibrationEvidence | None:
-    """Take the worst copy."""
-    if not balances:
-        return None
-    worst = max(balances, key=lambda each: (each.relaxed, -each.ess))
-    return CalibrationEvidence(float(worst.relaxed), float(worst.ess), float(worst.capped))
-
-
-def _ate(record: Mapping[str, Any], main: str) -> Mapping[str, Any]:
-    return next(each for each in record["estimates"] if each["estimand"] == "ate" and each["estimator"] == main)
-
-
-def _distances(space: Workspace, sample: Sample, arrays: Mapping[str, Any]) -> DistanceEvidence:
-    with np.load(io.BytesIO(space.read(sample.counts.key)), allow_pickle=False) as kept:
-        counts: dict[str, Any] = dict(kept)
-    none = np.empty((0, 1))
-    found = arrays or {
-        "seed": np.empty(0),
-        "holdout_to_seed": np.empty(sample.holdout.rows),
-        "pool_distances": none,
-        "pool_rows": none.astype(np.int64),
-    }
-    return DistanceEvidence(
-        seed=found["seed"],
-        holdout_to_seed=found["holdout_to_seed"],
-        pool_seed=counts["pool_seed"],
-        pool_holdout=counts["pool_holdout"],
-        pool_distances=found["pool_distances"],
-        pool_rows=found["pool_rows"],
-        release_pairs=int(counts["release_pairs"]),
+    space, sample, groups = run.space(), measured.sample, measured.sample.groups
+    arrays = {} if measured.distances is None else _arrays(space, measured.distances)
+    compared = groups is not None and "group_distances_0" in arrays
+    return Evidence(
+        distance=distance_evidence(_arrays(space, sample.counts), arrays, sample.holdout.rows),
+        groups=group_evidence(groups, _arrays(space, groups.rows), arrays, salt(run.spec.seed, "column groups"))
+        if groups is not None and compared
+        else None,
     )
 
 
-def rejection(reply: Mapping[str, Any]) -> GateFailed:
-    """Turn the reply of a rejected run into the error it ends with: a table of what failed by how much, and the way out."""
-    gates = [Gate.model_validate(gate) for gate in reply["manifest"]["gates"]]
-    failed = len(decide(gates).failed)
-    lines = "\n".join(explain(gates))
-    error = GateFailed(
-        f"{failed} of {len(gates)} gates failed; nothing was published.\n{lines}", f"Checks and report: {reply['uri']}/report.html"
-    )
-    error.reply = dict(reply)
-    return error
+def _arrays(space: Workspace, ref: Ref) -> dict[str, Any]:
+    """Read the arrays of an npz file."""
+    with np.load(io.BytesIO(space.read(ref.key)), allow_pickle=False) as kept:
+        return dict(kept)

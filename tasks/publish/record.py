@@ -16,7 +16,6 @@ COPIES_NOTE = (
     "Every copy is drawn from its own Bayesian bootstrap draw of the source, so that the copies differ as samples would: "
     "use effects.release.combined. effects.truth is that of copy 0."
 )
-#: Gates whose numbers stand in the manifest's section on privacy.
 
 
 class Verdict(NamedTuple):

@@ -12,7 +12,7 @@ from infra.cluster import coarse
 from infra.provenance import code_record, package_versions
 from infra.store import open_store
 from infra.workspace import Run
-from tasks.checks.task import Measured
+from tasks.checks.measured import Measured
 from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
 from tasks.contract.columns import NUISANCE_COLUMNS
 from tasks.contract.errors import SpecError, StoreError

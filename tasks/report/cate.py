@@ -16,7 +16,7 @@ LEARNERS: Mapping[str, Entry] = {
     "s": Entry("S-learner", "one regression, asked with and without treatment"),
     "dr": Entry("DR-learner", "regression of doubly robust pseudo-outcomes"),
     "ra": Entry("RA-learner", "regression of adjusted outcomes"),
-    "mean": Entry("Mean of the four", "the figure to compare releases by (U_PEHE)"),
+    "mean": Entry("Mean of the four", "U_PEHE: error of effects of single people, for comparing releases"),
 }
 #: Ratios up to which a gap is read as no larger, and as somewhat larger, than between two samples of the source.
 ALIKE, LARGER = 1.2, 1.5

@@ -75,6 +75,16 @@ DESIGNS: Mapping[str, str] = {
 }
 
 
+MODES: Mapping[str, str] = {
+    "hybrid": "covariates are synthetic; treatment and outcome follow models that are held to the source's effect",
+    "full": "one synthesizer draws everything: a baseline",
+}
+
+LEARNERS: Mapping[str, str] = {
+    "stack": "a weighted average of a ridge regression and boosted trees, weights by cross-validation",
+}
+
+
 def explained(entries: Mapping[str, Entry], name: str) -> Entry:
     """Return what is known of a name; a plug-in's name stands for itself."""
     return entries.get(name, Entry(name, ""))

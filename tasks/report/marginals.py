@@ -41,6 +41,12 @@ class Marginals:
         return state
 
 
+def codes_of(column: Column, schema: TableSchema, values: pa.ChunkedArray) -> Int64:
+    """Return each row's cell of a column, -1 where missing."""
+    bins = bins_of(column, schema)
+    return _levels(column, values) if bins.edges is None else _cells(bins.edges, values)
+
+
 def _count(column: Column, bins: Bins, values: pa.ChunkedArray) -> Int64:
     codes = _levels(column, values) if bins.edges is None else _cells(bins.edges, values)
     codes = np.where(codes < 0, bins.cells - 1, codes) if bins.missing else codes[codes >= 0]
@@ -83,13 +89,14 @@ def paired(schema: TableSchema, source: Counts, release: Counts) -> list[dict[st
         if not column.constant:
             bins = bins_of(column, schema)
             both = np.stack((source[column.id], release[column.id]))
-            row = _by_level(bins, both) if bins.edges is None else _by_range(bins, both)
+            row = by_level(bins, both) if bins.edges is None else by_range(bins, both)
             gap = np.abs(np.subtract(row["source"], row["release"])).sum() / 2
             rows.append({"name": column.name, "role": column.role, **row, "distance": float(gap)})
     return rows
 
 
-def _by_level(bins: Bins, both: Int64) -> dict[str, Any]:
+def by_level(bins: Bins, both: Int64) -> dict[str, Any]:
+    """Return shares by level of source and release (rows of ``both``), rare levels together; fields as in :func:`paired`."""
     labels = [*bins.labels, "missing"] if bins.missing else list(bins.labels)
     together = folded(both, MOST_LEVELS)
     kept = np.flatnonzero(~together)
@@ -101,7 +108,8 @@ def _by_level(bins: Bins, both: Int64) -> dict[str, Any]:
     return {"form": "levels", "labels": names, "widths": [1] * len(names), "missing": False, **_shares(shown)}
 
 
-def _by_range(bins: Bins, both: Int64) -> dict[str, Any]:
+def by_range(bins: Bins, both: Int64) -> dict[str, Any]:
+    """Return shares by cell of source and release (rows of ``both``), cells merged; fields as in :func:`paired`."""
     runs = groups(both)
     shown = np.stack([both[:, run].sum(axis=1) for run in runs], axis=1)
     widths = [run.stop - run.start for run in runs]

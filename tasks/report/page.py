@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
 from tasks.pages.svg import clipped
 from tasks.pages.template import fill
+from tasks.report.associations import pair_scatter, pair_table
+from tasks.report.balance_plot import BALANCED, MOST_ROWS, balance_plot
 from tasks.report.cate import person_panel
 from tasks.report.distance_plot import distance_plot
 from tasks.report.effects import copies_table, effect_table, truth_rows
-from tasks.report.glossary import DESIGNS, KINDS
+from tasks.report.features import MOST_COLUMNS
+from tasks.report.glossary import DESIGNS, KINDS, LEARNERS, MODES
 from tasks.report.layers import layer_panel
 from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
+from tasks.report.missing import missing_plot
 from tasks.report.overlap_plot import overlap_plot
 from tasks.report.training import training_panel
+from tasks.report.uses import population_remark, remarks, uses
 from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
 
 MOST_MARGINALS = 60
@@ -32,7 +37,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     manifest : mapping
         The manifest, as JSON values; ``version`` is None for a rejected release.
     pictures : mapping
-        ``marginals`` (rows of :func:`tasks.report.marginals.paired`), ``overlap`` ({"source", "release"}, each of
+        What :func:`tasks.report.tallies.drawn` returns; ``overlap`` ({"source", "release"}, each of
         :func:`tasks.report.overlap_plot.arm_shares`), ``distances`` (of :func:`tasks.report.distance_plot.distance_histograms`, or None).
         May hold ``training``: the curve of a synthesizer that is trained by epochs; and ``layers``: the card of an adapted language model.
     status : str
@@ -50,7 +55,12 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         spec=manifest["spec"],
         status=status,
         verdict=verdict(manifest["gates"], status),
-        gates=gate_rows(manifest["gates"]),
+        uses=uses(manifest) if status == "published" else [],
+        remarks=remarks(manifest),
+        population_remark=population_remark(manifest),
+        mode_meaning=MODES.get(manifest["spec"]["release"]["mode"], ""),
+        learner_meaning=LEARNERS.get(manifest["spec"]["mechanisms"]["learner"], ""),
+        gates=_gates(manifest["gates"]),
         tiles=summary(manifest),
         gap=gap_sentence(manifest),
         unit=_unit(manifest),
@@ -66,6 +76,10 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         others=truth_rows(manifest["effects"]),
         overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],
         distance_plot=distance_plot(**pictures["distances"]) if pictures["distances"] else None,
+        balance=_balance(pictures["balance"]),
+        pairs=_pairs(pictures["associations"], manifest["schema"]["columns"]),
+        arms=[{**row, "plot": marginal_plot(row)} for row in pictures["arms"]],
+        missing=_missing(pictures["missing"]),
         **_marginals(pictures["marginals"]),
     )
 
@@ -96,6 +110,32 @@ def _overlap(where: str, record: Mapping[str, Any] | None, arms: Mapping[str, An
         "effective": f"{percent(found.get('ess1'))} of treated, {percent(found.get('ess0'))} of control",
         "slope": f"{fixed(slope['slope'], decimals)} ({interval(slope['ci_low'], slope['ci_high'], decimals)})" if known else "–",
     }
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]]:
+    """Part gates that passed, which are folded, from all others."""
+    rows = gate_rows(gates)
+    return {"open": [row for row in rows if row["status"] != "passed"], "passed": [row for row in rows if row["status"] == "passed"]}
+
+
+def _balance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    beyond = {where: sum(abs(row[where] or 0.0) > BALANCED for row in rows) for where in ("source", "release")}
+    more = max(0, len(rows) - MOST_ROWS)
+    return {"plot": balance_plot(rows), "rows": len(rows), "limit": number(BALANCED), **beyond, "left_out": more}
+
+
+def _pairs(rows: Sequence[Mapping[str, Any]], columns: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    far = sum(abs(row["source"] - row["release"]) > row["chance"] for row in rows)
+    left_out = sum(not column["constant"] for column in columns) - 1 - MOST_COLUMNS
+    return {"table": pair_table(rows), "plot": pair_scatter(rows), "number": len(rows), "far": far, "left_out": max(0, left_out)}
+
+
+def _missing(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if found is None else {**found, "plot": missing_plot(found)}
 
 
 def _marginals(rows: list[dict[str, Any]]) -> dict[str, Any]:

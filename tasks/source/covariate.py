@@ -148,7 +148,8 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, found: C
         kind=kind,
         field=pack_field(field),
         levels=tuple(sorted(kept)),
-        dictionary=one_dictionary(name, field.type, found),
+        # a word of one to four rows is pooled, and its name is nobody's business either
+        dictionary=tuple(word for word in one_dictionary(name, field.type, found) if not 0 < levels.get(word, 0) < EDGE),
         missing=found.missing,
         constant=constant,
     )

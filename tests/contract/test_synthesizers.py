@@ -14,6 +14,7 @@ from tasks.contract.columns import conform
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import names, resolve
 from tasks.contract.roles import Column, pack_field
+from tests.traits import drawn, everything, faults
 
 METHODS = names("synthesizer")
 # Methods trained by epochs are small here: a promise that holds whatever was learnt is tested with these parameters, how well they
@@ -183,6 +184,19 @@ def test_association_is_kept(learnt: object, table: pd.DataFrame) -> None:
     gap = [x["w1"][x["w3"].isna()].mean() - x["w1"][x["w3"].notna()].mean() for x in (table, drawn)]
     assert gap[0] > 3
     assert abs(gap[0] - gap[1]) < near
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_traits_of_a_table_are_kept(method: str) -> None:
+    """Dates on their grid, a panel missing together, relations, an atom apart, a dictionary: no row lacks one."""
+    source = everything()
+    found = drawn(source, method, rows=2000, params=QUICK.get(method))
+    assert not any(faults(source, found.frame).values()), faults(source, found.frame)
+    assert set(found.layer.traits) == {"relations", "grids", "atoms", "missingness"}
+    wanted, share = source["lab0"].isna().mean(), found.frame["lab0"].isna().mean()
+    assert 0 < share < 1
+    if method not in QUICK:
+        assert abs(share - wanted) < 0.05
 
 
 def test_one_row_can_be_drawn(fitted: tuple[str, object]) -> None:

@@ -32,6 +32,10 @@ GOOD = [
     Metric("source_ess", 0.2, "at least", 0.2),
     Metric("min_arm", 50.0, "at least", 50.0),
     Metric("fidelity", 0.3, "at most", 2.58, detail="ATE 1.1 against 1 <in> the source"),
+    Metric("outcome_law", 0.01, "at most", 0.05, low=0.0, high=0.03, decision="interval"),
+    Metric("margins", 0.05, "at most", 0.05),
+    Metric("missingness", 0.0, "at most", 0.05),
+    Metric("support", 0.0, "equal to", 0.0),
     Metric("calibration", 0.001, "at most", 0.05),
     Metric("levels", 0.0, "equal to", 0.0),
     Metric("columns", 0.0, "equal to", 0.0),
@@ -56,6 +60,10 @@ BAD = {
     "min_arm": {"value": 49.0},
     "fidelity": {"value": 2.6},
     "calibration": {"value": 0.06},
+    "outcome_law": {"value": 0.1, "low": 0.06, "high": 0.2},
+    "margins": {"value": 0.06},
+    "missingness": {"value": 0.2},
+    "support": {"value": 3.0},
     "levels": {"value": 1.0},
     "columns": {"value": 2.0},
 }
@@ -167,10 +175,10 @@ def test_pages_are_whole_and_need_nobody(judged):
     assert set(judged.files) == {"results.json", "docs/index.html", "docs/expectations.html"}
     index, suite = (judged.files[name].decode() for name in ("docs/index.html", "docs/expectations.html"))
     for page in (index, suite):
-        for trace in ("http", "<script", "<img", "<link", "src=", "url(", "@import", "/tmp"):
+        for trace in ("://", "<script", "<img", "<link", "src=", "url(", "@import", "/tmp"):
             assert trace not in page
         assert "closeness_z at most 2.33" in page
-        assert CREATED in page
+        assert "January 2026, 03:04 UTC" in page
     assert index.count('class="state pass">passed') >= len(BAD)
     assert "ATE 1.1 against 1 &lt;in&gt; the source" in index
     assert 'href="expectations.html"' in index

@@ -79,7 +79,7 @@ def test_a_published_report_is_whole_silent_and_to_be_seen(released: Callable[..
         "Effect in the real rows",
         "Where the effect's error comes from",
         "Overlap of the arms",
-        "Closeness to seed rows",
+        "Distance to the closest real record",
     ):
         assert text in words, text
     assert "document.title='run'" in words  # shown, not run

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tasks.contract.errors import EstimationError, SpecError
@@ -55,6 +56,40 @@ def test_dates_stay_on_their_grid(synthesizer: str) -> None:
         assert abs(found[name].mean() - source[name].mean()) < pd.Timedelta("40D")
         assert source[name].min() <= found[name].min()
         assert found[name].max() <= source[name].max()
+
+
+def graded(words: list[str], used: list[str], ordered: bool, rare: str | None = None) -> pd.DataFrame:
+    """A categorical column, some words of which no row has."""
+    frame, rng = base(10)
+    cells = rng.choice(used, len(frame)).astype(object)
+    if rare is not None:
+        cells[:3] = rare
+    cells[rng.random(len(frame)) < 0.1] = None
+    frame["grade"] = pd.Categorical(cells, words, ordered=ordered)
+    return frame
+
+
+@pytest.mark.parametrize("synthesizer", SYNTHESIZERS)
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (graded(["mild", "acute", "severe", "fatal"], ["severe", "mild", "acute"], True), ["mild", "acute", "severe", "fatal"]),
+        (graded(["z", "never", "b", "a"], ["a", "b", "z"], False), ["z", "never", "b", "a"]),
+        # the name of a level that three rows have is not released
+        (graded(["low", "odd", "high"], ["low", "high"], True, "odd"), ["low", "high", "(other)"]),
+    ],
+    ids=["ordered", "unordered", "rare"],
+)
+def test_dictionaries_keep_their_words_and_order(source: pd.DataFrame, words: list[str], synthesizer: str) -> None:
+    found = drawn(source, synthesizer, rows=1500)
+    wanted = pa.Table.from_pandas(source, preserve_index=False).schema.field("grade").type
+    assert found.table.schema.field("grade").type == wanted
+    for first in range(0, 1500, 500):
+        part = found.table.slice(first, 500).to_pandas()["grade"].dtype
+        assert part.ordered == wanted.ordered
+        assert list(part.categories) == words
+    for word, share in source["grade"].value_counts(normalize=True).items():
+        assert word not in words or abs((found.frame["grade"].dropna() == word).mean() - share) < 0.06
 
 
 def panel() -> pd.DataFrame:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
-from tasks.checks.metric import Metric, gate
+from tasks.checks.metric import Metric, gate, shorten
 from tasks.contract.spec import GatesSpec
-
-_SHOWN = 5
 
 
 class Params(BaseModel):
@@ -28,13 +26,13 @@ class SchemaCheck:
         cells = sum(count for _, count in found.outside)
         where = [f"{name}: {count}" for name, count in found.outside]
         return [
-            gate("columns", float(len(found.mismatches)), gates, detail=_shorten(found.mismatches)),
+            gate("columns", float(len(found.mismatches)), gates, detail=shorten(found.mismatches)),
             gate(
                 "levels",
                 float(cells) if found.rows else None,
                 gates,
                 refused=found.rows == 0,
-                detail=_shorten(where) if found.rows else "no released row was inspected",
+                detail=shorten(where) if found.rows else "no released row was inspected",
             ),
         ]
 
@@ -42,8 +40,3 @@ class SchemaCheck:
 def build(params: Params) -> SchemaCheck:  # noqa: ARG001 - every method's build takes its Params
     """Return the check."""
     return SchemaCheck()
-
-
-def _shorten(lines: list[str] | tuple[str, ...]) -> str:
-    more = len(lines) - _SHOWN
-    return "; ".join(lines[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")

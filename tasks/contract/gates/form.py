@@ -18,6 +18,20 @@ FORM: tuple[GateRow, ...] = (
         expectation="ExpectNoCellsOutsideRange",
     ),
     GateRow(
+        name="support",
+        family="form",
+        rule="equal to",
+        threshold="switch",
+        default=True,
+        title="Possible values",
+        meaning="Released numbers that no row of the source could have: of another sign, off its grid, beyond a bound, or beside an atom.",
+        description="no number outside the source's natural support: sign, whole numbers, grid, bounds, gaps beside atoms",
+        advice="The columns named hold numbers that can't occur in the source: take an outcome law or a synthesizer that keeps its "
+        "support, or declare the range.",
+        expectation="ExpectNoNumbersOutsideSupport",
+        asked_of_added_rows=False,
+    ),
+    GateRow(
         name="columns",
         family="form",
         rule="equal to",

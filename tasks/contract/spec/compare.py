@@ -17,11 +17,13 @@ Mode = Literal["hybrid", "full"]
 
 
 class Candidate(Section):
-    """One synthesizer that takes part, with its parameters."""
+    """One synthesizer of a comparison, with its parameters."""
 
-    name: str = Field(min_length=1, description="a synthesizer: a file of tasks/covariates/methods, or a plug-in")
-    params: dict[str, Any] = Field(default_factory=dict)
-    label: str = Field("", description="what it is called in the comparison; empty: its name")
+    name: str = Field(min_length=1, description="name of a synthesizer or plug-in", examples=["forest"])
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters of the synthesizer", examples=[{"min_leaf": 30}])
+    label: str = Field(
+        "", description="name in the comparison, at most 40 characters; empty: the synthesizer's name", examples=["smoother forest"]
+    )
 
     @model_validator(mode="after")
     def _plain(self) -> Candidate:
@@ -41,17 +43,21 @@ def _named(value: object) -> object:
 
 
 class CompareSpec(Section):
-    """What ``waymint compare`` compares."""
+    """The variants of ``waymint compare``."""
 
     synthesizers: tuple[Annotated[Candidate, BeforeValidator(_named, json_schema_input_type=str | Candidate)], ...] = Field(
-        (Candidate(name="forest"), Candidate(name="copula")), description="names, or tables {name, params, label}"
+        (Candidate(name="forest"), Candidate(name="copula")), description="synthesizers: names, or tables {name, params, label}"
     )
-    modes: tuple[Mode, ...] = ("hybrid", "full")
+    modes: tuple[Mode, ...] = Field(("hybrid", "full"), description="modes that each synthesizer runs in")
     seeds: int = Field(
-        3, ge=1, le=100, description="how often each is run: seed, seed + 1, ...; another seed is another holdout, other folds and draws"
+        3, ge=1, le=100, description="runs of each variant, with seed, seed + 1, ...; each has its own holdout, folds and draws"
     )
     rows: int | None = Field(
-        None, ge=200, le=1_000_000, description=f"released rows of each variant; empty: release.rows, at most {ROWS:,}"
+        None,
+        ge=200,
+        le=1_000_000,
+        description=f"released rows of each variant; where left out: release.rows, at most {ROWS:,}",
+        examples=[5_000],
     )
 
     @model_validator(mode="after")

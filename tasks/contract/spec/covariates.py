@@ -15,12 +15,19 @@ AUTO, MANY_ROWS = "auto", 1_000_000
 class CovariatesSpec(Section):
     """The synthesizer of W."""
 
-    synthesizer: str = Field("auto", description='a synthesizer\'s name; "auto": forest, and chain for sources of 1,000,000 rows and more')
-    params: dict[str, Any] = Field(default_factory=dict)
+    synthesizer: str = Field(
+        "auto",
+        description='name of a synthesizer; "auto" is forest, and chain for sources of 1,000,000 rows and more',
+        examples=["forest"],
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="parameters of the synthesizer; docs/spec.md lists them", examples=[{"min_leaf": 30}]
+    )
     fit_rows: int | None = Field(
         None,
         ge=200,
-        description="most seed rows the synthesizer is fitted on (a hash sample); empty: 50,000, all where it reads them in parts",
+        description="most training rows the synthesizer is fitted on (a hash sample); where left out: 50,000, and all rows for chain",
+        examples=[50_000],
     )
 
     @model_validator(mode="after")

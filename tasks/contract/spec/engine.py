@@ -8,10 +8,18 @@ from tasks.contract.spec.section import Section
 
 
 class EngineSpec(Section):
-    """How the work is run. Changes nothing in the result."""
+    """Where and how the work runs. It does not change the result."""
 
-    dask: str = Field("local", pattern=r"^(local|threads|tcp://.+|tls://.+)$")
-    workers: int = Field(2, ge=1, le=512)
-    memory: str = Field("auto", pattern=r"^(auto|[0-9.]+ ?[kMGT]i?B)$", description='memory limit of one local worker, e.g. "2GiB"')
-    timeout: float = Field(14_400, gt=0, description="seconds after which a stage without an answer is given up and tried on a new cluster")
-    workspace: str | None = Field(None, description="where intermediate files live: a folder or s3://...; never the store")
+    dask: str = Field(
+        "local",
+        pattern=r"^(local|threads|tcp://.+|tls://.+)$",
+        description="local: worker processes on this machine; threads: in the process of the command; tcp:// or tls://: a Dask scheduler",
+    )
+    workers: int = Field(2, ge=1, le=512, description="worker processes, or threads")
+    memory: str = Field("auto", pattern=r"^(auto|[0-9.]+ ?[kMGT]i?B)$", description="memory limit of one local worker", examples=["2GiB"])
+    timeout: float = Field(14_400, gt=0, description="seconds after which a stage is given up and started on a new cluster")
+    workspace: str | None = Field(
+        None,
+        description="folder or s3:// prefix for intermediate files, which hold real rows; where left out: ~/.waymint/work",
+        examples=["/scratch/waymint"],
+    )

@@ -25,17 +25,17 @@ _KINDS: Mapping[Threshold, Any] = {
 
 
 class GateSettings(Section):
-    """Thresholds; ``false`` switches a gate off and the manifest says so. docs/gates.md gives the reason for each number."""
+    """Thresholds of the gates. ``false`` switches a gate off, and the manifest says so. docs/gates.md explains each number."""
 
     # a plug-in's key is not known here: the validator below lets it through, and no other
     model_config = ConfigDict(extra="allow")
 
-    closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of rows that may lean to the training rows as if copied")
-    holdout_noise: float = Field(0.1, gt=0, le=10, description="noise scale sigma of Thresholdout, in the unit of holdout_query")
-    min_reference_rows: int = Field(100, ge=20, description="fewest training and holdout rows a distance gate may judge on")
-    distance_rows: int = Field(20_000, ge=100, description="most rows of release and references the distance gates use (hash samples)")
-    overlap_bound: float | Literal["auto"] = Field("auto", description="d of the overlap gates")
-    inconclusive: Literal["warn", "fail"] = Field("warn", description="whether a gate that can't tell warns or fails")
+    closeness_margin: float = Field(0.05, ge=0, lt=1, description="share of copied rows whose effect on closeness is allowed for")
+    holdout_noise: float = Field(0.1, gt=0, le=10, description="noise scale sigma of Thresholdout, in units of holdout_query")
+    min_reference_rows: int = Field(100, ge=20, description="fewest training rows, and fewest holdout rows, that distance gates need")
+    distance_rows: int = Field(20_000, ge=100, description="most rows of each table that distance gates use (hash samples)")
+    overlap_bound: float | Literal["auto"] = Field("auto", description='d of the overlap gates; "auto" is the truncation of mechanisms')
+    inconclusive: Literal["warn", "fail"] = Field("warn", description="whether an inconclusive gate is a warning or a failure")
 
     @model_validator(mode="after")
     def _plugin_keys(self) -> GateSettings:

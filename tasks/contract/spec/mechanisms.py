@@ -10,24 +10,40 @@ from tasks.contract.spec.section import Section
 
 
 class MechanismsSpec(Section):
-    """The mechanisms of A and Y."""
+    """The models of treatment and outcome, and how A and Y are drawn."""
 
-    treatment: Literal["randomized", "fitted", "tilted"] = "randomized"
-    probability: float = Field(0.5, gt=0, lt=1, description="P(A = 1) of the randomized design")
-    tilt: float = Field(1.0, ge=0, le=10, description="factor on logit g of the tilted design")
-    learner: str = "stack"
-    params: dict[str, Any] = Field(default_factory=dict)
-    folds: int = Field(5, ge=2, le=20)
-    fit_rows: int = Field(100_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample)")
-    repeats: Literal["auto"] | int = Field("auto", description='cross-fittings averaged; "auto" is 3 up to 2,000 rows and 1 above')
-    propensity: float | None = Field(None, gt=0, lt=1, description="known P(treated), as in a trial; fitted where it is not given")
-    truncation: Literal["auto"] | float = Field("auto", description='propensities are kept in [d, 1-d]; "auto" is Gruber et al. 2022')
-    targeting: Literal["adaptive", "full"] = Field("adaptive", description="whether poor overlap may weaken targeting")
-    targets: tuple[Literal["ate", "att"], ...] = Field(
-        ("ate",), min_length=1, description="effects that Q* carries exactly; those of roles.subgroups always are"
+    treatment: Literal["randomized", "fitted", "tilted"] = Field(
+        "randomized", description="design of the release: a randomized trial, the fitted propensity, or a tilted propensity"
     )
-    outcome_range: tuple[float, float] | None = Field(None, description="range drawn outcomes are clipped to")
-    pool: float = Field(4.0, ge=1, le=20, description="size of the covariate pool that calibration chooses from, per released row")
+    probability: float = Field(0.5, gt=0, lt=1, description="P(A = 1) in the randomized design")
+    tilt: float = Field(1.0, ge=0, le=10, description="factor on logit g in the tilted design")
+    learner: str = Field("stack", description="learner of g and Q: stack, glm, boosted or a plug-in", examples=["glm"])
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters of the learner", examples=[{"squares": False}])
+    folds: int = Field(5, ge=2, le=20, description="folds of the cross-fit")
+    fit_rows: int = Field(
+        100_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample); glm goes on to all rows"
+    )
+    repeats: Literal["auto"] | int = Field(
+        "auto", description='number of cross-fits averaged, at most 50; "auto" is 3 up to 2,000 rows and 1 above'
+    )
+    propensity: float | None = Field(
+        None, gt=0, lt=1, description="known P(treated) of a trial; where left out, it is fitted", examples=[0.5]
+    )
+    truncation: Literal["auto"] | float = Field(
+        "auto", description='propensities are truncated to [d, 1-d], 0 <= d < 0.5; "auto" is the rule of Gruber et al. 2022'
+    )
+    targeting: Literal["adaptive", "full"] = Field(
+        "adaptive", description="whether targeting is weakened where overlap is poor (adaptive) or never (full)"
+    )
+    targets: tuple[Literal["ate", "att"], ...] = Field(
+        ("ate",),
+        min_length=1,
+        description='effects that Q* is targeted at; "ate" must be among them, and effects of roles.subgroups are added',
+    )
+    outcome_range: tuple[float, float] | None = Field(
+        None, description="lowest and highest outcome that can be drawn", examples=[[-50.0, 50.0]]
+    )
+    pool: float = Field(4.0, ge=1, le=20, description="rows of the covariate pool per released row; calibration chooses from the pool")
 
     @model_validator(mode="after")
     def _ranges(self) -> MechanismsSpec:

@@ -10,11 +10,19 @@ from tasks.contract.spec.section import Section
 
 
 class OutcomeSpec(Section):
-    """One outcome: ``[outcomes.NAME]``."""
+    """The outcome column NAME."""
 
-    kind: Literal["auto", "binary", "continuous", "count"] = Field("auto", description="family of its mean, as roles.outcome_kind")
-    law: str = Field("auto", min_length=1, description='law around its mean: tilt, scale, poisson, ...; "auto" chooses by CRPS')
-    range: tuple[float, float] | None = Field(None, description="range of its values; mechanisms.outcome_range says the same")
+    kind: Literal["auto", "binary", "continuous", "count"] = Field(
+        "auto", description="kind of the outcome; the same key as roles.outcome_kind"
+    )
+    law: str = Field(
+        "auto",
+        min_length=1,
+        description='law of the outcome around its mean; docs/methods.md lists them, "auto" chooses by cross-validated CRPS',
+    )
+    range: tuple[float, float] | None = Field(
+        None, description="lowest and highest value; the same key as mechanisms.outcome_range", examples=[[-50.0, 50.0]]
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> OutcomeSpec:

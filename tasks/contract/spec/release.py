@@ -10,19 +10,20 @@ from tasks.contract.spec.section import Section
 
 
 class ReleaseSpec(Section):
-    """What is drawn."""
+    """Size and form of the release."""
 
-    rows: int = Field(10_000, ge=1, le=1_000_000_000)
-    copies: int = Field(1, ge=1, le=100)
-    mode: Literal["hybrid", "full"] = "hybrid"
-    part_rows: int = Field(100_000, ge=100, description="rows of one Parquet part")
+    rows: int = Field(10_000, ge=1, le=1_000_000_000, description="released rows of each copy")
+    copies: int = Field(1, ge=1, le=100, description="synthetic tables; with more than one, each is fitted to a Bayesian bootstrap draw")
+    mode: Literal["hybrid", "full"] = Field(
+        "hybrid", description="hybrid: W from the synthesizer, A and Y from the mechanisms; full: all from the synthesizer, as a baseline"
+    )
+    part_rows: int = Field(100_000, ge=100, description="most rows of one Parquet part")
     draws: Literal["iid", "balanced"] = Field(
-        "iid", description="balanced: treatments and outcomes drawn so that the release's own estimate hardly varies with the draw"
+        "iid", description="iid: rows are independent; balanced: treatments and outcomes have almost no sampling variance in the effect"
     )
     include_nuisances: bool = Field(
         False,
-        description="add columns waymint_g, waymint_q0, waymint_q1, the mechanisms' truth of each row, and mechanisms.json, the law around "
-        "it: 'waymint simulate' can start from such a release",
+        description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
 
     @model_validator(mode="after")

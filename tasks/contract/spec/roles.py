@@ -14,21 +14,31 @@ Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
 class RolesSpec(Section):
-    """Which column plays which part."""
+    """Which column is the treatment, the outcome or a covariate."""
 
-    treatment: str = Field(min_length=1)
-    treated: Label = Field(1, description="the label that means 'treated'")
-    outcome: str = Field(min_length=1)
-    outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
-    event: Label | None = Field(None, description="label of a two-valued outcome that counts as 1; not needed for 0/1 and yes/no pairs")
-    covariates: Literal["*"] | tuple[str, ...] = Field("*", description='a list of columns, or "*" for all others')
-    exclude: tuple[str, ...] = Field((), description='columns left out of "*"')
-    kinds: dict[str, Kind] = Field(default_factory=dict, description="overrides of detected covariate kinds")
-    subgroups: tuple[str, ...] = Field((), description="declared GATE columns")
-    missing_outcome: Literal["error", "drop"] = "error"
-    missing_treatment: Literal["error", "drop"] = "error"
+    treatment: str = Field(min_length=1, description="column of the treatment; it has two labels", examples=["drug"])
+    treated: Label = Field(1, description="label of the treatment column that means treated")
+    outcome: str = Field(min_length=1, description="column of the outcome", examples=["score"])
+    outcome_kind: Literal["auto", "binary", "continuous", "count"] = Field("auto", description='kind of the outcome; "auto" detects it')
+    event: Label | None = Field(
+        None, description="label of a two-valued outcome that counts as 1; not needed for 0/1 and yes/no pairs", examples=["died"]
+    )
+    covariates: Literal["*"] | tuple[str, ...] = Field(
+        "*", description='columns that are covariates; "*" means all others', examples=[["age", "sex", "start", "end"]]
+    )
+    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["patient"]])
+    kinds: dict[str, Kind] = Field(
+        default_factory=dict, description="kinds of covariates, by column, in place of the detected ones", examples=[{"age": "integer"}]
+    )
+    subgroups: tuple[str, ...] = Field(
+        (), description="covariates whose levels define subgroups; the release keeps the effect in each of them", examples=[["sex"]]
+    )
+    missing_outcome: Literal["error", "drop"] = Field("error", description="what to do with rows without an outcome")
+    missing_treatment: Literal["error", "drop"] = Field("error", description="what to do with rows without a treatment")
     max_levels: int = Field(200, ge=2, le=5000, description="most levels a categorical covariate may have")
-    relations: tuple[str, ...] = Field((), description=f"relations of covariates kept in every row: {GRAMMAR}")
+    relations: tuple[str, ...] = Field(
+        (), description=f"relations of covariates that hold in every released row: {GRAMMAR}", examples=[["start <= end"]]
+    )
 
     @property
     def declared_relations(self) -> tuple[Relation, ...]:

@@ -18,32 +18,41 @@ MOST_CELLS = 200
 
 
 class SimulateSpec(Section):
-    """What ``waymint simulate`` simulates: every combination of the lists is a cell of the grid."""
+    """The grid of ``waymint simulate``: each combination of the lists is a cell."""
 
     rows: tuple[Size, ...] = Field((1_000,), min_length=1, description="sizes of the simulated tables")
     designs: tuple[DesignName, ...] = Field(
-        ("fitted", "randomized"), min_length=1, description="how treatment is assigned; probability is that of mechanisms"
+        ("fitted", "randomized"), min_length=1, description="how treatment is assigned; mechanisms.probability is used by randomized"
     )
-    tilts: tuple[Tilt, ...] = Field((2.0,), min_length=1, description='factors on logit g, of the design "tilted" alone')
+    tilts: tuple[Tilt, ...] = Field((2.0,), min_length=1, description='factors on logit g, for the design "tilted" only')
     effect_scales: tuple[Factor, ...] = Field(
-        (1.0, 0.0), min_length=1, description="factors on Q1 - Q0; 0 is no effect at all: power there is the type-1 error"
+        (1.0, 0.0), min_length=1, description="factors on Q1 - Q0; at 0 there is no effect, and power is the type-1 error"
     )
-    withheld: tuple[str, ...] = Field((), description="covariates hidden from the estimators, each in cells of its own")
+    withheld: tuple[str, ...] = Field((), description="covariates hidden from the estimators, one at a time", examples=[["age"]])
     noise: tuple[Spread, ...] = Field((1.0,), min_length=1, description="factors on the residuals of a continuous outcome")
-    learners: tuple[str, ...] = Field(("glm",), min_length=1, description="what the estimators learn g and Q with")
+    learners: tuple[str, ...] = Field(("glm",), min_length=1, description="learners of g and Q that the estimators use")
     params: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="parameters by learner; else those of mechanisms for its learner, defaults for others"
+        default_factory=dict,
+        description="parameters, by learner; where left out, mechanisms.params for its own learner and defaults for others",
+        examples=[{"glm": {"squares": False}}],
     )
-    folds: int = Field(5, ge=2, le=20, description="folds of every replicate's cross-fitting")
-    estimators: Literal["all"] | tuple[str, ...] = Field("all", description='names, or "all" that need no subgroups')
-    replicates: int = Field(1_000, ge=20, le=1_000_000, description="most data sets in a cell")
+    folds: int = Field(5, ge=2, le=20, description="folds of each cross-fit")
+    estimators: Literal["all"] | tuple[str, ...] = Field(
+        "all", description='names of estimators; "all" is every one that needs no subgroup'
+    )
+    replicates: int = Field(1_000, ge=20, le=1_000_000, description="most data sets of a cell")
     precision: float = Field(
-        0.01, ge=0, lt=0.5, description="a cell is done early where the Monte-Carlo error of every coverage is at most this (0: never) ..."
+        0.01, ge=0, lt=0.5, description="a cell ends early once the Monte-Carlo error of every coverage is at most this; 0: never"
     )
-    rmse_precision: float = Field(0.05, gt=0, lt=1, description="... and that of every RMSE at most this share of it")
-    draws: int = Field(3, ge=0, le=50, description="refits on Bayesian-bootstrap draws of the source (copies of a release)")
-    pool: int = Field(50_000, ge=2_000, le=10_000_000, description="covariate rows that data sets are sampled from; most rows of a release")
-    power: float = Field(0.8, gt=0.05, lt=1, description="power that a sample size is recommended for")
+    rmse_precision: float = Field(0.05, gt=0, lt=1, description="and once the Monte-Carlo error of every RMSE is at most this share of it")
+    draws: int = Field(3, ge=0, le=50, description="refits on Bayesian bootstrap draws of the source; from a release: its copies")
+    pool: int = Field(
+        50_000,
+        ge=2_000,
+        le=10_000_000,
+        description="covariate rows that data sets are sampled from; from a release: at most this many of its rows",
+    )
+    power: float = Field(0.8, gt=0.05, lt=1, description="power that sample sizes are recommended for")
 
     @model_validator(mode="after")
     def _grid(self) -> SimulateSpec:

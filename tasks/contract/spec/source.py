@@ -20,14 +20,16 @@ Value = Annotated[str | int | float, BeforeValidator(_text_of_date, json_schema_
 
 
 class CsvSpec(Section):
-    """How a CSV file is written; what is left out is detected, and said."""
+    """How a CSV file is written. Keys that are left out are detected and printed."""
 
-    separator: str | None = Field(None, min_length=1, max_length=1, description='between cells, e.g. ";" or a tab')
-    decimal: Literal[".", ","] | None = Field(None, description="decimal mark")
-    thousands: Literal[",", ".", "'", " ", ""] | None = Field(None, description='mark between groups of three digits; "" for none')
-    encoding: str | None = Field(None, description='e.g. "utf-8" or "cp1252"')
-    quote: Literal['"', "'", ""] | None = Field(None, description='around cells that hold a separator; "" for none')
-    dates: dict[str, str] = Field(default_factory=dict, description='formats of date columns, e.g. {visit = "%d.%m.%Y"}')
+    separator: str | None = Field(None, min_length=1, max_length=1, description="character between cells", examples=[";"])
+    decimal: Literal[".", ","] | None = Field(None, description="decimal mark", examples=[","])
+    thousands: Literal[",", ".", "'", " ", ""] | None = Field(
+        None, description='mark between groups of three digits; "" for none', examples=["."]
+    )
+    encoding: str | None = Field(None, description="encoding, by its name in Python", examples=["cp1252"])
+    quote: Literal['"', "'", ""] | None = Field(None, description='mark around cells that contain a separator; "" for none', examples=['"'])
+    dates: dict[str, str] = Field(default_factory=dict, description="formats of date columns, by column", examples=[{"visit": "%d.%m.%Y"}])
 
     @field_validator("encoding", mode="after")
     @classmethod
@@ -49,15 +51,17 @@ class CsvSpec(Section):
 
 
 class ReadingSpec(Section):
-    """What cells of a table mean: missing codes and the dialect of CSV files."""
+    """Which cells of a table mean missing, and the dialect of CSV files."""
 
     missing: tuple[str, ...] | None = Field(
-        None, description="text cells that mean missing (unquoted in CSV); empty: the list in docs/tables.md, for CSV only"
+        None,
+        description="text cells that mean missing (unquoted in CSV); where left out: the list in docs/tables.md, for CSV only",
+        examples=[["", "NA", "."]],
     )
     missing_values: dict[str, tuple[Value, ...]] = Field(
-        default_factory=dict, description="values of a column that mean missing, quoted or not, e.g. {bmi = [-99]}"
+        default_factory=dict, description="values that mean missing, by column, quoted or not", examples=[{"bmi": [-99]}]
     )
-    csv: Literal["auto"] | CsvSpec = Field("auto", description='"auto": the dialect of CSV files is detected, and said; or a table')
+    csv: Literal["auto"] | CsvSpec = Field("auto", description='dialect of CSV files; "auto" detects it and prints what it detected')
 
     @property
     def dialect(self) -> CsvSpec:
@@ -66,8 +70,12 @@ class ReadingSpec(Section):
 
 
 class SourceSpec(ReadingSpec):
-    """Where the table comes from and how it is cut."""
+    """Where the table is, how it is read, and how it is split."""
 
-    uri: str = Field(min_length=1, description="builtin:NAME, a file, a folder, a glob or s3://...; docs/tables.md lists the formats")
-    partition_rows: int = Field(250_000, ge=100, description="rows of one partition; bounds memory, not results")
-    holdout: float = Field(0.3, ge=0.05, le=0.5, description="share of rows the covariate synthesizer never sees")
+    uri: str = Field(
+        min_length=1,
+        description="builtin:NAME, a file, a folder, a glob or s3://...; docs/tables.md lists the formats",
+        examples=["builtin:nhefs"],
+    )
+    partition_rows: int = Field(250_000, ge=100, description="rows of one partition; changes memory, and results by rounding only")
+    holdout: float = Field(0.3, ge=0.05, le=0.5, description="share of rows that the synthesizer of covariates never sees")

@@ -8,6 +8,6 @@ from tasks.contract.spec.section import Section
 
 
 class StoreSpec(Section):
-    """Where releases land."""
+    """Where releases are published."""
 
-    uri: str = Field("file://./releases", min_length=1)
+    uri: str = Field("file://./releases", min_length=1, description="a folder, as file://PATH, or s3://BUCKET/PREFIX")

@@ -29,15 +29,17 @@ SMALL, REPEATS = 2_000, 3
 
 
 class Spec(Section):
-    """A whole SPEC."""
+    """A whole SPEC: the input of every command that runs a flow."""
 
-    name: str = Field(pattern=NAME_PATTERN, description="release name in the store: lower case letters, digits, dashes")
-    seed: int = Field(0, ge=0, lt=2**63)
+    name: str = Field(
+        pattern=NAME_PATTERN, description="name of the release in the store: lower case letters, digits, dashes", examples=["trial"]
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed; the same SPEC, source and packages give the same bytes", examples=[1])
     source: SourceSpec
     roles: RolesSpec
     covariates: CovariatesSpec = CovariatesSpec()
     mechanisms: MechanismsSpec = MechanismsSpec()
-    outcomes: dict[str, OutcomeSpec] = Field(default_factory=dict, description="what is declared of single outcomes, by name")
+    outcomes: dict[str, OutcomeSpec] = Field(default_factory=dict, description="declarations for an outcome, by the name of its column")
     release: ReleaseSpec = ReleaseSpec()
     gates: GatesSpec = GatesSpec()
     store: StoreSpec = StoreSpec()

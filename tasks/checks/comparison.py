@@ -1,0 +1,129 @@
+"""Laws and support of a release beside its source's: from canonical tables to evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from tasks.checks.laws import Gap, LawEvidence, level_gap, ordered_gap, weighted_gap
+from tasks.checks.support import Support, SupportEvidence, natural_support
+from tasks.contract.frames import to_frame
+from tasks.contract.roles import Column, TableSchema
+
+Float64 = npt.NDArray[np.float64]
+#: Fewest rows of an arm, in source and release, whose outcomes are compared.
+FEWEST = 20
+
+Design = Literal["randomized", "fitted", "tilted", "joint"]
+
+
+def design_weights(treated: npt.NDArray[np.int8], g: Float64, bound: float, design: Design, tilt: float) -> Float64:
+    """Return weights under which an arm of the source has the covariates that it has in the release.
+
+    Parameters
+    ----------
+    treated : ndarray of int8, shape (n,)
+        0 or 1.
+    g : ndarray of float64, shape (n,)
+        Propensities of the source.
+    bound : float
+        They are kept in [bound, 1 - bound].
+    design : str
+        Of the release. ``"randomized"``: 1 / g of the own arm. ``"tilted"``: the tilted propensity over g. ``"fitted"`` and ``"joint"``:
+        the release assigns as the source does, so 1.
+    tilt : float
+        Factor on logit g.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Up to a factor of each arm.
+    """
+    if design in ("fitted", "joint"):
+        return np.ones(len(g))
+    kept = np.clip(g, max(bound, 1e-12), 1 - max(bound, 1e-12))
+    own = np.where(treated == 1, kept, 1 - kept)
+    if design == "randomized":
+        return np.asarray(1 / own, dtype=np.float64)
+    tilted = 1 / (1 + np.exp(-tilt * np.log(kept / (1 - kept))))
+    return np.asarray(np.where(treated == 1, tilted, 1 - tilted) / own, dtype=np.float64)
+
+
+def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release: pa.Table, rng: np.random.Generator) -> LawEvidence:
+    """Compare outcomes by arm, covariates one by one, and joint patterns of missing cells.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        Of the source.
+    source, release : pyarrow.Table
+        Canonical rows with covariates, ``a`` and ``y``.
+    weight : ndarray of float64
+        Of the source's rows, for the outcome; see :func:`design_weights`.
+    rng : numpy.random.Generator
+        Draws the null distributions.
+    """
+    (a, y), (b, z) = ((table.column("a").to_numpy(), table.column("y").to_numpy()) for table in (source, release))
+    outcome = []
+    for label, name in ((1, "treated"), (0, "control")):
+        here, there = a == label, b == label
+        if min(here.sum(), there.sum()) >= FEWEST and weight[here].sum() > 0:
+            outcome.append((name, weighted_gap(y[here], weight[here], z[there], rng)))
+    frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
+    margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng)) for column in schema.modelled]
+    return LawEvidence(tuple(outcome), 2, tuple((name, gap) for name, gap in margins if gap is not None), _missing(*frames, rng))
+
+
+def _margin(column: Column, source: pd.Series, release: pd.Series, rng: np.random.Generator) -> Gap | None:
+    """Compare the known cells of one covariate; None where one side has none, which the patterns of missing cells show."""
+    here, there = source.dropna(), release.dropna()
+    if here.empty or there.empty:
+        return None
+    if column.is_category:
+        return level_gap(np.asarray(here.cat.codes, dtype=np.int64), np.asarray(there.cat.codes, dtype=np.int64), rng)
+    return ordered_gap(here.to_numpy(dtype=np.float64), there.to_numpy(dtype=np.float64), rng)
+
+
+def _missing(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generator) -> Gap | None:
+    """Compare the joint patterns of missing cells; None where none is missing."""
+    masks = np.concatenate([frame.isna().to_numpy() for frame in (source, release)])
+    if not masks.any():
+        return None
+    codes = np.unique(masks, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return level_gap(codes[: len(source)], codes[len(source) :], rng)
+
+
+def supports(schema: TableSchema, source: pa.Table, outcome_range: tuple[float, float] | None) -> dict[str, Support]:
+    """Read the natural support of every column of numbers, by its id; see :func:`tasks.checks.support.natural_support`.
+
+    Instants have no grid here: how fine they may be is a matter of their type.
+    """
+    found = {
+        column.id: natural_support(numbers(source, column.id), grid=column.kind != "datetime")
+        for column in schema.modelled
+        if not column.is_category
+    }
+    if schema.outcome_kind != "binary":
+        found["y"] = natural_support(numbers(source, "y"), outcome_range)
+    return found
+
+
+def outside(schema: TableSchema, found: Mapping[str, Support], release: pa.Table) -> SupportEvidence:
+    """Count released cells outside the supports of their columns."""
+    names = {column.id: column.name for column in schema.columns}
+    cells = [
+        (f"{names[key]} ({trait})", count)
+        for key, support in found.items()
+        for trait, count in support.violations(numbers(release, key)).items()
+    ]
+    return SupportEvidence(release.num_rows, tuple(sorted(cells)))
+
+
+def numbers(table: pa.Table, name: str) -> Float64:
+    """Return a canonical column as float64, NaN where missing."""
+    return np.asarray(table.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)

@@ -1,0 +1,96 @@
+"""From arrays and records to what the gates judge on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, FidelityEvidence, GroupEvidence
+from tasks.checks.joint import single_counts
+from tasks.checks.measured import Groups
+
+
+def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], holdout_rows: int) -> DistanceEvidence:
+    """Return the evidence of distances.
+
+    Parameters
+    ----------
+    counts : mapping of str to ndarray
+        ``pool_seed``, ``pool_holdout``, ``release_pairs``.
+    arrays : mapping of str to ndarray
+        Of the distance step; empty where nothing was compared.
+    holdout_rows : int
+        Rows of the holdout that are judged on.
+    """
+    none = np.empty((0, 1))
+    found = arrays or {
+        "seed": np.empty(0),
+        "holdout_to_seed": np.empty(holdout_rows),
+        "pool_distances": none,
+        "pool_rows": none.astype(np.int64),
+    }
+    return DistanceEvidence(
+        seed=found["seed"],
+        holdout_to_seed=found["holdout_to_seed"],
+        pool_seed=counts["pool_seed"],
+        pool_holdout=counts["pool_holdout"],
+        pool_distances=found["pool_distances"],
+        pool_rows=found["pool_rows"],
+        release_pairs=int(counts["release_pairs"]),
+    )
+
+
+def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str, Any], state: int) -> GroupEvidence:
+    """Return the evidence of closeness in groups of columns.
+
+    Parameters
+    ----------
+    groups : Groups
+    rows : mapping of str to ndarray
+        ``seed`` and ``of``; see :class:`Groups`.
+    arrays : mapping of str to ndarray
+        Of the distance step.
+    state : int
+        Seed of the relabellings.
+    """
+    of = rows["of"]
+    counts = [
+        single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
+    ]
+    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), rows["seed"], state)
+
+
+def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:
+    """Return the evidence of the worst copy; None where no copy was calibrated."""
+    if not balances:
+        return None
+    worst = max(balances, key=lambda each: (each.relaxed, -each.ess))
+    return CalibrationEvidence(float(worst.relaxed), float(worst.ess), float(worst.capped))
+
+
+def fidelity_evidence(source: Mapping[str, Any], release: Mapping[str, Any], truth: Mapping[str, Any], main: str) -> FidelityEvidence:
+    """Return the evidence of the effect.
+
+    Parameters
+    ----------
+    source, release : mapping
+        Records of effects.
+    truth : mapping
+        ``ate`` and ``mc_se`` of the released model; empty where it is not known.
+    main : str
+        Estimator of the ATE that is compared.
+    """
+    here, there = (
+        next(each for each in record["estimates"] if each["estimand"] == "ate" and each["estimator"] == main)
+        for record in (source, release)
+    )
+    return FidelityEvidence(
+        ate_source=here["estimate"],
+        se_source=here["se"],
+        ate_release=there["estimate"],
+        se_release=there["se"],
+        truth=truth.get("ate"),
+        truth_se=truth.get("mc_se"),
+    )
