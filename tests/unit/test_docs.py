@@ -113,7 +113,6 @@ LONG_LINES = {
     "docs/deployments.md",
     "docs/errors.md",
     "docs/gates.md",
-    "docs/privacy.md",
     "docs/tables.md",
     "docs/security.md",
     "docs/reliability.md",
