@@ -112,7 +112,6 @@ def named_paths(text: str) -> Iterator[str]:
 LONG_LINES = {
     "docs/deployments.md",
     "docs/errors.md",
-    "docs/gates.md",
     "docs/tables.md",
     "docs/security.md",
     "docs/reliability.md",
