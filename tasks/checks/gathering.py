@@ -25,19 +25,19 @@ def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], hold
         Rows of the holdout that are judged on.
     """
     none = np.empty((0, 1))
-    found = arrays or {
+    distances = arrays or {
         "training": np.empty(0),
         "holdout_to_training": np.empty(holdout_rows),
         "pool_distances": none,
         "pool_rows": none.astype(np.int64),
     }
     return DistanceEvidence(
-        training=found["training"],
-        holdout_to_training=found["holdout_to_training"],
+        training=distances["training"],
+        holdout_to_training=distances["holdout_to_training"],
         pool_training=counts["pool_training"],
         pool_holdout=counts["pool_holdout"],
-        pool_distances=found["pool_distances"],
-        pool_rows=found["pool_rows"],
+        pool_distances=distances["pool_distances"],
+        pool_rows=distances["pool_rows"],
         release_pairs=int(counts["release_pairs"]),
     )
 

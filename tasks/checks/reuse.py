@@ -16,10 +16,10 @@ from tasks.contract.spec import GatesSpec
 NEAR = 0.01
 
 
-def near_radius(found: DistanceEvidence) -> tuple[int, float]:
+def near_radius(distance: DistanceEvidence) -> tuple[int, float]:
     """Return the rank k of the holdout distance that bounds "near", and that distance."""
-    order = max(1, math.floor(NEAR * (found.n_holdout + 1)))
-    return order, float(np.sort(found.holdout_to_training)[order - 1])
+    order = max(1, math.floor(NEAR * (distance.n_holdout + 1)))
+    return order, float(np.sort(distance.holdout_to_training)[order - 1])
 
 
 def training_knowledge(evidence: Evidence, gates: GatesSpec) -> float | None:
@@ -40,17 +40,17 @@ def training_knowledge(evidence: Evidence, gates: GatesSpec) -> float | None:
     float or None
         None where there are too few rows, or no distances.
     """
-    found = evidence.distance
-    if found is None or too_few(found, gates):
+    distance = evidence.distance
+    if distance is None or too_few(distance, gates):
         return None
-    counts = tally(found.pool_distances, found.pool_rows, found.pool_training + found.pool_holdout)
-    seen = closeness(counts, found.pool_training, found.pool_holdout)
-    allowed = allowance(counts, found.pool_training, found.pool_holdout, gates.closeness_margin)
+    counts = tally(distance.pool_distances, distance.pool_rows, distance.pool_training + distance.pool_holdout)
+    seen = closeness(counts, distance.pool_training, distance.pool_holdout)
+    allowed = allowance(counts, distance.pool_training, distance.pool_holdout, gates.closeness_margin)
     most = seen.z - allowed / seen.sd if seen.sd > 0 else seen.z
-    _, radius = near_radius(found)
+    _, radius = near_radius(distance)
     # at a radius of 0 rows that coincide are near
-    marked = hit(found.pool_distances, found.pool_rows, len(found.pool_training), max(radius, SAME), strict=radius > SAME)
-    most = max(most, side_z(marked, found.pool_training, found.pool_holdout))
+    marked = hit(distance.pool_distances, distance.pool_rows, len(distance.pool_training), max(radius, SAME), strict=radius > SAME)
+    most = max(most, side_z(marked, distance.pool_training, distance.pool_holdout))
     groups = evidence.groups
     if groups is not None and min(groups.sides) > 0:
         z = joint_closeness(groups.counts, groups.training, gates.closeness_margin, np.random.default_rng(groups.state)).z

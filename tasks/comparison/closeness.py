@@ -48,8 +48,8 @@ def closer_share(training: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFr
     shares = []
     for _ in range(REPEATS if len(training) != len(holdout) else 1):
         near, far = (
-            found if found is not None else closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
-            for found, frame in zip(whole, (training, holdout))
+            distances if distances is not None else closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
+            for distances, frame in zip(whole, (training, holdout))
         )
         shares.append(float(np.mean(near < far) + 0.5 * np.mean(near == far)))
     return float(np.mean(shares))

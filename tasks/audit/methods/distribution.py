@@ -47,16 +47,16 @@ class Distribution:
         """Return accuracy and n_leaked."""
         secret = choose_secret(case.release.covariates, self.params.secret)
         bits = secret_bits(case.training.covariates, secret)
-        name, found = case.name_of(secret.column), float(np.mean(bits))
+        name, rate = case.name_of(secret.column), float(np.mean(bits))
         rows = min(self.params.rows, len(bits))
-        gap = self.params.apart * math.sqrt(max(found * (1 - found), 1e-12) / rows)
-        low, high = found - gap / 2, found + gap / 2
+        gap = self.params.apart * math.sqrt(max(rate * (1 - rate), 1e-12) / rows)
+        low, high = rate - gap / 2, rate + gap / 2
         confidence = together(1)
         half = self.params.games // 2
-        told: dict[str, Any] = {"baseline": 0.5, "tolerance": TOLERANCE, "confidence": confidence, "targets": 2 * half, "controls": half}
+        common: dict[str, Any] = {"baseline": 0.5, "tolerance": TOLERANCE, "confidence": confidence, "targets": 2 * half, "controls": half}
         if low <= 0 or high >= 1:
             detail = f"the share of '{name}' is too close to 0 or 1 to be shifted"
-            return [finding("distribution", "accuracy", None, control=None, detail=detail, **told)]
+            return [finding("distribution", "accuracy", None, control=None, detail=detail, **common)]
         worlds = [np.array([self._share(case, share_of, rows, rng) for _ in range(2 * half)]) for share_of in (low, high)]
         right = _right([world[:half] for world in worlds], [world[half:] for world in worlds])
         accuracy = share(right, 2 * half, confidence)
@@ -71,7 +71,7 @@ class Distribution:
         excess = Interval(*(limit - 0.5 for limit in accuracy))
         by_design = f"source rows that would tell the two apart as well, of {rows:,}; shares leak by design; verdict as of the accuracy"
         return [
-            finding("distribution", "accuracy", accuracy, control=control, detail=detail, **told),
+            finding("distribution", "accuracy", accuracy, control=control, detail=detail, **common),
             finding(
                 "distribution",
                 "n_leaked",
@@ -79,7 +79,7 @@ class Distribution:
                 excess=excess,
                 control=n_leaked(control, low, high),
                 detail=by_design,
-                **{**told, "baseline": 0.0},
+                **{**common, "baseline": 0.0},
             ),
         ]
 

@@ -102,7 +102,7 @@ class Membership:
         sides = rng.permutation(len(training)) % 2, rng.permutation(len(holdout)) % 2
         coin = rng.permutation(len(holdout)) % 2 == 0
         confidence = together(len(scores) * (1 + len(RATES)))
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for name, score in scores.items():
             members, others = np.empty(len(training)), np.empty(len(holdout))
             for side in (0, 1):
@@ -112,8 +112,8 @@ class Membership:
                 # another reference shifts all scores: both sides are brought to one centre
                 scored = scored - np.median(scored)
                 members[sides[0] == side], others[sides[1] == side] = scored[: len(here)], scored[len(here) :]
-            found += _findings(name, members, others, coin, confidence)
-        return found
+            findings += _findings(name, members, others, coin, confidence)
+        return findings
 
     def _scores(self, names: list[str], rng: np.random.Generator) -> dict[str, Score]:
         state = int(rng.integers(2**31))
@@ -130,14 +130,14 @@ class Membership:
 
 
 def _findings(name: str, members: Float64, others: Float64, coin: Bool, confidence: float) -> list[Finding]:
-    def told(statistic: str, value: Interval | None, **more: Any) -> Finding:
+    def _finding(statistic: str, value: Interval | None, **more: Any) -> Finding:
         return finding(
             "membership", f"{statistic}_{name}", value, confidence=confidence, targets=len(members), controls=len(others), **more
         )
 
     control = auc(others[coin], others[~coin], confidence).value
     detail = "training rows against holdout rows; control: one half of the holdout against the other"
-    found = [told("auc", auc(members, others, confidence), baseline=0.5, control=control, tolerance=AUC_TOLERANCE, detail=detail)]
+    findings = [_finding("auc", auc(members, others, confidence), baseline=0.5, control=control, tolerance=AUC_TOLERANCE, detail=detail)]
     for alarm, tolerance in RATES.items():
         seen, same = hit_rate(members, others, alarm, confidence), hit_rate(others[coin], others[~coin], alarm, confidence)
         detail = f"share of training rows that score above all but {alarm:.1%} of the holdout rows"
@@ -145,10 +145,12 @@ def _findings(name: str, members: Float64, others: Float64, coin: Bool, confiden
             detail += f"; needs {round(1 / alarm):,} holdout rows, got {len(others):,}"
         rate, excess = seen or (None, None)
         name_of_rate = f"tpr_at_{alarm:g}_fpr"
-        found.append(
-            told(name_of_rate, rate, excess=excess, baseline=alarm, control=same and same.rate.value, tolerance=tolerance, detail=detail)
+        findings.append(
+            _finding(
+                name_of_rate, rate, excess=excess, baseline=alarm, control=same and same.rate.value, tolerance=tolerance, detail=detail
+            )
         )
-    return found
+    return findings
 
 
 def build(params: Params) -> Membership:
