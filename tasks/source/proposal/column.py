@@ -156,7 +156,7 @@ def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: di
     """Return why a column is no covariate, the kind to declare, and the detected kind."""
     plain = "text" if is_text(arrow) else str(family(arrow))
     if is_identifier(arrow, findings):
-        return "identifier or free text: every row has another value", "", plain
+        return f"{'free text or identifier' if _is_prose(findings) else 'identifier'}: every row has another value", "", plain
     if hints.about_a_person(name) and (is_text(arrow) or family(arrow) == "integer") and not (labels and len(labels) <= _ROWS_PER_LEVEL):
         return "by its name, it identifies persons", "", plain
     units = distinct_values(findings.sample)
@@ -171,6 +171,11 @@ def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: di
     except WaymintError as fault:
         return f"{fault.message} {fault.hint}".strip(), "", plain
     return "", wish, column.kind
+
+
+def _is_prose(findings: ColumnFindings) -> bool:
+    """Whether no cell is a number, a date or a code with leading zeros."""
+    return bool(findings.classes.get(TEXT)) and findings.classes[TEXT] == findings.known
 
 
 def _wish(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> str:

@@ -67,7 +67,11 @@ def candidates(columns: Sequence[Examined], role: Role) -> tuple[str, ...]:
     if role == "treatment":
         fit = [column for column in columns if column.two_armed]
         return tuple(column.name for column in sorted(fit, key=lambda one: (not hints.like_treatment(one.name), one.unfit != "")))
-    fit = [column for column in columns if column.usable and not column.unfit.startswith(("identifier", "names units", "by its name"))]
+    fit = [
+        column
+        for column in columns
+        if column.usable and not column.unfit.startswith(("identifier", "free text", "names units", "by its name, it"))
+    ]
     return tuple(column.name for column in sorted(fit, key=lambda one: not hints.like_outcome(one.name)))
 
 
