@@ -19,7 +19,7 @@ from tasks.source.dependence import MOST_ROWS
 from tasks.source.dialect import Dialect
 from tasks.source.plan import plan_source
 from tasks.source.proposal.column import Examined, examine, unreadable
-from tasks.source.proposal.document import Draft, document
+from tasks.source.proposal.document import Draft, document, quoted
 from tasks.source.proposal.roles import Named, Proposal, candidates, positive_label, propose, require_column
 from tasks.source.read import column_faults, read_batches
 
@@ -168,7 +168,9 @@ def guessed(column: Examined, index: Sequence[str], treatments: Sequence[str], o
         return "treatment?", f"two labels and its name; {ability}"
     if "outcome" in may and hints.like_outcome(column.name):
         return "outcome?", f"its name; {ability}"
-    codes = f"{column.coded:,} cells look like codes for missing ({', '.join(f'{code}' for code in column.codes)})" if column.codes else ""
+    codes = (
+        f"{column.coded:,} cells look like codes for missing ({', '.join(quoted(code) for code in column.codes)})" if column.codes else ""
+    )
     wish = "whole numbers that name things: categorical" if column.wish else ""
     return "covariate", "; ".join(part for part in (codes, wish, ability if "treatment" in may else "") if part)
 

@@ -112,6 +112,7 @@ def examine(name: str, values: pa.ChunkedArray, text: bool) -> Examined:
         return Examined(name, "empty", 0, len(values), codes, findings.missing - before, unfit="no cell is known")
     labels = found_levels(findings, arrow)
     labels = labels if labels is not None and len(labels) <= _MOST_LEVELS else None
+    identity = _identity(name, arrow, findings, labels)
     unfit, wish, kind = _fitness(name, arrow, findings, labels)
     return Examined(
         name,
@@ -121,10 +122,14 @@ def examine(name: str, values: pa.ChunkedArray, text: bool) -> Examined:
         codes,
         findings.missing - before,
         labels,
-        unfit,
-        wish,
-        usable=(seen_as in ("integer", "float") and findings.numbers is not None) or (labels is not None and len(labels) == 2),
+        identity or unfit,
+        "" if identity else wish,
+        usable=not identity and ((seen_as in ("integer", "float") and findings.numbers is not None) or _is_pair(labels)),
     )
+
+
+def _is_pair(labels: dict[str, int] | None) -> bool:
+    return labels is not None and len(labels) == 2
 
 
 def _findings(name: str, values: pa.ChunkedArray) -> ColumnFindings:
@@ -152,16 +157,21 @@ def _codes(findings: ColumnFindings, arrow: pa.DataType) -> tuple[Code, ...]:
     return tuple(texts) if family(arrow) == "datetime" else tuple(float(text) for text in texts)
 
 
-def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> tuple[str, str, str]:
-    """Return why a column is no covariate, the kind to declare, and the detected kind."""
-    plain = "text" if is_text(arrow) else str(family(arrow))
+def _identity(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> str:
+    """Return why a column identifies rows, persons or units; empty where it does not."""
     if is_identifier(arrow, findings):
-        return f"{'free text or identifier' if _is_prose(findings) else 'identifier'}: every row has another value", "", plain
+        return f"{'free text or identifier' if _is_prose(findings) else 'identifier'}: every row has another value"
     if hints.about_a_person(name) and (is_text(arrow) or family(arrow) == "integer") and not (labels and len(labels) <= _ROWS_PER_LEVEL):
-        return "by its name, it identifies persons", "", plain
+        return "by its name, it identifies persons"
     units = distinct_values(findings.sample)
     if names_units(name) and units >= _FEWEST_UNITS and findings.known < _ROWS_PER_LEVEL * units:
-        return f"names units of several rows (about {units:.0f} values): rows of one unit are not independent", "", plain
+        return f"names units of several rows (about {units:.0f} values): rows of one unit are not independent"
+    return ""
+
+
+def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> tuple[str, str, str]:
+    """Return why a column can't be a covariate, the kind to declare, and the detected kind."""
+    plain = "text" if is_text(arrow) else str(family(arrow))
     if is_text(arrow) and labels is None:
         return f"free text or codes of more than {_MOST_LEVELS} values", "", plain
     wish = _wish(name, arrow, findings, labels)

@@ -82,6 +82,12 @@ def quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if not isinstance(value, float) else repr(value)
 
 
+def _label(label: object) -> str:
+    """Write a label as the number that it is, else as text."""
+    text = str(label)
+    return text if text.isascii() and text.isdigit() and str(int(text)) == text else quoted(text)
+
+
 def _codes(draft: Draft) -> list[str]:
     coded = [column for column in draft.columns if column.codes and column.name not in draft.left_out]
     if not coded:
@@ -114,7 +120,7 @@ def _dialect(dialect: Dialect | None) -> list[str]:
 def _treatment(draft: Draft) -> list[str]:
     column = _column(draft, draft.roles.treatment)
     other = next((label for label in column.labels or {} if label != draft.roles.treated), "")
-    lines = [f"treatment = {quoted(column.name)}", f"treated = {quoted(draft.roles.treated)} # against {quoted(other)}"]
+    lines = [f"treatment = {quoted(column.name)}", f"treated = {_label(draft.roles.treated)} # against {_label(other)}"]
     if draft.roles.missing_treatment == "drop":
         lines.append(f'missing_treatment = "drop" # {column.missing:,} of {draft.rows:,} rows have none')
     return lines
@@ -124,7 +130,7 @@ def _outcome(draft: Draft) -> list[str]:
     column = _column(draft, draft.roles.outcome)
     lines = [f"outcome = {quoted(column.name)}"]
     if draft.roles.event is not None:
-        lines.append(f"event = {quoted(draft.roles.event)} # counts as 1")
+        lines.append(f"event = {_label(draft.roles.event)} # counts as 1")
     if draft.roles.missing_outcome == "drop":
         lines.append(f'missing_outcome = "drop" # {column.missing:,} of {draft.rows:,} rows have none')
     return lines
