@@ -74,7 +74,9 @@ def test_a_law_has_the_mean_it_is_given(
     drawn = own.quantile((np.arange(POINTS) + 0.5) / POINTS)
     # trees (and coins of a grid) differ from number to number: their law is the mean over them
     spread = float(drawn.std())
-    assert abs(float(drawn.mean()) - mean) <= 5.0 * spread / np.sqrt(POINTS) + 1e-9
+    # a value rarer than one in the number of points may be missed
+    rarest = 2.0 * float(np.ptp(rows[2]) + support.high - support.low) / POINTS
+    assert abs(float(drawn.mean()) - mean) <= 5.0 * spread / np.sqrt(POINTS) + rarest
     if law in ("tilt", "scale"):
         assert drawn.min() >= (support.low if declared or law == "tilt" else 0.0) - 1e-9
         assert drawn.max() <= support.high + 1e-9 or (law == "scale" and not support.bounded[1] and not support.grid)
