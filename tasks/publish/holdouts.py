@@ -18,7 +18,7 @@ from tasks.publish.layout import holdout_key, holdouts_folder
 
 
 class Splits(NamedTuple):
-    """How often one source was cut into seed and holdout.
+    """How often one source was cut into training rows and holdout.
 
     Attributes
     ----------
