@@ -93,7 +93,10 @@ class Server(NamedTuple):
 
 def embedded_server(settings: Settings) -> Server | None:
     """Return the embedded server of this user, if one runs; nothing is started or made."""
-    return _running(settings.home.expanduser().resolve() / "prefect")
+    try:
+        return _running(settings.home.expanduser().resolve() / "prefect")
+    except OSError:  # a home that is a file, or that may not be read
+        return None
 
 
 def _running(home: Path) -> Server | None:
