@@ -18,7 +18,8 @@ from tasks.contract.roles import Column, TableSchema
 from tasks.covariates.protocol import CovariateModel
 from tasks.mechanisms.calibration import Balance, balance, weights
 from tasks.mechanisms.draw import Design, design_probability, draw_outcome, draw_treatment
-from tasks.mechanisms.laws.choice import fit_law
+from tasks.mechanisms.laws.choice import attainable, fit_law
+from tasks.mechanisms.laws.support import find_support
 from tasks.mechanisms.model import Mechanisms, assemble
 from tasks.mechanisms.moments import effect_features, features, moments
 from tasks.mechanisms.sampling import systematic_sample
@@ -78,7 +79,8 @@ def fit(source: Source, learner: str, seed: int, folds: int = 5, copy: int | Non
 def targeted(source: Source, fitted: Fit) -> Targeting:
     """Target Q as a run does."""
     bound = truncation_bound(len(source.y), "auto")
-    return target(source.a, source.y, fitted.nuisances, source.kind, bound, fitted.weights)
+    reach = attainable(source.y, find_support(source.y), source.kind)
+    return target(source.a, source.y, fitted.nuisances, source.kind, bound, fitted.weights, bounds=reach)
 
 
 def mechanisms(source: Source, fitted: Fit, targeting: Targeting, seed: int) -> Mechanisms:

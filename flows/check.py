@@ -150,6 +150,8 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
     faults = opened.faults(wanted)
     bad = {name for name in wanted if opened.faults([name])}
     if bad:
+        if bad | {roles.treatment, roles.outcome} >= set(wanted):
+            raise faults[0]
         roles = _without(roles, bad, faults)
     inspection = Inspection(roles, opened.index_columns)
     wanted = inspection.columns(opened.names)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.special import stdtr
 
 from flows.stages.inputs import Found, find_release
-from flows.stages.tables import canonical_rows, check_extras, numbers_of, open_table
+from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, numbers_of, open_table
+from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.nuisance import Float64
@@ -23,8 +25,9 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64, release_keys
 from tasks.contract.roles import ColumnRoles, TableSchema
-from tasks.contract.spec import RolesSpec
+from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, known_propensity, known_weights, plan_of
+from tasks.estimation.cautions import cluster_warnings, has_interval, overlap_warnings
 from tasks.estimation.combine import Combined, combine
 from tasks.estimation.released import released_table
 from tasks.estimation.spill import Spill
@@ -33,6 +36,7 @@ from tasks.estimation.table import Table
 from tasks.nuisance.plan import SOURCE, release_name
 from tasks.publish.layout import copy_folder, release_key
 from tasks.publish.manifest import Manifest, plain
+from tasks.source.dependence import near_functions
 from tasks.source.inspection import Inspection
 from tasks.source.rows import canonical
 
@@ -42,6 +46,9 @@ MEMORY_ROWS = 1_000_000
 FIT_ROWS = 100_000
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 BALANCE_SHOWN = 8
+#: What stands in place of an interval that is not given.
+_NO_INTERVAL = dict.fromkeys(("se", "ci_low", "ci_high", "p"))
+_NO_SPREAD = f"{'none':>10}{'none (separation)':>22}{'none':>11}"
 
 
 def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -66,7 +73,14 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     found = find_release(data, "DATA of estimate")
-    return _of_table(data, roles, options) if found is None else _released(found, options)
+    if found is not None:
+        if options.get("cluster"):
+            raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
+        return _released(found, options)
+    try:
+        return _of_table(data, roles, options)
+    except (SourceError, SpecError) as fault:
+        raise in_options(fault) from None
 
 
 def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -79,7 +93,7 @@ def _released(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], li
         )
     copies = [_copy(found, copy, options) for copy in range(manifest.spec["release"]["copies"])]
     out_of_core = _beyond_memory(found, 0, options)
-    reply, lines = _told(copies[0], [], {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
+    reply, lines = _told(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
     reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
     rule = combined[0][1].rule
@@ -195,10 +209,12 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
 
 def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Read a table as a release reads its source (the same types, kinds and errors) and estimate, in memory or out of it."""
-    opened = open_table(data)
+    opened = open_table(data, reading_spec(options.get("reading", {})))
     names, form, read = opened.names, opened.form, opened.read
-    extras = tuple(dict.fromkeys(name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)))
-    asked = role_spec(roles | ({"exclude": extras} if roles.get("covariates", "*") == "*" else {}))
+    named = (options.get("weights"), options["propensity"], options.get("cluster"))
+    extras = tuple(dict.fromkeys(name for name in named if isinstance(name, str)))
+    excluded = tuple(dict.fromkeys((*roles.get("exclude", ()), *(extras if roles.get("covariates", "*") == "*" else ()))))
+    asked = role_spec(roles | {"exclude": excluded})
     check_extras(extras, names, asked)
     inspection = Inspection(asked, opened.index_columns)
     wanted = (*inspection.columns(names), *extras)
@@ -207,7 +223,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not asked.subgroups:
+        if rows > limit and not asked.subgroups and not options.get("cluster"):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -215,7 +231,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     found = inspection.finish(state, asked, folds=options["folds"], source_format=form)
     known = [key for key in OPTIONS if key in options]
     chosen = {key: options[key] for key in known}
-    warnings = [f"warning   {text}" for text in (*opened.notes, *found.warnings)]
+    warnings = [as_options(text) for text in (*opened.notes, *found.warnings)]
     if held is None:
         streamed = _streamed(read(wanted), found.table, form, options)
         return _told(streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
@@ -224,9 +240,14 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     if found.table.outcome.levels:  # two labels: what the estimators see is 0 and 1
         frame[found.table.outcome.name] = np.concatenate([rows.column("y").to_numpy() for rows in canonicals])
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
+    cluster = options.get("cluster")
+    clusters = None if not cluster else np.concatenate([cluster_hashes(batch, found.table, cluster) for batch in held])
+    warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), found.table)
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(frame, column_roles(found.table, asked.subgroups), **chosen, propensity=given, weights=weights)
-    return _told(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False})
+    analysis = analyse(frame, column_roles(found.table, asked.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters)
+    count = 0 if clusters is None else len(np.unique(clusters))
+    warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
+    return _told(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:
@@ -250,22 +271,34 @@ def say(text: str) -> None:
     sys.stderr.write(f"waymint estimate: {text}\n")
 
 
-def _told(analysis: Analysis, warnings: list[str], fit: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    reply = analysis.as_dict() | {"fit": fit}
+def reading_spec(values: dict[str, Any]) -> ReadingSpec:
+    """Validate what the options say of how cells are read."""
+    try:
+        return ReadingSpec(**values)
+    except ValueError as error:
+        raise SpecError(f"--missing, --missing-value and --csv of estimate must be valid: {error}.") from None
+
+
+def _without_clusters(warnings: list[str], column: str, count: int) -> list[str]:
+    """Leave out what is said of the cluster column, which is used as such."""
+    return [line for line in warnings if not line.startswith(f"column '{column}'")] + list(cluster_warnings(count))
+
+
+def _told(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clusters: int = 0) -> tuple[dict[str, Any], list[str]]:
+    warnings = (*warnings, *overlap_warnings(analysis.estimates, analysis.overlap.bound))
+    fit = fit | ({"clusters": clusters} if clusters else {})
+    reply = analysis.as_dict() | {"fit": fit, "warnings": list(warnings)}
     head = f"{'estimand':<10}{'method':<8}{'estimate':>11}{'SE':>10}{'95 % interval':>22}{'p':>11}{'n':>9}{'ESS':>9}{'truncated':>11}"
     overlap = analysis.overlap
     worst = sorted(analysis.balance, key=lambda row: -abs(row.before))[:BALANCE_SHOWN]
     lines = [
-        *warnings,
+        *(f"warning   {text}" for text in warnings),
         head,
-        *(
-            f"{e.estimand:<10}{e.estimator:<8}{e.estimate:>11.4g}{e.se:>10.3g}{f'{e.ci_low:.4g} to {e.ci_high:.4g}':>22}"
-            f"{p_value(e):>11.3g}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
-            for e in analysis.estimates
-        ),
+        *(_line(e, clusters) for e in analysis.estimates),
         "",
         f"fit       {fit['learner']}, on {'all' if fit['rows'] == overlap.n else 'a sample of'} {fit['rows']:,} rows"
-        + (", out of core" if fit["out_of_core"] else ""),
+        + (", out of core" if fit["out_of_core"] else "")
+        + (f"; standard errors over {clusters:,} clusters" if clusters else ""),
         f"overlap   {overlap.outside:.1%} of rows have a propensity outside [{overlap.bound:.3g}, {1 - overlap.bound:.3g}]; "
         f"effective share of controls {overlap.ess0:.0%}, of treated {overlap.ess1:.0%}",
         f"balance   standardised mean differences, the {len(worst)} largest before weighting:",
@@ -274,10 +307,17 @@ def _told(analysis: Analysis, warnings: list[str], fit: dict[str, Any]) -> tuple
             for row in worst
         ),
     ]
-    estimates = [{**e._asdict(), "p": p_value(e)} for e in analysis.estimates]
+    estimates = [{**e._asdict(), "p": p_value(e, clusters)} | ({} if has_interval(e) else _NO_INTERVAL) for e in analysis.estimates]
     return plain({**reply, "estimates": estimates}), lines
 
 
-def p_value(result: Estimate) -> float:
-    """Return the two-sided normal p-value of no effect."""
+def _line(e: Estimate, clusters: int) -> str:
+    spread = f"{e.se:>10.3g}{f'{e.ci_low:.4g} to {e.ci_high:.4g}':>22}{p_value(e, clusters):>11.3g}" if has_interval(e) else _NO_SPREAD
+    return f"{e.estimand:<10}{e.estimator:<8}{e.estimate:>11.4g}{spread}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
+
+
+def p_value(result: Estimate, clusters: int = 0) -> float:
+    """Return the two-sided p-value of no effect: normal, or of t where standard errors are over so many clusters."""
+    if clusters and result.se > 0:
+        return 2.0 * float(stdtr(clusters - 1, -abs(result.estimate / result.se)))
     return math.erfc(abs(result.estimate / result.se) / math.sqrt(2)) if result.se > 0 else math.nan

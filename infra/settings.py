@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,9 @@ def quiet_terminal() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "CRITICAL")
+    # a Prefect server that is gone would be told of in thousands of characters, once for each event and log line
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False
 
 
 def server_environment(home: Path, secret: str) -> dict[str, str]:

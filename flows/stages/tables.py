@@ -11,6 +11,7 @@ import pyarrow as pa
 from infra.store import filesystem
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.nuisance import Float64
+from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.source.builtin import BUILTIN, load_builtin
@@ -18,7 +19,8 @@ from tasks.source.missing import without_values
 from tasks.source.plan import plan_source
 from tasks.source.read import column_faults, read_batches
 from tasks.source.rows import canonical
-from tasks.source.values import as_floats, family, is_missing
+from tasks.source.sampled import cell_hashes
+from tasks.source.values import as_floats, family, is_missing, plain_values
 
 Reader = Callable[[Sequence[str]], Iterator[pa.Table]]
 Beside = tuple[Float64 | None, Float64 | None]
@@ -95,6 +97,15 @@ def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dic
     return rows, (beside[0], beside[1])
 
 
+def cluster_hashes(batch: pa.Table, schema: TableSchema, name: str) -> UInt64:
+    """Return a hash of the cluster of each row that has treatment and outcome."""
+    used = ~(is_missing(batch.column(schema.treatment.name)) | is_missing(batch.column(schema.outcome.name)))
+    cells = plain_values(batch.column(name).filter(pa.array(used)))
+    if cells.null_count:
+        raise SourceError(f"cluster '{name}' must be known in every row; got {cells.null_count} missing cells.", "Drop these rows.")
+    return cell_hashes(cells)
+
+
 def numbers_of(batch: pa.Table, name: str) -> Float64:
     """Read a column of row weights or propensities; missing is NaN."""
     values = batch.column(name)
@@ -114,8 +125,10 @@ def check_extras(extras: Sequence[str], names: Sequence[str], roles: RolesSpec) 
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             raise SourceError(
-                f"weights and propensity of estimate must name columns of the source; got '{name}', which is not there.",
+                f"weights, propensity and cluster of estimate must name columns of the source; got '{name}', which is not there.",
                 f"Did you mean '{close[0]}'?" if close else "See the names in the source's header.",
             )
         if name in taken:
-            raise SpecError(f"weights and propensity of estimate must name columns without another part; got '{name}'.", "See the roles.")
+            raise SpecError(
+                f"weights, propensity and cluster of estimate must name columns without another part; got '{name}'.", "See the roles."
+            )

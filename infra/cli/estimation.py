@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from infra.cli.options import JsonOption
 from infra.cli.replies import call_entry
+from tasks.contract.errors import SpecError
 
 
 def estimate(
@@ -15,9 +16,24 @@ def estimate(
     treatment: Annotated[str, typer.Option(help="treatment column (a release knows its own)")] = "",
     outcome: Annotated[str, typer.Option(help="outcome column (a release knows its own)")] = "",
     covariates: Annotated[str, typer.Option(help='comma-separated columns, or "*" for all others')] = "*",
+    exclude: Annotated[str, typer.Option(help='comma-separated columns left out of "*"')] = "",
     treated: Annotated[str, typer.Option(help="the label that means 'treated', as a TOML value")] = "1",
+    event: Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="COLUMN", help="units whose rows are not independent: persons, villages")] = None,
     outcome_kind: Annotated[str, typer.Option(help="auto, binary, continuous or count")] = "auto",
     missing_outcome: Annotated[str, typer.Option(help="error or drop")] = "error",
+    missing_treatment: Annotated[str, typer.Option(help="error or drop")] = "error",
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=KIND", help="overrides a covariate's kind, e.g. grade=categorical")
+    ] = None,
+    max_levels: Annotated[int, typer.Option(min=2, max=5000, help="most levels a categorical covariate may have")] = 200,
+    missing: Annotated[str | None, typer.Option(help="comma-separated text cells that mean missing")] = None,
+    missing_value: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="a value of a column that means missing, e.g. bmi=-99")
+    ] = None,
+    csv: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="the dialect of CSV files, e.g. decimal=, or dates.visit=%d.%m.%Y")
+    ] = None,
     estimators: Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato")] = "or,ipw,aipw,tmle",
     learner: Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")] = "stack",
     folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
@@ -41,6 +57,11 @@ def estimate(
         "treated": literal(treated),
         "outcome_kind": outcome_kind,
         "missing_outcome": missing_outcome,
+        "missing_treatment": missing_treatment,
+        "exclude": tuple(name.strip() for name in exclude.split(",") if name.strip()),
+        "event": None if event is None else literal(event),
+        "kinds": dict(_pair("kind", one) for one in kind or ()),
+        "max_levels": max_levels,
     }
     names = tuple(name.strip() for name in estimators.split(","))
     options = {
@@ -50,11 +71,38 @@ def estimate(
         "repeats": repeats,
         "propensity": _number_or_name(propensity),
         "weights": weights,
+        "cluster": cluster,
+        "reading": _reading(missing, missing_value or [], csv or []),
         "memory_rows": memory_rows,
         "fit_rows": fit_rows,
         "seed": seed,
     }
     call_entry("estimate", "estimate", json_, data, roles, options)
+
+
+def _reading(missing: str | None, values: list[str], csv: list[str]) -> dict[str, Any]:
+    """Return the keys of a SPEC's source that say how cells are read."""
+    from infra.specfile import literal
+
+    found: dict[str, Any] = {"missing_values": {}}
+    if missing is not None:
+        found["missing"] = tuple(code.strip() for code in missing.split(","))
+    for name, value in (_pair("missing-value", one) for one in values):
+        found["missing_values"].setdefault(name, []).append(literal(value))
+    dialect: dict[str, Any] = {}
+    for key, value in (_pair("csv", one) for one in csv):
+        if key.startswith("dates."):
+            dialect.setdefault("dates", {})[key.removeprefix("dates.")] = value
+        else:
+            dialect[key] = "\t" if value in ("tab", "\\t") else value
+    return found | ({"csv": dialect} if dialect else {})
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise SpecError(f"--{option} must be NAME=VALUE; got '{text}'.", "Write the column's name, = and the value.")
+    return name.strip(), value
 
 
 def _number_or_name(text: str | None) -> float | str | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from tasks.pages.axis import Axis
-from tasks.pages.numbers import fixed, plural
+from tasks.pages.numbers import fixed, interval, plural
 from tasks.pages.svg import bar, circle, drawing, line
 from tasks.pages.template import fill
 
@@ -70,10 +70,12 @@ def headline(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _row(found: Mapping[str, Any]) -> dict[str, Any]:
-    written = ("value", "ci_low", "ci_high", "baseline", "control", "excess", "excess_low", "excess_high", "tolerance")
+    decimals = 3 if abs(found["value"] or 0.0) < 10 else 1
     return {
         **found,
-        **{name: fixed(found[name], 3 if abs(found[name] or 0.0) < 10 else 1) for name in written},
+        **{name: fixed(found[name], decimals) for name in ("value", "baseline", "control", "excess", "tolerance")},
+        "interval": "" if found["value"] is None else interval(found["ci_low"], found["ci_high"], decimals),
+        "excess_interval": "" if found["excess"] is None else interval(found["excess_low"], found["excess_high"], decimals),
         "badge": BADGES[found["verdict"]],
         "level": f"{found['confidence']:.1%} interval",
         "rows": f"{plural(found['targets'], 'target')}, {plural(found['controls'], 'control')}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Learner, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64
 from tasks.contract.roles import ColumnRoles
 from tasks.estimation.balance import Balance, balance
 from tasks.estimation.evaluate import check_names, evaluate
@@ -90,6 +92,7 @@ def analyse(
     propensity: Float64 | float | None = None,
     truncation: Literal["auto"] | float = "auto",
     weights: Float64 | None = None,
+    clusters: UInt64 | None = None,
 ) -> Analysis:
     """Cross-fit once, evaluate every estimator, measure overlap and balance.
 
@@ -119,6 +122,9 @@ def analyse(
     weights : ndarray of float64, shape (n,), optional
         Row weights in the frame's row order, finite and not negative; only their proportions count. A row of weight 0 is left out
         everywhere. Standard errors are those of :func:`tasks.targeting.influence.standard_error`.
+    clusters : ndarray of uint64, shape (n,), optional
+        Hash of each row's cluster: folds hold whole clusters, and standard errors are those of
+        :func:`tasks.targeting.influence.cluster_error`.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def analyse(
     EstimationError
         If the frame can't answer: see :func:`tasks.estimation.table.read_table`; also too few rows for the folds.
     """
-    table = _table(frame, roles, estimators, propensity, weights)
+    table = _table(frame, roles, estimators, propensity, weights, clusters)
     return analyse_table(table, plan_of(table, SOURCE, seed, folds, repeats), estimators, learner, truncation)
 
 
@@ -218,7 +224,8 @@ def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, rep
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     known = table.propensity
     of_label = None if known is None else 1.0 - known if table.flipped else known
-    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label)
+    clusters = table.clusters if isinstance(table, Table) else None
+    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters)
     found = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
     g, first, second = found.nuisances
     nuisances = Nuisances(1.0 - g, second, first) if table.flipped else found.nuisances
@@ -233,6 +240,7 @@ def _table(
     estimators: Sequence[str],
     propensity: Float64 | float | None,
     weights: Float64 | None,
+    clusters: UInt64 | None = None,
 ) -> Table:
     """Check what was given and read the frame; rows of weight 0 are left out."""
     known = read_roles(frame, roles)
@@ -244,7 +252,9 @@ def _table(
         if not used.any():
             raise EstimationError(f"weights of estimate must be above 0 somewhere; got 0 in all {len(w)} rows.", "Leave the weights out.")
         frame, w, given = frame.loc[used], w[used], None if given is None else given[used]
-    return read_table(frame, known, given, w)
+        clusters = None if clusters is None else clusters[used]
+    table = read_table(frame, known, given, w)
+    return table if clusters is None else replace(table, clusters=clusters[table.order])
 
 
 def _evaluated(
@@ -252,7 +262,9 @@ def _evaluated(
 ) -> list[Estimate]:
     weights = None if table.weights is None else table.by_key(table.weights)
     subgroups = table.subgroups if isinstance(table, Table) else None
-    return evaluate(table.by_key(table.a), table.by_key(table.y), nuisances, table.kind, estimators, truncation, subgroups, weights)
+    clusters = table.clusters if isinstance(table, Table) else None
+    a, y = table.by_key(table.a), table.by_key(table.y)
+    return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters)
 
 
 def _balance(table: Table | SpilledTable, g: Float64, bound: float) -> list[Balance]:

@@ -13,6 +13,7 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator, interval, prepare_rows
 
@@ -33,6 +34,7 @@ def evaluate(
     truncation: Literal["auto"] | float = "auto",
     subgroups: Mapping[str, Levels] | None = None,
     weights: Float64 | None = None,
+    clusters: UInt64 | None = None,
 ) -> list[Estimate]:
     """Evaluate estimators on one cross-fitting.
 
@@ -55,6 +57,8 @@ def evaluate(
         Level of each row by subgroup column; None where the level is missing (such rows are in no subgroup).
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative.
+    clusters : ndarray of uint64, shape (n,), optional
+        Hash of each row's cluster, for standard errors.
 
     Returns
     -------
@@ -70,13 +74,14 @@ def evaluate(
     """
     check_names(names, bool(subgroups))
     bound = truncation_bound(len(y), truncation)
-    rows = prepare_rows(a, y, nuisances, kind, bound, weights)
+    rows = prepare_rows(a, y, nuisances, kind, bound, weights)._replace(clusters=clusters)
     results = [interval(_estimator(name).influence(rows), rows) for name in dict.fromkeys(names) if name != "gate"]
     for column, levels in (subgroups or {}).items():
         for level in subgroup_levels(column, levels):
             member = np.asarray(levels == level, dtype=np.float64) * rows.weights
             _check_subgroup(column, rows.treated, member)
-            results.append(_estimator("gate", column=column, level=level).evaluate(a, y, nuisances, kind, bound, member))
+            inside = prepare_rows(a, y, nuisances, kind, bound, member)._replace(clusters=clusters)
+            results.append(interval(_estimator("gate", column=column, level=level).influence(inside), inside))
     return results
 
 

@@ -52,6 +52,8 @@ class Table:
         Level of each row by subgroup column, None for missing.
     weights, propensity : ndarray of float64, optional
         Row weights, all positive; known P(treated | W).
+    clusters : ndarray of uint64, optional
+        Hash of each row's cluster.
     """
 
     covariates: pd.DataFrame
@@ -65,6 +67,7 @@ class Table:
     subgroups: dict[str, Levels]
     weights: Float64 | None = None
     propensity: Float64 | None = None
+    clusters: UInt64 | None = None
 
     @property
     def a(self) -> Int8:
@@ -169,8 +172,8 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
         )
     covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
-    beside = (None if values is None else values[order] for values in (weights, propensity))
-    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels, *beside)
+    w, given = (None if values is None else values[order] for values in (weights, propensity))
+    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels, w, given)
 
 
 def _varies(column: pd.Series) -> bool:

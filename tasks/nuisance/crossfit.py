@@ -41,6 +41,8 @@ class Rows(NamedTuple):
         Row weights, not negative; None for equal ones.
     propensity : ndarray of float64 or float, optional
         P(A = 1 | W) where it is known, by row or one for all: g is then not fitted.
+    clusters : ndarray of uint64, optional
+        Hash of each row's cluster: folds hold whole clusters.
     """
 
     keys: UInt64
@@ -49,6 +51,7 @@ class Rows(NamedTuple):
     kind: str
     weights: Float64 | None = None
     propensity: Float64 | float | None = None
+    clusters: UInt64 | None = None
 
 
 class Covariates(Protocol):
@@ -126,7 +129,7 @@ def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, 
     models: list[FoldModel] = []
     used = 0
     for repeat in range(plan.repeats):
-        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat)
+        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat, rows.clusters)
         own, seen = fit_folds(plan, learner, rows, covariates, fold_of, repeat, report)
         report("predicting")
         for sums, values in zip(total, predict_folds(own, fold_of, covariates)):

@@ -44,6 +44,30 @@ def fold_strata(arm: Int8, y: Float64, kind: str) -> npt.NDArray[np.int64]:
     return 2 * strata + np.asarray(y, dtype=np.int64) if kind == "binary" else strata
 
 
+def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, repeat: int = 0) -> Int8:
+    """Assign whole clusters to folds by their hashes: rows of one cluster are never in two folds.
+
+    Clusters are stratified by the arm of most of their rows, and dealt out by hash.
+
+    Parameters
+    ----------
+    clusters : ndarray of uint64, shape (n,)
+        Hash of each row's cluster.
+    arm : ndarray of int8, shape (n,)
+        Treatment, 0 or 1.
+    folds, seed, repeat
+        As in :func:`assign_folds`.
+
+    Returns
+    -------
+    ndarray of int8, shape (n,)
+        In ``[0, folds)``.
+    """
+    distinct, place = np.unique(clusters, return_inverse=True)
+    treated = np.bincount(place, weights=arm) / np.bincount(place)
+    return assign_folds(distinct, (treated > 0.5).astype(np.int64), folds, seed, repeat)[place]
+
+
 def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:
     """Assign rows to folds, stratified, by their keys: row order and partitioning don't matter.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, PartitionedLearner
 from tasks.contract.rng import UInt64, rng_for
-from tasks.nuisance.folds import assign_folds, fold_strata, training_rows
+from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata, training_rows
 
 Mask = npt.NDArray[np.bool_]
 #: Fewest rows that an arm must have per fold.
@@ -59,8 +59,10 @@ class Plan:
                 "Use more rows, or other numbers.",
             )
 
-    def assign(self, keys: UInt64, a: Int8, y: Float64, kind: str, repeat: int) -> Int8:
-        """Return the fold of each row in one repeat, shape (n,): stratified by treatment and, where binary, outcome."""
+    def assign(self, keys: UInt64, a: Int8, y: Float64, kind: str, repeat: int, clusters: UInt64 | None = None) -> Int8:
+        """Return the fold of each row in one repeat, shape (n,): stratified by treatment and, where binary, outcome; clusters whole."""
+        if clusters is not None:
+            return assign_cluster_folds(clusters, a, self.folds, self.seed, repeat)
         return assign_folds(keys, fold_strata(a, y, kind), self.folds, self.seed, repeat)
 
     def training(self, keys: UInt64, fold_of: Int8, fold: int) -> Mask:

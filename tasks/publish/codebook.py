@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from tasks.contract.roles import Column, TableSchema
+from tasks.pages.template import fill
 from tasks.publish.manifest import Manifest
 
 TEMPLATE = "codebook.html.j2"
@@ -109,6 +108,4 @@ def as_csv(entries: Sequence[Entry]) -> bytes:
 
 def as_html(entries: Sequence[Entry], title: str) -> bytes:
     """Return the codebook as a page that needs no other file."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(TEMPLATE).render(title=title, fields=Entry._fields, entries=entries).encode()
+    return fill(Path(__file__).parent, TEMPLATE, title=title, fields=Entry._fields, entries=entries)

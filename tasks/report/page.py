@@ -27,6 +27,21 @@ from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
 
 MOST_MARGINALS = 60
 _ORDER = {"treatment": 0, "outcome": 1}
+#: What the page's contents name, in its order.
+_SECTIONS = {
+    "effect": "Effect",
+    "gates": "Gates",
+    "ledger": "Error by step",
+    "people": "Single effects",
+    "balance": "Balance",
+    "overlap": "Overlap",
+    "marginals": "Columns",
+    "pairs": "Pairs",
+    "arms": "Outcome by arm",
+    "missing": "Missing values",
+    "distances": "Closeness",
+    "provenance": "Provenance",
+}
 
 
 def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str) -> bytes:
@@ -48,9 +63,19 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     bytes
         UTF-8 HTML without any reference to another file or host; the same bytes for the same arguments.
     """
+    panels: dict[str, Any] = {
+        "people": person_panel(manifest["fidelity"]),
+        "ledger": ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
+        "balance": _balance(pictures["balance"]),
+        "pairs": _pairs(pictures["associations"], manifest["schema"]["columns"]),
+        "distances": distance_plot(**pictures["distances"]) if pictures["distances"] else None,
+    }
+    absent = {name for name, panel in panels.items() if not panel} | (set() if panels["ledger"]["rows"] else {"ledger"})
     return fill(
         Path(__file__).parent,
         "report.html.j2",
+        **panels,
+        sections=[(name, words) for name, words in _SECTIONS.items() if name not in absent],
         manifest=manifest,
         spec=manifest["spec"],
         status=status,
@@ -67,17 +92,12 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         design=_design(manifest["spec"]),
         effects=effect_table(manifest["effects"], _unit(manifest)),
         copies=copies_table(manifest["effects"]),
-        ledger=ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
         transfer=transfer_table(manifest["fidelity"]),
-        people=person_panel(manifest["fidelity"]),
         training=training_panel(pictures.get("training")),
         layers=layer_panel(pictures.get("layers")),
         targeting=targeting_sentence(manifest["fidelity"]),
         others=truth_rows(manifest["effects"]),
         overlap=[_overlap(where, manifest["overlap"].get(where), arms) for where, arms in pictures["overlap"].items()],
-        distance_plot=distance_plot(**pictures["distances"]) if pictures["distances"] else None,
-        balance=_balance(pictures["balance"]),
-        pairs=_pairs(pictures["associations"], manifest["schema"]["columns"]),
         arms=[{**row, "plot": marginal_plot(row)} for row in pictures["arms"]],
         missing=_missing(pictures["missing"]),
         **_marginals(pictures["marginals"]),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tasks.contract.errors import SourceError
 from tasks.source.evidence import readings_of, type_of
 from tasks.source.locate import Located
-from tasks.source.values import as_floats, plain_values
+from tasks.source.values import as_floats, is_text, plain_values
 
 #: How Hive and Spark name the folder of missing values.
 _MISSING = "__HIVE_DEFAULT_PARTITION__"
@@ -103,7 +103,8 @@ def _agrees(column: pa.ChunkedArray, text: str | None) -> bool:
         return not len(cells)
     wanted = pa.array([text])
     try:
-        if pa.types.is_string(cells.type):
+        if is_text(cells.type):
+            cells = cells.cast(pa.string())
             return bool(cells[0].as_py().strip() == text.strip()) or bool(as_floats(cells, pa.float64())[0] == float(text))
         return bool(as_floats(cells, cells.type)[0] == as_floats(wanted, cells.type)[0])
     except (pa.ArrowInvalid, ValueError):

@@ -6,10 +6,12 @@ import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64
 from tasks.numerics.normal import Z95
 from tasks.targeting.fluctuation import truncate
 
@@ -35,6 +37,8 @@ class Rows(NamedTuple):
         ``"binary"``, ``"continuous"`` or ``"count"``.
     truncation : float
         d, in [0, 0.5).
+    clusters : ndarray of uint64, optional
+        Hash of each row's cluster: rows of one cluster are not independent.
     """
 
     treated: Float64
@@ -47,6 +51,7 @@ class Rows(NamedTuple):
     weights: Float64
     kind: str
     truncation: float
+    clusters: UInt64 | None = None
 
     @property
     def control(self) -> Float64:
@@ -236,8 +241,42 @@ def standard_error(values: Float64, weights: Float64) -> float:
     return math.sqrt(n / (n - 1) * float(np.sum((weights * values) ** 2))) / float(np.sum(weights))
 
 
+def cluster_error(values: Float64, weights: Float64, clusters: UInt64) -> tuple[float, float]:
+    """Return the standard error of a weighted mean over clusters, and the quantile of its 95 % interval.
+
+    se^2 = G / (G - 1) * sum over clusters (sum of w IF in it)^2 / (sum w)^2, and t with G - 1 degrees of freedom: Cameron, Miller
+    (2015), DOI 10.3368/jhr.50.2.317.
+
+    Parameters
+    ----------
+    values, weights : ndarray of float64, shape (n,)
+        Influence values and row weights.
+    clusters : ndarray of uint64, shape (n,)
+        Hash of each row's cluster.
+
+    Returns
+    -------
+    tuple of float and float
+
+    Raises
+    ------
+    EstimationError
+        With fewer than two clusters of positive weight.
+    """
+    _, place = np.unique(clusters[weights > 0.0], return_inverse=True)
+    sums = np.bincount(place, weights=(weights * values)[weights > 0.0])
+    count = len(sums)
+    if count < 2:
+        raise EstimationError(f"clusters of an estimate must be at least 2; got {count}.", "Name a column of more clusters.")
+    se = math.sqrt(count / (count - 1) * float(np.sum(sums**2))) / float(np.sum(weights))
+    return se, float(stdtrit(count - 1, 0.975))
+
+
 def interval(influence: Influence, rows: Rows) -> Estimate:
-    """Give a point its standard error and its two-sided normal 95 % interval."""
-    se = standard_error(influence.values, rows.weights)
-    low, high = influence.point - Z95 * se, influence.point + Z95 * se
+    """Give a point its standard error and its two-sided 95 % interval: normal, or of t where rows come in clusters."""
+    if rows.clusters is None:
+        se, quantile = standard_error(influence.values, rows.weights), Z95
+    else:
+        se, quantile = cluster_error(influence.values, rows.weights, rows.clusters)
+    low, high = influence.point - quantile * se, influence.point + quantile * se
     return Estimate(influence.estimand, influence.estimator, influence.point, se, low, high, rows.n, influence.ess, influence.clipped)

@@ -71,6 +71,9 @@ def test_auto_is_the_chain_from_a_million_rows_on() -> None:
         (changed(mechanisms__probability=1), "mechanisms.probability of SPEC", ""),
         (changed(mechanisms__truncation=0.5), "mechanisms of SPEC", ""),
         (changed(mechanisms__outcome_range=[2, 1]), "mechanisms of SPEC", ""),
+        (changed(outcomes={"wt82_71": {"range": [2, 1]}}), "outcomes.wt82_71 of SPEC", ""),
+        (changed(outcomes={"wt82": {"law": "tilt"}}), "outcomes must be named in roles.outcome", ""),
+        (changed(outcomes={"wt82_71": {"kind": "count"}}, roles__outcome_kind="continuous"), "must be that of roles.outcome_kind", ""),
         (changed(engine__dask="spark"), "engine.dask of SPEC", ""),
         (changed(name="NHEFS"), "name of SPEC", ""),
         (changed(name="a/b"), "name of SPEC", ""),
@@ -180,3 +183,12 @@ def test_the_schema_describes_every_section() -> None:
     assert set(schema["properties"]) == set(Spec.model_fields)
     assert set(schema["required"]) == {"name", "source", "roles"}
     json.dumps(schema, allow_nan=False)
+
+
+def test_an_outcomes_section_and_the_older_keys_say_the_same() -> None:
+    assert parse_spec(changed()).outcome.model_dump() == {"kind": "auto", "law": "auto", "range": None}
+    older = parse_spec(changed(mechanisms__outcome_range=[-50, 60], roles__outcome_kind="continuous"))
+    newer = parse_spec(changed(outcomes={"wt82_71": {"range": [-50, 60], "kind": "continuous"}}))
+    assert older.outcome == newer.outcome
+    assert newer.declared_roles.outcome_kind == "continuous"
+    assert newer.roles.outcome_kind == "auto"

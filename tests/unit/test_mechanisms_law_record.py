@@ -97,3 +97,15 @@ def test_another_format_is_refused(damage: dict[str, Any], fault: str) -> None:
     values = json.loads(law_bytes(continuous())) | damage
     with pytest.raises(StoreError, match=rf"law of trial v1 must be of format 'waymint-law/1' and complete; got faults in .*{fault}"):
         read_law(values, "trial v1")
+
+
+def test_records_of_the_first_version_stay_readable() -> None:
+    """As releases published them before laws were chosen: their bytes come back, too."""
+    counts = '{"dispersion": [0.25, 0.0], "format": "waymint-law/1", "kind": "count"}'
+    arm = '{"centres": [-1.0, 1.0], "edges": [0.5, 1.0], "spreads": [0.25, 0.5]}'
+    residuals = f'{{"arms": [{arm}, {arm}], "format": "waymint-law/1", "kind": "continuous", "scale": null}}'
+    for text in ('{"format": "waymint-law/1", "kind": "binary"}', counts, residuals):
+        law = read_law(json.loads(text), "trial v1")
+        assert law_bytes(law).decode() == text
+        drawn = law.draw(np.ones(2_000, dtype=np.int8), np.full(2_000, 0.5), pd.DataFrame(index=range(2_000)), np.random.default_rng(0))
+        assert drawn.mean() == pytest.approx(0.5, abs=0.1)

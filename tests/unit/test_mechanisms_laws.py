@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
+from benchmarks.outcome_worlds import WORLDS, Drawn, impossible
 from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.registry import names, resolve
@@ -30,7 +31,6 @@ from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
 from tasks.nuisance.fold_model import averaged
 from tasks.nuisance.plan import Plan
 from tasks.targeting.fluctuation import truncation_bound
-from tests.outcomes import WORLDS, Drawn, impossible
 
 ROWS = 2_000
 SHAPED = ("cost", "score", "days", "shares", "change", "gamma", "heaped")

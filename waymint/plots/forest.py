@@ -18,6 +18,11 @@ TITLES = {
 OFFSET = 0.22
 
 
+def _reach(row: Mapping[str, Any], end: str) -> float:
+    """Return how far an interval reaches to one side; 0 where none is given."""
+    return abs(row[end] - row["estimate"]) if row[end] is not None else 0.0
+
+
 def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plot:
     """Draw a forest plot.
 
@@ -37,7 +42,7 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
         axis.errorbar(
             [row["estimate"] for row in own],
             [names.index((str(row["estimand"]), str(row["estimator"]))) + shift for row in own],
-            xerr=[[row["estimate"] - row["ci_low"] for row in own], [row["ci_high"] - row["estimate"] for row in own]],
+            xerr=[[_reach(row, "ci_low") for row in own], [_reach(row, "ci_high") for row in own]],
             fmt=MARKERS[number],
             color=COLORS[number % len(COLORS)],
             markersize=4,

@@ -13,6 +13,7 @@ from tasks.covariates.traits.calendar import DAY
 from tasks.covariates.traits.plan import Plan
 
 _FEWEST = 100
+_HEAD = 300
 _SAMPLE = 2_000
 _TOLERANCE = 1e-9
 _MOST_TERMS = 8
@@ -134,10 +135,20 @@ def find_within(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
                 break
             if not (target.is_category or source.is_category):
                 continue  # two numbers: a fixed factor and offset, or nothing
-            found = learn_within(cells, source, target)
+            found = learn_within(cells, source, target) if _could(cells[source.id][:_HEAD], cells[target.id][:_HEAD], source) else None
             if found is not None and not _by_chance(found, cells, source) and plan.add(found):
                 added.append(found)
     return added
+
+
+def _could(given: Float64, wanted: Float64, source: Column) -> bool:
+    """Tell whether the first rows leave it open that a source decides a target: nearly all pairs of columns end here."""
+    both = ~np.isnan(given) & ~np.isnan(wanted)
+    given, wanted = given[both], wanted[both]
+    if source.is_category:
+        return len(np.unique(np.stack([given, wanted]), axis=1).T) == len(np.unique(given))
+    changes = np.count_nonzero(np.diff(wanted[np.argsort(given, kind="stable")]))
+    return bool(changes < max(len(np.unique(wanted)), 2))
 
 
 def _few(values: Float64) -> bool:
@@ -245,7 +256,7 @@ def _derived(plan: Plan, name: str) -> bool:
 
 def _gap(low: Float64, high: Float64) -> float:
     """Return the mean of high less low where low is never above high and would be by chance; 0 otherwise."""
-    head = slice(0, 200)
+    head = slice(0, _HEAD)
     with np.errstate(invalid="ignore"):
         if (low[head] > high[head]).any() or (low > high).any():
             return 0.0

@@ -24,7 +24,7 @@ class Tables(NamedTuple):
     ----------
     means : ndarray of float64, shape (nodes, WIDTH)
         Of the tilted laws, never falling; NaN where a law does not exist.
-    below : ndarray of float64, shape (WIDTH, K)
+    below : ndarray of float64, shape (K, WIDTH)
         Cumulated shares of the cells of all nodes, one after the other as in :class:`Trees`.
     """
 
@@ -57,7 +57,7 @@ def tabulate(trees: Trees, cells: Cells, statistic: Float64) -> Tables:
         t_j, rising with the cells' means.
     """
     nodes = len(trees.feature)
-    means, below = np.full((nodes, WIDTH), np.nan), np.zeros((WIDTH, len(trees.cell)))
+    means, below = np.full((nodes, WIDTH), np.nan), np.zeros((len(trees.cell), WIDTH))
     _tabulate(trees.start, trees.cell, trees.weight, cells.means, statistic, TILTS, trees.parent, means, below)
     return Tables(means, below)
 
@@ -77,7 +77,8 @@ def quantiles(tables: Tables, trees: Trees, cells: Cells, placed: Placed, u: Flo
     """Return the outcomes at uniform numbers, shape (n,)."""
     out = np.empty(len(u))
     _quantiles(tables.below, trees.start, trees.cell, *placed, cells.low, cells.width, cells.points, cells.step, u, out)
-    return out if cells.decimals < 0 else np.round(out, cells.decimals)
+    # sums of whole numbers are exact already
+    return out if cells.decimals <= 0 else np.round(out, cells.decimals)
 
 
 def partials(tables: Tables, trees: Trees, cells: Cells, placed: Placed, u: Float64) -> Float64:
@@ -106,17 +107,17 @@ def _tabulate(start, cell, weight, centre, statistic, tilts, parent, means, belo
             total = 0.0
             for k in range(first, last):
                 total += weight[k] * np.exp(rate * (statistic[cell[k]] - middle) - most)
-                below[g + 1, k] = total
+                below[k, g + 1] = total
             value, before = 0.0, 0.0
             for k in range(first, last):
-                below[g + 1, k] = 1.0 if k == last - 1 else min(below[g + 1, k] / total, 1.0)
-                value += (below[g + 1, k] - before) * centre[cell[k]]
-                before = below[g + 1, k]
+                below[k, g + 1] = 1.0 if k == last - 1 else min(below[k, g + 1] / total, 1.0)
+                value += (below[k, g + 1] - before) * centre[cell[k]]
+                before = below[k, g + 1]
             means[node, g + 1] = value if g == 0 else max(value, means[node, g])
         if parent[node] < 0:
             for k in range(first, last):
-                below[0, k] = 1.0
-            below[count + 1, last - 1] = 1.0
+                below[k, 0] = 1.0
+            below[last - 1, count + 1] = 1.0
             means[node, 0], means[node, count + 1] = centre[cell[first]], centre[cell[last - 1]]
 
 
@@ -146,12 +147,12 @@ def _find(below, first, last, at, share, u):  # type: ignore[no-untyped-def]  # 
     low, high = first, last - 1
     while low < high:
         half = (low + high) // 2
-        if (1.0 - share) * below[at, half] + share * below[at + 1, half] > u:
+        if (1.0 - share) * below[half, at] + share * below[half, at + 1] > u:
             high = half
         else:
             low = half + 1
-    before = (1.0 - share) * below[at, low - 1] + share * below[at + 1, low - 1] if low > first else 0.0
-    return low, before, (1.0 - share) * below[at, low] + share * below[at + 1, low]
+    before = (1.0 - share) * below[low - 1, at] + share * below[low - 1, at + 1] if low > first else 0.0
+    return low, before, (1.0 - share) * below[low, at] + share * below[low, at + 1]
 
 
 @compiled
@@ -173,7 +174,7 @@ def _partials(below, start, cell, node, at, share, means, low, width, points, st
         k, before, after = _find(below, first, start[node[i] + 1], at[i], share[i], u[i])
         total, past = 0.0, 0.0
         for other in range(first, k):
-            here = (1.0 - share[i]) * below[at[i], other] + share[i] * below[at[i] + 1, other]
+            here = (1.0 - share[i]) * below[other, at[i]] + share[i] * below[other, at[i] + 1]
             total += (here - past) * means[cell[other]]
             past = here
         place = min(max((u[i] - before) / (after - before), 0.0), 1.0) if after > before else 0.0

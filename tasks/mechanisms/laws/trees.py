@@ -181,10 +181,14 @@ class _Nodes:
 
 
 @compiled
-def descend(roots, columns, feature, threshold, left, right, node):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Write the leaf that each row falls into; ``roots`` is a node for each row, ``columns`` the features by columns."""
-    for i in range(roots.shape[0]):
-        at = roots[i]
+def descend(roots, a, tree, columns, feature, threshold, gap, left, right, node):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Write the leaf that each row falls into.
+
+    ``a`` and ``tree`` choose each row's root, ``columns`` are the features by columns, ``gap`` says where missing cells go left.
+    """
+    for i in range(a.shape[0]):
+        at = roots[a[i], tree[i]]
         while feature[at] >= 0:
-            at = left[at] if columns[feature[at], i] <= threshold[at] else right[at]
+            value = columns[feature[at], i]
+            at = left[at] if value <= threshold[at] or (gap[at] and np.isnan(value)) else right[at]
         node[i] = at

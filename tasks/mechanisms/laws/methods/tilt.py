@@ -14,6 +14,7 @@ from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.cells import Cells, build_cells
 from tasks.mechanisms.laws.fields import DesignRecord, Number, Plain, Positive, design_record, read_design
 from tasks.mechanisms.laws.protocol import Inversion, LawRows
+from tasks.mechanisms.laws.splits import Splits, splits_of
 from tasks.mechanisms.laws.spread import sheltered
 from tasks.mechanisms.laws.support import Support
 from tasks.mechanisms.laws.tables import TILTS, Placed, Tables, partials, place, quantiles, tabulate
@@ -23,7 +24,7 @@ from tasks.nuisance.design import Design, fit_design
 Count = Annotated[int, Field(ge=0)]
 FAR = 2.0  # tilts in standard deviations of the statistic that count as large
 _DIGITS = 6  # of published shares
-_BLOCK = 65_536  # rows whose features are in memory at a time
+_BLOCK = 32_768  # rows whose features are in memory at a time
 
 
 class Params(BaseModel):
@@ -98,18 +99,35 @@ class TiltLaw:
         means = self.cells.means
         return tabulate(self.trees, self.cells, means if self.unit == 0.0 else np.log1p(means / self.unit))
 
+    @cached_property
+    def splits(self) -> Splits:
+        """The trees' splits, asked of covariates as they are."""
+        return splits_of(self.trees, self.design, self.centre, self.spread)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "tables"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("tables", "splits")}
 
     def place(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> tuple[Placed, Int64]:
         """Choose a tree for each row and tilt its leaf's law; return where, and the leaves."""
-        roots = self.trees.roots[np.asarray(a, dtype=np.int64), rng.integers(self.trees.roots.shape[1], size=len(a))]
+        trees, splits = self.trees, self.splits
+        arms, tree = np.asarray(a, dtype=np.int8), rng.integers(trees.roots.shape[1], size=len(a), dtype=np.uint8)
         held = np.clip(mean, *self.reach)
         leaf = np.empty(len(a), dtype=np.int64)
         for start in range(0, len(a), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            columns = self._columns(covariates.iloc[rows], held[rows])
-            descend(roots[rows], columns, *self.trees[1:5], leaf[rows])
+            columns = splits.columns(covariates.iloc[rows], held[rows])
+            descend(
+                trees.roots,
+                arms[rows],
+                tree[rows],
+                columns,
+                splits.feature,
+                splits.threshold,
+                splits.gap,
+                trees.left,
+                trees.right,
+                leaf[rows],
+            )
         return place(self.tables, self.trees, leaf, held), leaf
 
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
@@ -134,9 +152,6 @@ class TiltLaw:
         return Strength(
             (at[0], at[1], at[2]), float(np.round(np.mean((size > FAR) | edge), 4)), float(np.round(np.mean(placed.node != leaf), 4))
         )
-
-    def _columns(self, covariates: pd.DataFrame, mean: Float64) -> Float64:
-        return np.concatenate((((mean - self.centre) / self.spread)[None, :], self.design.columns(covariates)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tasks.contract.nuisance import Float64, Int8
 
 
 class Drawn(NamedTuple):
-    """Rows of a world, with the effect's name for the kind of its outcome."""
+    """Rows of a world, and the kind of its outcome."""
 
     covariates: pd.DataFrame
     a: Int8
@@ -30,7 +30,7 @@ def base(rows: int, seed: int) -> tuple[np.random.Generator, Float64, Int8, pd.D
 
 
 def cost(rows: int, seed: int) -> Drawn:
-    """Half exact zeros, else lognormal, in cents."""
+    """Draw outcomes: half exact zeros, else lognormal, in cents."""
     rng, x, a, w = base(rows, seed)
     some = rng.random(rows) < 1 / (1 + np.exp(0.2 - 0.5 * a - 0.6 * x))
     y = np.where(some, np.exp(5.5 + 0.3 * a + 0.4 * x + 0.9 * rng.normal(size=rows)), 0).round(2)
@@ -38,72 +38,72 @@ def cost(rows: int, seed: int) -> Drawn:
 
 
 def visits(rows: int, seed: int) -> Drawn:
-    """An overdispersed count."""
+    """Draw outcomes: an overdispersed count."""
     rng, x, a, w = base(rows, seed)
     mu = np.exp(0.9 + 0.25 * a + 0.35 * x)
     return Drawn(w, a, rng.negative_binomial(0.8, 0.8 / (0.8 + mu)).astype(float), "count")
 
 
 def score(rows: int, seed: int) -> Drawn:
-    """From 0 to 100 in steps of five, with a ceiling."""
+    """Draw outcomes: from 0 to 100 in steps of five, with a ceiling."""
     rng, x, a, w = base(rows, seed)
     y = (np.clip(70 + 6 * a + 10 * x + 18 * rng.normal(size=rows), 0, 100) / 5).round() * 5.0
     return Drawn(w, a, y, "count")
 
 
 def days(rows: int, seed: int) -> Drawn:
-    """Whole days, censored at 365."""
+    """Draw outcomes: whole days, censored at 365."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, np.minimum(np.ceil(rng.exponential(200 * np.exp(0.2 * a + 0.4 * x))), 365.0), "count")
 
 
 def shares(rows: int, seed: int) -> Drawn:
-    """Shares with atoms at 0 and 1."""
+    """Draw outcomes: shares with atoms at 0 and 1."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, np.clip(0.5 + 0.1 * a + 0.2 * x + 0.35 * rng.normal(size=rows), 0, 1).round(3), "continuous")
 
 
 def inflated(rows: int, seed: int) -> Drawn:
-    """A count with zeros beyond the Poisson law's."""
+    """Draw outcomes: a count with zeros beyond the Poisson law's."""
     rng, x, a, w = base(rows, seed)
     y = np.where(rng.random(rows) < 0.4, 0, rng.poisson(np.exp(1.0 + 0.2 * a + 0.3 * x)))
     return Drawn(w, a, y.astype(float), "count")
 
 
 def change(rows: int, seed: int) -> Drawn:
-    """A change score of either sign on a grid of halves."""
+    """Draw outcomes: a change score of either sign on a grid of halves."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, np.round((a + 1.5 * x + 3 * rng.normal(size=rows)) * 2) / 2, "continuous")
 
 
 def gamma(rows: int, seed: int) -> Drawn:
-    """Positive and skewed, without atoms."""
+    """Draw outcomes: positive and skewed, without atoms."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, rng.gamma(1.5, np.exp(0.5 + 0.2 * a + 0.3 * x)).round(6), "continuous")
 
 
 def heaped(rows: int, seed: int) -> Drawn:
-    """Minutes of which two in five are told in quarters of an hour."""
+    """Draw outcomes: minutes of which two in five are told in quarters of an hour."""
     rng, x, a, w = base(rows, seed)
     raw = rng.gamma(4.0, 15.0 * np.exp(0.1 * a + 0.2 * x)).round()
     return Drawn(w, a, np.where(rng.random(rows) < 0.4, 15.0 * np.round(raw / 15.0), raw), "count")
 
 
 def mixture(rows: int, seed: int) -> Drawn:
-    """Two modes, responders and others."""
+    """Draw outcomes: two modes, responders and others."""
     rng, x, a, w = base(rows, seed)
     responds = rng.random(rows) < 1 / (1 + np.exp(-0.6 * a - 0.5 * x))
     return Drawn(w, a, (np.where(responds, 3.0, -3.0) + 0.4 * x + rng.normal(size=rows)).round(5), "continuous")
 
 
 def tails(rows: int, seed: int) -> Drawn:
-    """Residuals from a t law with three degrees of freedom."""
+    """Draw outcomes: residuals from a t law with three degrees of freedom."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, (a + 1.2 * x + rng.standard_t(3, rows)).round(5), "continuous")
 
 
 def normal(rows: int, seed: int) -> Drawn:
-    """Normal residuals, nothing else."""
+    """Draw outcomes: normal residuals, nothing else."""
     rng, x, a, w = base(rows, seed)
     return Drawn(w, a, (a + 1.2 * x + rng.normal(size=rows)).round(5), "continuous")
 
