@@ -7,7 +7,7 @@ from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
-from tasks.source.plan import SourcePlan
+from tasks.source.fragments import SourcePlan
 from tasks.source.task import Source
 
 

@@ -34,7 +34,7 @@ def markdown(rows: Iterable[GateRow]) -> str:
             "yes" if row.private else "",
             row.description,
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

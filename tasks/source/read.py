@@ -12,9 +12,9 @@ from tasks.contract.errors import SourceError
 from tasks.source import delimited
 from tasks.source.detection import clean_names
 from tasks.source.folders import with_partition
+from tasks.source.fragments import Fragment, SourcePlan
 from tasks.source.locate import reading
 from tasks.source.missing import missing_codes, without_values
-from tasks.source.plan import Fragment, SourcePlan
 from tasks.source.stored import look, pieces
 
 

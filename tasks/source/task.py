@@ -17,8 +17,9 @@ from infra.workspace import Run, Workspace
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
 from tasks.source.builtin import BUILTIN, load_builtin
+from tasks.source.fragments import Fragment, SourcePlan
 from tasks.source.inspection import Inspected, Inspection
-from tasks.source.plan import Fragment, SourcePlan, plan_source
+from tasks.source.plan import plan_source
 from tasks.source.read import read_batches
 from tasks.source.rows import bucket_of, canonical, content_hash, settle
 

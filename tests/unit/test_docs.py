@@ -108,18 +108,7 @@ def named_paths(text: str) -> Iterator[str]:
                     yield path
 
 
-#: Pages that still have long lines.
-LONG_LINES = {
-    "docs/deployments.md",
-    "docs/errors.md",
-    "docs/gates.md",
-    "docs/tables.md",
-    "docs/security.md",
-    "docs/reliability.md",
-}
-
-
-@pytest.mark.parametrize("page", [name for name in NAMES if name not in LONG_LINES])
+@pytest.mark.parametrize("page", NAMES)
 def test_lines_are_short(page: str) -> None:
     text = FENCE.sub(lambda block: "\n" * block.group().count("\n"), (ROOT / page).read_text())
     long = [number for number, line in enumerate(text.splitlines(), 1) if len(line) > LONGEST and not line.startswith(("|", "    "))]

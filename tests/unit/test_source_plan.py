@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.contract.errors import SourceError
-from tasks.source.plan import SourcePlan, plan_source
+from tasks.source.fragments import SourcePlan
+from tasks.source.plan import plan_source
 from tasks.source.read import read_batches
 
 FS = pafs.LocalFileSystem()

@@ -1,0 +1,144 @@
+"""Estimates on a published release: every copy by the plan that its run had, combined over copies."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.stages.inputs import Found
+from flows.stages.tables import check_extras, numbers_of
+from tasks.contract.errors import SourceError
+from tasks.contract.nuisance import Float64
+from tasks.contract.refs import FileRef
+from tasks.contract.registry import resolve
+from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64, release_keys
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import RolesSpec
+from tasks.estimation.analysis import Analysis, analyse_table, known_propensity, known_weights, plan_of
+from tasks.estimation.answer import answer
+from tasks.estimation.combine import Combined, combine
+from tasks.estimation.released import released_table
+from tasks.estimation.spill import Spill
+from tasks.estimation.spilled import SpilledTable
+from tasks.estimation.table import Table
+from tasks.nuisance.plan import release_name
+from tasks.publish.layout import copy_folder, release_key
+from tasks.publish.manifest import Manifest, plain
+from tasks.source.rows import canonical
+
+#: Rows beyond which a table is worked on out of core.
+MEMORY_ROWS = 1_000_000
+
+
+def say(text: str) -> None:
+    """Write to stderr how far long work is."""
+    sys.stderr.write(f"waymint estimate: {text}\n")
+
+
+def estimate_release(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Estimate on every copy of a release and combine."""
+    manifest = found.manifest
+    if manifest.profile == "augment":
+        raise SourceError(
+            f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
+            "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
+        )
+    copies = [_copy(found, copy, options) for copy in range(manifest.spec["release"]["copies"])]
+    out_of_core = _beyond_memory(found, 0, options)
+    reply, lines = answer(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
+    combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
+    reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
+    rule = combined[0][1].rule
+    lines += [
+        "",
+        f"valid for the source's population ({len(copies)} {'copy' if len(copies) == 1 else 'copies'}, rule '{rule}'; "
+        "the release's own intervals above leave out the source's sampling error):",
+        *(f"{e.estimand:<10}{e.estimator:<8}{c.estimate:>11.4g}{c.se:>10.3g}{c.ci_low:>11.4g} to {c.ci_high:<9.4g}" for e, c in combined),
+    ]
+    return plain(reply), lines
+
+
+def _copy(found: Found, copy: int, options: dict[str, Any]) -> Analysis:
+    """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
+    manifest = found.manifest
+    schema = TableSchema.model_validate(manifest.table)
+    if _beyond_memory(found, copy, options):
+        with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
+            spill = Spill(Path(folder), schema, released=True)
+            for part in _parts(found, schema, copy, options):
+                spill.add(*part)
+            return _analyse_copy(spill.finish(), manifest, copy, options)
+    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(found, schema, copy, options)))
+    table = released_table(
+        schema,
+        pa.concat_tables(rows).unify_dictionaries(),
+        np.concatenate(keys),
+        manifest.spec["roles"]["subgroups"],
+        None if weights[0] is None else np.concatenate(weights),
+        None if propensity[0] is None else np.concatenate(propensity),
+    )
+    return _analyse_copy(table, manifest, copy, options)
+
+
+def _analyse_copy(table: Table | SpilledTable, manifest: Manifest, copy: int, options: dict[str, Any]) -> Analysis:
+    mechanisms = manifest.spec["mechanisms"]
+    same = options["learner"] == mechanisms["learner"]
+    learner = resolve("learner", options["learner"], mechanisms.get("params") if same else None)
+    fit_rows = options.get("fit_rows", mechanisms.get("fit_rows"))
+    plan = plan_of(table, release_name(copy), options["seed"], options["folds"], options["repeats"], fit_rows)
+    truncation = options.get("truncation", mechanisms["truncation"])
+    report = say if isinstance(table, SpilledTable) else None
+    return analyse_table(table, plan, options["estimators"], learner, truncation, report)
+
+
+def _files(found: Found, copy: int) -> list[FileRef]:
+    """Return the parts of one copy, in order."""
+    return sorted((file for file in found.manifest.files if file.path.startswith(copy_folder(copy))), key=lambda file: file.path)
+
+
+def _beyond_memory(found: Found, copy: int, options: dict[str, Any]) -> bool:
+    """Tell whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
+    rows = sum(file.rows or 0 for file in _files(found, copy))
+    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not found.manifest.spec["roles"]["subgroups"]
+
+
+def _parts(
+    found: Found, schema: TableSchema, copy: int, options: dict[str, Any]
+) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
+    """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
+    store, manifest = found
+    extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
+    names = tuple(column.name for column in schema.covariates)
+    for number, file in enumerate(_files(found, copy)):
+        part = pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, file.path))))
+        check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
+        weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)
+        given = numbers_of(part, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
+        keys = release_keys(manifest.spec["seed"], copy, number, part.num_rows)
+        yield canonical(part, schema, "parquet"), weights, known_propensity(given, part.num_rows), keys
+
+
+def _combined(manifest: Manifest, copies: Sequence[Estimate]) -> tuple[Estimate, Combined]:
+    """Combine one estimator over copies with the variance that the manifest gives for the source."""
+    first = copies[0]
+    source = manifest.effects["source"]["all"]
+    same = [each for each in source if (each["estimand"], each["estimator"]) == (first.estimand, first.estimator)]
+    variance = same[0]["se"] ** 2 if same else None
+    return first, combine(
+        [each.estimate for each in copies],
+        [each.se**2 for each in copies],
+        first.n,
+        int(manifest.source["rows"]),
+        source_variance=variance,
+        proper=len(copies) > 1,
+        same_design=manifest.spec["mechanisms"]["treatment"] == "fitted",
+        balanced=manifest.spec["release"].get("draws") == "balanced",
+    )
