@@ -23,8 +23,9 @@ CROSSFIT = (
     "nuisance_crossfit::test_repeats_are_averaged_and_known_propensities_kept",
     "nuisance_crossfit::test_backends_agree[glm-200-backends1]",
 )
+LAWS = ("checks_numbers", "checks_laws")
 VERDICTS = ("checks_wording", "checks_table", "checks_verdict")
-DISTANCES = ("checks_null", "checks_dcr", "checks_groups", "checks_budget")
+DISTANCES = ("checks_numbers", "checks_null", "checks_dcr", "checks_groups", "checks_budget")
 
 #: Left out: tasks' borders (task.py), which tests/unit/test_every_task.py runs in a minute, and Great Expectations' page and suite.
 LEFT_OUT = ("task.py", "expectations.py", "page.py")
@@ -46,9 +47,9 @@ AREAS: dict[str, Area] = {
     }),
     "checks": Area(12, {
         "tasks/checks/conformity.py": ("checks_schema",), "tasks/checks/groups.py": DISTANCES, "tasks/checks/joint.py": DISTANCES,
-        "tasks/checks/null.py": DISTANCES, "tasks/checks/pool.py": DISTANCES, "tasks/checks/laws.py": ("checks_laws",),
-        "tasks/checks/comparison.py": ("checks_laws",), "tasks/checks/support.py": ("checks_laws",),
-        "tasks/checks/methods": ("checks_overlap", "checks_laws", "checks_schema", *VERDICTS, *DISTANCES),
+        "tasks/checks/null.py": DISTANCES, "tasks/checks/pool.py": DISTANCES, "tasks/checks/laws.py": LAWS,
+        "tasks/checks/comparison.py": LAWS, "tasks/checks/support.py": LAWS,
+        "tasks/checks/methods": ("checks_overlap", *LAWS, "checks_schema", *VERDICTS, *DISTANCES),
     }),
     "receipts": Area(12, {"infra/workspace.py": ("infra_receipts", "infra_workspace")}),
     "digest": Area(6, {"infra/provenance.py": ("infra_receipts",)}),

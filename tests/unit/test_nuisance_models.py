@@ -170,6 +170,8 @@ def test_the_glm_is_a_ridge_on_its_design(kind: str, interactions: bool) -> None
     g_penalty, q_penalty = learner.penalties(fit_design(frame))
     np.testing.assert_array_equal(g_penalty, np.r_[0.0, np.ones(width)])
     np.testing.assert_array_equal(q_penalty, penalty)
+    np.testing.assert_array_equal(wide[:, : 2 + width], np.column_stack((np.ones(N), a - 0.5, x)))
+    np.testing.assert_array_equal(wide[:, 2 + width :], (a - 0.5)[:, None] * x if interactions else np.empty((N, 0)))
     for fit_arm in (learner.fit_propensity, lambda *given: learner.fit_outcome(given[0], given[1], y, kind, given[2])):
         with pytest.raises(EstimationError, match="smallest arm"):
             fit_arm(frame, 0 * a, rng)
