@@ -4,8 +4,8 @@
 
 anonymeter's limits on NumPy conflict with ours, so it gets an environment of its own (build/anonymeter, made once); tables cross as CSV
 files. Missing cells are filled, for both sides: numbers with the median, categories with a level of their own. Linkability cuts the columns
-in two halves, the same for both. Printed are the rate of success on seed rows, that on holdout rows (the control), how often each side's
-lower limit of the excess is above zero, and CPU seconds. JSON at the end.
+in two halves, the same for both. Printed are the rate of success on training rows, that on holdout rows (the control), how often each
+side's lower limit of the excess is above zero, and CPU seconds. JSON at the end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def interpreter() -> Path:
 
 def filled(case: Case) -> Case:
     """Return a case without missing cells."""
-    medians = case.seed.covariates.median(numeric_only=True)
+    medians = case.training.covariates.median(numeric_only=True)
 
     def fill(frame: pd.DataFrame) -> pd.DataFrame:
         found = {}
@@ -62,16 +62,18 @@ def filled(case: Case) -> Case:
                 found[name] = column.fillna(medians[name])
         return pd.DataFrame(found)
 
-    parts = {name: replace(getattr(case, name), covariates=fill(getattr(case, name).covariates)) for name in ("seed", "holdout", "release")}
+    parts = {
+        name: replace(getattr(case, name), covariates=fill(getattr(case, name).covariates)) for name in ("training", "holdout", "release")
+    }
     return replace(case, **parts)
 
 
 def peers(case: Case, python: Path, halves: Sequence[Sequence[str]], seed: int) -> dict[str, Any]:
     """Run anonymeter on a case."""
-    numeric = [name for name in case.seed.covariates if not isinstance(case.seed.covariates[name].dtype, pd.CategoricalDtype)]
+    numeric = [name for name in case.training.covariates if not isinstance(case.training.covariates[name].dtype, pd.CategoricalDtype)]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name in ("seed", "holdout", "release"):
+        for name in ("training", "holdout", "release"):
             getattr(case, name).covariates.to_csv(place / f"{name}.csv", index=False)
         (place / "columns.json").write_text(json.dumps({"numeric": numeric, "halves": [list(half) for half in halves]}))
         command = [python, ROOT / "benchmarks" / "attacks_peer.py", place, str(ATTACKS), str(seed)]
@@ -91,7 +93,7 @@ def own(case: Case, seed: int) -> dict[str, Finding]:
 
 def halves_of(case: Case, seed: int) -> list[list[str]]:
     """Return the halves that the attack on linkability takes with the same random numbers."""
-    rng, names = rng_for(seed, "audit", "linkability"), list(case.seed.covariates)
+    rng, names = rng_for(seed, "audit", "linkability"), list(case.training.covariates)
     order = rng.permutation(len(names))
     return [[names[at] for at in np.sort(half)] for half in np.array_split(order, 2)]
 

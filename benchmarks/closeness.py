@@ -1,4 +1,4 @@
-"""How far an honest synthesizer leans to its seed: the closeness share on real tables, six splits each.
+"""How far an honest synthesizer leans to its training rows: the closeness share on real tables, six splits each.
 
     python -m benchmarks.closeness [--splits 6] [--rows 10000]
 
@@ -73,14 +73,14 @@ def tables() -> dict[str, tuple[pa.Table, TableSchema]]:
     return {"nhefs": snapshot(load_builtin("nhefs").select([*NHEFS, "qsmk", "wt82_71"]), nhefs), "actg175": snapshot(frame, actg)}
 
 
-def distance_evidence(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> DistanceEvidence:
+def distance_evidence(training: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> DistanceEvidence:
     """Measure what the distance gates judge."""
-    pool, scale = gather(seed, holdout), fit_scale([seed, holdout])
+    pool, scale = gather(training, holdout), fit_scale([training, holdout])
     distances, found = closest(release, pool.rows, k=4, scale=scale)
     return DistanceEvidence(
-        seed=closest(release, seed, scale=scale)[0][:, 0],
-        holdout_to_seed=closest(holdout, seed, scale=scale)[0][:, 0],
-        pool_seed=pool.seed,
+        training=closest(release, training, scale=scale)[0][:, 0],
+        holdout_to_training=closest(holdout, training, scale=scale)[0][:, 0],
+        pool_training=pool.training,
         pool_holdout=pool.holdout,
         pool_distances=distances,
         pool_rows=found,
@@ -88,26 +88,26 @@ def distance_evidence(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.Dat
     )
 
 
-def group_evidence(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame, state: int) -> GroupEvidence:
+def group_evidence(training: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame, state: int) -> GroupEvidence:
     """Measure what the gate on groups of columns judges, on at most 5,000 rows of each table."""
-    seed, holdout, release = seed[:GROUP_ROWS], holdout[:GROUP_ROWS], release[:: -(-len(release) // GROUP_ROWS)]
-    both = pd.concat([seed, holdout], ignore_index=True)
+    training, holdout, release = training[:GROUP_ROWS], holdout[:GROUP_ROWS], release[:: -(-len(release) // GROUP_ROWS)]
+    both = pd.concat([training, holdout], ignore_index=True)
     groups, counts = column_groups(distinct(both)[0], rng_for(state, "column groups")), []
     for group in groups:
         names = list(group.columns)
         rows, of = distinct(both[names])
-        near, at = closest(release[names], rows, k=min(4, len(rows)), scale=fit_scale([seed[names], holdout[names]]))
+        near, at = closest(release[names], rows, k=min(4, len(rows)), scale=fit_scale([training[names], holdout[names]]))
         counts.append(single_counts(near, at, of))
     told = tuple(group.name for group in groups), tuple(group.columns for group in groups)
-    return GroupEvidence(*told, np.column_stack(counts), np.arange(len(both)) < len(seed), state)
+    return GroupEvidence(*told, np.column_stack(counts), np.arange(len(both)) < len(training), state)
 
 
 def closeness(rows: pa.Table, schema: TableSchema, synthesizer: str, split: int, drawn: int) -> tuple[float, float, float]:
     """Return the gate's z for one split, with margin 0 and with the default margin, and the p-value over groups of columns."""
     held = in_holdout(rows.column("key").to_numpy(), split, HOLDOUT)
     frame = to_frame(rows, schema.modelled)
-    seed = frame[~held].reset_index(drop=True)
-    model = resolve("synthesizer", synthesizer).fit(seed, schema.modelled, rng_for(split, "covariates"))
+    training = frame[~held].reset_index(drop=True)
+    model = resolve("synthesizer", synthesizer).fit(training, schema.modelled, rng_for(split, "covariates"))
 
     def conformed(part: pd.DataFrame) -> pd.DataFrame:
         return to_frame(from_frame(part.reset_index(drop=True), schema.modelled), schema.modelled)
@@ -117,7 +117,7 @@ def closeness(rows: pa.Table, schema: TableSchema, synthesizer: str, split: int,
     judged = [build(Params()).measure(Evidence(distance=evidence), gates) for gates in (GatesSpec(closeness_margin=0.0), GatesSpec())]
     plain, allowed = (next(metric.value for metric in metrics if metric.name == "closeness_z") for metrics in judged)
     seen = group_evidence(kept, out, release, split)
-    joint = joint_closeness(seen.counts, seen.seed, GatesSpec().closeness_margin, np.random.default_rng(split))
+    joint = joint_closeness(seen.counts, seen.training, GatesSpec().closeness_margin, np.random.default_rng(split))
     return float(plain or 0.0), float(allowed or 0.0), joint.p
 
 

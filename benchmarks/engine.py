@@ -106,7 +106,9 @@ def law(study: Study, world: str, sample: int) -> Population:
     repeats = 3 if study.rows <= SMALL else 1
     fitted = minting.fit(source, study.mechanisms, sample, repeats=repeats)
     made = minting.mechanisms(source, fitted, minting.targeted(source, fitted), sample)
-    model = resolve("synthesizer", study.synthesizer).fit(source.seed_rows(sample), source.schema.modelled, rng_for(sample, "covariates"))
+    model = resolve("synthesizer", study.synthesizer).fit(
+        source.training_rows(sample), source.schema.modelled, rng_for(sample, "covariates")
+    )
     rng = rng_for(sample, "draw")
     solved = minting.calibrated(source, model, made, fitted, rng)
     blocks = [minting.mint(source, model, made, solved, BLOCK, rng, "fitted") for _ in range(POOL // BLOCK)]

@@ -186,7 +186,7 @@ def study(task: tuple[str, int, str, str]) -> dict[str, Any]:
     own = told(evaluate(source.a, source.y, fitted.nuisances, source.kind, ESTIMATORS)) | {"difference": difference(source.a, source.y)}
     targeting = targeted(source, fitted)
     made = mechanisms(source, fitted, targeting, seed)
-    table = source.seed_rows(seed)
+    table = source.training_rows(seed)
     models: dict[str, Any] = {"true covariates": TrueLaw(world, source)} if seed < BASELINES else {}
     for name in synthesizers.split(","):
         models[name] = resolve("synthesizer", name).fit(table, source.schema.modelled, rng_for(seed, "covariates"))

@@ -101,8 +101,8 @@ def balanced(source: minting.Source, made: Mechanisms, release: minting.Release,
 
 
 def generator(name: str, source: minting.Source, seed: int) -> CovariateModel:
-    """Fit a synthesizer of W on the seed rows; ``"spoilt"`` is a forest whose draws are shifted."""
-    table = source.seed_rows(seed)
+    """Fit a synthesizer of W on the training rows; ``"spoilt"`` is a forest whose draws are shifted."""
+    table = source.training_rows(seed)
     kind = "forest" if name == "spoilt" else name
     model = cast(CovariateModel, resolve("synthesizer", kind).fit(table, source.schema.modelled, rng_for(seed, "covariates", 0)))
     return minting.spoil(model, table) if name == "spoilt" else model

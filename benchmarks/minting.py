@@ -48,7 +48,7 @@ class Source(NamedTuple):
         """Kind of the outcome."""
         return self.schema.outcome_kind
 
-    def seed_rows(self, seed: int) -> pd.DataFrame:
+    def training_rows(self, seed: int) -> pd.DataFrame:
         """Return the covariates that a synthesizer may see."""
         return self.frame[~in_holdout(self.keys, seed, HOLDOUT)].reset_index(drop=True)
 

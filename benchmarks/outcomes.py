@@ -74,7 +74,7 @@ def do(study: Study, job: Job) -> dict[str, Any]:
     found["fresh"] = distances(source.y, source.a, fresh.y, fresh.a)
     found["other"] = distances(source.y, source.a, other.y, other.a)
     for name in SYNTHESIZERS:
-        model = resolve("synthesizer", name).fit(source.seed_rows(job.seed), schema.modelled, rng_for(job.seed, "covariates"))
+        model = resolve("synthesizer", name).fit(source.training_rows(job.seed), schema.modelled, rng_for(job.seed, "covariates"))
         rng = rng_for(job.seed, "draw", name)
         release = mint(source, model, made, calibrated(source, model, made, fitted, rng), study.rows, rng, "fitted")
         found[name] = {

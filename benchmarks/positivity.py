@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import minting, worlds
 from benchmarks.checkpoints import work_off
 from tasks.augmentation.agreement import recalibrate
-from tasks.augmentation.criterion import Known, choose, curve
+from tasks.augmentation.criterion import Inputs, choose, curve
 from tasks.augmentation.effects import Augmented, Averaging, effects
 from tasks.augmentation.ensemble import Ensemble, redrawn
 from tasks.augmentation.filling import fill
@@ -125,7 +125,7 @@ def augmented(
     """Augment a source with outcomes of a donor (itself, or another table), whatever the criterion says of it."""
     bound, external = truncation_bound(len(source.y), "auto"), pooled is not None
     spreads = [ensemble(study, table, source, seed) for table in ((source, donor) if external else (source,))]
-    known = Known(source.a, source.y, own.nuisances, spreads[0], spreads[-1], source.kind, bound, external)
+    known = Inputs(source.a, source.y, own.nuisances, spreads[0], spreads[-1], source.kind, bound, external)
     found = recalibrate(source.a, source.y, known.given, source.kind) if external else None
     averaging: Averaging = "real"
     chosen = choose(curve(known, study.most, averaging, found))
@@ -133,7 +133,9 @@ def augmented(
     ways = rivals(known, chosen, found, pooled, truncation_bound(max(whole, 2), "auto"))
     made = minting.mechanisms(donor, given, minting.targeted(donor, given), seed)
     rng = rng_for(seed, "augment", external)
-    model = resolve("synthesizer", study.synthesizer).fit(source.seed_rows(seed), source.schema.modelled, rng_for(seed, "covariates", 0))
+    model = resolve("synthesizer", study.synthesizer).fit(
+        source.training_rows(seed), source.schema.modelled, rng_for(seed, "covariates", 0)
+    )
     pool = minting.conformed(model.sample(max(CANDIDATES * chosen.rows, 400), rng), source.schema.modelled)
     g = np.mean([fold.propensity.predict(pool) for fold in own.models], axis=0)
     predicted, filling = made.predict(pool), fill(g, chosen.level)

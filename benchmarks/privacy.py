@@ -3,9 +3,9 @@
     python -m benchmarks.privacy covariates [--seeds 5] [--rows 1500] [--released 1500]
     python -m benchmarks.privacy canaries [--seeds 2] [--rows 1500] [--released 6000] [--canaries 150]
 
-``covariates`` fits each synthesizer on the seed of a simulated table (world "mixed": numbers, text, missing cells), draws a release of
-covariates, and asks the distance gates and the attacks on covariates. ``fresh`` is another draw of the same law: what can't leak.
-``canaries`` runs the command itself: a table with planted coins is released with an honest and with a leaky learner, then audited.
+``covariates`` fits each synthesizer on the training rows of a simulated table (world "mixed": numbers, text, missing cells), draws a
+release of covariates, and asks the distance gates and the attacks on covariates. ``fresh`` is another draw of the same law: what can't
+leak. ``canaries`` runs the command itself: a table with planted coins is released with an honest and with a leaky learner, then audited.
 Both print one line for each, and JSON at the end.
 """
 
@@ -48,9 +48,9 @@ ATTACKS = ("membership", "reconstruction", "singling_out", "linkability")
 GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
 
 
-def failed_gates(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> list[str]:
+def failed_gates(training: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFrame) -> list[str]:
     """Return the distance gates that reject."""
-    evidence = distance_evidence(seed, holdout, release)
+    evidence = distance_evidence(training, holdout, release)
     failed = []
     for metric in dcr.build(dcr.Params()).measure(Evidence(distance=evidence), GatesSpec()):
         if metric.rule is None or metric.value is None or metric.threshold is None:
@@ -63,7 +63,7 @@ def failed_gates(seed: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFram
 
 
 def case_of(synthesizer: str, rows: int, released: int, seed: int) -> Case:
-    """Draw a source, fit on its seed rows, draw a release of covariates."""
+    """Draw a source, fit on its training rows, draw a release of covariates."""
     rng = np.random.default_rng([seed, 1])
     table, schema = worlds.snapshot(worlds.draw("mixed", rows, rng).frame())
     held = in_holdout(table.column("key").to_numpy(), seed, HOLDOUT)
@@ -93,7 +93,7 @@ def covariates(seeds: int, rows: int, released: int, only: Iterable[str], attack
         found: dict[str, list[Finding]] = defaultdict(list)
         for seed in range(seeds):
             case = case_of(synthesizer, rows, released, seed)
-            for gate in failed_gates(case.seed.covariates, case.holdout.covariates, case.release.covariates):
+            for gate in failed_gates(case.training.covariates, case.holdout.covariates, case.release.covariates):
                 gates[gate] += 1
             for name in attacks:
                 for each in resolve("attack", name).run(case, rng_for(seed, "audit", name)):

@@ -7,7 +7,7 @@
 
 Each world's covariates are drawn anew for each seed; a synthesizer is fitted on them in a process of its own and draws ``--drawn`` rows;
 boosted trees (tasks.comparison) tell these from as many fresh rows of the law: 0.5 is ideal, and `bootstrap`, which copies, shows what the
-seed rows themselves reach. CPU seconds are those of the process, memory its high-water mark above what it held before fitting. Peers
+training rows themselves reach. CPU seconds are those of the process, memory its high-water mark above what it held before fitting. Peers
 (packages ctgan, arfpy, be-great) run under ``--peer-python``, an environment of their own, by benchmarks/synthesizer_peers.py on the same
 rows. Jobs alternate between methods; each is appended to ``--out`` and not done again.
 """

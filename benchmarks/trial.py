@@ -42,7 +42,7 @@ def run(seed: int, rows: int) -> dict[str, Any]:
     fitted = fit(source, "stack", seed, repeats=REPEATS)
     own = told(evaluate(source.a, source.y, fitted.nuisances, source.kind, ("or", "ipw", "aipw", "tmle", "adaptive")))
     made = mechanisms(source, fitted, targeted(source, fitted), seed)
-    model = resolve("synthesizer", "forest").fit(source.seed_rows(seed), source.schema.modelled, rng_for(seed, "covariates"))
+    model = resolve("synthesizer", "forest").fit(source.training_rows(seed), source.schema.modelled, rng_for(seed, "covariates"))
     rng = rng_for(seed, "draw")
     solved = calibrated(source, model, made, fitted, rng)
     # in blocks, as a run draws them

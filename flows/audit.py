@@ -14,8 +14,8 @@ from flows.stages.source import another_table, read_plan, read_rows
 from infra.stages import Stages
 from infra.store import open_store
 from infra.workspace import Run
-from tasks.audit.asked import Audit
 from tasks.audit.page import headline
+from tasks.audit.request import Audit
 from tasks.contract.errors import SourceError
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema

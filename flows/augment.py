@@ -30,7 +30,7 @@ from flows.stages.augmentations import (
     read_other,
     section,
 )
-from flows.stages.copies import check_models, part_sizes, settled
+from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
 from flows.stages.publications import keep_rejected, publish_release
@@ -97,7 +97,7 @@ def enlarge(run: Run) -> dict[str, Any]:
     stages = Stages.current()
     found = read_source(run, stages)
     schema, parts = found.described.table, found.parts
-    run = settled(run, schema)
+    run = resolve_synthesizer(run, schema)
     spec = run.spec
     stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:

@@ -132,7 +132,7 @@ def reply_of(
 def _parameter_faults(spec: Spec) -> list[WaymintError]:
     """Return what is wrong with the parameters of synthesizer and learner, whose names are known to be good or told already."""
     faults: list[WaymintError] = []
-    wanted = (("synthesizer", spec.covariates.settled(0).synthesizer, spec.covariates.params),)
+    wanted = (("synthesizer", spec.covariates.resolved(0).synthesizer, spec.covariates.params),)
     for kind, name, params in (*wanted, ("learner", spec.mechanisms.learner, spec.mechanisms.params)):
         if params:  # without any there is nothing to be wrong, and a synthesizer may take seconds to load
             try:

@@ -139,7 +139,7 @@ def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt:
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)
     measured, _ = measure(run, stages, found, [copy])
     sides = measured.sample
-    telling = stages.submit(comparison.tell_apart, run, schema, sides.seed, sides.holdout, sides.drawn)
+    telling = stages.submit(comparison.tell_apart, run, schema, sides.training, sides.holdout, sides.drawn)
     apart, drawn = stages.wait(f"{variant}: tell apart, weigh drawing", [telling, weighing])
     with stages.stage(f"{variant}: judge (Great Expectations)"):
         gates = checks.judge(run, measured, run.spec.main).gates

@@ -15,7 +15,7 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.releases import summary
-from flows.stages.copies import check_models, make_copy, settled
+from flows.stages.copies import check_models, make_copy, resolve_synthesizer
 from flows.stages.measures import measure
 from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
@@ -79,7 +79,7 @@ def mint(run: Run) -> dict[str, Any]:
     schema = found.described.table
     for fault in size_faults(run.spec, schema.rows, found.described.profile.arms):
         raise fault
-    run = settled(run, schema)
+    run = resolve_synthesizer(run, schema)
     stages.note(profile_line(found.described.profile, schema))
     for warning in found.described.warnings:
         stages.warn(warning)

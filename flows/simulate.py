@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 import tasks.simulation.task as simulation
-from flows.stages.copies import check_models, make_copy, settled
+from flows.stages.copies import check_models, make_copy, resolve_synthesizer
 from flows.stages.runs import carry_out
-from flows.stages.simulations import asked, cautions, published
+from flows.stages.simulations import cautions, published, resolve_source
 from flows.stages.source import read_source
 from infra.stages import Stages
 from infra.store import open_store, split_release_uri
@@ -63,7 +63,7 @@ def simulate(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    own, manifest = asked(spec)
+    own, manifest = resolve_source(spec)
     return carry_out(own, "simulate", replicate, manifest, check=_early_checks)
 
 
@@ -94,7 +94,7 @@ def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
     found = read_source(run, stages)
     schema = found.described.table
-    run = settled(run, schema)
+    run = resolve_synthesizer(run, schema)
     stages.note(profile_line(found.described.profile, schema))
     laws = [_law(run, stages, schema, found.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
     return Laws(laws, {"uri": found.plan.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}, [])

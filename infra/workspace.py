@@ -165,7 +165,7 @@ class Workspace:
         except StoreMissing:
             return None
 
-    def begun(self) -> tuple[dict[str, Any], bool]:
+    def load_or_create_run(self) -> tuple[dict[str, Any], bool]:
         """Return id and UTC time of the run that the workspace holds, or of a new one, and whether it is a new one."""
         record = self.record(RUN_RECORD)
         if record is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.augmentation.criterion import Known
+from tasks.augmentation.criterion import Inputs
 from tasks.augmentation.ensemble import Ensemble
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 
@@ -36,7 +36,7 @@ def small(n: int, rng: np.random.Generator, randomised: bool = False, shift: flo
     return Small(x, a, y, g, q0, q1)
 
 
-def known(world: Small, rng: np.random.Generator, external: bool, error: float = 0.03, own_error: float = 0.2, bias: float = 0.0) -> Known:
+def known(world: Small, rng: np.random.Generator, external: bool, error: float = 0.03, own_error: float = 0.2, bias: float = 0.0) -> Inputs:
     """Return what is known of a draw where models err by a common random amount per arm; ``bias`` is the other table's in Q1."""
     n, draws = len(world.y), 40
     own_misses = own_error * rng.normal(size=(draws, 2))
@@ -48,7 +48,7 @@ def known(world: Small, rng: np.random.Generator, external: bool, error: float =
 
     own = ensemble(own_misses, 0.0)
     given = ensemble(misses, bias) if external else own
-    return Known(world.a, world.y, Nuisances(world.g, world.q0, world.q1), own, given, "binary", 5.0 / (np.sqrt(n) * np.log(n)), external)
+    return Inputs(world.a, world.y, Nuisances(world.g, world.q0, world.q1), own, given, "binary", 5.0 / (np.sqrt(n) * np.log(n)), external)
 
 
 def table(rows: int, seed: int, randomised: bool = False) -> pd.DataFrame:

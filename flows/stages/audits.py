@@ -9,13 +9,13 @@ from typing import Any
 from flows.stages.inputs import find_table
 from infra.specfile import literal, load_spec
 from infra.store import open_store, split_release_uri
-from tasks.audit.asked import Audit, chosen_attacks
+from tasks.audit.request import Audit, chosen_attacks
 from tasks.contract.errors import SpecError, StoreError
 from tasks.contract.spec import Spec, parse_spec
 from tasks.publish.releases import show, verify
 
 SPEC_ENDINGS = (".toml", ".yaml", ".yml")
-#: Sections that decide what is seed, what is holdout and what the release should be.
+#: Sections that decide which rows are training rows, which are holdout and what the release should be.
 DECIDING = ("name", "seed", "roles", "covariates", "mechanisms", "release")
 
 

@@ -22,13 +22,13 @@ MOST_NAMED = 6
 
 def check_models(run: Run) -> None:
     """Refuse a synthesizer or learner that is not known, or parameters it does not take, before any work is done."""
-    resolve("synthesizer", run.spec.covariates.settled(0).synthesizer, run.spec.covariates.params)
+    resolve("synthesizer", run.spec.covariates.resolved(0).synthesizer, run.spec.covariates.params)
     resolve("learner", run.spec.mechanisms.learner, run.spec.mechanisms.params)
 
 
-def settled(run: Run, schema: TableSchema) -> Run:
+def resolve_synthesizer(run: Run, schema: TableSchema) -> Run:
     """Name the synthesizer that "auto" is for the source: from here on the run's SPEC says it, and so does the manifest."""
-    return run.model_copy(update={"spec": run.spec.model_copy(update={"covariates": run.spec.covariates.settled(schema.rows)})})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"covariates": run.spec.covariates.resolved(schema.rows)})})
 
 
 def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:

@@ -50,9 +50,9 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             for part in copy.drawn
         ]
         laws = stages.submit(checks.compare_laws, run, schema, found.parts, source_fit.nuisances, canonical)
-        near = sample.seed.rows and sample.holdout.rows
+        near = sample.training.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
-        covered = stages.submit(distance.cover, run, schema, sample.seed, sample.holdout, sample.drawn) if near else None
+        covered = stages.submit(distance.cover, run, schema, sample.training, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
         people = stages.submit(estimation.people, run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
         own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
@@ -81,7 +81,7 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
 
 def submit_distances(run: Run, stages: Stages, schema: TableSchema, sample: Sample) -> Future | None:
     """Start the search for closest records; None where training rows or holdout are none."""
-    if not (sample.seed.rows and sample.holdout.rows):
+    if not (sample.training.rows and sample.holdout.rows):
         return None
     parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
-    return stages.submit(distance.measure, run, schema, sample.seed, sample.holdout, sample.pool, sample.drawn, *parted)
+    return stages.submit(distance.measure, run, schema, sample.training, sample.holdout, sample.pool, sample.drawn, *parted)

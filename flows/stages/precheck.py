@@ -45,7 +45,7 @@ def early_faults(spec: Spec, purpose: Purpose) -> Iterator[WaymintError]:
 
 
 def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
-    names = [("synthesizer", spec.covariates.settled(0).synthesizer), ("learner", spec.mechanisms.learner)]
+    names = [("synthesizer", spec.covariates.resolved(0).synthesizer), ("learner", spec.mechanisms.learner)]
     names += [("law", spec.outcome.law)] if spec.outcome.law != "auto" else []
     names += [("synthesizer", each.name) for each in spec.compare.synthesizers]
     names += [("learner", learner) for learner in spec.simulate.learners]
@@ -58,8 +58,8 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
 
 def _find_source(spec: Spec, purpose: Purpose) -> None:
     if purpose == "simulate":
-        from flows.stages.simulations import asked  # loads pandas: only who needs it waits
+        from flows.stages.simulations import resolve_source  # loads pandas: only who needs it waits
 
-        if asked(spec)[1] is not None:
+        if resolve_source(spec)[1] is not None:
             return
     find_table(spec.source.uri)

@@ -35,7 +35,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
         What the work returns.
     """
     with run_workspace(spec, Settings(), purpose) as space, open_stages(spec.engine.timeout) as stages:
-        record, new = space.begun()
+        record, new = space.load_or_create_run()
         if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
         run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))

@@ -10,11 +10,11 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, Spec
 from tasks.publish.layout import MECHANISMS, copy_folder, version_folder
 from tasks.publish.manifest import Manifest
-from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published
+from tasks.simulation.request import FromRelease
 
 
-def asked(spec: Spec) -> tuple[Spec, Manifest | None]:
+def resolve_source(spec: Spec) -> tuple[Spec, Manifest | None]:
     """Return what to simulate, and the manifest where the source is a release.
 
     Parameters

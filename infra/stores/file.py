@@ -42,7 +42,7 @@ class FileStore:
     root : Path
         The folder; made absolute.
     private : bool
-        Files and folders are made for their owner alone (a workspace), whatever the umask.
+        Files and folders are for their owner alone (a workspace), with any umask.
     """
 
     def __init__(self, root: Path, private: bool = False) -> None:
@@ -67,7 +67,7 @@ class FileStore:
         """Write an object only where none is, or where exactly these bytes are.
 
         Exactly one of many racing writers of different bytes wins. Equal bytes are a success for everybody (on S3 a
-        repeated request can't be told from a second writer), so whoever must know that *it* won puts a token of its own
+        repeated request can't be distinguished from a second writer), so a caller that must know that *it* won puts its own token
         into the bytes. Where the file system has no hard links (FAT, some network mounts) a lock file that the
         system frees when its holder dies stands in; it excludes only writers that use this class.
 
@@ -178,7 +178,7 @@ class FileStore:
 
     @contextlib.contextmanager
     def _written(self, key: str, data: bytes) -> Iterator[At]:
-        """Write a temporary file, synced, and remove it again whatever happens."""
+        """Write a temporary file, synced, and remove it in any case."""
         self._names(key)
         file_mode, folder_mode = self._modes()
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700 if self._private else 0o777)

@@ -1,6 +1,6 @@
 """Folders below a root, entered one name at a time: a link on the way is refused, never followed.
 
-Each step opens the next folder relative to the one before (``openat``), so nobody can put a link in the place of a folder
+Each step opens the next folder relative to the one before (``openat``), so no one can replace a folder by a link
 between a look and the use of it.
 """
 
@@ -19,7 +19,7 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LinkRefused(OSError):
-    """A link, or another thing that is neither file nor folder, lies where a file or a folder should."""
+    """A link, or another thing that is neither file nor folder, is in the place of a file or a folder."""
 
     def __init__(self, name: str) -> None:
         super().__init__(errno.ELOOP, "it is a link, or no plain file", name)

@@ -1,4 +1,4 @@
-"""Keys: what both stores accept as one, and the content type its ending tells."""
+"""Keys: what both stores accept as one, and the content type of its ending."""
 
 from __future__ import annotations
 

@@ -91,18 +91,18 @@ def isolated(covariates: pd.DataFrame, count: int) -> Int64:
 
 
 def _labels(treatment: pd.Series, roles: ColumnRoles) -> tuple[object, object]:
-    found = list(pd.unique(treatment.dropna()))
-    if len(found) != 2 or roles.treated not in found:
+    labels = list(pd.unique(treatment.dropna()))
+    if len(labels) != 2 or roles.treated not in labels:
         raise SpecError(
-            f"treatment of canaries must have two labels, one of them the treated; got {len(found)} labels in column '{roles.treatment}'."
+            f"treatment of canaries must have two labels, one of them the treated; got {len(labels)} labels in column '{roles.treatment}'."
         )
-    control = next(label for label in found if label != roles.treated)
+    control = next(label for label in labels if label != roles.treated)
     return control, roles.treated
 
 
 def _sides(outcome: pd.Series) -> tuple[object, object]:
-    known = outcome.dropna()
-    if known.nunique() == 2:
-        low, high = sorted(known.unique().tolist())
+    present = outcome.dropna()
+    if present.nunique() == 2:
+        low, high = sorted(present.unique().tolist())
         return low, high
-    return known.quantile(0.1, interpolation="lower"), known.quantile(0.9, interpolation="higher")
+    return present.quantile(0.1, interpolation="lower"), present.quantile(0.9, interpolation="higher")

@@ -17,7 +17,7 @@ Int64 = npt.NDArray[np.int64]
 Int8 = npt.NDArray[np.int8]
 Bool = npt.NDArray[np.bool_]
 
-#: Fewest rows of seed, holdout and release that any attack is run on.
+#: Fewest rows of training, holdout and release that any attack is run on.
 MIN_ROWS = 50
 
 
@@ -57,12 +57,12 @@ class Case:
         ``"binary"``, ``"continuous"`` or ``"count"``.
     mode : str
         ``"hybrid"``: only the covariates' synthesizer kept away from the holdout; ``"full"``: everything did.
-    seed, holdout : Rows
+    training, holdout : Rows
         Rows that the synthesizer was fitted on, and rows it never saw.
     release : Rows
         Released rows of all copies.
-    seed_rows : int
-        Seed rows of the whole source, of which ``seed`` may be a sample.
+    training_rows : int
+        Training rows of the whole source, of which ``training`` may be a sample.
     synthesizer : str
         Its registered name.
     params : dict
@@ -76,10 +76,10 @@ class Case:
     columns: tuple[Column, ...]
     outcome_kind: str
     mode: str
-    seed: Rows
+    training: Rows
     holdout: Rows
     release: Rows
-    seed_rows: int
+    training_rows: int
     synthesizer: str
     params: dict[str, Any]
     canaries: Rows | None = None
@@ -90,10 +90,10 @@ class Case:
         return next((each.name for each in self.columns if each.id == column), column)
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Return seed, holdout and release in the columns that only seed rows could leak: W, or (W, A, Y) in mode "full"."""
+        """Return training, holdout and release in the columns that only training rows could leak: W, or (W, A, Y) in mode "full"."""
         if self.mode == "full":
-            return self.seed.joint(), self.holdout.joint(), self.release.joint()
-        return self.seed.covariates, self.holdout.covariates, self.release.covariates
+            return self.training.joint(), self.holdout.joint(), self.release.joint()
+        return self.training.covariates, self.holdout.covariates, self.release.covariates
 
 
 def require_rows(case: Case) -> None:
@@ -104,7 +104,7 @@ def require_rows(case: Case) -> None:
     EstimationError
         With the counts.
     """
-    counts = {"seed": len(case.seed), "holdout": len(case.holdout), "release": len(case.release)}
+    counts = {"seed": len(case.training), "holdout": len(case.holdout), "release": len(case.release)}
     for name, rows in counts.items():
         if rows < MIN_ROWS:
             raise EstimationError(

@@ -54,9 +54,9 @@ def discretise(frames: Sequence[pd.DataFrame], by: pd.DataFrame, bins: int) -> l
             for codes, frame in zip(out, frames):
                 codes[:, at] = frame[name].cat.codes.to_numpy() + 1
             continue
-        known = by[name].dropna().to_numpy(dtype=np.float64)
-        values = np.unique(known)
-        cuts = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(values) > bins else values[1:]
+        present = by[name].dropna().to_numpy(dtype=np.float64)
+        values = np.unique(present)
+        cuts = np.unique(np.quantile(present, np.linspace(0, 1, bins + 1)[1:-1])) if len(values) > bins else values[1:]
         for codes, frame in zip(out, frames):
             cells = frame[name].to_numpy(dtype=np.float64)
             codes[:, at] = np.where(np.isnan(cells), 0, 1 + np.searchsorted(cuts, cells, side="right"))

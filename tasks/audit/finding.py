@@ -118,15 +118,15 @@ def finding(
     return Finding(
         attack=attack,
         statistic=statistic,
-        value=_known(number[0]),
-        ci_low=_known(number[1]),
-        ci_high=_known(number[2]),
+        value=_finite(number[0]),
+        ci_low=_finite(number[1]),
+        ci_high=_finite(number[2]),
         baseline=baseline,
-        control=_known(control),
+        control=_finite(control),
         verdict=verdict,
-        excess=_known(gap[0]),
-        excess_low=_known(gap[1]),
-        excess_high=_known(gap[2]),
+        excess=_finite(gap[0]),
+        excess_low=_finite(gap[1]),
+        excess_high=_finite(gap[2]),
         tolerance=tolerance,
         confidence=confidence,
         targets=targets,
@@ -140,5 +140,5 @@ def together(statistics: int) -> float:
     return 1 - (1 - CONFIDENCE) / max(1, statistics)
 
 
-def _known(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)

@@ -51,41 +51,41 @@ def render(record: Mapping[str, Any]) -> bytes:
         UTF-8 HTML without any reference to another file or host.
     """
     sections = [
-        {"name": name, "words": ATTACKS.get(name, _Words(name, "")), "rows": [_row(each) for each in found]}
-        for name, found in itertools.groupby(record["attacks"], key=lambda each: each["attack"])
+        {"name": name, "words": ATTACKS.get(name, _Words(name, "")), "rows": [_row(each) for each in findings]}
+        for name, findings in itertools.groupby(record["attacks"], key=lambda each: each["attack"])
     ]
     return fill(Path(__file__).parent, "audit.html.j2", record=record, sections=sections, headline=headline(record["attacks"]))
 
 
-def headline(found: list[dict[str, Any]]) -> dict[str, str]:
+def headline(findings: list[dict[str, Any]]) -> dict[str, str]:
     """Return the sentence that stands on top, and its colour; it never says that a release is safe."""
-    leaking = list(dict.fromkeys(each["attack"] for each in found if each["verdict"] == "leak found"))
+    leaking = list(dict.fromkeys(each["attack"] for each in findings if each["verdict"] == "leak found"))
     rows = [name.replace("_", " ") for name in leaking if name not in BY_DESIGN]
     also = " Shares of the population can be inferred, as from any faithful release." if len(rows) < len(leaking) else ""
     if rows:
         return {"tone": "bad", "text": f"Leaks of rows found: {', '.join(rows)}.{also}"}
-    undecided = sum(each["verdict"] == "inconclusive" for each in found)
-    text = "These attacks found no leak of rows." + (f" {undecided} of {len(found)} statistics are inconclusive." if undecided else "")
+    undecided = sum(each["verdict"] == "inconclusive" for each in findings)
+    text = "These attacks found no leak of rows." + (f" {undecided} of {len(findings)} statistics are inconclusive." if undecided else "")
     return {"tone": "off" if undecided else "good", "text": text + also}
 
 
-def _row(found: Mapping[str, Any]) -> dict[str, Any]:
-    decimals = 3 if abs(found["value"] or 0.0) < 10 else 1
+def _row(finding: Mapping[str, Any]) -> dict[str, Any]:
+    decimals = 3 if abs(finding["value"] or 0.0) < 10 else 1
     return {
-        **found,
-        **{name: fixed(found[name], decimals) for name in ("value", "baseline", "control", "excess", "tolerance")},
-        "interval": "" if found["value"] is None else interval(found["ci_low"], found["ci_high"], decimals),
-        "excess_interval": "" if found["excess"] is None else interval(found["excess_low"], found["excess_high"], decimals),
-        "badge": BADGES[found["verdict"]],
-        "level": f"{found['confidence']:.1%} interval",
-        "rows": f"{plural(found['targets'], 'target')}, {plural(found['controls'], 'control')}",
-        "plot": _plot(found),
+        **finding,
+        **{name: fixed(finding[name], decimals) for name in ("value", "baseline", "control", "excess", "tolerance")},
+        "interval": "" if finding["value"] is None else interval(finding["ci_low"], finding["ci_high"], decimals),
+        "excess_interval": "" if finding["excess"] is None else interval(finding["excess_low"], finding["excess_high"], decimals),
+        "badge": BADGES[finding["verdict"]],
+        "level": f"{finding['confidence']:.1%} interval",
+        "rows": f"{plural(finding['targets'], 'target')}, {plural(finding['controls'], 'control')}",
+        "plot": _plot(finding),
     }
 
 
-def _plot(found: Mapping[str, Any]) -> Markup:
+def _plot(finding: Mapping[str, Any]) -> Markup:
     """Draw value, interval, baseline and control on a line from 0; nothing where there is no value."""
-    shown = {name: found[name] for name in ("value", "ci_low", "ci_high", "baseline", "control") if found[name] is not None}
+    shown = {name: finding[name] for name in ("value", "ci_low", "ci_high", "baseline", "control") if finding[name] is not None}
     if not {"value", "ci_low", "ci_high"} <= set(shown):
         return Markup("")
     axis, middle = Axis(0.0, max(1.0, *shown.values()), 6.0, WIDTH - 6.0), HEIGHT / 2
@@ -96,5 +96,5 @@ def _plot(found: Mapping[str, Any]) -> Markup:
         parts.append(bar(axis.at(shown["control"]) - 4.0, middle - 4.0, 8.0, 8.0, "source"))
     parts.append(line(axis.at(shown["ci_low"]), middle, axis.at(shown["ci_high"]), middle, "limits release"))
     parts.append(circle(axis.at(shown["value"]), middle, 4.5, "release"))
-    told = "; ".join(f"{name.replace('_', ' ')} {fixed(value, 3)}" for name, value in shown.items())
-    return drawing(WIDTH, HEIGHT, f"{found['statistic'].replace('_', ' ')}: {told}", parts)
+    text = "; ".join(f"{name.replace('_', ' ')} {fixed(value, 3)}" for name, value in shown.items())
+    return drawing(WIDTH, HEIGHT, f"{finding['statistic'].replace('_', ' ')}: {text}", parts)

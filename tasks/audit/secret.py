@@ -22,14 +22,14 @@ class Secret(NamedTuple):
         The level whose presence sets the bit, of a category.
     above : float or None
         The bit is set above it, of a number.
-    told : str
+    statement : str
         What the bit says, for a report: no cell and no cut.
     """
 
     column: str
     level: str | None
     above: float | None
-    told: str
+    statement: str
 
 
 def choose_secret(release: pd.DataFrame, column: str | None = None) -> Secret:

@@ -12,10 +12,10 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.store import open_store, put_report
 from infra.workspace import Run, Workspace
-from tasks.audit.asked import Audit
 from tasks.audit.case import Bool, Case, Rows, require_rows
 from tasks.audit.finding import Finding
 from tasks.audit.page import render
+from tasks.audit.request import Audit
 from tasks.contract.errors import SourceError
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -24,7 +24,7 @@ from tasks.contract.rng import UInt64, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
 
 #: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
-MOST_SEED = MOST_HOLDOUT = 5_000
+MOST_TRAINING = MOST_HOLDOUT = 5_000
 MOST_RELEASE = 20_000
 
 
@@ -32,7 +32,7 @@ MOST_RELEASE = 20_000
 def gather(
     run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef], canaries: Sequence[PartitionRef]
 ) -> ModelRef:
-    """Put together seed, holdout, released rows and canaries; all references are canonical tables with keys.
+    """Put together training, holdout, released rows and canaries; all references are canonical tables with keys.
 
     Raises
     ------
@@ -46,16 +46,16 @@ def gather(
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
     held = in_holdout(keys, spec.seed, spec.source.holdout)
-    seen = min(MOST_SEED, spec.covariates.fit_rows or MOST_SEED)
+    seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(
         columns=schema.modelled,
         outcome_kind=schema.outcome_kind,
         mode=spec.release.mode,
-        seed=_rows(space, schema, source, _first(~held, seen)),
+        training=_rows(space, schema, source, _first(~held, seen)),
         holdout=_rows(space, schema, source, _first(held, MOST_HOLDOUT)),
         release=_rows(space, schema, release, _first(np.ones(sum(part.rows for part in release), dtype=np.bool_), MOST_RELEASE)),
-        seed_rows=int(np.sum(~held)),
+        training_rows=int(np.sum(~held)),
         synthesizer=spec.covariates.synthesizer,
         params=dict(spec.covariates.params),
         canaries=planted,
@@ -72,11 +72,11 @@ def attack(run: Run, case: ModelRef, name: str) -> Ref:
     key = f"audit/{name}.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    found: list[Finding] = resolve("attack", name).run(space.model(case), rng_for(run.spec.seed, "audit", name))
-    return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in found], allow_nan=False).encode())
+    findings: list[Finding] = resolve("attack", name).run(space.model(case), rng_for(run.spec.seed, "audit", name))
+    return space.put_bytes(key, json.dumps([each.model_dump(mode="json") for each in findings], allow_nan=False).encode())
 
 
-def answers(run: Run, asked: Audit, case: ModelRef, found: Sequence[Ref]) -> dict[str, Any]:
+def answers(run: Run, request: Audit, case: ModelRef, findings: Sequence[Ref]) -> dict[str, Any]:
     """Return the record of an audit: what was attacked, with what, and every finding."""
     space = run.space()
     given: Case = space.model(case)
@@ -84,15 +84,15 @@ def answers(run: Run, asked: Audit, case: ModelRef, found: Sequence[Ref]) -> dic
         "format": "waymint-audit/1",
         "id": run.id,
         "created": run.created,
-        "release": {"name": asked.name, "version": asked.version, "manifest": asked.manifest, "mode": given.mode},
+        "release": {"name": request.name, "version": request.version, "manifest": request.manifest, "mode": given.mode},
         "rows": {
-            "seed": len(given.seed),
+            "seed": len(given.training),
             "holdout": len(given.holdout),
             "release": len(given.release),
             "canaries": 0 if given.canaries is None else len(given.canaries),
         },
-        "seed_rows": given.seed_rows,
-        "attacks": [finding for ref in found for finding in json.loads(space.read(ref.key))],
+        "seed_rows": given.training_rows,
+        "attacks": [finding for ref in findings for finding in json.loads(space.read(ref.key))],
     }
 
 
@@ -131,11 +131,11 @@ def _rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], 
 
 def _canaries(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], keys: UInt64) -> Rows:
     """Read the canaries, every one of which must be a row of the source, by its key."""
-    own = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in parts])
-    found = int(np.isin(own, keys).sum())
-    if found < len(own):
+    present = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in parts])
+    matches = int(np.isin(present, keys).sum())
+    if matches < len(present):
         raise SourceError(
-            f"canaries of audit must be rows of the source; {len(own) - found} of {len(own)} are not.",
+            f"canaries of audit must be rows of the source; {len(present) - matches} of {len(present)} are not.",
             "Plant them first, release the planted table, then audit that release (docs/privacy.md).",
         )
-    return _rows(space, schema, parts, np.ones(len(own), dtype=np.bool_))
+    return _rows(space, schema, parts, np.ones(len(present), dtype=np.bool_))

@@ -40,8 +40,8 @@ class Recalibration(NamedTuple):
 
     def apply(self, q: Float64, arm: int, coefficients: Float64 | None = None) -> Float64:
         """Return predictions of one arm put right, shape (n,)."""
-        own = self.coefficients if coefficients is None else coefficients
-        moved = own[arm] + own[2] * _link(q, self.logistic)
+        theta = self.coefficients if coefficients is None else coefficients
+        moved = theta[arm] + theta[2] * _link(q, self.logistic)
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(moved, -700.0, 700.0))) if self.logistic else moved, dtype=np.float64)
 
 
@@ -83,10 +83,10 @@ def recalibrate(a: Int8, y: Float64, given: Ensemble, kind: str) -> Recalibratio
         at = at + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12)) if logistic else at + step
         if float(np.abs(step).max()) < 1e-10:
             break
-    own = design * ((y - mean) / scale)[:, None]
+    scores = design * ((y - mean) / scale)[:, None]
     inverse = np.linalg.inv(bread)
     chance = _chance(a, y, design, mean, given, logistic)
-    return Recalibration(at, inverse, inverse @ (own.T @ own) @ inverse, chance, logistic)
+    return Recalibration(at, inverse, inverse @ (scores.T @ scores) @ inverse, chance, logistic)
 
 
 def _chance(a: Int8, y: Float64, design: Float64, fitted: Float64, given: Ensemble, logistic: bool) -> float:
@@ -127,12 +127,12 @@ class Conflict(NamedTuple):
         return self.change**2 + self.se**2 if self.chance < CHANCE else 0.0
 
 
-def conflict(found: Recalibration, q0: Float64, q1: Float64, weight0: Float64, weight1: Float64, doubt: float) -> Conflict:
+def conflict(recalibration: Recalibration, q0: Float64, q1: Float64, weight0: Float64, weight1: Float64, doubt: float) -> Conflict:
     """Measure what disagreement does to the effect, with weights by which predictions are borrowed.
 
     Parameters
     ----------
-    found : Recalibration
+    recalibration : Recalibration
         Of the same predictions.
     q0, q1, weight0, weight1 : ndarray of float64, shape (n,)
         Borrowed predictions of the source's rows, and the share of each that is borrowed, in [0, 1].
@@ -142,12 +142,12 @@ def conflict(found: Recalibration, q0: Float64, q1: Float64, weight0: Float64, w
     """
 
     def change(at: Float64) -> float:
-        return float(np.mean(weight1 * (found.apply(q1, 1, at) - q1)) - np.mean(weight0 * (found.apply(q0, 0, at) - q0)))
+        return float(np.mean(weight1 * (recalibration.apply(q1, 1, at) - q1)) - np.mean(weight0 * (recalibration.apply(q0, 0, at) - q0)))
 
-    own = found.coefficients
-    gradient = np.array([(change(own + step) - change(own - step)) / (2.0 * _STEP) for step in _STEP * np.eye(3)])
-    variance = max(float(gradient @ found.covariance @ gradient), float(gradient @ found.robust @ gradient), 0.0)
-    return Conflict(change(own), float(np.sqrt(variance + doubt)), found.chance)
+    theta = recalibration.coefficients
+    gradient = np.array([(change(theta + step) - change(theta - step)) / (2.0 * _STEP) for step in _STEP * np.eye(3)])
+    variance = max(float(gradient @ recalibration.covariance @ gradient), float(gradient @ recalibration.robust @ gradient), 0.0)
+    return Conflict(change(theta), float(np.sqrt(variance + doubt)), recalibration.chance)
 
 
 def _link(q: Float64, logistic: bool) -> Float64:

@@ -20,7 +20,7 @@ POINTS = 12
 FEWEST = 5
 
 
-class Known(NamedTuple):
+class Inputs(NamedTuple):
     """What is known before a row is added; arrays of shape (n,), over the source's rows.
 
     Attributes
@@ -97,7 +97,7 @@ class Point(NamedTuple):
     error: float
 
 
-def spread(known: Known) -> tuple[Float64, Float64]:
+def spread(inputs: Inputs) -> tuple[Float64, Float64]:
     """Return Var(Y | A = a, W) of control and treated, shape (n,) each: of the kind's law, scaled by each arm's residuals.
 
     Raises
@@ -105,20 +105,20 @@ def spread(known: Known) -> tuple[Float64, Float64]:
     EstimationError
         If an arm has fewer than five rows.
     """
-    found = []
-    for arm, q, own in ((0, known.given.mean[0], known.nuisances.q0), (1, known.given.mean[1], known.nuisances.q1)):
-        rows = known.a == arm
+    variances = []
+    for arm, q, observed in ((0, inputs.given.mean[0], inputs.nuisances.q0), (1, inputs.given.mean[1], inputs.nuisances.q1)):
+        rows = inputs.a == arm
         if int(np.count_nonzero(rows)) < FEWEST:
             raise EstimationError(
                 f"rows of arm {arm} must be at least {FEWEST} for an augmentation; got {int(np.count_nonzero(rows))}.",
                 "Bring rows of that arm, or release the other table instead.",
             )
-        if known.kind == "binary":
-            found.append(np.asarray(q * (1.0 - q), dtype=np.float64))
+        if inputs.kind == "binary":
+            variances.append(np.asarray(q * (1.0 - q), dtype=np.float64))
             continue
-        shape = np.maximum(own, 1e-12) if known.kind == "count" else np.ones(len(q))
-        found.append(shape * float(np.mean((known.y - own)[rows] ** 2) / np.mean(shape[rows])))
-    return found[0], found[1]
+        shape = np.maximum(observed, 1e-12) if inputs.kind == "count" else np.ones(len(q))
+        variances.append(shape * float(np.mean((inputs.y - observed)[rows] ** 2) / np.mean(shape[rows])))
+    return variances[0], variances[1]
 
 
 def noise(g: Float64, filling: Filling, variances: tuple[Float64, Float64]) -> float:
@@ -128,28 +128,28 @@ def noise(g: Float64, filling: Filling, variances: tuple[Float64, Float64]) -> f
 
 
 def point(
-    known: Known,
+    inputs: Inputs,
     filling: Filling,
     averaging: Averaging,
-    found: Recalibration | None,
+    recalibration: Recalibration | None,
     variances: tuple[Float64, Float64],
     before: float,
 ) -> Point:
     """Estimate what one filling buys and costs, with :func:`spread` and :func:`nothing_of`; other parameters as in :func:`curve`."""
-    g, tau, n = known.nuisances.g, known.tau, len(known.y)
+    g, tau, n = inputs.nuisances.g, inputs.tau, len(inputs.y)
     weights = filling.borrowed
     added = filling.added0 + filling.added1
     mass = float(np.sum(added))
     shift = filling.share * (float(added @ tau) / mass - float(tau.mean())) if mass > 0.0 else 0.0
     own_noise = noise(g, filling, variances)
-    borrowed = known.given.variance(*weights)
-    if found is not None:
-        charged = conflict(found, *known.given.mean, *weights, borrowed).squared
+    borrowed = inputs.given.variance(*weights)
+    if recalibration is not None:
+        charged = conflict(recalibration, *inputs.given.mean, *weights, borrowed).squared
     else:
-        charged = own_change(known, filling) ** 2 + drawing(filling, variances)
+        charged = own_change(inputs, filling) ** 2 + drawing(filling, variances)
     covariates = float(np.var(tau)) / n
     variance = own_noise + borrowed
-    if found is None:  # one's own predictions can look better than the analysis they come from, and not be
+    if recalibration is None:  # one's own predictions can look better than the analysis they come from, and not be
         variance = max(variance, before)
     error = variance + charged + covariates + (shift**2 if averaging == "pooled" else 0.0)
     rows = round(filling.rows * n)
@@ -163,41 +163,41 @@ def drawing(filling: Filling, variances: tuple[Float64, Float64]) -> float:
     return float(np.sum(each)) / len(filling.arm0) ** 2
 
 
-def own_change(known: Known, filling: Filling) -> float:
+def own_change(inputs: Inputs, filling: Filling) -> float:
     """Return how much the source's own effect moves when its predictions take the place of weights: a filling by itself.
 
     The bias that this may bring can't be seen in the same rows, so the whole change counts as error.
     """
-    return fused(known, filling, known.own.mean) - fused(known, fill(known.nuisances.g, known.bound), known.own.mean)
+    return fused(inputs, filling, inputs.own.mean) - fused(inputs, fill(inputs.nuisances.g, inputs.bound), inputs.own.mean)
 
 
-def nothing_of(known: Known) -> float:
+def nothing_of(inputs: Inputs) -> float:
     """Return noise and uncertainty of the source's own analysis: truncating at d is filling up to d with one's own predictions."""
-    filling = fill(known.nuisances.g, known.bound)
-    return noise(known.nuisances.g, filling, spread(known)) + known.own.variance(*filling.borrowed)
+    filling = fill(inputs.nuisances.g, inputs.bound)
+    return noise(inputs.nuisances.g, filling, spread(inputs)) + inputs.own.variance(*filling.borrowed)
 
 
-def fused(known: Known, filling: Filling, q: tuple[Float64, Float64]) -> float:
+def fused(inputs: Inputs, filling: Filling, q: tuple[Float64, Float64]) -> float:
     """Return the effect that endlessly many added rows of a filling give, computed on the source's rows alone.
 
     psi = mean(Q1 - Q0) + mean(A (Y - Q1) / arm1 - (1 - A) (Y - Q0) / arm0).
     """
-    one = (known.a == 1) / filling.arm1 * (known.y - q[1])
-    zero = (known.a == 0) / filling.arm0 * (known.y - q[0])
+    one = (inputs.a == 1) / filling.arm1 * (inputs.y - q[1])
+    zero = (inputs.a == 0) / filling.arm0 * (inputs.y - q[0])
     return float(np.mean(q[1] - q[0] + one - zero))
 
 
-def curve(known: Known, most: float, averaging: Averaging, found: Recalibration | None) -> list[Point]:
+def curve(inputs: Inputs, most: float, averaging: Averaging, recalibration: Recalibration | None) -> list[Point]:
     """Estimate shift, gain and squared error along the number of added rows.
 
     Parameters
     ----------
-    known : Known
+    inputs : Inputs
     most : float
         Largest share r of added rows, in (0, 1).
     averaging : {"real", "pooled"}
         What the average will run over.
-    found : Recalibration or None
+    recalibration : Recalibration or None
         Agreement of the source's outcomes with the given predictions; None where they are its own.
 
     Returns
@@ -205,12 +205,12 @@ def curve(known: Known, most: float, averaging: Averaging, found: Recalibration 
     list of Point
         By number of rows, ascending; at least one row each.
     """
-    g, n = known.nuisances.g, len(known.y)
+    g, n = inputs.nuisances.g, len(inputs.y)
     largest = most / (1.0 - most)
-    least = min(max(1.0 / n, fill(g, known.bound).rows), 0.5 * largest)
+    least = min(max(1.0 / n, fill(g, inputs.bound).rows), 0.5 * largest)
     levels = [level_of(g, rows) for rows in np.geomspace(least, largest, POINTS).tolist()]
-    variances, before = spread(known), nothing_of(known)
-    found_points = [point(known, fill(g, level), averaging, found, variances, before) for level in levels]
+    variances, before = spread(inputs), nothing_of(inputs)
+    found_points = [point(inputs, fill(g, level), averaging, recalibration, variances, before) for level in levels]
     return [each for each in found_points if each.rows >= 1]
 
 

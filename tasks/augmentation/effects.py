@@ -77,8 +77,8 @@ def effects(table: Augmented, averaging: Averaging, borrowed: float = 0.0) -> li
     if averaging == "pooled":
         plain = [_registered(name, table, np.ones(len(table.y))) for name in ESTIMATORS]
         return [_widened(each, borrowed) for each in plain]
-    found = _over_real(table)
-    return [_widened(each, borrowed) for each in (*found, _registered("ato", table, table.tilt))]
+    estimates = _over_real(table)
+    return [_widened(each, borrowed) for each in (*estimates, _registered("ato", table, table.tilt))]
 
 
 @functools.cache
@@ -88,8 +88,8 @@ def estimator(name: str) -> Any:
 
 
 def _registered(name: str, table: Augmented, weights: Float64) -> Estimate:
-    made: Estimate = estimator(name).evaluate(table.a, table.y, table.nuisances, table.kind, table.truncation, weights)
-    return made
+    estimate: Estimate = estimator(name).evaluate(table.a, table.y, table.nuisances, table.kind, table.truncation, weights)
+    return estimate
 
 
 def _over_real(table: Augmented) -> list[Estimate]:
@@ -121,7 +121,7 @@ def _over_real(table: Augmented) -> list[Estimate]:
         "aipw": (plug_in(q0, q1) + float(np.sum(efficient)) / n, efficient),
         "tmle": (plug_in(*stars), values(*stars)),
     }
-    return [_estimate(name, point, own, n, ess, clipped) for name, (point, own) in points.items()]
+    return [_estimate(name, point, influence, n, ess, clipped) for name, (point, influence) in points.items()]
 
 
 def _estimate(name: str, point: float, values: Float64, n: int, ess: float, clipped: float) -> Estimate:
@@ -129,6 +129,6 @@ def _estimate(name: str, point: float, values: Float64, n: int, ess: float, clip
     return Estimate("ate", name, point, se, point - Z95 * se, point + Z95 * se, n, ess, clipped)
 
 
-def _widened(found: Estimate, variance: float) -> Estimate:
-    se = math.sqrt(found.se**2 + variance)
-    return found._replace(se=se, ci_low=found.estimate - Z95 * se, ci_high=found.estimate + Z95 * se)
+def _widened(estimate: Estimate, variance: float) -> Estimate:
+    se = math.sqrt(estimate.se**2 + variance)
+    return estimate._replace(se=se, ci_low=estimate.estimate - Z95 * se, ci_high=estimate.estimate + Z95 * se)

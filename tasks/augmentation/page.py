@@ -46,60 +46,60 @@ def render(manifest: Mapping[str, Any], status: str) -> bytes:
     bytes
         UTF-8 HTML without any reference to another file or host; the same bytes for the same arguments.
     """
-    told = manifest["augmentation"]
+    section = manifest["augmentation"]
     # planned until rows are drawn: one number for one thing
-    added = told["chosen"]["rows"] if told["rows"] is None else told["rows"]
+    added = section["chosen"]["rows"] if section["rows"] is None else section["rows"]
     return fill(
         Path(__file__).parent,
         "augmentation.html.j2",
         manifest=manifest,
-        told=told,
+        told=section,
         status=status,
         added=added,
         share=percent(added / (added + manifest["source"]["rows"])),
         headline=headline(manifest, status),
-        effects=_effects(told["estimates"]),
-        effect_heading=_effect_heading(told["estimates"]),
-        rivals=_rivals(told["rivals"], added),
-        rival_heading=_rival_heading(told["rivals"]),
+        effects=_effects(section["estimates"]),
+        effect_heading=_effect_heading(section["estimates"]),
+        rivals=_rivals(section["rivals"], added),
+        rival_heading=_rival_heading(section["rivals"]),
         gates=[_gate(each) for each in manifest["gates"]],
         failed=[each["name"] for each in manifest["gates"] if each["passed"] is False],
-        regions=[each["sentence"] for each in told["regions"]],
-        region_heading=_region_heading(told["regions"]),
-        errors=curve_plot(told["curve"], added, _error_lines(told), "estimated squared error of the effect"),
-        gains=curve_plot(told["curve"], added, {"gain": "gain"}, "gain in squared error", around_zero=True),
-        shifts=curve_plot(told["curve"], added, {"shift": "shift"}, "shift of the effect", around_zero=True),
-        conflict=_conflict(told["conflict"]),
+        regions=[each["sentence"] for each in section["regions"]],
+        region_heading=_region_heading(section["regions"]),
+        errors=curve_plot(section["curve"], added, _error_lines(section), "estimated squared error of the effect"),
+        gains=curve_plot(section["curve"], added, {"gain": "gain"}, "gain in squared error", around_zero=True),
+        shifts=curve_plot(section["curve"], added, {"shift": "shift"}, "shift of the effect", around_zero=True),
+        conflict=_conflict(section["conflict"]),
     )
 
 
 def headline(manifest: Mapping[str, Any], status: str) -> str:
     """Say what was found: whether rows were added, and what that is expected to be worth."""
-    told, failed = manifest["augmentation"], [each["name"] for each in manifest["gates"] if each["passed"] is False]
+    section, failed = manifest["augmentation"], [each["name"] for each in manifest["gates"] if each["passed"] is False]
     if status == "published":
-        return f"{plural(told['rows'], 'row was', 'rows were')} added. {verdict(told)}"
+        return f"{plural(section['rows'], 'row was', 'rows were')} added. {verdict(section)}"
     if failed in ([], ["worth"]):
-        return f"No row was added: it is not worth it. {verdict(told)}"
+        return f"No row was added: it is not worth it. {verdict(section)}"
     titles = ", ".join(_title(name) for name in failed)
     return f"Nothing was published: {plural(len(failed), 'gate')} failed ({titles})."
 
 
-def verdict(told: Mapping[str, Any]) -> str:
+def verdict(section: Mapping[str, Any]) -> str:
     """Say in a sentence what the augmentation is expected to be worth.
 
     Parameters
     ----------
-    told : mapping
+    section : mapping
         The manifest's section ``augmentation``.
     """
-    mine, *others = told["rivals"]
-    known = sorted((each for each in others if each["error"] is not None), key=lambda each: each["error"])
-    if not known:
+    mine, *others = section["rivals"]
+    measured = sorted((each for each in others if each["error"] is not None), key=lambda each: each["error"])
+    if not measured:
         return f"Expected squared error {number(mine['error'])}; nothing else could be done."
-    best = known[0]
+    best = measured[0]
     relation = "less than" if mine["error"] < best["error"] else "no less than"
     errors = _apart(mine["error"], best["error"])
-    of = f"the least of {len(known)} other ways" if len(known) > 1 else "the only other way"
+    of = f"the least of {len(measured)} other ways" if len(measured) > 1 else "the only other way"
     return f"Augmenting is expected to err {relation} {NAMES[best['name']]}: squared error {errors[0]} against {errors[1]}, {of}."
 
 
@@ -119,42 +119,42 @@ def _gate(each: Mapping[str, Any]) -> dict[str, Any]:
     return {**each, "title": _title(each["name"]), "value": number(each["value"]), "rule": rule}
 
 
-def _region_heading(found: Sequence[Mapping[str, Any]]) -> str:
-    if not found:
+def _region_heading(regions: Sequence[Mapping[str, Any]]) -> str:
+    if not regions:
         return "No region lacks an arm"
-    return f"{plural(len(found), 'region lacks', 'regions lack')} an arm"
+    return f"{plural(len(regions), 'region lacks', 'regions lack')} an arm"
 
 
-def _rival_heading(found: Sequence[Mapping[str, Any]]) -> str:
-    known = [each for each in found if each["error"] is not None]
-    return f"Least expected error: {NAMES[min(known, key=lambda each: each['error'])['name']]}"
+def _rival_heading(rivals: Sequence[Mapping[str, Any]]) -> str:
+    measured = [each for each in rivals if each["error"] is not None]
+    return f"Least expected error: {NAMES[min(measured, key=lambda each: each['error'])['name']]}"
 
 
-def _effect_heading(found: Mapping[str, Any]) -> str:
-    pairs = {_name(each): each for each in found["after"] or []}
-    before = next((each for each in found["before"] if _name(each) == "tmle"), None)
+def _effect_heading(effects: Mapping[str, Any]) -> str:
+    pairs = {_name(each): each for each in effects["after"] or []}
+    before = next((each for each in effects["before"] if _name(each) == "tmle"), None)
     if before is None or "tmle" not in pairs:
         return "Effects of the source"
     texts = [f"{number(each['estimate'])} (SE {number(each['se'])})" for each in (before, pairs["tmle"])]
     return f"TMLE moves from {texts[0]} to {texts[1]}"
 
 
-def _error_lines(told: Mapping[str, Any]) -> dict[str, str]:
+def _error_lines(section: Mapping[str, Any]) -> dict[str, str]:
     lines = {"error": "all of it", "noise": "noise of the source's outcomes", "borrowed": "error of borrowed predictions"}
-    return lines | ({"conflict": "disagreement"} if any(point["conflict"] > 0 for point in told["curve"]) else {})
+    return lines | ({"conflict": "disagreement"} if any(point["conflict"] > 0 for point in section["curve"]) else {})
 
 
-def _rivals(found: Sequence[Mapping[str, Any]], added: int) -> list[dict[str, Any]]:
-    least = min(each["error"] for each in found if each["error"] is not None)
-    rows = [{**each, "title": NAMES[each["name"]], "best": each["error"] == least} for each in found]
+def _rivals(rivals: Sequence[Mapping[str, Any]], added: int) -> list[dict[str, Any]]:
+    least = min(each["error"] for each in rivals if each["error"] is not None)
+    rows = [{**each, "title": NAMES[each["name"]], "best": each["error"] == least} for each in rivals]
     rows[0]["detail"] = f"{plural(added, 'row')} added"
     return rows
 
 
-def _effects(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _effects(effects: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Put each estimator's estimates before and after side by side, with the drawing of both intervals."""
-    after = {_name(each): each for each in found["after"] or []}
-    rows = [{"name": _name(each), "before": each, "after": after.get(_name(each))} for each in found["before"]]
+    after = {_name(each): each for each in effects["after"] or []}
+    rows = [{"name": _name(each), "before": each, "after": after.get(_name(each))} for each in effects["before"]]
     ends = [value for row in rows for each in (row["before"], row["after"]) if each for value in (each["ci_low"], each["ci_high"])]
     axis = spanning([value for value in ends if value is not None], 6.0, 294.0)
     for row in rows:
@@ -173,12 +173,12 @@ def _name(estimate: Mapping[str, Any]) -> str:
     return "ato" if estimate["estimand"] == "ato" else str(estimate["estimator"])
 
 
-def _conflict(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _conflict(conflict: Mapping[str, Any] | None) -> str:
+    if conflict is None:
         return ""
-    tested = f"p = {found['chance']:.2g}"
+    tested = f"p = {conflict['chance']:.2g}"
     put_right = "putting the borrowed predictions right by the source's own outcomes would move the effect by"
-    words = f"{put_right} {number(found['change'])} (SE {number(found['se'])})"
-    if found["squared"] > 0:
+    words = f"{put_right} {number(conflict['change'])} (SE {number(conflict['se'])})"
+    if conflict["squared"] > 0:
         return f"The two tables disagree ({tested}): {words}. Augmenting is charged with it."
     return f"The two tables agree as far as the source can tell ({tested}): {words}."

@@ -93,31 +93,31 @@ def regions(frame: pd.DataFrame, columns: Sequence[Column], a: Int8, g: Float64,
     list of Region
         Treated first, larger ones first.
     """
-    asked = _questions(frame, columns)
-    found: list[Region] = []
+    questions = _questions(frame, columns)
+    kept: list[Region] = []
     for arm, lacking in ((1, g < bound), (0, g > 1.0 - bound)):
-        if not lacking.any() or not asked:
+        if not lacking.any() or not questions:
             continue
-        told = _leaves(frame, asked, lacking, leaf) if lacking.sum() < len(g) else [("all rows", np.ones(len(g), dtype=bool))]
+        leaves = _leaves(frame, questions, lacking, leaf) if lacking.sum() < len(g) else [("all rows", np.ones(len(g), dtype=bool))]
         here = [
             Region(arm, words, int(rows.sum()), int(np.count_nonzero(a[rows] == arm)), int(np.count_nonzero(lacking[rows])))
-            for words, rows in told
+            for words, rows in leaves
             if np.mean(lacking[rows]) >= LACKING
         ]
-        found.extend(sorted(here, key=lambda each: (-each.rows, each.words)))
-    return found
+        kept.extend(sorted(here, key=lambda each: (-each.rows, each.words)))
+    return kept
 
 
 def _questions(frame: pd.DataFrame, columns: Sequence[Column]) -> list[_Question]:
     """Return what may be asked: every level, gaps, and seven rounded quantiles of a number."""
-    found = []
+    questions = []
     for column in columns:
         values = frame[column.id]
         if values.isna().any():
-            found.append(_Question(column, "missing", 0.0, ""))
+            questions.append(_Question(column, "missing", 0.0, ""))
         if column.is_category:
             levels = column.levels[1:] if len(column.levels) == 2 else column.levels
-            found.extend(_Question(column, "is", 0.0, level) for level in levels)
+            questions.extend(_Question(column, "is", 0.0, level) for level in levels)
             continue
         numbers = values.to_numpy(dtype=np.float64)
         numbers = numbers[~np.isnan(numbers)]
@@ -125,8 +125,8 @@ def _questions(frame: pd.DataFrame, columns: Sequence[Column]) -> list[_Question
             quantiles = np.quantile(numbers, np.arange(1, 8) / 8.0)
             step = _round_step(float(quantiles[-1] - quantiles[0]))
             bounds = dict.fromkeys(round(float(bound) / step) * step for bound in quantiles)
-            found.extend(_Question(column, "above", bound, "") for bound in bounds)
-    return found
+            questions.extend(_Question(column, "above", bound, "") for bound in bounds)
+    return questions
 
 
 def _round_step(width: float) -> float:
@@ -137,23 +137,23 @@ def _round_step(width: float) -> float:
     return max(factor * power for factor in (1.0, 2.0, 5.0) if factor * power <= width / 10.0 * (1.0 + 1e-9))
 
 
-def _leaves(frame: pd.DataFrame, asked: Sequence[_Question], lacking: _Bools, leaf: int) -> list[tuple[str, _Bools]]:
+def _leaves(frame: pd.DataFrame, questions: Sequence[_Question], lacking: _Bools, leaf: int) -> list[tuple[str, _Bools]]:
     """Grow the tree on the answers; return each leaf's words and rows."""
-    answers = np.column_stack([question.answer(frame) for question in asked])
+    answers = np.column_stack([question.answer(frame) for question in questions])
     model = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=min(leaf, len(frame)), min_impurity_decrease=1e-3, random_state=0)
     grown: Any = model.fit(answers.astype(np.float32), lacking).tree_
-    found: list[tuple[str, _Bools]] = []
+    leaves: list[tuple[str, _Bools]] = []
 
     def descend(node: int, rows: _Bools, said: list[tuple[_Question, bool]]) -> None:
         if grown.children_left[node] < 0:
-            found.append((_words(said), rows))
+            leaves.append((_words(said), rows))
             return
-        question, yes = asked[int(grown.feature[node])], answers[:, int(grown.feature[node])]
+        question, yes = questions[int(grown.feature[node])], answers[:, int(grown.feature[node])]
         descend(int(grown.children_left[node]), rows & ~yes, [*said, (question, False)])
         descend(int(grown.children_right[node]), rows & yes, [*said, (question, True)])
 
     descend(0, np.ones(len(frame), dtype=bool), [])
-    return found
+    return leaves
 
 
 def _words(said: Sequence[tuple[_Question, bool]]) -> str:

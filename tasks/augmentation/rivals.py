@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.augmentation.agreement import Recalibration, conflict
-from tasks.augmentation.criterion import Known, Point, fused, noise, nothing_of, spread
+from tasks.augmentation.criterion import Inputs, Point, fused, noise, nothing_of, spread
 from tasks.augmentation.effects import estimator
 from tasks.augmentation.filling import Filling, fill
 from tasks.contract.errors import EstimationError
@@ -65,7 +65,7 @@ class Pooled(NamedTuple):
     tau: Float64
 
 
-def rivals(known: Known, chosen: Point, found: Recalibration | None, pooled: Pooled | None, truncation: float) -> list[Rival]:
+def rivals(inputs: Inputs, chosen: Point, recalibration: Recalibration | None, pooled: Pooled | None, truncation: float) -> list[Rival]:
     """Estimate the squared error of everything that could be done instead, and of augmenting.
 
     A squared error has three parts: variance; the squared difference of estimands, which is known up to its sampling error only, so that
@@ -74,10 +74,10 @@ def rivals(known: Known, chosen: Point, found: Recalibration | None, pooled: Poo
 
     Parameters
     ----------
-    known : Known
+    inputs : Inputs
     chosen : Point
         The augmentation.
-    found : Recalibration or None
+    recalibration : Recalibration or None
         Agreement of source and borrowed predictions; None where outcomes are the source's own.
     pooled : Pooled or None
         None where there is no other table.
@@ -89,8 +89,8 @@ def rivals(known: Known, chosen: Point, found: Recalibration | None, pooled: Poo
     list of Rival
         Augmenting first.
     """
-    filling = fill(known.nuisances.g, chosen.level)
-    reference = fused(known, filling, known.given.mean)
+    filling = fill(inputs.nuisances.g, chosen.level)
+    reference = fused(inputs, filling, inputs.given.mean)
     augment = Rival(
         "augment",
         reference,
@@ -99,70 +99,80 @@ def rivals(known: Known, chosen: Point, found: Recalibration | None, pooled: Poo
         chosen.error,
         f"{chosen.rows} rows added",
     )
-    result = [augment, _nothing(known, chosen, reference), _overlap(known), _trimming(known)]
-    if pooled is not None and found is not None:
-        result.append(_pooling(known, found, pooled, truncation))
+    result = [augment, _nothing(inputs, chosen, reference), _overlap(inputs), _trimming(inputs)]
+    if pooled is not None and recalibration is not None:
+        result.append(_pooling(inputs, recalibration, pooled, truncation))
     return result
 
 
-def worth(found: Sequence[Rival]) -> float:
+def worth(compared: Sequence[Rival]) -> float:
     """Return the squared error expected of augmenting over that of the best other way; below 1 it is worth its rows.
 
     Parameters
     ----------
-    found : sequence of Rival
+    compared : sequence of Rival
         Augmenting first, as :func:`rivals` has them.
     """
-    mine = found[0].error
+    mine = compared[0].error
     assert mine is not None  # an augmentation always has an estimated error
-    least = min((each.error for each in found[1:] if each.error is not None), default=math.inf)
+    least = min((each.error for each in compared[1:] if each.error is not None), default=math.inf)
     return mine / least if least > 0.0 else math.inf
 
 
-def tolerance(asked: float, external: bool) -> float:
+def tolerance(wanted: float, external: bool) -> float:
     """Return the largest worth that is let through.
 
     Outcomes of another table are worth it up to what was asked: a little above 1, for expected errors are estimates. One's own never
     are above 1: there the errors differ by what is surely added.
     """
-    return asked if external else min(asked, 1.0)
+    return wanted if external else min(wanted, 1.0)
 
 
-def _nothing(known: Known, chosen: Point, reference: float) -> Rival:
-    own = _estimate("tmle", known, np.ones(len(known.y)))
-    formula = nothing_of(known) + chosen.covariates
+def _nothing(inputs: Inputs, chosen: Point, reference: float) -> Rival:
+    estimate = _estimate("tmle", inputs, np.ones(len(inputs.y)))
+    formula = nothing_of(inputs) + chosen.covariates
     # the source's own models say nothing new of the source's own estimate
-    error = max(formula, own.se**2, (own.estimate - reference) ** 2 - chosen.error) if known.external else formula
-    return Rival("nothing", own.estimate, own.se, 0.0, error, "TMLE on the source as it is")
+    error = max(formula, estimate.se**2, (estimate.estimate - reference) ** 2 - chosen.error) if inputs.external else formula
+    return Rival("nothing", estimate.estimate, estimate.se, 0.0, error, "TMLE on the source as it is")
 
 
-def _overlap(known: Known) -> Rival:
-    g = known.nuisances.g
+def _overlap(inputs: Inputs) -> Rival:
+    g = inputs.nuisances.g
     try:
-        own = _estimate("ato", known, np.ones(len(known.y)))
+        estimate = _estimate("ato", inputs, np.ones(len(inputs.y)))
     except EstimationError as error:
         return Rival("overlap", None, None, None, None, error.message)
-    shift, squared = _estimand(known, g * (1.0 - g))
+    shift, squared = _estimand(inputs, g * (1.0 - g))
     return Rival(
-        "overlap", own.estimate, own.se, shift, max(own.se**2, _weighted_noise(known, g * (1.0 - g))) + squared, "overlap weights g(1-g)"
+        "overlap",
+        estimate.estimate,
+        estimate.se,
+        shift,
+        max(estimate.se**2, _weighted_noise(inputs, g * (1.0 - g))) + squared,
+        "overlap weights g(1-g)",
     )
 
 
-def _trimming(known: Known) -> Rival:
-    kept = ((known.nuisances.g >= TRIM) & (known.nuisances.g <= 1.0 - TRIM)).astype(np.float64)
-    arms = [int(np.count_nonzero((known.a == arm) & (kept > 0.0))) for arm in (0, 1)]
+def _trimming(inputs: Inputs) -> Rival:
+    kept = ((inputs.nuisances.g >= TRIM) & (inputs.nuisances.g <= 1.0 - TRIM)).astype(np.float64)
+    arms = [int(np.count_nonzero((inputs.a == arm) & (kept > 0.0))) for arm in (0, 1)]
     if min(arms) < FEWEST:
         return Rival("trimming", None, None, None, None, f"only {arms[1]} treated and {arms[0]} control rows would be left")
-    own = _estimate("aipw", known, kept)
-    shift, squared = _estimand(known, kept)
+    estimate = _estimate("aipw", inputs, kept)
+    shift, squared = _estimand(inputs, kept)
     return Rival(
-        "trimming", own.estimate, own.se, shift, own.se**2 + squared, f"AIPW on {int(kept.sum())} rows with g in [{TRIM}, {1 - TRIM}]"
+        "trimming",
+        estimate.estimate,
+        estimate.se,
+        shift,
+        estimate.se**2 + squared,
+        f"AIPW on {int(kept.sum())} rows with g in [{TRIM}, {1 - TRIM}]",
     )
 
 
-def _pooling(known: Known, found: Recalibration, pooled: Pooled, truncation: float) -> Rival:
-    n, g, other = len(known.y), known.nuisances.g, len(pooled.tau)
-    own: Estimate = estimator("aipw").evaluate(pooled.a, pooled.y, pooled.nuisances, known.kind, truncation)
+def _pooling(inputs: Inputs, recalibration: Recalibration, pooled: Pooled, truncation: float) -> Rival:
+    n, g, other = len(inputs.y), inputs.nuisances.g, len(pooled.tau)
+    estimate: Estimate = estimator("aipw").evaluate(pooled.a, pooled.y, pooled.nuisances, inputs.kind, truncation)
     treated = float(np.mean(pooled.a[n:]))
     # per row of the source there are other / n rows of the other table, a share of them treated
     filling = Filling(
@@ -172,38 +182,38 @@ def _pooling(known: Known, found: Recalibration, pooled: Pooled, truncation: flo
         1.0 - g + (1.0 - treated) * other / n,
         g + treated * other / n,
     )
-    weights, tau = filling.borrowed, known.tau
+    weights, tau = filling.borrowed, inputs.tau
     every = np.concatenate((tau, pooled.tau))
     shift = float(every.mean() - tau.mean())
     doubt = (other / (n + other)) ** 2 * (float(np.var(tau)) / n + float(np.var(pooled.tau)) / max(other, 1))
-    charged = conflict(found, *known.given.mean, *weights, known.given.variance(*weights)).squared
-    variance = noise(g, filling, spread(known)) + known.given.variance(*weights) + float(np.var(every)) / (n + other)
+    charged = conflict(recalibration, *inputs.given.mean, *weights, inputs.given.variance(*weights)).squared
+    variance = noise(g, filling, spread(inputs)) + inputs.given.variance(*weights) + float(np.var(every)) / (n + other)
     detail = f"AIPW on the source's and the other table's {other} rows together"
-    return Rival("pooling", own.estimate, own.se, shift, variance + shift**2 + doubt + charged, detail)
+    return Rival("pooling", estimate.estimate, estimate.se, shift, variance + shift**2 + doubt + charged, detail)
 
 
 def _full(like: Float64, value: float) -> Float64:
     return np.full(len(like), value)
 
 
-def _estimate(name: str, known: Known, weights: Float64) -> Estimate:
-    made: Estimate = estimator(name).evaluate(known.a, known.y, known.nuisances, known.kind, known.bound, weights)
-    return made
+def _estimate(name: str, inputs: Inputs, weights: Float64) -> Estimate:
+    estimate: Estimate = estimator(name).evaluate(inputs.a, inputs.y, inputs.nuisances, inputs.kind, inputs.bound, weights)
+    return estimate
 
 
-def _estimand(known: Known, weights: Float64) -> tuple[float, float]:
+def _estimand(inputs: Inputs, weights: Float64) -> tuple[float, float]:
     """Return by how much a weighted estimand differs from the ATE, and the mean of that difference's square."""
-    tau, n = known.tau, len(known.y)
+    tau, n = inputs.tau, len(inputs.y)
     scaled = weights / max(float(weights.mean()), 1e-300)
     mine = float(np.mean(scaled * tau))
     values = scaled * (tau - mine) - (tau - tau.mean())
     shift = mine - float(tau.mean())
-    return shift, shift**2 + float(np.mean(values**2)) / n + known.given.variance(scaled - 1.0, scaled - 1.0)
+    return shift, shift**2 + float(np.mean(values**2)) / n + inputs.given.variance(scaled - 1.0, scaled - 1.0)
 
 
-def _weighted_noise(known: Known, weights: Float64) -> float:
+def _weighted_noise(inputs: Inputs, weights: Float64) -> float:
     """Return the variance that outcome noise leaves in an estimate with weights h(w), g known: at best sum h^2 sigma^2 / P(a|w)."""
-    variances, g = spread(known), known.nuisances.g
+    variances, g = spread(inputs), inputs.nuisances.g
     scaled = weights / max(float(weights.mean()), 1e-300)
     held = np.clip(g, 1e-9, 1.0 - 1e-9)
     return float(np.sum(scaled**2 * (variances[0] / (1.0 - held) + variances[1] / held))) / len(g) ** 2

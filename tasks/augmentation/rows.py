@@ -50,16 +50,16 @@ def choose_rows(filling: Filling, rows: int, order_by: Float64, rng: np.random.G
     """
     order = np.argsort(order_by, kind="stable")
     total = float(np.sum(filling.added0) + np.sum(filling.added1))
-    found, arms = [], []
+    filled, arms = [], []
     for arm, added in enumerate((filling.added0, filling.added1)):
         start = rng.random()
         wanted = np.minimum(added * (rows / total if total > 0.0 else 0.0), 1.0)
         edges = np.cumsum(wanted[order])
         points = np.arange(int(np.floor(edges[-1] - start)) + 1) + start if len(edges) and edges[-1] > start else np.empty(0)
         picked = np.sort(order[np.searchsorted(edges, points, side="right").clip(0, len(order) - 1)])
-        found.append(np.unique(picked).astype(np.int64))
-        arms.append(np.full(len(found[-1]), arm, dtype=np.int8))
-    return Chosen(np.concatenate(found), np.concatenate(arms))
+        filled.append(np.unique(picked).astype(np.int64))
+        arms.append(np.full(len(filled[-1]), arm, dtype=np.int8))
+    return Chosen(np.concatenate(filled), np.concatenate(arms))
 
 
 def flipped(y: Float64, keys: UInt64, share: float, seed: int) -> Float64:

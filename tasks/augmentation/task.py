@@ -14,7 +14,7 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.augmentation.agreement import Recalibration, conflict, recalibrate
-from tasks.augmentation.criterion import Known, Point, choose, curve
+from tasks.augmentation.criterion import Inputs, Point, choose, curve
 from tasks.augmentation.effects import ESTIMATORS, Augmented, Averaging, effects
 from tasks.augmentation.ensemble import Ensemble, redrawn
 from tasks.augmentation.filling import fill
@@ -65,7 +65,7 @@ def check(run: Run, schema: TableSchema) -> None:
 @coarse("flip labels", "flip labels")
 def flip(run: Run, parts: Sequence[PartitionRef]) -> list[PartitionRef]:
     """Turn a share of the other table's outcomes to the other label."""
-    space, found = run.space(), []
+    space, chosen = run.space(), []
     for part in parts:
         key = f"flipped/part-{part.part:05d}.parquet"
         done = space.finished(key, PartitionRef)
@@ -73,8 +73,8 @@ def flip(run: Run, parts: Sequence[PartitionRef]) -> list[PartitionRef]:
             table = space.table(part)
             y = flipped(table["y"].to_numpy(), table["key"].to_numpy(), run.spec.augment.flip, run.spec.seed)
             done = space.put_table(key, table.set_column(table.column_names.index("y"), "y", pa.array(y)), part=part.part)
-        found.append(done)
-    return found
+        chosen.append(done)
+    return chosen
 
 
 @coarse("redraw outcome model", "redraw outcome model of {name}")
@@ -89,8 +89,8 @@ def redraw(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], at: Seq
     table = (to_frame(rows, schema.modelled), rows["a"].to_numpy().astype(np.int8), rows["y"].to_numpy().astype(np.float64))
     learner = resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
     frame = _frame(space, schema, at)
-    found = redrawn(learner, table, schema.outcome_kind, frame, spec.augment.draws, rng_for(spec.seed, "ensemble", name))
-    return space.put_model(key, found)
+    redrawn_outcomes = redrawn(learner, table, schema.outcome_kind, frame, spec.augment.draws, rng_for(spec.seed, "ensemble", name))
+    return space.put_model(key, redrawn_outcomes)
 
 
 class Analysed(NamedTuple):
@@ -110,7 +110,9 @@ class Analysed(NamedTuple):
 
 
 @coarse("weigh augmentation", "weigh augmentation against what else could be done")
-def decide(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], analysed: Analysed, own: ModelRef, given: ModelRef | None) -> Ref:
+def decide(
+    run: Run, schema: TableSchema, parts: Sequence[PartitionRef], analysed: Analysed, observed: ModelRef, given: ModelRef | None
+) -> Ref:
     """Describe where support is missing, choose how many rows to add, and set that against nothing, overlap weights, trimming, pooling.
 
     Returns
@@ -125,21 +127,23 @@ def decide(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], analyse
         return done
     a, y, nuisances = _analysis(space, analysed.own)
     bound = truncation_bound(len(y), spec.mechanisms.truncation)
-    mine: Ensemble = space.model(own)
+    mine: Ensemble = space.model(observed)
     theirs: Ensemble = mine if given is None else space.model(given)
-    known = Known(a, y, nuisances, mine, theirs, schema.outcome_kind, bound, given is not None)
-    found = recalibrate(a, y, theirs, schema.outcome_kind) if given is not None else None
-    points = curve(known, spec.augment.most, spec.augment.averaging, found)
+    inputs = Inputs(a, y, nuisances, mine, theirs, schema.outcome_kind, bound, given is not None)
+    recalibration = recalibrate(a, y, theirs, schema.outcome_kind) if given is not None else None
+    points = curve(inputs, spec.augment.most, spec.augment.averaging, recalibration)
     chosen = choose(points)
-    ways = rivals(known, chosen, found, _pooled(space, analysed), truncation_bound(max(_rows(analysed), 2), spec.mechanisms.truncation))
-    told = regions(_frame(space, schema, parts), schema.modelled, a, nuisances.g, bound, spec.augment.leaf)
+    ways = rivals(
+        inputs, chosen, recalibration, _pooled(space, analysed), truncation_bound(max(_rows(analysed), 2), spec.mechanisms.truncation)
+    )
+    areas = regions(_frame(space, schema, parts), schema.modelled, a, nuisances.g, bound, spec.augment.leaf)
     record = {
         "bound": bound,
         "lacking": {"treated": int(np.sum(nuisances.g < bound)), "control": int(np.sum(nuisances.g > 1.0 - bound)), "rows": len(y)},
-        "regions": [{**each._asdict(), "sentence": each.sentence()} for each in told],
+        "regions": [{**each._asdict(), "sentence": each.sentence()} for each in areas],
         "curve": [each._asdict() for each in points],
         "chosen": chosen._asdict(),
-        "conflict": _conflict(known, chosen, found),
+        "conflict": _conflict(inputs, chosen, recalibration),
         "rivals": [each._asdict() for each in ways],
         "worth": worth(ways),
         "tolerance": None if spec.augment.worth is False else tolerance(spec.augment.worth, given is not None),
@@ -148,10 +152,10 @@ def decide(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], analyse
     return space.put_bytes(key, json.dumps(record, sort_keys=True, default=float).encode())
 
 
-def _conflict(known: Known, chosen: Point, found: Recalibration | None) -> dict[str, float] | None:
-    if found is None:
+def _conflict(inputs: Inputs, chosen: Point, recalibration: Recalibration | None) -> dict[str, float] | None:
+    if recalibration is None:
         return None
-    seen = conflict(found, *known.given.mean, *fill(known.nuisances.g, chosen.level).borrowed, chosen.borrowed)
+    seen = conflict(recalibration, *inputs.given.mean, *fill(inputs.nuisances.g, chosen.level).borrowed, chosen.borrowed)
     return {"change": seen.change, "se": seen.se, "chance": seen.chance, "squared": seen.squared}
 
 
@@ -260,14 +264,16 @@ def _block(
 
 
 @coarse("estimate after", "estimate on the augmented table")
-def after(run: Run, schema: TableSchema, own: PartitionRef, added: Sequence[PartitionRef], augmented: PartitionRef, decision: Ref) -> Ref:
+def after(
+    run: Run, schema: TableSchema, observed: PartitionRef, added: Sequence[PartitionRef], augmented: PartitionRef, decision: Ref
+) -> Ref:
     """Estimate on source and added rows together. A JSON record: ``{"real": [...], "pooled": [...], "rows", "treated"}``."""
     space, spec = run.space(), run.spec
     key = "augmentation/after.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
     chosen = json.loads(space.read(decision.key))["chosen"]
-    _, y, before = _analysis(space, own)
+    _, y, before = _analysis(space, observed)
     a, outcome, nuisances = _analysis(space, augmented)
     tilts = [fill(before.g, chosen["level"]).tilt, *(space.table(part, ["tilt"])["tilt"].to_numpy() for part in added)]
     bound = truncation_bound(len(outcome), spec.mechanisms.truncation)
@@ -282,8 +288,8 @@ def after(run: Run, schema: TableSchema, own: PartitionRef, added: Sequence[Part
 def before_of(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the estimates of the source that stand beside those of the augmented table."""
     wanted = [("ate", name) for name in ESTIMATORS[:4]] + [("ato", "aipw")]
-    found = {(each["estimand"], each["estimator"]): each for each in record["estimates"]}
-    return [found[each] for each in wanted if each in found]
+    estimates = {(each["estimand"], each["estimator"]): each for each in record["estimates"]}
+    return [estimates[each] for each in wanted if each in estimates]
 
 
 def _analysis(space: Workspace, ref: PartitionRef) -> tuple[Int8, Float64, Nuisances]:

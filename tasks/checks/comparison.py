@@ -47,11 +47,11 @@ def design_weights(treated: npt.NDArray[np.int8], g: Float64, bound: float, desi
     if design in ("fitted", "joint"):
         return np.ones(len(g))
     kept = np.clip(g, max(bound, 1e-12), 1 - max(bound, 1e-12))
-    own = np.where(treated == 1, kept, 1 - kept)
+    chance = np.where(treated == 1, kept, 1 - kept)
     if design == "randomized":
-        return np.asarray(1 / own, dtype=np.float64)
+        return np.asarray(1 / chance, dtype=np.float64)
     tilted = 1 / (1 + np.exp(-tilt * np.log(kept / (1 - kept))))
-    return np.asarray(np.where(treated == 1, tilted, 1 - tilted) / own, dtype=np.float64)
+    return np.asarray(np.where(treated == 1, tilted, 1 - tilted) / chance, dtype=np.float64)
 
 
 def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release: pa.Table, rng: np.random.Generator) -> LawEvidence:
@@ -103,22 +103,22 @@ def supports(schema: TableSchema, source: pa.Table, outcome_range: tuple[float, 
 
     Instants have no grid here: how fine they may be is a matter of their type.
     """
-    found = {
+    limits = {
         column.id: natural_support(numbers(source, column.id), grid=column.kind != "datetime")
         for column in schema.modelled
         if not column.is_category
     }
     if schema.outcome_kind != "binary":
-        found["y"] = natural_support(numbers(source, "y"), outcome_range)
-    return found
+        limits["y"] = natural_support(numbers(source, "y"), outcome_range)
+    return limits
 
 
-def outside(schema: TableSchema, found: Mapping[str, Support], release: pa.Table) -> SupportEvidence:
+def outside(schema: TableSchema, limits: Mapping[str, Support], release: pa.Table) -> SupportEvidence:
     """Count released cells outside the supports of their columns."""
     names = {column.id: column.name for column in schema.columns}
     cells = [
         (f"{names[key]} ({trait})", count)
-        for key, support in found.items()
+        for key, support in limits.items()
         for trait, count in support.violations(numbers(release, key)).items()
     ]
     return SupportEvidence(release.num_rows, tuple(sorted(cells)))

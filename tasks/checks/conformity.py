@@ -75,8 +75,8 @@ def _outside(column: Column, schema: TableSchema, canonical: pa.Table) -> int:
 
 def _unknown(column: Column, values: pa.ChunkedArray) -> int:
     text = values.cast(pa.string()).drop_null()
-    known = pc.is_in(text, value_set=pa.array(list(column.levels), type=pa.string()))
-    return int(len(text) - (pc.sum(known).as_py() or 0))
+    inside = pc.is_in(text, value_set=pa.array(list(column.levels), type=pa.string()))
+    return int(len(text) - (pc.sum(inside).as_py() or 0))
 
 
 def _beyond(column: Column, values: pa.ChunkedArray) -> int:

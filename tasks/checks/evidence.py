@@ -22,18 +22,18 @@ Int64 = npt.NDArray[np.int64]
 class DistanceEvidence:
     """Closest records of the released rows, on the covariates.
 
-    The pool is seed and holdout together, as its m distinct rows; see :func:`tasks.checks.pool.gather`, whose order
-    is blind to who is seed: where more than ``k`` distinct rows tie, those found are a blind choice among them,
+    The pool is training rows and holdout together, as its m distinct rows; see :func:`tasks.checks.pool.gather`, whose order
+    is blind to who is a training row: where more than ``k`` distinct rows tie, those found are a blind choice among them,
     and every test stays exact.
 
     Attributes
     ----------
-    seed : ndarray of float64, shape (n,)
-        Distance of each released row to its closest seed row.
-    holdout_to_seed : ndarray of float64, shape (n_holdout,)
-        Distance of each holdout row to its closest seed row.
-    pool_seed, pool_holdout : ndarray of int64, shape (m,)
-        Seed and holdout rows that are the distinct pool row.
+    training : ndarray of float64, shape (n,)
+        Distance of each released row to its closest training row.
+    holdout_to_training : ndarray of float64, shape (n_holdout,)
+        Distance of each holdout row to its closest training row.
+    pool_training, pool_holdout : ndarray of int64, shape (m,)
+        Training and holdout rows that are the distinct pool row.
     pool_distances : ndarray of float64, shape (n, k)
         Distances of each released row to its k closest distinct pool rows, ascending.
     pool_rows : ndarray of int64, shape (n, k)
@@ -42,36 +42,36 @@ class DistanceEvidence:
         Pairs of released rows (of the n) with identical covariates; see :func:`tasks.checks.pool.identical_pairs`.
     """
 
-    seed: Float64
-    holdout_to_seed: Float64
-    pool_seed: Int64
+    training: Float64
+    holdout_to_training: Float64
+    pool_training: Int64
     pool_holdout: Int64
     pool_distances: Float64
     pool_rows: Int64
     release_pairs: int
 
     def __post_init__(self) -> None:
-        n, size = len(self.seed), len(self.pool_seed)
+        n, size = len(self.training), len(self.pool_training)
         if self.pool_distances.ndim != 2 or self.pool_distances.shape != self.pool_rows.shape or len(self.pool_rows) != n:
             raise EstimationError(
                 f"pool_distances and pool_rows of the distance evidence must be of shape ({n}, k); "
                 f"got {self.pool_distances.shape} and {self.pool_rows.shape}."
             )
-        if len(self.pool_holdout) != size or bool(np.any(self.pool_seed + self.pool_holdout < 1)):
+        if len(self.pool_holdout) != size or bool(np.any(self.pool_training + self.pool_holdout < 1)):
             raise EstimationError(
-                "pool_seed and pool_holdout of the distance evidence must count at least one row each; got a row of nobody."
+                "pool_training and pool_holdout of the distance evidence must count at least one row each; got a row of nobody."
             )
-        if len(self.holdout_to_seed) != self.n_holdout:
+        if len(self.holdout_to_training) != self.n_holdout:
             raise EstimationError(
-                f"holdout_to_seed of the distance evidence must be of length {self.n_holdout}; got {len(self.holdout_to_seed)}."
+                f"holdout_to_training of the distance evidence must be of length {self.n_holdout}; got {len(self.holdout_to_training)}."
             )
         if n and (self.pool_rows.min() < 0 or self.pool_rows.max() >= size):
             raise EstimationError(f"pool_rows of the distance evidence must be below {size}; got one outside.")
 
     @property
-    def n_seed(self) -> int:
-        """Seed rows."""
-        return int(self.pool_seed.sum())
+    def n_training(self) -> int:
+        """Training rows."""
+        return int(self.pool_training.sum())
 
     @property
     def n_holdout(self) -> int:
@@ -91,8 +91,8 @@ class GroupEvidence:
         Their columns, by name.
     counts : ndarray of float64, shape (N, G)
         See :func:`tasks.checks.joint.joint_closeness`.
-    seed : ndarray of bool, shape (N,)
-        Which pool rows are seed rows.
+    training : ndarray of bool, shape (N,)
+        Which pool rows are training rows.
     state : int
         Seed of the generator that draws the relabellings.
     """
@@ -100,19 +100,19 @@ class GroupEvidence:
     names: tuple[str, ...]
     columns: tuple[tuple[str, ...], ...]
     counts: Float64
-    seed: npt.NDArray[np.bool_]
+    training: npt.NDArray[np.bool_]
     state: int
 
     def __post_init__(self) -> None:
-        shape = (len(self.seed), len(self.names))
+        shape = (len(self.training), len(self.names))
         if self.counts.shape != shape or len(self.columns) != len(self.names):
             raise EstimationError(f"counts of the group evidence must be of shape {shape}; got {self.counts.shape}.")
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Seed rows and holdout rows."""
-        seed = int(self.seed.sum())
-        return seed, len(self.seed) - seed
+        """Training rows and holdout rows."""
+        training = int(self.training.sum())
+        return training, len(self.training) - training
 
 
 @dataclass(frozen=True)

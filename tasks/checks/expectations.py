@@ -71,8 +71,8 @@ class ReleaseMetric(TableMetricProvider):  # type: ignore[misc]  # the package i
     ) -> dict[str, Any]:
         table, _domain, _accessor = execution_engine.get_compute_domain(metric_domain_kwargs, domain_type=MetricDomainTypes.TABLE)
         row = table.loc[table["metric"] == metric_value_kwargs["metric"]].iloc[0]
-        found: dict[str, Any] = {name: None if math.isnan(row[name]) else float(row[name]) for name in ("value", "low", "high")}
-        return found | {"refused": bool(row["refused"])}
+        values: dict[str, Any] = {name: None if math.isnan(row[name]) else float(row[name]) for name in ("value", "low", "high")}
+        return values | {"refused": bool(row["refused"])}
 
 
 class ExpectMetricToKeepItsRule(BatchExpectation):  # type: ignore[misc]  # the package is not typed
@@ -144,9 +144,9 @@ def judge(metrics: Sequence[Metric], folder: Path, created: str, strict: bool = 
     EstimationError
         If there is nothing to judge, a name comes twice, or an expectation could not be evaluated.
     """
-    found = [metric.name for metric in metrics]
-    if len(set(found)) != len(found):
-        raise EstimationError(f"metrics of the verdict must have distinct names; got {len(found) - len(set(found))} twice.")
+    names = [metric.name for metric in metrics]
+    if len(set(names)) != len(names):
+        raise EstimationError(f"metrics of the verdict must have distinct names; got {len(names) - len(set(names))} twice.")
     judged = [metric for metric in metrics if metric.rule is not None and metric.threshold is not None]
     gated = [metric for metric in metrics if metric.rule is not None]
     if not gated:

@@ -18,26 +18,26 @@ def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], hold
     Parameters
     ----------
     counts : mapping of str to ndarray
-        ``pool_seed``, ``pool_holdout``, ``release_pairs``.
+        ``pool_training``, ``pool_holdout``, ``release_pairs``.
     arrays : mapping of str to ndarray
         Of the distance step; empty where nothing was compared.
     holdout_rows : int
         Rows of the holdout that are judged on.
     """
     none = np.empty((0, 1))
-    found = arrays or {
-        "seed": np.empty(0),
-        "holdout_to_seed": np.empty(holdout_rows),
+    distances = arrays or {
+        "training": np.empty(0),
+        "holdout_to_training": np.empty(holdout_rows),
         "pool_distances": none,
         "pool_rows": none.astype(np.int64),
     }
     return DistanceEvidence(
-        seed=found["seed"],
-        holdout_to_seed=found["holdout_to_seed"],
-        pool_seed=counts["pool_seed"],
+        training=distances["training"],
+        holdout_to_training=distances["holdout_to_training"],
+        pool_training=counts["pool_training"],
         pool_holdout=counts["pool_holdout"],
-        pool_distances=found["pool_distances"],
-        pool_rows=found["pool_rows"],
+        pool_distances=distances["pool_distances"],
+        pool_rows=distances["pool_rows"],
         release_pairs=int(counts["release_pairs"]),
     )
 
@@ -49,7 +49,7 @@ def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str,
     ----------
     groups : Groups
     rows : mapping of str to ndarray
-        ``seed`` and ``of``; see :class:`Groups`.
+        ``training`` and ``of``; see :class:`Groups`.
     arrays : mapping of str to ndarray
         Of the distance step.
     state : int
@@ -59,7 +59,7 @@ def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str,
     counts = [
         single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
     ]
-    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), rows["seed"], state)
+    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), rows["training"], state)
 
 
 def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:

@@ -51,9 +51,9 @@ def column_groups(pool: pd.DataFrame, rng: np.random.Generator) -> list[Group]:
         All columns first; no two groups alike. Only "all" with fewer than four columns.
     """
     every = list(pool.columns)
-    found = [Group("all", tuple(every))]
+    chosen = [Group("all", tuple(every))]
     if len(every) < FEWEST:
-        return found
+        return chosen
     labels = _clusters(associations(pool.iloc[:_ROWS]))
     drawn = [
         ("correlated", [np.flatnonzero(labels == label) for label in sorted(set(labels.tolist()))]),
@@ -66,10 +66,10 @@ def column_groups(pool: pd.DataFrame, rng: np.random.Generator) -> list[Group]:
         number = 0
         for places in groups:
             columns = tuple(every[place] for place in places)
-            if len(columns) >= SMALLEST and columns not in [group.columns for group in found]:
+            if len(columns) >= SMALLEST and columns not in [group.columns for group in chosen]:
                 number += 1
-                found.append(Group(f"{kind} {number}", columns))
-    return found
+                chosen.append(Group(f"{kind} {number}", columns))
+    return chosen
 
 
 def associations(frame: pd.DataFrame) -> Float64:
@@ -113,8 +113,8 @@ def _bins(column: pd.Series) -> npt.NDArray[np.int64]:
         raw = np.where(np.isin(codes, frequent), codes, -2)
     else:
         values = column.to_numpy(dtype=np.float64)
-        known = values[~np.isnan(values)]
-        edges = np.unique(np.quantile(known, np.arange(1, _BINS) / _BINS)) if len(known) else np.empty(0)
+        present = values[~np.isnan(values)]
+        edges = np.unique(np.quantile(present, np.arange(1, _BINS) / _BINS)) if len(present) else np.empty(0)
         raw = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="left"))
     return np.unique(raw, return_inverse=True)[1].ravel().astype(np.int64)
 

@@ -15,9 +15,9 @@ class Groups(NamedTuple):
     drawn : PartitionRef
         Released rows.
     pools : tuple of PartitionRef
-        Distinct rows of seed and holdout in each group's columns.
+        Distinct training and holdout rows in each group's columns.
     rows : Ref
-        npz: ``seed`` (N,) bool, which pool rows are seed rows, and ``of`` (N, G), which distinct row of each group each of them is.
+        npz: ``training`` (N,) bool, which pool rows are training rows, and ``of`` (N, G), which distinct row of each group each of them is.
     names : tuple of str
         Names of the groups.
     columns : tuple of tuple of str
@@ -36,17 +36,17 @@ class Sample(NamedTuple):
 
     Attributes
     ----------
-    seed, holdout, drawn : PartitionRef
-        Covariates of seed, holdout and released rows.
+    training, holdout, drawn : PartitionRef
+        Covariates of training, holdout and released rows.
     pool : PartitionRef
-        Distinct rows of seed and holdout.
+        Distinct training and holdout rows.
     counts : Ref
-        npz: ``pool_seed``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
+        npz: ``pool_training``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
     groups : Groups or None
-        The same in groups of columns; None where seed or holdout has no rows.
+        The same in groups of columns; None where training rows or holdout are empty.
     """
 
-    seed: PartitionRef
+    training: PartitionRef
     holdout: PartitionRef
     drawn: PartitionRef
     pool: PartitionRef
@@ -66,7 +66,7 @@ class Measured(NamedTuple):
     sample : Sample
         Rows that distances were measured on.
     distances : Ref or None
-        Arrays of closest-record distances; None where seed or holdout has no rows.
+        Arrays of closest-record distances; None where training rows or holdout are empty.
     conformity : tuple of ModelRef
         Of every drawn part.
     balances : tuple of ModelRef
@@ -76,7 +76,7 @@ class Measured(NamedTuple):
     people : Ref
         Record of single effects, assignment and outcomes.
     coverage : Ref or None
-        Record of precision and recall; None where seed or holdout has no rows.
+        Record of precision and recall; None where training rows or holdout are empty.
     laws : ModelRef or None
         How far the laws of the release lie from the source's; None where nobody compared them.
     support : tuple of ModelRef

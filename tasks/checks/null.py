@@ -23,7 +23,7 @@ class Closeness(NamedTuple):
     Attributes
     ----------
     share : float
-        Share of released rows whose closest pool row is a seed row, ties split, in [0, 1].
+        Share of released rows whose closest pool row is a training row, ties split, in [0, 1].
     null : float
         Its expectation when nothing leaks.
     sd : float
@@ -93,88 +93,88 @@ def hit(distances: Float64, rows: Int64, size: int, radius: float, strict: bool 
     return marked
 
 
-def closeness(counts: Float64, seed: Int64, holdout: Int64) -> Closeness:
+def closeness(counts: Float64, training: Int64, holdout: Int64) -> Closeness:
     """Test the closeness share against random relabelling of the pool.
 
-    When nothing leaks, who is seed and who is holdout is a random labelling of the N pool rows that the release
-    knows nothing of. With c_j released rows closest to pool row j, the sum of c_j over the seed then has mean
-    n n_seed / N and, by sampling without replacement, variance
-    n_seed n_holdout / (N (N-1)) (sum c_j^2 - n^2 / N). Unlike a binomial test it knows that one pool row in a
+    When nothing leaks, which rows are training rows is a random labelling of the N pool rows that the release
+    knows nothing of. With c_j released rows closest to pool row j, the sum of c_j over the training rows then has mean
+    n n_training / N and, by sampling without replacement, variance
+    n_training n_holdout / (N (N-1)) (sum c_j^2 - n^2 / N). Unlike a binomial test it knows that one pool row in a
     sparse region is the closest record of many released rows.
 
     Parameters
     ----------
     counts : ndarray of float64, shape (m,)
         From :func:`tally`.
-    seed, holdout : ndarray of int64, shape (m,)
-        Seed and holdout rows that each distinct pool row stands for.
+    training, holdout : ndarray of int64, shape (m,)
+        Training and holdout rows that each distinct pool row stands for.
 
     Returns
     -------
     Closeness
     """
-    copies = seed + holdout
-    n_seed, size, n = int(seed.sum()), int(copies.sum()), float(counts.sum())
+    copies = training + holdout
+    n_training, size, n = int(training.sum()), int(copies.sum()), float(counts.sum())
     each = counts / copies
-    share, null = float(each @ seed) / n, n_seed / size
+    share, null = float(each @ training) / n, n_training / size
     spread = max(float(each @ counts) - n * n / size, 0.0)
-    sd = math.sqrt(n_seed * (size - n_seed) / (size * (size - 1)) * spread) / n
+    sd = math.sqrt(n_training * (size - n_training) / (size * (size - 1)) * spread) / n
     z = (share - null) / sd if sd > 1e-12 else 0.0
     return Closeness(share, null, sd, z)
 
 
-def allowance(counts: Float64, seed: Int64, holdout: Int64, margin: float) -> float:
+def allowance(counts: Float64, training: Int64, holdout: Int64, margin: float) -> float:
     """Return how far the closeness share may lie above its null.
 
-    A share of copied rows adds so much of (1 - null), and every law fitted on the seed leans to it by a little. Where seed and
-    holdout share their cells a copy adds nothing of the sort, and nothing is allowed for.
+    A share of copied rows adds so much of (1 - null), and every law fitted on the training rows leans to it by a little. Where training
+    rows and holdout share their cells a copy adds nothing of the sort, and nothing is allowed for.
 
     Parameters
     ----------
-    counts, seed, holdout
+    counts, training, holdout
         As for :func:`closeness`.
     margin : float
-        Share of rows that may lean to the seed as if copied.
+        Share of rows that may lean to the training rows as if copied.
 
     Returns
     -------
     float
         In [0, 1).
     """
-    one_sided = (seed == 0) | (holdout == 0)
-    null = float(seed.sum()) / float((seed + holdout).sum())
+    one_sided = (training == 0) | (holdout == 0)
+    null = float(training.sum()) / float((training + holdout).sum())
     return margin * (1 - null) * float(counts[one_sided].sum() / counts.sum())
 
 
-def side_z(marked: Bool, seed: Int64, holdout: Int64) -> float:
-    """Return the z of the hit rows that lie in the seed, under random relabelling of the pool (hypergeometric); 0 where none can vary."""
-    hits = int((seed + holdout)[marked].sum())
-    n_seed, size = int(seed.sum()), int((seed + holdout).sum())
-    rate = n_seed / size
+def side_z(marked: Bool, training: Int64, holdout: Int64) -> float:
+    """Return the z of the hit rows that lie in the training rows under random relabelling of the pool; 0 where none varies."""
+    hits = int((training + holdout)[marked].sum())
+    n_training, size = int(training.sum()), int((training + holdout).sum())
+    rate = n_training / size
     variance = hits * rate * (1 - rate) * (size - hits) / (size - 1)
-    return (int(seed[marked].sum()) - hits * rate) / math.sqrt(variance) if variance > 0 else 0.0
+    return (int(training[marked].sum()) - hits * rate) / math.sqrt(variance) if variance > 0 else 0.0
 
 
-def seed_side_p(marked: Bool, seed: Int64, holdout: Int64) -> float:
-    """Return the p-value of as many hit rows lying in the seed, under random relabelling of the pool (exact).
+def training_side_p(marked: Bool, training: Int64, holdout: Int64) -> float:
+    """Return the p-value of as many hit rows lying in the training rows, under random relabelling of the pool (exact).
 
-    The number of hit rows in the seed is hypergeometric (N, n_seed, hit rows).
+    The number of hit rows in the training rows is hypergeometric (N, n_training, hit rows).
 
     Parameters
     ----------
     marked : ndarray of bool, shape (m,)
         From :func:`hit`.
-    seed, holdout : ndarray of int64, shape (m,)
-        Seed and holdout rows that each distinct pool row stands for.
+    training, holdout : ndarray of int64, shape (m,)
+        Training and holdout rows that each distinct pool row stands for.
 
     Returns
     -------
     float
         P(as many or more), in (0, 1].
     """
-    seen, other = int(seed[marked].sum()), int(holdout[marked].sum())
-    n_seed = int(seed.sum())
-    return float(stats.hypergeom.sf(seen - 1, n_seed + int(holdout.sum()), n_seed, seen + other))
+    seen, other = int(training[marked].sum()), int(holdout[marked].sum())
+    n_training = int(training.sum())
+    return float(stats.hypergeom.sf(seen - 1, n_training + int(holdout.sum()), n_training, seen + other))
 
 
 def exceedance_p(count: int, n: int, order: int, n_holdout: int) -> float:
@@ -202,23 +202,23 @@ def exceedance_p(count: int, n: int, order: int, n_holdout: int) -> float:
     return float(np.clip(stats.betabinom.sf(count - 1, n, order, n_holdout + 1 - order), 0.0, 1.0))
 
 
-def coincidence_p(seed_hits: int, holdout_hits: int, release_pairs: int, n: int, n_seed: int, n_holdout: int) -> float | None:
-    """Return the p-value of the coincidences with the seed, with identical released rows as a second witness.
+def coincidence_p(training_hits: int, holdout_hits: int, release_pairs: int, n: int, n_training: int, n_holdout: int) -> float | None:
+    """Return the p-value of the coincidences with the training rows; identical released rows give a second test.
 
-    A small holdout is a weak witness: ten coincidences with seven tenths of the pool and none with the rest have
-    p = 0.7^10 = 0.03. The release itself tells more: rounding that lets released rows coincide with seed rows
+    A test against a small holdout has little power: ten coincidences with seven tenths of the pool and none with the rest have
+    p = 0.7^10 = 0.03. The release itself adds information: rounding that lets released rows coincide with training rows
     lets them coincide among themselves too. Given their sum, the three counts are multinomial in the numbers of
-    pairs compared, n n_seed, n n_holdout and n (n-1) / 2. The second witness is heard only while it doesn't speak
-    against the holdout: where the holdout is hit more often than released rows repeat (p <= 0.1), the source has
+    pairs compared, n n_training, n n_holdout and n (n-1) / 2. The second test is combined only where it does not
+    contradict the holdout: where the holdout is hit more often than released rows repeat (p <= 0.1), the source has
     atoms that the release draws less often, and only the holdout can say how often they are met by chance.
 
     Parameters
     ----------
-    seed_hits, holdout_hits : int
-        Seed and holdout rows that coincide with a released row.
+    training_hits, holdout_hits : int
+        Training and holdout rows that coincide with a released row.
     release_pairs : int
         Pairs of identical released rows.
-    n, n_seed, n_holdout : int
+    n, n_training, n_holdout : int
         Rows.
 
     Returns
@@ -230,7 +230,9 @@ def coincidence_p(seed_hits: int, holdout_hits: int, release_pairs: int, n: int,
     agree = stats.binom.sf(holdout_hits - 1, holdout_hits + release_pairs, n_holdout / (n_holdout + inner)) > 0.1
     if holdout_hits and not agree:
         return None
-    return float(stats.binom.sf(seed_hits - 1, seed_hits + holdout_hits + release_pairs, n_seed / (n_seed + n_holdout + inner)))
+    return float(
+        stats.binom.sf(training_hits - 1, training_hits + holdout_hits + release_pairs, n_training / (n_training + n_holdout + inner))
+    )
 
 
 def quantile_ratio(sample: Float64, reference: Float64, q: float, level: float = 0.99) -> QuantileRatio:

@@ -40,26 +40,30 @@ class _Distiller(HTMLParser):
         self.tables = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
+        attributes = {key: value or "" for key, value in attrs}
         if self.muted:
             self.muted += tag not in _VOID
             return
-        if tag in _DROPPED or (self.drop and found.get("id", "").startswith(self.drop)) or _SIDEBAR in found.get("class", "").split():
+        if (
+            tag in _DROPPED
+            or (self.drop and attributes.get("id", "").startswith(self.drop))
+            or _SIDEBAR in attributes.get("class", "").split()
+        ):
             self.muted = int(tag not in _VOID)
             return
         if tag == "i":
-            self._icon(found.get("class", ""))
+            self._icon(attributes.get("class", ""))
             return
         if tag in ("html", "body", "meta", "link", "img", "input"):
             return
         if tag == "a":
-            target = self.links.get(found.get("href", "").rsplit("/", 1)[-1])
+            target = self.links.get(attributes.get("href", "").rsplit("/", 1)[-1])
             self.anchors.append(target is not None)
             if target is not None:
                 self.out.append(f'<a href="{html.escape(target)}">')
             return
         tag = _HEADINGS.get(tag, tag)
-        kept = "".join(f' {key}="{html.escape(found[key])}"' for key in sorted(_KEPT & found.keys()) if found[key])
+        kept = "".join(f' {key}="{html.escape(attributes[key])}"' for key in sorted(_KEPT & attributes.keys()) if attributes[key])
         self.out.append(f"{_opening(self.tables) if tag == 'table' else ''}<{tag}{kept}>")
         self.tables += tag == "table"
 

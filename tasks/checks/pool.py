@@ -1,4 +1,4 @@
-"""The pool of seed and holdout rows as its distinct rows, so that ties cost nothing and are split exactly."""
+"""The pool of training and holdout rows as its distinct rows, so that ties cost nothing and are split exactly."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from tasks.contract.errors import EstimationError
 
 
 class Pool(NamedTuple):
-    """Distinct rows of seed and holdout together.
+    """Distinct training and holdout rows together.
 
     Attributes
     ----------
     rows : pandas.DataFrame, shape (m, d)
-        Distinct rows, ordered by content: blind to who is seed and who is holdout.
-    seed, holdout : ndarray of int64, shape (m,)
-        Seed and holdout rows with that content; at least one in all.
+        Distinct rows, ordered by content: blind to which rows are training rows.
+    training, holdout : ndarray of int64, shape (m,)
+        Training and holdout rows with that content; at least one in all.
     """
 
     rows: pd.DataFrame
-    seed: npt.NDArray[np.int64]
+    training: npt.NDArray[np.int64]
     holdout: npt.NDArray[np.int64]
 
 
-def gather(seed: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
+def gather(training: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
     """Return the distinct rows of both tables with their multiplicities.
 
     Parameters
     ----------
-    seed, holdout : pandas.DataFrame, shapes (n, d), (m, d)
+    training, holdout : pandas.DataFrame, shapes (n, d), (m, d)
         Canonical covariates, the same columns and categories in both; missing equals missing.
 
     Returns
@@ -44,17 +44,17 @@ def gather(seed: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
     EstimationError
         If the columns differ or there are no rows.
     """
-    if list(seed.columns) != list(holdout.columns) or not len(seed) + len(holdout):
+    if list(training.columns) != list(holdout.columns) or not len(training) + len(holdout):
         raise EstimationError(
-            "columns of seed and holdout must be the same, and there must be rows; "
-            f"got {len(seed.columns)} and {len(holdout.columns)} columns, {len(seed) + len(holdout)} rows."
+            "columns of training rows and holdout must be the same, and there must be rows; "
+            f"got {len(training.columns)} and {len(holdout.columns)} columns, {len(training) + len(holdout)} rows."
         )
-    rows, group = distinct(pd.concat([seed, holdout], ignore_index=True))
+    rows, group = distinct(pd.concat([training, holdout], ignore_index=True))
     size = len(rows)
     return Pool(
         rows,
-        np.bincount(group[: len(seed)], minlength=size).astype(np.int64),
-        np.bincount(group[len(seed) :], minlength=size).astype(np.int64),
+        np.bincount(group[: len(training)], minlength=size).astype(np.int64),
+        np.bincount(group[len(training) :], minlength=size).astype(np.int64),
     )
 
 

@@ -20,11 +20,11 @@ def refusal(evidence: Evidence, gates: GatesSpec) -> str:
     return SPENT if evidence.spent else too_few(evidence.distance, gates) if evidence.distance is not None else ""
 
 
-def too_few(found: DistanceEvidence, gates: GatesSpec) -> str:
+def too_few(distance: DistanceEvidence, gates: GatesSpec) -> str:
     """Say which side of the comparison has too few rows, or nothing."""
-    if len(found.seed) and min(found.n_seed, found.n_holdout) >= gates.min_reference_rows:
+    if len(distance.training) and min(distance.n_training, distance.n_holdout) >= gates.min_reference_rows:
         return ""
     return (
-        f"{found.n_seed} seed and {found.n_holdout} holdout rows; a distance gate needs at least "
+        f"{distance.n_training} training and {distance.n_holdout} holdout rows; a distance gate needs at least "
         f"{gates.min_reference_rows} of each and a released row (gates.min_reference_rows)"
     )

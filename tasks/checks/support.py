@@ -69,20 +69,20 @@ class Support:
         dict of str to int
             By trait (``"bound"``, ``"sign"``, ``"grid"``, ``"gap"``), those that are broken at all.
         """
-        known = values[~np.isnan(values)]
+        present = values[~np.isnan(values)]
         counts = {"bound": 0, "sign": 0, "grid": 0, "gap": 0}
         if self.low is not None:
-            counts["bound"] += int(np.sum(known < self.low - _slack(self.low)))
+            counts["bound"] += int(np.sum(present < self.low - _slack(self.low)))
         if self.high is not None:
-            counts["bound"] += int(np.sum(known > self.high + _slack(self.high)))
+            counts["bound"] += int(np.sum(present > self.high + _slack(self.high)))
         if self.sign:
-            counts["sign"] = int(np.sum(self.sign * known < 0))
+            counts["sign"] = int(np.sum(self.sign * present < 0))
         if self.step is not None:
-            places = (known - self.origin) / self.step
+            places = (present - self.origin) / self.step
             counts["grid"] = int(np.sum(np.abs(places - np.rint(places)) > 1e-6 * np.maximum(1.0, np.abs(places))))
-        inside = np.zeros(len(known), dtype=np.bool_)
+        inside = np.zeros(len(present), dtype=np.bool_)
         for low, high in self.gaps:
-            inside |= (known > low + _slack(low)) & (known < high)
+            inside |= (present > low + _slack(low)) & (present < high)
         counts["gap"] = int(inside.sum())
         return {name: count for name, count in counts.items() if count}
 
@@ -140,16 +140,16 @@ def natural_support(values: Float64, bounds: tuple[float, float] | None = None, 
     -------
     Support
     """
-    known = values[~np.isnan(values)]
+    present = values[~np.isnan(values)]
     low, high = bounds if bounds is not None else (None, None)
-    if len(known) < FEWEST:
+    if len(present) < FEWEST:
         return Support(low, high)
-    points, counts = np.unique(known, return_counts=True)
-    step, origin = _grid(points) if grid and len(known) - counts.max() >= OTHERS else (None, 0.0)
+    points, counts = np.unique(present, return_counts=True)
+    step, origin = _grid(points) if grid and len(present) - counts.max() >= OTHERS else (None, 0.0)
     if bounds is None and len(points) > 2:
-        low = float(points[0]) if _is_end(counts, len(known)) else None
-        high = float(points[-1]) if _is_end(counts[::-1], len(known)) else None
-    return Support(low, high, _sign(known), step, origin, _gaps(points, counts))
+        low = float(points[0]) if _is_end(counts, len(present)) else None
+        high = float(points[-1]) if _is_end(counts[::-1], len(present)) else None
+    return Support(low, high, _sign(present), step, origin, _gaps(points, counts))
 
 
 def _slack(value: float) -> float:
@@ -161,12 +161,12 @@ def _is_end(counts: Int64, rows: int) -> bool:
     return bool(counts[0] >= max(ATOM_ROWS, ATOM_SHARE * rows) and counts[0] > 2 * counts[1])
 
 
-def _sign(known: Float64) -> int:
-    mean, sd = float(known.mean()), float(known.std())
+def _sign(present: Float64) -> int:
+    mean, sd = float(present.mean()), float(present.std())
     for sign in (1, -1):
-        if np.all(sign * known >= 0) and sd > 0:
-            beyond = len(known) * 0.5 * math.erfc(sign * mean / sd / math.sqrt(2))
-            if beyond >= EXPECTED or np.sum(known == 0) >= max(ATOM_ROWS, ATOM_SHARE * len(known)):
+        if np.all(sign * present >= 0) and sd > 0:
+            beyond = len(present) * 0.5 * math.erfc(sign * mean / sd / math.sqrt(2))
+            if beyond >= EXPECTED or np.sum(present == 0) >= max(ATOM_ROWS, ATOM_SHARE * len(present)):
                 return sign
     return 0
 
@@ -190,13 +190,13 @@ def _grid(points: Float64) -> tuple[float | None, float]:
 
 def _gaps(points: Float64, counts: Int64) -> tuple[tuple[float, float], ...]:
     """Return the parts next to an atom of the natural gaps between it and the values beyond."""
-    rows, found = int(counts.sum()), []
+    rows, gaps = int(counts.sum()), []
     for at in np.flatnonzero(counts >= max(ATOM_ROWS, ATOM_SHARE * rows)):
         atom = float(points[at])
         for sign, beyond, many in ((1, points[at + 1 :], counts[at + 1 :]), (-1, points[:at][::-1], counts[:at][::-1])):
             if many.sum() >= FEWEST and (width := _natural_gap(atom, int(counts[at]), beyond, many)) is not None:
-                found.append((atom, atom + FORBIDDEN * width) if sign > 0 else (atom - FORBIDDEN * width, atom))
-    return tuple(found)
+                gaps.append((atom, atom + FORBIDDEN * width) if sign > 0 else (atom - FORBIDDEN * width, atom))
+    return tuple(gaps)
 
 
 def _natural_gap(atom: float, rows: int, beyond: Float64, many: Int64) -> float | None:

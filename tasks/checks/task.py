@@ -27,7 +27,7 @@ from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
 from tasks.checks.pool import distinct, gather, identical_pairs
-from tasks.checks.reuse import seed_knowledge
+from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
 from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
@@ -48,7 +48,7 @@ GROUP_ROWS = 5_000
 
 @coarse("sample rows to compare", "sample rows to compare")
 def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], release: Sequence[PartitionRef]) -> Sample:
-    """Take the first seed and holdout rows in hash order (so, at random), and released rows evenly from all parts."""
+    """Take the first training and holdout rows in hash order (so, at random), and released rows evenly from all parts."""
     space, spec = run.space(), run.spec
     names, limit = [column.id for column in schema.modelled], spec.gates.distance_rows
     held, kept = (_side(run, space, source, schema, held_out=side) for side in (True, False))
@@ -58,9 +58,9 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     pool = gather(*frames)
     buffer = io.BytesIO()
     pairs = np.array(identical_pairs(to_frame(drawn, schema.modelled)))
-    np.savez(buffer, allow_pickle=False, pool_seed=pool.seed, pool_holdout=pool.holdout, release_pairs=pairs)
+    np.savez(buffer, allow_pickle=False, pool_training=pool.training, pool_holdout=pool.holdout, release_pairs=pairs)
     return Sample(
-        seed=space.put_table("checks/seed.parquet", kept),
+        training=space.put_table("checks/training.parquet", kept),
         holdout=space.put_table("checks/holdout.parquet", held),
         drawn=space.put_table("checks/drawn.parquet", drawn),
         pool=space.put_table("checks/pool.parquet", from_frame(pool.rows, schema.modelled)),
@@ -69,41 +69,41 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     )
 
 
-def _groups(run: Run, schema: TableSchema, seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pa.Table) -> Groups:
-    """Choose groups of columns and the rows to compare in them; seed and holdout come in hash order, released rows in any."""
+def _groups(run: Run, schema: TableSchema, training: pd.DataFrame, holdout: pd.DataFrame, drawn: pa.Table) -> Groups:
+    """Choose groups of columns and the rows to compare in them; training and holdout rows come in hash order, released rows in any."""
     space, limit = run.space(), min(GROUP_ROWS, run.spec.gates.distance_rows)
-    few = (seed.iloc[:limit], holdout.iloc[:limit])
+    few = (training.iloc[:limit], holdout.iloc[:limit])
     both = pd.concat(few, ignore_index=True)
-    found = column_groups(distinct(both)[0], rng_for(run.spec.seed, "column groups"))
-    pools, named, of = [], [], np.empty((len(both), len(found)), dtype=np.int64)
-    for number, group in enumerate(found):
+    groups = column_groups(distinct(both)[0], rng_for(run.spec.seed, "column groups"))
+    pools, named, of = [], [], np.empty((len(both), len(groups)), dtype=np.int64)
+    for number, group in enumerate(groups):
         rows, of[:, number] = distinct(both[list(group.columns)])
         columns = [column for column in schema.modelled if column.id in group.columns]
         named.append(tuple(column.name for column in columns))
         pools.append(space.put_table(f"checks/pool-{number}.parquet", from_frame(rows, columns)))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, seed=np.arange(len(both)) < len(few[0]), of=of)
+    np.savez(buffer, allow_pickle=False, training=np.arange(len(both)) < len(few[0]), of=of)
     evenly = pa.array(np.arange(0, drawn.num_rows, max(1, -(-drawn.num_rows // limit))))
     return Groups(
         drawn=space.put_table("checks/drawn-few.parquet", drawn.take(evenly)),
         pools=tuple(pools),
         rows=space.put_bytes("checks/rows.npz", buffer.getvalue()),
-        names=tuple(group.name for group in found),
+        names=tuple(group.name for group in groups),
         columns=tuple(named),
     )
 
 
 def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: TableSchema, held_out: bool) -> pa.Table:
     """Take rows of one side, rounded and bounded as released rows are: all distances see the same values."""
-    names, found, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
+    names, tables, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
     for part in parts:
         table = space.table(part, ["key", *names])
         chosen = in_holdout(table.column("key").to_numpy(), run.spec.seed, run.spec.source.holdout) == held_out
-        found.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
-        wanted -= found[-1].num_rows
+        tables.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
+        wanted -= tables[-1].num_rows
         if wanted <= 0:
             break
-    return from_frame(to_frame(pa.concat_tables(found), schema.modelled), schema.modelled)
+    return from_frame(to_frame(pa.concat_tables(tables), schema.modelled), schema.modelled)
 
 
 @coarse("inspect release", "inspect part {part} of copy {copy}")
@@ -128,12 +128,12 @@ def natural_support(run: Run, schema: TableSchema, source: Sequence[PartitionRef
     key = "checks/support"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    found = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.mechanisms.outcome_range)
+    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.mechanisms.outcome_range)
     for part in source:
-        table = space.table(part, list(found))
-        for name, support in found.items():
-            found[name] = support.without(support.violations(numbers(table, name)))
-    return space.put_model(key, found)
+        table = space.table(part, list(limits))
+        for name, support in limits.items():
+            limits[name] = support.without(support.violations(numbers(table, name)))
+    return space.put_model(key, limits)
 
 
 @coarse("look for impossible numbers", "look for impossible numbers in part {part} of copy {copy}")
@@ -143,8 +143,8 @@ def outside_support(run: Run, schema: TableSchema, support: ModelRef, canonical:
     key = f"checks/support-{copy}-{part:05d}"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    found: dict[str, Support] = space.model(support)
-    return space.put_model(key, outside(schema, found, space.table(canonical, list(found))))
+    limits: dict[str, Support] = space.model(support)
+    return space.put_model(key, outside(schema, limits, space.table(canonical, list(limits))))
 
 
 @coarse("compare laws", "compare laws")
@@ -194,11 +194,11 @@ def question(run: Run, measured: Measured) -> Query | None:
     gates, sample = run.spec.gates, measured.sample
     if gates.holdout_budget is False:
         return None
-    found = seed_knowledge(_nearness(run, measured), gates)
-    if found is None:
+    knowledge = training_knowledge(_nearness(run, measured), gates)
+    if knowledge is None:
         return None
     parts = (sample.drawn.sha256, sample.pool.sha256, repr(gates.closeness_margin))
-    return Query(digest_of(terms(gates), *parts), found)
+    return Query(digest_of(terms(gates), *parts), knowledge)
 
 
 def terms(gates: GatesSpec) -> Terms:

@@ -14,15 +14,15 @@ REPEATS = 5
 FEWEST = 20
 
 
-def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator) -> float:
-    """Return the share of drawn rows that are closer to a seed row than to any holdout row, ties halved.
+def closer_share(training: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator) -> float:
+    """Return the share of drawn rows that are closer to a training row than to any holdout row, ties halved.
 
     Both references have as many rows: the larger one is subsampled without replacement, ``REPEATS`` times, and the shares are averaged. So
     0.5 is what is expected where nothing leaks. This is a description; the gates of a release test the same question with exact nulls.
 
     Parameters
     ----------
-    seed, holdout, drawn : DataFrame
+    training, holdout, drawn : DataFrame
         Canonical covariates.
     rng : numpy.random.Generator
 
@@ -36,20 +36,20 @@ def closer_share(seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame,
     EstimationError
         If a reference has fewer than ``FEWEST`` rows, or there is no drawn row.
     """
-    size = min(len(seed), len(holdout))
+    size = min(len(training), len(holdout))
     if size < FEWEST or len(drawn) == 0:
         raise EstimationError(
-            f"rows of a closeness share must be at least {FEWEST} in seed and holdout and 1 drawn; "
-            f"got {len(seed)}, {len(holdout)} and {len(drawn)}.",
+            f"rows of a closeness share must be at least {FEWEST} in training rows and holdout and 1 drawn; "
+            f"got {len(training)}, {len(holdout)} and {len(drawn)}.",
             "Bring more rows, or raise source.holdout.",
         )
-    scale = fit_scale([seed, holdout])
-    whole = [closest(drawn, frame, scale=scale)[0][:, 0] if len(frame) == size else None for frame in (seed, holdout)]
+    scale = fit_scale([training, holdout])
+    whole = [closest(drawn, frame, scale=scale)[0][:, 0] if len(frame) == size else None for frame in (training, holdout)]
     shares = []
-    for _ in range(REPEATS if len(seed) != len(holdout) else 1):
+    for _ in range(REPEATS if len(training) != len(holdout) else 1):
         near, far = (
-            found if found is not None else closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
-            for found, frame in zip(whole, (seed, holdout))
+            distances if distances is not None else closest(drawn, _subsample(frame, size, rng), scale=scale)[0][:, 0]
+            for distances, frame in zip(whole, (training, holdout))
         )
         shares.append(float(np.mean(near < far) + 0.5 * np.mean(near == far)))
     return float(np.mean(shares))

@@ -33,9 +33,9 @@ def render(record: Mapping[str, Any]) -> bytes:
         UTF-8 HTML without any reference to another file or host; the same bytes for the same record.
     """
     summary = record["summary"]
-    known = [each for each in summary if each["seeds"]]
-    metric = next((each["tstr_metric"] for each in known), "rmse")
-    effect = _source(known)
+    measured = [each for each in summary if each["seeds"]]
+    metric = next((each["tstr_metric"] for each in measured), "rmse")
+    effect = _source(measured)
     return fill(
         Path(__file__).parent,
         "compare.html.j2",
@@ -46,35 +46,41 @@ def render(record: Mapping[str, Any]) -> bytes:
         near=f"{NEAR_AUC:.2f} of AUC" if metric == "auc" else f"{NEAR_RMSE:.0%} of RMSE",
         off=f"{OFF:g}",
         source=effect,
-        own_score=fixed(_mean(known, "tstr_source"), 3),
-        pictures=_pictures(record, known, metric),
+        own_score=fixed(_mean(measured, "tstr_source"), 3),
+        pictures=_pictures(record, measured, metric),
         rows=[_line(each, effect["decimals"], record["recommendation"]) for each in summary],
-        pitfalls=[_pitfall(each, metric, effect["decimals"]) for each in known if each["pitfall"]],
-        wrong=[f"{each['synthesizer']}, {each['mode']}" for each in known if each["off"] and not each["pitfall"]],
-        partly=[_partly(each) for each in known if each["wrong"] and not each["off"]],
-        unsure=[text for each in known for text in _unsure(each)],
+        pitfalls=[_pitfall(each, metric, effect["decimals"]) for each in measured if each["pitfall"]],
+        wrong=[f"{each['synthesizer']}, {each['mode']}" for each in measured if each["off"] and not each["pitfall"]],
+        partly=[_partly(each) for each in measured if each["wrong"] and not each["off"]],
+        unsure=[text for each in measured for text in _unsure(each)],
         held_out=percent(record["spec"]["source"]["holdout"]),
         names=NAMES,
         details=[_detail(row, effect["decimals"]) for row in record["rows"]],
     )
 
 
-def _mean(known: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def _mean(summaries: Sequence[Mapping[str, Any]], name: str) -> float | None:
     """Return a figure of the source, which all variants share, as the mean over those that have it."""
-    found = [each["figures"][name]["mean"] for each in known if name in each["figures"]]
-    return sum(found) / len(found) if found else None
+    means = [each["figures"][name]["mean"] for each in summaries if name in each["figures"]]
+    return sum(means) / len(means) if means else None
 
 
-def _source(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    effect, error = _mean(known, "source_effect"), _mean(known, "source_se")
+def _source(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    effect, error = _mean(summaries, "source_effect"), _mean(summaries, "source_se")
     decimals = decimals_of(error)
     return {"effect": fixed(effect, decimals), "se": fixed(error, decimals), "decimals": decimals}
 
 
-def _pictures(record: Mapping[str, Any], known: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+def _pictures(record: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
     titles = list(dict.fromkeys(each["synthesizer"] for each in record["summary"]))
-    asked = (
-        ("tstr", "Prediction against the effect", f"TSTR: {METRICS[metric]}", _mean(known, "tstr_source"), "learnt from the source itself"),
+    figures = (
+        (
+            "tstr",
+            "Prediction against the effect",
+            f"TSTR: {METRICS[metric]}",
+            _mean(summaries, "tstr_source"),
+            "learnt from the source itself",
+        ),
         (
             "dcr_share",
             "Closeness against the effect",
@@ -83,22 +89,22 @@ def _pictures(record: Mapping[str, Any], known: Sequence[Mapping[str, Any]], met
             "nothing leaks",
         ),
     )
-    found = []
-    for name, title, across, guide, guide_label in asked:
-        points = [point for each in known if (point := _point(each, record["rows"], titles, name)) is not None]
+    pictures = []
+    for name, title, across, guide, guide_label in figures:
+        points = [point for each in summaries if (point := _point(each, record["rows"], titles, name)) is not None]
         drawn = scatter(points, across, guide, guide_label, f"{title}, one mark per synthesizer and mode") if points else Markup("")
-        found.append({"title": title, "svg": drawn})
-    return found
+        pictures.append({"title": title, "svg": drawn})
+    return pictures
 
 
 def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: Sequence[str], name: str) -> Point | None:
     x, y = each["figures"].get(name), each["scaled"].get(MAIN)
     if x is None or y is None:
         return None
-    own = [row for row in rows if (row["synthesizer"], row["mode"]) == (each["synthesizer"], each["mode"])]
+    of_variant = [row for row in rows if (row["synthesizer"], row["mode"]) == (each["synthesizer"], each["mode"])]
     seeds = tuple(
         (row[name], row["effect_error"][MAIN] / row["source_se"])
-        for row in own
+        for row in of_variant
         if row[name] is not None and row["effect_error"][MAIN] is not None and row["source_se"]
     )
     label = each["synthesizer"]
@@ -156,7 +162,7 @@ def _partly(each: Mapping[str, Any]) -> str:
 
 def _unsure(each: Mapping[str, Any]) -> list[str]:
     """Name means that are far from zero while the comparison's own noise may explain them."""
-    far = [name for name, found in each["scaled"].items() if abs(found["mean"]) > OFF and name not in each["wrong"]]
+    far = [name for name, figure in each["scaled"].items() if abs(figure["mean"]) > OFF and name not in each["wrong"]]
     return [f"{each['synthesizer']}, {each['mode']} ({', '.join(_scaled(each, name) for name in far)})"] if far else []
 
 

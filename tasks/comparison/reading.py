@@ -10,11 +10,11 @@ from tasks.comparison.summary import MAIN, scaled_error
 from tasks.pages.numbers import fixed
 
 
-def with_error(found: Mapping[str, Any] | None, decimals: int) -> str:
+def with_error(figure: Mapping[str, Any] | None, decimals: int) -> str:
     """Write a spread (``mean``, ``mcse``) with its Monte-Carlo error."""
-    if found is None:
+    if figure is None:
         return "–"
-    return fixed(found["mean"], decimals) + ("" if found["mcse"] is None else f" ± {fixed(found['mcse'], decimals)}")
+    return fixed(figure["mean"], decimals) + ("" if figure["mcse"] is None else f" ± {fixed(figure['mcse'], decimals)}")
 
 
 def row_line(row: Row) -> str:
@@ -35,15 +35,15 @@ def lines(reply: Mapping[str, Any]) -> list[str]:
     summary: Sequence[Mapping[str, Any]] = reply["summary"]
     metric = next((each["tstr_metric"] for each in summary if each["tstr_metric"]), "")
     head = f"{'synthesizer':<18}{'mode':<8}{f'TSTR {metric}':<18}{'two-sample AUC':<18}{'DCR share':<16}"
-    found = [f"{head}effect error (OR, IPW, AIPW, TMLE; in SE of the source)"]
+    text = [f"{head}effect error (OR, IPW, AIPW, TMLE; in SE of the source)"]
     for each in summary:
         name = f"{each['synthesizer']:<18}{each['mode']:<8}"
         if each["seeds"] == 0:
-            found.append(f"{name}could not be made: {each['refused'][0]}")
+            text.append(f"{name}could not be made: {each['refused'][0]}")
             continue
         figures = each["figures"]
         cells = (with_error(figures.get(key), 3) for key in ("tstr", "c2st_auc", "dcr_share"))
         errors = ", ".join(with_error(each["scaled"].get(estimator), 2) for estimator in ESTIMATORS)
         mark = "  PITFALL: predicts well, effect wrong" if each["pitfall"] else ""
-        found.append(f"{name}{next(cells):<18}{next(cells):<18}{next(cells):<16}{errors}{mark}")
-    return [*found, "", reply["recommendation"]["reason"], f"report    {reply['uri']}/compare.html"]
+        text.append(f"{name}{next(cells):<18}{next(cells):<18}{next(cells):<16}{errors}{mark}")
+    return [*text, "", reply["recommendation"]["reason"], f"report    {reply['uri']}/compare.html"]

@@ -133,13 +133,13 @@ def _size(summary: Summary) -> float:
 
 def _auc(summary: Summary) -> float:
     """Return the two-sample AUC, luck below one half counting as one half; the worst where it is not known."""
-    found = summary.figures.get("c2st_auc")
-    return 1.0 if found is None else max(0.5, found.mean)
+    figure = summary.figures.get("c2st_auc")
+    return 1.0 if figure is None else max(0.5, figure.mean)
 
 
-def _larger(own: Mapping[int, Row], best: Mapping[int, Row]) -> bool:
-    found = difference(own, best, squared_error)
-    return found is not None and found.low > 0.0
+def _larger(row_of: Mapping[int, Row], best: Mapping[int, Row]) -> bool:
+    gap = difference(row_of, best, squared_error)
+    return gap is not None and gap.low > 0.0
 
 
 def _because(taken: Summary, alike: Sequence[Summary], close: Sequence[Summary], eligible: Sequence[Summary]) -> str:
@@ -169,15 +169,15 @@ def _named(summaries: Sequence[Summary]) -> str:
 
 def _by_looks(taken: Summary, second: Summary) -> str:
     """Say how the two-sample AUC decided, and whether it could: by the errors that the table shows."""
-    own, other = taken.figures.get("c2st_auc"), second.figures.get("c2st_auc")
-    if own is None:
+    auc, other = taken.figures.get("c2st_auc"), second.figures.get("c2st_auc")
+    if auc is None:
         return "The holdout is too small for a two-sample test, so the smaller error alone decided."
-    pair = f"(two-sample AUC {_written(own, 3)} against {_written(other, 3)} of {second.synthesizer})"
+    pair = f"(two-sample AUC {_written(auc, 3)} against {_written(other, 3)} of {second.synthesizer})"
     if other is None:
         return f"Its covariates could be tested against real ones, those of {second.synthesizer} could not {pair}."
-    if own.mcse is None or other.mcse is None:
+    if auc.mcse is None or other.mcse is None:
         return f"Its covariates are harder to tell from real ones {pair}, in one seed."
-    if other.mean - own.mean <= BEYOND * math.hypot(own.mcse, other.mcse):
+    if other.mean - auc.mean <= BEYOND * math.hypot(auc.mcse, other.mcse):
         return f"Its covariates are no easier to tell from real ones {pair}, but that difference too is within its error."
     return f"Its covariates are harder to tell from real ones {pair}, and that decided."
 
@@ -192,16 +192,16 @@ def _excluded(left_out: Mapping[str, str]) -> str:
 
 def _source_faults(hybrids: Sequence[Summary]) -> str:
     """Say which gates on the source would stop any release."""
-    found = sorted({name for each in hybrids for name in each.gates_failed if name in SOURCE_GATES})
+    names = sorted({name for each in hybrids for name in each.gates_failed if name in SOURCE_GATES})
     return (
-        f"No release of this source would be published as things are: {', '.join(found)} fails whatever the synthesizer." if found else ""
+        f"No release of this source would be published as things are: {', '.join(names)} fails whatever the synthesizer." if names else ""
     )
 
 
-def _written(found: Spread | None, decimals: int) -> str:
-    if found is None:
+def _written(figure: Spread | None, decimals: int) -> str:
+    if figure is None:
         return "an unknown number of"
-    return f"{found.mean:.{decimals}f}" + ("" if found.mcse is None else f" ± {found.mcse:.{decimals}f}")
+    return f"{figure.mean:.{decimals}f}" + ("" if figure.mcse is None else f" ± {figure.mcse:.{decimals}f}")
 
 
 def _seeds(count: int) -> str:

@@ -122,8 +122,8 @@ def measured_row(
     ate = {
         where: {each["estimator"]: each for each in record["estimates"] if each["estimand"] == "ate"} for where, record in effects.items()
     }
-    own, ledger, score = ate["source"][main], {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
-    told, peaks = apart.get("c2st") or {}, [costs[name].get("peak_mib") for name in ("fit", "sample")]
+    effect, ledger, score = ate["source"][main], {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
+    two_sample, peaks = apart.get("c2st") or {}, [costs[name].get("peak_mib") for name in ("fit", "sample")]
     return Row(
         synthesizer=variant.title,
         mode=variant.mode,
@@ -131,18 +131,18 @@ def measured_row(
         tstr=score["tstr"]["value"],
         tstr_source=score["trtr"]["value"],
         tstr_metric=score["metric"],
-        c2st_auc=told.get("auc"),
-        c2st_low=told.get("ci_low"),
-        c2st_high=told.get("ci_high"),
+        c2st_auc=two_sample.get("auc"),
+        c2st_low=two_sample.get("ci_low"),
+        c2st_high=two_sample.get("ci_high"),
         dcr_share=apart.get("dcr_share"),
         contrast_term=ledger["contrast"]["value"],
         contrast_se=ledger["contrast"]["se"],
         covariate_term=ledger["covariate_law"]["value"],
         covariate_se=ledger["covariate_law"]["se"],
-        effect_error={name: ate["release"][name]["estimate"] - own["estimate"] for name in ESTIMATORS},
+        effect_error={name: ate["release"][name]["estimate"] - effect["estimate"] for name in ESTIMATORS},
         release_se={name: ate["release"][name]["se"] for name in ESTIMATORS},
-        source_effect=own["estimate"],
-        source_se=own["se"],
+        source_effect=effect["estimate"],
+        source_se=effect["se"],
         cate_ratio=people["cate"].get("mean", {}).get("ratio"),
         gates_failed=tuple(gate.name for gate in gates if gate.passed is False),
         fit_seconds=costs["fit"].get("cpu_seconds"),

@@ -111,44 +111,44 @@ def summarize(rows: Iterable[Row]) -> list[Summary]:
     grouped: dict[Pair, list[Row]] = {}
     for row in rows:
         grouped.setdefault(Pair(row.synthesizer, row.mode), []).append(row)
-    return [_summary(pair, own) for pair, own in grouped.items()]
+    return [_summary(pair, group) for pair, group in grouped.items()]
 
 
 def _summary(pair: Pair, rows: Sequence[Row]) -> Summary:
-    known = [row for row in rows if row.refused is None]
+    measured = [row for row in rows if row.refused is None]
     refused = tuple(dict.fromkeys(row.refused for row in rows if row.refused is not None))
-    if not known:
+    if not measured:
         return Summary(synthesizer=pair.synthesizer, mode=pair.mode, seeds=0, refused=refused)
-    figures = {name: found for name in FIGURES if (found := spread([getattr(row, name) for row in known])) is not None}
-    errors = {name: found for name in ESTIMATORS if (found := spread([row.effect_error[name] for row in known])) is not None}
-    scaled = {name: found for name in ESTIMATORS if (found := spread([scaled_error(row, name) for row in known])) is not None}
+    figures = {name: figure for name in FIGURES if (figure := spread([getattr(row, name) for row in measured])) is not None}
+    errors = {name: figure for name in ESTIMATORS if (figure := spread([row.effect_error[name] for row in measured])) is not None}
+    scaled = {name: figure for name in ESTIMATORS if (figure := spread([scaled_error(row, name) for row in measured])) is not None}
     return Summary(
         synthesizer=pair.synthesizer,
         mode=pair.mode,
-        seeds=len(known),
+        seeds=len(measured),
         refused=refused,
-        tstr_metric=known[0].tstr_metric,
+        tstr_metric=measured[0].tstr_metric,
         figures=figures,
         errors=errors,
         scaled=scaled,
-        size=_root([squared_error(row) for row in known]),
-        gates_failed=dict(sorted(Counter(name for row in known for name in row.gates_failed).items())),
-        passed=sum(not row.own_failures for row in known),
-        predicts=_predicts(known),
-        wrong=tuple(name for name in ESTIMATORS if _off(known, errors.get(name), name)),
+        size=_root([squared_error(row) for row in measured]),
+        gates_failed=dict(sorted(Counter(name for row in measured for name in row.gates_failed).items())),
+        passed=sum(not row.own_failures for row in measured),
+        predicts=_predicts(measured),
+        wrong=tuple(name for name in ESTIMATORS if _off(measured, errors.get(name), name)),
     )
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
     """Return mean and Monte-Carlo error of the numbers that are known; None where none is."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if not finite:
         return None
-    mean = math.fsum(known) / len(known)
-    if len(known) == 1:
+    mean = math.fsum(finite) / len(finite)
+    if len(finite) == 1:
         return Spread(mean=mean, mcse=None)
-    variance = math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
-    return Spread(mean=mean, mcse=math.sqrt(variance / len(known)))
+    variance = math.fsum((value - mean) ** 2 for value in finite) / (len(finite) - 1)
+    return Spread(mean=mean, mcse=math.sqrt(variance / len(finite)))
 
 
 def scaled_error(row: Row, estimator: str) -> float | None:
@@ -159,33 +159,33 @@ def scaled_error(row: Row, estimator: str) -> float | None:
 
 def squared_error(row: Row) -> float | None:
     """Return the mean over estimators of a row's squared scaled errors."""
-    known = [found for name in ESTIMATORS if (found := scaled_error(row, name)) is not None]
-    return math.fsum(each * each for each in known) / len(known) if known else None
+    errors = [error for name in ESTIMATORS if (error := scaled_error(row, name)) is not None]
+    return math.fsum(each * each for each in errors) / len(errors) if errors else None
 
 
 def _root(squares: Sequence[float | None]) -> Spread | None:
     """Return the root of a mean with its Monte-Carlo error by the delta method."""
-    found = spread(squares)
-    if found is None:
+    figure = spread(squares)
+    if figure is None:
         return None
-    root = math.sqrt(found.mean)
-    return Spread(mean=root, mcse=None if found.mcse is None or root == 0.0 else found.mcse / (2.0 * root))
+    root = math.sqrt(figure.mean)
+    return Spread(mean=root, mcse=None if figure.mcse is None or root == 0.0 else figure.mcse / (2.0 * root))
 
 
 def _predicts(rows: Sequence[Row]) -> bool:
     pairs = [(row.tstr, row.tstr_source) for row in rows if row.tstr is not None and row.tstr_source is not None]
     if not pairs:
         return False
-    own, source = (math.fsum(values) / len(pairs) for values in zip(*pairs))
-    return source - own <= NEAR_AUC if rows[0].tstr_metric == "auc" else own <= (1.0 + NEAR_RMSE) * source
+    released, source = (math.fsum(values) / len(pairs) for values in zip(*pairs))
+    return source - released <= NEAR_AUC if rows[0].tstr_metric == "auc" else released <= (1.0 + NEAR_RMSE) * source
 
 
-def _off(rows: Sequence[Row], found: Spread | None, estimator: str) -> bool:
+def _off(rows: Sequence[Row], figure: Spread | None, estimator: str) -> bool:
     """Tell whether a mean error is beyond chance and beyond what the source itself leaves open."""
-    own = spread([row.source_se for row in rows])
-    if found is None or own is None:
+    error = spread([row.source_se for row in rows])
+    if figure is None or error is None:
         return False
     # three seeds may agree by luck: the comparison's error is at least that of the releases' own estimates
     floor = spread([row.release_se[estimator] for row in rows])
-    noise = max(found.mcse or 0.0, 0.0 if floor is None else floor.mean / math.sqrt(len(rows)))
-    return abs(found.mean) > OFF * own.mean and abs(found.mean) > OFF * noise
+    noise = max(figure.mcse or 0.0, 0.0 if floor is None else floor.mean / math.sqrt(len(rows)))
+    return abs(figure.mean) > OFF * error.mean and abs(figure.mean) > OFF * noise

@@ -32,7 +32,7 @@ FORMAT = "waymint-comparison/1"
 
 
 @coarse("tell apart", "tell drawn rows from real ones")
-def tell_apart(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
+def tell_apart(run: Run, schema: TableSchema, training: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
     """Measure how well a classifier tells drawn from held-out covariates, and which reference drawn rows are closer to.
 
     Returns
@@ -44,7 +44,7 @@ def tell_apart(run: Run, schema: TableSchema, seed: PartitionRef, holdout: Parti
     key = "comparison/apart.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    seen, held, new = (to_frame(space.table(ref), schema.modelled) for ref in (seed, holdout, drawn))
+    seen, held, new = (to_frame(space.table(ref), schema.modelled) for ref in (training, holdout, drawn))
     record: dict[str, Any] = {"c2st": None, "dcr_share": None, "refused": []}
     try:
         record["c2st"] = two_sample(held, new, rng_for(run.spec.seed, "two samples"))._asdict()

@@ -81,7 +81,7 @@ def two_sample(real: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator
     fold = np.concatenate([rng.permutation(n) % FOLDS for _ in sides])
     coded = [isinstance(kind, pd.CategoricalDtype) and len(kind.categories) <= MOST_LEVELS for _, kind in columns]
     state = int(rng.integers(2**31))
-    found = []
+    votes = []
     for held in range(FOLDS):
         train = fold != held
         model = HistGradientBoostingClassifier(
@@ -93,9 +93,9 @@ def two_sample(real: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator
             random_state=state,
         ).fit(x[train], label[train])
         score = np.asarray(model.predict_proba(x[~train])[:, 1], dtype=np.float64)
-        found.append(area(score[label[~train] == 1], score[label[~train] == 0]))
-    auc = float(np.mean([each[0] for each in found]))
-    se = math.sqrt((1 / FOLDS + 1 / (FOLDS - 1)) * float(np.mean([each[1] for each in found])))
+        votes.append(area(score[label[~train] == 1], score[label[~train] == 0]))
+    auc = float(np.mean([each[0] for each in votes]))
+    se = math.sqrt((1 / FOLDS + 1 / (FOLDS - 1)) * float(np.mean([each[1] for each in votes])))
     return TwoSample(auc, se, max(0.0, auc - Z95 * se), min(1.0, auc + Z95 * se), n)
 
 

@@ -65,8 +65,8 @@ def seed_spec(spec: Spec, seed: int) -> Spec:
 
 def variant_spec(spec: Spec, variant: Variant) -> Spec:
     """Return the SPEC that a release of this variant would have; balanced draws need mechanisms, so mode "full" draws independently."""
-    own, candidate = seed_spec(spec, variant.seed), spec.compare.synthesizers[variant.number]
-    draws = own.release.draws if variant.mode == "hybrid" else "iid"
-    release = own.release.model_copy(update={"mode": variant.mode, "draws": draws})
-    covariates = own.covariates.model_copy(update={"synthesizer": candidate.name, "params": dict(candidate.params)})
-    return own.model_copy(update={"release": release, "covariates": covariates})
+    spec_of_seed, candidate = seed_spec(spec, variant.seed), spec.compare.synthesizers[variant.number]
+    draws = spec_of_seed.release.draws if variant.mode == "hybrid" else "iid"
+    release = spec_of_seed.release.model_copy(update={"mode": variant.mode, "draws": draws})
+    covariates = spec_of_seed.covariates.model_copy(update={"synthesizer": candidate.name, "params": dict(candidate.params)})
+    return spec_of_seed.model_copy(update={"release": release, "covariates": covariates})

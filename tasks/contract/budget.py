@@ -6,8 +6,8 @@ DOI 10.1126/science.aaa9375) answers adaptively chosen questions about a holdout
 
     T^ = T + Lap(2 sigma)
     for each query:  if the budget is spent, answer nothing
-                     if E_seed - E_holdout > T^ + Lap(4 sigma):  answer with noise Lap(sigma), charge 1, T^ = T + Lap(2 sigma)
-                     else:  answer that seed and holdout agree, charge nothing
+                     if E_training - E_holdout > T^ + Lap(4 sigma):  answer with noise Lap(sigma), charge 1, T^ = T + Lap(2 sigma)
+                     else:  answer that training rows and holdout agree, charge nothing
 
 What is deviated from: leaks have a side, so the difference is not taken absolutely; and a release that another gate on the same
 holdout rejects is charged too, for that says as much. Noise is a function of the holdout and of the query, so the same query has the
@@ -51,7 +51,7 @@ class Query(NamedTuple):
     digest : str
         Of all that decides the question: the released rows that are compared, the pool they are compared with, and the terms.
     value : float
-        E_seed - E_holdout of the question's function, in standard deviations of its null.
+        E_training - E_holdout of the question's function, in standard deviations of its null.
     """
 
     digest: str
@@ -68,7 +68,7 @@ class Entry(BaseModel):
     above : bool
         Whether the difference was above the noisy threshold.
     answer : float or None
-        The noisy difference; None where nothing was said but that seed and holdout agree.
+        The noisy difference; None where nothing was said but that training rows and holdout agree.
     charged : bool
         Whether the budget was charged.
     left : int

@@ -135,7 +135,7 @@ def _turn(part: npt.NDArray[Cell], blocks: int) -> npt.NDArray[Cell]:
 
 
 def _aligned(shape: tuple[int, ...], dtype: type[Cell]) -> npt.NDArray[Cell]:
-    """Return an empty array that starts where a cache line does: a vector of it then never lies across two."""
+    """Return an empty array that starts where a cache line does: no vector of it then crosses two."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.empty(size + LINE, dtype=np.uint8)
     first = -room.ctypes.data % LINE

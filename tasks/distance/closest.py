@@ -47,7 +47,7 @@ class _Problem(NamedTuple):
 def closest(query: pd.DataFrame, reference: pd.DataFrame, k: int = 1, *, scale: Scale, threads: int = 1) -> tuple[Float64, Int64]:
     """Find the k closest reference rows of every query row, exactly.
 
-    Distances are those of the scale's metric computed in float64, terms added in column order; the same bits whatever the size of
+    Distances are those of the scale's metric computed in float64, terms added in column order; the same bits for any size of
     the problem, the number of threads and the order of rows.
 
     Parameters

@@ -43,14 +43,14 @@ class Score(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Precision and recall of released covariates, beside those of seed rows; all against rows that the synthesizer never saw.
+    """Precision and recall of released covariates, beside those of training rows; all against rows that the synthesizer never saw.
 
     Attributes
     ----------
     precision, recall : Score
         Of the release.
     precision_reference, recall_reference : Score
-        Of as many seed rows.
+        Of as many training rows.
     rows : int
         Rows taken of each of the three tables.
     """
@@ -67,13 +67,13 @@ class Coverage(NamedTuple):
 
 
 def coverage(
-    seed: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator, rows: int = 20_000, threads: int = 1
+    training: pd.DataFrame, holdout: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator, rows: int = 20_000, threads: int = 1
 ) -> Coverage:
     """Score released covariates by alpha-precision and beta-recall.
 
     Parameters
     ----------
-    seed, holdout : pandas.DataFrame
+    training, holdout : pandas.DataFrame
         Covariates of real rows that the synthesizer saw and did not see; missing cells allowed.
     drawn : pandas.DataFrame
         Covariates of released rows.
@@ -93,13 +93,15 @@ def coverage(
     SourceError
         If a table has fewer than 50 rows, or columns or kinds differ.
     """
-    size = min(rows, len(seed), len(holdout), len(drawn))
+    size = min(rows, len(training), len(holdout), len(drawn))
     if size < MIN_ROWS:
         raise SourceError(f"rows of precision and recall must be at least {MIN_ROWS} in each table; got {size}.", "Use a larger source.")
-    scale = fit_scale([seed, holdout], metric="l2")
+    scale = fit_scale([training, holdout], metric="l2")
     # the same spending of the generator whatever the sizes
-    order = [np.argsort(one.random(len(frame)), kind="stable") for one, frame in zip(rng.spawn(3), (seed, holdout, drawn))]
-    own, real, new = (frame.iloc[np.sort(rows_of[:size])].reset_index(drop=True) for frame, rows_of in zip((seed, holdout, drawn), order))
+    order = [np.argsort(one.random(len(frame)), kind="stable") for one, frame in zip(rng.spawn(3), (training, holdout, drawn))]
+    own, real, new = (
+        frame.iloc[np.sort(rows_of[:size])].reset_index(drop=True) for frame, rows_of in zip((training, holdout, drawn), order)
+    )
     reach = _reach(real, scale, threads)
     precision, reference = (_score(*_precision_levels(real, table, scale)) for table in (new, own))
     recall, recall_reference = (_score(*_recall_levels(real, reach, table, scale, threads)) for table in (new, own))

@@ -62,7 +62,7 @@ class Partition(NamedTuple):
 
 
 def divide(z: Float32, codes: Codes, squared: bool, leaf: int) -> Partition:
-    """Order rows so that like rows stand together.
+    """Order rows so that similar rows are neighbours.
 
     Parameters
     ----------

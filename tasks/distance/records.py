@@ -175,7 +175,7 @@ def measure(query: Records, reference: Records, pairs: tuple[Int64, Int64], widt
 def _hash_rows(records: Records) -> UInt64:
     hashed = np.zeros(len(records.numeric), dtype=np.uint64)
     for column in records.numeric.T:
-        # all NaN are one missing state, whatever their bits
+        # all NaN are one missing state, with any bits
         hashed = mix(hashed ^ np.where(np.isnan(column), np.nan, column).view(np.uint64), 0)
     for codes in records.codes.T:
         hashed = mix(hashed ^ codes.astype(np.uint64), 0)

@@ -19,18 +19,18 @@ from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
 from tasks.distance.coverage import coverage
 
-# Where more pool rows tie, the search finds the first of them; the pool's order is blind to who is seed.
+# Where more pool rows tie, the search finds the first of them; the pool's order is blind to who is a training row.
 NEIGHBOURS = 4
 
 
 @coarse("measure coverage", "measure precision and recall")
-def cover(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
+def cover(run: Run, schema: TableSchema, training: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
     """Score drawn covariates by alpha-precision and beta-recall. A JSON record, ``{"refused": why}`` where rows are too few."""
     space = run.space()
     key = "checks/coverage.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    frames = [to_frame(space.table(ref), schema.modelled) for ref in (seed, holdout, drawn)]
+    frames = [to_frame(space.table(ref), schema.modelled) for ref in (training, holdout, drawn)]
     try:
         record = coverage(frames[0], frames[1], frames[2], rng_for(run.spec.seed, "coverage")).as_dict()
     except SourceError as error:
@@ -42,14 +42,14 @@ def cover(run: Run, schema: TableSchema, seed: PartitionRef, holdout: PartitionR
 def measure(
     run: Run,
     schema: TableSchema,
-    seed: PartitionRef,
+    training: PartitionRef,
     holdout: PartitionRef,
     pool: PartitionRef,
     drawn: PartitionRef,
     few: PartitionRef | None = None,
     groups: Sequence[PartitionRef] = (),
 ) -> Ref:
-    """Measure drawn rows against seed, holdout and pool, on the covariates, on one scale.
+    """Measure drawn rows against training, holdout and pool, on the covariates, on one scale.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def measure(
         The run.
     schema : TableSchema
         The source's schema.
-    seed, holdout : PartitionRef
+    training, holdout : PartitionRef
         Rows that the synthesizer saw and did not see.
     pool : PartitionRef
         Distinct rows of both.
@@ -66,20 +66,22 @@ def measure(
     few : PartitionRef, optional
         Fewer of them, to be compared in groups of columns.
     groups : sequence of PartitionRef
-        Distinct rows of seed and holdout in each group's columns; each has a scale of its own.
+        Distinct training and holdout rows in each group's columns; each has a scale of its own.
 
     Returns
     -------
     Ref
-        An npz file: ``seed`` (n,), ``holdout`` (n,), ``holdout_to_seed`` (m,), ``pool_distances`` and ``pool_rows`` (n, k); and
+        An npz file: ``training`` (n,), ``holdout`` (n,), ``holdout_to_training`` (m,), ``pool_distances`` and ``pool_rows`` (n, k); and
         ``group_distances_G`` and ``group_rows_G`` (f, k) of each group.
     """
     space = run.space()
     key = "checks/distances.npz"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    frames = {name: to_frame(space.table(ref), schema.modelled) for name, ref in (("seed", seed), ("holdout", holdout), ("drawn", drawn))}
-    scale = fit_scale([frames["seed"], frames["holdout"]], metric="l2")
+    frames = {
+        name: to_frame(space.table(ref), schema.modelled) for name, ref in (("training", training), ("holdout", holdout), ("drawn", drawn))
+    }
+    scale = fit_scale([frames["training"], frames["holdout"]], metric="l2")
     reference = to_frame(space.table(pool), schema.modelled)
     distances, rows = closest(frames["drawn"], reference, k=min(NEIGHBOURS, len(reference)), scale=scale)
     found: dict[str, Any] = {}
@@ -88,7 +90,7 @@ def measure(
         table = space.table(ref)
         columns = [column for column in schema.modelled if column.id in table.column_names]
         names, rows_of = [column.id for column in columns], to_frame(table, columns)
-        own = fit_scale([frames["seed"][names], frames["holdout"][names]], metric="l2")
+        own = fit_scale([frames["training"][names], frames["holdout"][names]], metric="l2")
         near = closest(partly[names], rows_of, k=min(NEIGHBOURS, len(rows_of)), scale=own)
         found[f"group_distances_{number}"], found[f"group_rows_{number}"] = near
     buffer = io.BytesIO()
@@ -96,9 +98,9 @@ def measure(
         buffer,
         allow_pickle=False,
         **found,
-        seed=closest(frames["drawn"], frames["seed"], scale=scale)[0][:, 0],
+        training=closest(frames["drawn"], frames["training"], scale=scale)[0][:, 0],
         holdout=closest(frames["drawn"], frames["holdout"], scale=scale)[0][:, 0],
-        holdout_to_seed=closest(frames["holdout"], frames["seed"], scale=scale)[0][:, 0],
+        holdout_to_training=closest(frames["holdout"], frames["training"], scale=scale)[0][:, 0],
         pool_distances=distances,
         pool_rows=rows,
     )

@@ -28,7 +28,7 @@ def claim(
     token : str
         Unique per process.
     identity : mapping
-        What table the name stands for; see :func:`tasks.publish.identity.identity_of`.
+        The table that the name identifies; see :func:`tasks.publish.identity.identity_of`.
     resumed : int, optional
         The number this run got earlier, if the caller remembers: saves a search.
     place : str, optional
@@ -42,7 +42,7 @@ def claim(
     Raises
     ------
     SpecError
-        If the name stands for another table.
+        If the name identifies another table.
     StoreError
         If the store lets a second writer overwrite the first: no release is safe there.
     """
@@ -58,7 +58,7 @@ def claim(
         try:
             store.put_new(owner_key(name, version), owner.to_bytes())
         except StoreConflict:
-            # a twin of this run (resumed twice at once) shares its number; anybody else keeps theirs
+            # a twin of this run (resumed twice at once) shares its number; every other run has its own
             if _is_open(store, name, version, run_id):
                 return _inherit(store, name, version, owner)
             continue
@@ -76,7 +76,7 @@ def _is_open(store: Store, name: str, version: int, run_id: str) -> bool:
 
 
 def _inherit(store: Store, name: str, version: int, heir: Owner) -> int:
-    """Say that another process of the run goes on with its claim, so that nobody gives it up for the first one's death."""
+    """Record that another process of the run continues its claim, so that the death of the first one does not abandon it."""
     store.put(heir_key(name, version, heir.token), heir.to_bytes())
     return version
 

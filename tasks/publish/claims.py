@@ -1,6 +1,6 @@
 """Claims: who owns a version number, and what became of it.
 
-A number is claimed by the one ``owner.json`` that :meth:`Store.put_new` lets through, and its fate is settled by the one
+A number is claimed by the one ``owner.json`` that :meth:`Store.put_new` accepts, and is decided by the one
 ``decision.json``: sealed by its owner with the manifest inside, or abandoned by garbage collection. Whoever comes second
 learns it from the store, however late.
 """
@@ -90,7 +90,7 @@ class Owner(_Record):
 
 
 class Decision(_Record):
-    """The fate of a claim: exactly one of ``sealed`` (a run id, with the manifest's text) and ``abandoned`` (a reason)."""
+    """The decision on a claim: exactly one of ``sealed`` (a run id, with the manifest's text) and ``abandoned`` (a reason)."""
 
     sealed: str | None = None
     manifest: str | None = None
@@ -130,7 +130,7 @@ def claimed_versions(store: Store, name: str) -> dict[int, bool]:
 
 
 def read_owner(store: Store, name: str, version: int) -> Owner | None:
-    """Read who claimed a version; None where nobody has."""
+    """Read who claimed a version; None for an unclaimed one."""
     key = owner_key(name, version)
     try:
         return Owner.model_validate_json(store.get(key))
@@ -146,7 +146,7 @@ def read_holders(store: Store, name: str, version: int) -> list[Owner]:
     for item in store.list(f"{claims_folder(name)}{version_text(version)}/"):
         place = place_of(item.key)
         if place is not None and is_owner(place):
-            # a damaged or vanished one can't vouch for anybody
+            # a damaged or vanished one proves no claim
             with contextlib.suppress(StoreMissing, ValidationError):
                 holders.append(Owner.model_validate_json(store.get(item.key)))
     return holders

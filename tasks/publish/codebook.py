@@ -62,7 +62,7 @@ def codebook(manifest: Manifest) -> tuple[Entry, ...]:
     Parameters
     ----------
     manifest : Manifest
-        All that is said stands in it; no row is read.
+        The codebook repeats what it says; no row is read.
     """
     schema = TableSchema.model_validate(manifest.table)
     labels: Mapping[str, Any] = manifest.spec.get("labels") or {}

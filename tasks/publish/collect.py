@@ -94,7 +94,7 @@ def _roll_forward(store: Store, name: str, version: int, text: str) -> list[Acti
 
 
 def _give_up(store: Store, name: str, version: int, files: list[StoredObject], before: float) -> Action:
-    """Abandon an open claim if its owner is dead or too old; a folder that nobody claimed is claimed first."""
+    """Abandon an open claim if its owner is dead or too old; an unclaimed folder is claimed first."""
     holders = read_holders(store, name, version)
     youngest = max([item.modified for item in files] + [holder.claimed for holder in holders], default=0.0)
     folder = version_folder(name, version)
@@ -106,7 +106,7 @@ def _give_up(store: Store, name: str, version: int, files: list[StoredObject], b
         return Action("kept", folder, "it is younger than the given age and its process may be alive")
     token = uuid.uuid4().hex
     if not holders:
-        # otherwise somebody could claim the number between this look and the deleting
+        # else a writer could claim the number between this look and the deletion
         store.put_new(owner_key(name, version), Owner.here("gc", token).to_bytes())
     store.put_new(decision_key(name, version), Decision(abandoned=reason, by=token).to_bytes())
     return Action("abandoned", folder, reason)

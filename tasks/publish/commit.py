@@ -58,7 +58,7 @@ def upload(store: Store, name: str, version: int, path: str, data: bytes, rows: 
     Raises
     ------
     StoreConflict
-        If other bytes are there: an earlier try of this run made them otherwise. :func:`withdraw` clears them.
+        If other bytes are there: an earlier attempt of this run wrote them. :func:`withdraw` clears them.
     """
     if path == MANIFEST:
         raise StoreError(f"path of release file must not be '{MANIFEST}'; got it.", "seal() writes it.")
@@ -101,7 +101,7 @@ def seal(store: Store, manifest: Manifest) -> ReleaseRef:
         return done
     _require_complete(store, manifest)
     decision = Decision(sealed=manifest.run, manifest=manifest.to_bytes().decode(), by=owner.token)
-    with contextlib.suppress(StoreConflict):  # decided by somebody else: finish() tells how
+    with contextlib.suppress(StoreConflict):  # another process decided: finish() reads how
         store.put_new(decision_key(name, version), decision.to_bytes())
     done = finish(store, name, version)
     if done is None:
@@ -110,7 +110,7 @@ def seal(store: Store, manifest: Manifest) -> ReleaseRef:
 
 
 def finish(store: Store, name: str, version: int) -> ReleaseRef | None:
-    """Publish the manifest of a version whose claim is sealed: idempotent, and safe for anybody to do.
+    """Publish the manifest of a version whose claim is sealed: idempotent, and safe in any process.
 
     Returns
     -------

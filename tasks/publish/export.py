@@ -108,7 +108,7 @@ def _as_csv(parts: list[bytes]) -> bytes:
 
 
 def citation(manifest: Manifest) -> str:
-    """Return how to cite a release, with the digest that tells it from any other."""
+    """Return how to cite a release, with the digest that identifies it."""
     copies = sum(any(file.path.startswith(copy_folder(copy)) for file in manifest.files) for copy in range(_copies(manifest)))
     return (
         f"{manifest.name}, version {manifest.version} ({manifest.created[:10]}). Synthetic release of a (W, A, Y) table, "

@@ -1,7 +1,7 @@
-"""The ledger of a holdout: what it was asked, by every release of its source, whatever the release's name.
+"""The ledger of a holdout: its queries, by every release of its source under any name.
 
-Questions are numbered objects that are only ever added, each by a conditional put: of two writers that want one number exactly one
-gets it, and the other reads what was asked meanwhile and asks again. So no charge is lost, without a lock.
+Queries are numbered objects that are only ever added, each by a conditional put: of two writers that want one number exactly one
+gets it; the other reads the new entries and queries again. So no charge is lost, without a lock.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tasks.publish.layout import holdout_key, holdouts_folder
 
 
 class Splits(NamedTuple):
-    """How often one source was cut into seed and holdout.
+    """How often one source was cut into training rows and holdout.
 
     Attributes
     ----------
     asked : int
-        Holdouts of it that were asked anything, this one included once it has been.
+        Holdouts of it with at least one query; this one counts once it has one.
     charged : int
         Charges of all of them together.
     """
@@ -33,7 +33,7 @@ class Splits(NamedTuple):
 
 
 def read_entries(store: Store, holdout: str) -> list[Entry]:
-    """Read what a holdout was asked, in order.
+    """Read the queries of a holdout, in order.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def keep(store: Store, holdout: str, answered: Answer, entry: Entry) -> bool:
     Returns
     -------
     bool
-        False where somebody else has asked since: ask again.
+        False if another writer has recorded a query since: query again.
     """
     if answered.recorded or answered.spent:
         return True
@@ -111,7 +111,7 @@ def holdout_record(name: str, cut: Splits, answered: Answer, charged: bool, term
     -------
     dict
         ``name``, ``budget``, ``left`` (before this release), ``charged``, ``asked_before``, ``repeated``, and of the source
-        ``splits`` and ``splits_charged``: how many holdouts of it were asked in this store, and what they were charged together.
+        ``splits`` and ``splits_charged``: how many holdouts of it have queries in this store, and their charges together.
     """
     return {
         "name": name,

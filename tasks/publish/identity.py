@@ -1,4 +1,4 @@
-"""What table a release name stands for: one name, one treatment, one outcome, one set of columns."""
+"""The table that a release name identifies: one name, one treatment, one outcome, one set of columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def identity_of(schema: TableSchema) -> dict[str, Any]:
 
 
 def check_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None:
-    """Check, without writing, that a name is free or stands for this table.
+    """Check, without writing, that a name is free or identifies this table.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def check_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None
     Raises
     ------
     SpecError
-        If the name stands for another table; says in what they differ.
+        If the name identifies another table; the message names the differences.
     """
     key = identity_key(name)
     if not store.exists(key):
@@ -71,7 +71,7 @@ def bind_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None:
     Raises
     ------
     SpecError
-        If it stands for another one.
+        If it identifies another one.
     """
     body = json.dumps(_canonical(identity), indent=2, sort_keys=True, ensure_ascii=False)
     try:

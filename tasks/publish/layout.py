@@ -11,12 +11,12 @@
     <name>/audits/v000001/<audit id>/...    attacks against a version: audit.html, audit.json
     <name>/comparisons/<run id>/...         synthesizers compared: compare.html, compare.json
     <name>/simulations/<run id>/...         estimators tried on the source's law: simulate.html, simulate.json, *.parquet
-    <name>/claims/identity.json             what table the name stands for
+    <name>/claims/identity.json             the table that the name identifies
     <name>/claims/access-<run id>.json      there for a moment: may this run write?
     <name>/claims/v000001/owner.json        who may write below <name>/v000001/
-    <name>/claims/v000001/heir-<token>.json who goes on for an owner that died: a resumed run
+    <name>/claims/v000001/heir-<token>.json the resumed run that continues for an owner that died
     <name>/claims/v000001/decision.json     sealed or abandoned, written once
-    _holdouts/<source>-<split>/00000001.json what a holdout was asked, by releases of any name
+    _holdouts/<source>-<split>/00000001.json queries of a holdout, by releases of any name
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def version_folder(name: str, version: int) -> str:
 
 
 def version_text(version: int) -> str:
-    """Return a version as it stands in keys: ``v000001``."""
+    """Return a version as it is written in keys: ``v000001``."""
     return f"v{version:06d}"
 
 
@@ -109,7 +109,7 @@ def claims_folder(name: str) -> str:
 
 
 def identity_key(name: str) -> str:
-    """Return the key that says what table a name stands for."""
+    """Return the key of the record that says which table a name identifies."""
     return f"{claims_folder(name)}identity.json"
 
 
@@ -124,7 +124,7 @@ def owner_key(name: str, version: int) -> str:
 
 
 def heir_key(name: str, version: int, token: str) -> str:
-    """Return the key that says who goes on with a run's claim."""
+    """Return the key of the record that says who continues a run's claim."""
     return f"{claims_folder(name)}{version_text(version)}/{_HEIR}{checked_run(token)}.json"
 
 
@@ -154,7 +154,7 @@ def comparison_key(name: str, run_id: str, path: str) -> str:
 
 
 def holdouts_folder(holdout: str) -> str:
-    """Return the folder of what a holdout was asked, with its slash; given the first half of its name, what all of them start with.
+    """Return the folder of a holdout's queries, with its slash; of the first half of its name, the prefix of all such folders.
 
     No release can be named so: names hold no underscore.
     """
@@ -174,7 +174,7 @@ def simulation_key(name: str, run_id: str, path: str) -> str:
 
 
 def checked_run(run_id: str) -> str:
-    """Return a run id if it can stand in a key."""
+    """Return a run id if it is valid in a key."""
     if not _RUN.fullmatch(run_id):
         raise StoreError(f"run id or token of release must be letters, digits, dots and dashes; got {run_id!r}.")
     return run_id

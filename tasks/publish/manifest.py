@@ -36,14 +36,14 @@ class Effect(BaseModel):
 
 
 class _Origin(BaseModel):
-    """What must stand in ``source``."""
+    """Required keys of ``source``."""
 
     uri: str
     rows: int = Field(ge=0)
 
 
 class _Truth(BaseModel):
-    """What may stand in ``effects.truth``."""
+    """Keys of ``effects.truth``."""
 
     ate: float | None = None
     mc_se: float | None = None

@@ -1,4 +1,4 @@
-"""From what a run has found to its manifest."""
+"""From the results of a run to its manifest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
     gates : tuple of Gate
         Verdicts.
     holdout : dict or None
-        Of :func:`tasks.publish.holdouts.holdout_record`; None where the holdout was not asked.
+        Of :func:`tasks.publish.holdouts.holdout_record`; None without a query of the holdout.
     cautions : tuple of str
         What a reader should know besides.
     """
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 
 
 class Facts(BaseModel):
-    """All that a manifest says but the version and the files: known before a number is claimed.
+    """A manifest without version and files: complete before a number is claimed.
 
     Attributes are those of :class:`tasks.publish.manifest.Manifest`.
     """
@@ -81,7 +81,7 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
     records : mapping
         ``{"estimates": [...]}`` as the estimation step writes it.
     main : str
-        The estimator of the ATE that stands for the table.
+        The table's main estimator of the ATE.
 
     Returns
     -------
@@ -96,6 +96,6 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
 
 
 def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the numbers of the privacy gates, and what the holdout was asked."""
+    """Return the numbers of the privacy gates, and the queries of the holdout."""
     section: dict[str, Any] = dict(private_numbers(gates))
     return section if holdout is None else section | {"holdout": dict(holdout)}

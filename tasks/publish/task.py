@@ -47,7 +47,7 @@ def check_store(run: Run) -> None:
 
 
 def check_name(run: Run, schema: TableSchema) -> None:
-    """Refuse a release name that stands for another table, before any work is done."""
+    """Refuse a release name that identifies another table, before any work is done."""
     check_identity(open_store(run.spec.store.uri), run.spec.name, identity_of(schema))
 
 
@@ -57,7 +57,7 @@ def ask_holdout(run: Run, source: Source, query: Query, terms: Terms) -> Answer:
 
 
 def keep_answer(run: Run, source: Source, query: Query, answer: Answer, charged: bool) -> bool:
-    """Write down what a holdout was asked and has answered; False where somebody else has asked since."""
+    """Record a query of a holdout and its answer; False if another writer has recorded one since."""
     entry = Entry(
         query=query.digest,
         above=answer.above,
@@ -184,7 +184,7 @@ def draft(run: Run, schema: TableSchema, parts: Mapping[str, PartitionRef]) -> D
     run : Run
         The run; resumed, it finds the number it had.
     schema : TableSchema
-        What table the name stands for.
+        The table that the name identifies.
     parts : mapping
         Path in the release to the drawn part in the workspace.
 
@@ -239,7 +239,7 @@ def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], 
 
 
 def _mechanisms(run: Run, parts: Mapping[str, PartitionRef], facts: Facts) -> dict[str, bytes]:
-    """Return the file of the outcome's laws, one for each copy, where the release keeps its mechanisms; each lies beside its parts."""
+    """Return the file of the outcome's laws, one for each copy, where the release keeps its mechanisms; each is beside its parts."""
     release = run.spec.release
     if not release.include_nuisances or facts.profile != "release":
         return {}

@@ -20,7 +20,7 @@ from tasks.report.overlap_plot import arm_shares
 from tasks.report.page import render
 from tasks.report.tallies import Tallies, Tally, drawn
 
-DISTANCES = {"release to training rows": "seed", "release to holdout": "holdout", "holdout to training rows": "holdout_to_seed"}
+DISTANCES = {"release to training rows": "training", "release to holdout": "holdout", "holdout to training rows": "holdout_to_training"}
 
 
 @coarse("count marginals", "count marginals of {name}")

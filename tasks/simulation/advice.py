@@ -42,7 +42,7 @@ def rows_for_power(row: Mapping[str, Any], power: float) -> RowsNeeded | None:
     Returns
     -------
     RowsNeeded or None
-        None where there is no effect, or none that can be told from 0 here.
+        None without an effect, or with one that can't be distinguished from 0 here.
     """
     if row["variance"] is None or row["bias"] is None or not row["truth"]:
         return None

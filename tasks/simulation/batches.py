@@ -29,7 +29,7 @@ class Work(NamedTuple):
 
 
 def estimators_of(asked: SimulateSpec) -> tuple[str, ...]:
-    """Return the names of the estimators: where all are asked for, all of the registry but those of subgroups, the common ones first."""
+    """Return the names of the estimators: for "all", all of the registry but those of subgroups, the common ones first."""
     if asked.estimators != "all":
         return asked.estimators
     return tuple(sorted((name for name in names("estimator") if name != "gate"), key=lambda name: (COMMON.get(name, len(COMMON)), name)))

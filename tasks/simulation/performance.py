@@ -134,7 +134,7 @@ class Tally(NamedTuple):
         return Tally(self.answered + other.answered, self.covered + other.covered, self.square + other.square, self.fourth + other.fourth)
 
     def settled(self, precision: float, rmse_precision: float) -> bool:
-        """Tell whether coverage and RMSE are known well enough; an estimator that never answers holds nobody up.
+        """Tell whether coverage and RMSE are known well enough; an estimator without any estimate does not count.
 
         The error of coverage is that of (covered + 2) / (answered + 4) (Agresti, Coull 1998, DOI 10.1080/00031305.1998.10480550):
         twenty hits of twenty are no certainty.

@@ -27,7 +27,7 @@ def lines(rows: Sequence[Mapping[str, Any]], measure: str, guide: float | None =
     Parameters
     ----------
     rows : sequence of mapping
-        Figures of one cell; empty drawings stand where one is not known.
+        Figures of one cell; a missing one gives an empty drawing.
     measure : str
         Which figure.
     guide : float, optional
@@ -61,7 +61,7 @@ def scale(values: Sequence[float], start: float, end: float, floor: float | None
 def chart(rows: Sequence[Mapping[str, Any]], measure: str, title: str, guide: float | None = None) -> Markup | None:
     """Draw one measure against n, a curve for each estimator; None where there are fewer than two sizes.
 
-    Curves differ in colour, dashes and marks, and stand some pixels apart: equal ones stay visible.
+    Curves differ in colour, dashes and marks, and are some pixels apart: equal ones stay visible.
 
     Parameters
     ----------

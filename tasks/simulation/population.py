@@ -163,7 +163,7 @@ def source_of(population: Population, cell: Cell) -> Source:
     Raises
     ------
     SpecError
-        If the withheld covariate is not one, or noise is asked for where the outcome is not continuous.
+        If the withheld covariate is not one, or noise is given for an outcome that is not continuous.
     """
     residual = population.kind == "continuous" and population.law.key == "scale"
     if cell.noise != 1.0 and not residual:

@@ -19,7 +19,7 @@ from tasks.simulation.population import Data, Source
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
 
-#: What a data set may do to learners and estimators without being anybody's fault.
+#: Errors of learners and estimators that a small data set can cause.
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)
 #: Estimands whose truth is known of every law.
 ESTIMANDS = ("ate", "att", "atc", "ato")
@@ -88,7 +88,7 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
 
 
 def replicates(source: Source, method: Method, cell: Cell, seed: int, draw: int, numbers: Sequence[int]) -> list[Replicate]:
-    """Run several replicates of a cell: cutting them otherwise changes none of them."""
+    """Run several replicates of a cell; other batches give the same replicates."""
     return [replicate(source, method, cell, seed, draw, number) for number in numbers]
 
 

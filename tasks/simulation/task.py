@@ -19,7 +19,6 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
-from tasks.simulation.asked import FromRelease
 from tasks.simulation.batches import Work, estimators_of
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
@@ -29,6 +28,7 @@ from tasks.simulation.performance import Tally
 from tasks.simulation.population import Population, Source, Truth, population_of, source_of, truths
 from tasks.simulation.published import Published, law_of, rows_of
 from tasks.simulation.replicate import Method, replicates
+from tasks.simulation.request import FromRelease
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.stability import same_winner, stability
 

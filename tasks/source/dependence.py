@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,38 +17,63 @@ _EXPLAINED, _TOLD, _GAIN = 0.975, 0.985, 0.25
 _BINS = 50
 
 
-def near_functions(table: pa.Table, schema: TableSchema) -> tuple[str, ...]:
-    """Warn of single covariates that nearly determine the outcome or the treatment.
+class Dependence(NamedTuple):
+    """A covariate that nearly determines the treatment or the outcome, and the share of rows or of variance that it accounts for."""
+
+    covariate: str
+    determines: Literal["treatment", "outcome"]
+    share: float
+
+
+def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
+    """Return single covariates that nearly determine the outcome or the treatment.
 
     Parameters
     ----------
     table : pyarrow.Table
         Canonical rows; the first ``MOST_ROWS`` are looked at.
     schema : TableSchema
-
-    Returns
-    -------
-    tuple of str
-        One line for each covariate and what it determines.
     """
     rows = table.slice(0, MOST_ROWS)
     y = np.asarray(rows.column("y").to_numpy(), dtype=np.float64)
     a = np.asarray(rows.column("a").to_numpy(), dtype=np.float64)
-    lines = []
+    pairs = []
     for column in schema.modelled:
         groups = _groups(column, rows.column(column.id))
         if groups is None:
             continue
         told = _share_told(groups, a)
         if told >= _TOLD and told >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
-            lines.append(
-                f"covariate '{column.name}' nearly determines treatment '{schema.treatment.name}' ({told:.1%} of the rows are in the "
-                "arm it tells): where it does, effects rest on extrapolation."
-            )
+            pairs.append(Dependence(column.name, "treatment", told))
         explained = max(_explained(groups, y), _linear(column, rows.column(column.id), y))
         if explained >= _EXPLAINED:
+            pairs.append(Dependence(column.name, "outcome", explained))
+    return tuple(pairs)
+
+
+def near_functions(table: pa.Table, schema: TableSchema) -> tuple[str, ...]:
+    """Warn of single covariates that nearly determine the outcome or the treatment.
+
+    Parameters
+    ----------
+    table, schema
+        As in :func:`dependences`.
+
+    Returns
+    -------
+    tuple of str
+        One line for each covariate and what it determines.
+    """
+    lines = []
+    for pair in dependences(table, schema):
+        if pair.determines == "treatment":
             lines.append(
-                f"covariate '{column.name}' nearly determines outcome '{schema.outcome.name}' (it explains {explained:.1%} of the "
+                f"covariate '{pair.covariate}' nearly determines treatment '{schema.treatment.name}' ({pair.share:.1%} of the rows are in "
+                "the arm it tells): where it does, effects rest on extrapolation."
+            )
+        else:
+            lines.append(
+                f"covariate '{pair.covariate}' nearly determines outcome '{schema.outcome.name}' (it explains {pair.share:.1%} of the "
                 "variance): it may be a copy of the outcome or measured after treatment, and then is no covariate."
             )
     return tuple(lines)

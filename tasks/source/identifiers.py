@@ -56,13 +56,18 @@ def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], found: 
         if values < _FEWEST_VALUES or values > column.known / 1.5:
             continue
         whole = repeats_by_unit(column.sample, share)
-        if whole or _NAMES.search(name) is not None:
+        if whole or names_units(name):
             each = " with one treatment each" if whole else ""
             lines.append(
                 f"column '{name}' looks like an identifier of units: about {values:.0f} values{each} in {column.known:,} rows; rows of one "
                 "unit are not independent, and standard errors that ignore it are too small."
             )
     return tuple(lines)
+
+
+def names_units(name: str) -> bool:
+    """Whether a column is called what columns of units are called: patient, case_no, Fallnummer, ..."""
+    return _NAMES.search(name) is not None
 
 
 def _names_things(arrow: pa.DataType) -> bool:

@@ -108,7 +108,7 @@ class Inspection:
             names=tuple(part.column_names),
             fields=fields,
             columns={
-                name: _find(name, rows.column(name), labels, self._cap)._replace(dictionaries=_dictionaries(part.column(name)))
+                name: find_column(name, rows.column(name), labels, self._cap)._replace(dictionaries=_dictionaries(part.column(name)))
                 for name in ordered
             },
         )
@@ -165,7 +165,19 @@ class Inspection:
         return self.roles.max_levels
 
 
-def _find(name: str, values: pa.ChunkedArray, labels: UInt64, cap: int) -> ColumnFindings:
+def find_column(name: str, values: pa.ChunkedArray, labels: UInt64, cap: int) -> ColumnFindings:
+    """Return the findings of one column in one batch.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    values : pyarrow.ChunkedArray, shape (n,)
+    labels : ndarray of uint64, shape (n,)
+        Hashes of the treatment in the same rows.
+    cap : int
+        Most levels that are counted.
+    """
     seen_as = family(values.type)
     if seen_as is None:  # an all-null column has no type of its own
         return ColumnFindings(0, len(values), NO_LEVELS, measured.NONE, ALL)

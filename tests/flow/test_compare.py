@@ -20,7 +20,7 @@ FIELDS = {
 }  # fmt: skip
 COSTS = {"fit_seconds", "sample_seconds", "peak_mib"}
 
-# A plug-in: seed rows with a little noise. It wants to see the outcome; while its file "broken" is there, its shelf is gone.
+# A plug-in: training rows with a little noise. It wants to see the outcome; while its file "broken" is there, its shelf is gone.
 STUBBORN = """
 from pathlib import Path
 from typing import NamedTuple
@@ -107,7 +107,7 @@ def test_variants_are_measured_and_one_that_fails_is_a_row(waymint, plug_in: Pat
         assert min(row["fit_seconds"], row["sample_seconds"]) >= 0.0
     # hybrid carries the effect by construction, up to what weaker targeting leaves
     assert abs(rows["copula", "hybrid"]["contrast_term"]) < 0.25 * rows["copula", "hybrid"]["source_se"]
-    # the plug-in draws seed rows: closer to these than a law that was learnt, and the gates see it
+    # the plug-in draws training rows: closer to these than a law that was learnt, and the gates see it
     assert rows["as it is", "full"]["dcr_share"] > rows["copula", "full"]["dcr_share"] + 0.05
     assert "near_copies" in rows["as it is", "full"]["gates_failed"]
     assert rows["copula", "full"]["gates_failed"] == []

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.stages.simulations import asked, cautions
+from flows.stages.simulations import cautions, resolve_source
 from infra.store import open_store
 from tasks.contract.errors import SpecError
 from tasks.contract.spec import Spec, parse_spec
@@ -122,19 +122,19 @@ def test_what_can_not_be_simulated_from_is_told(waymint: Callable[..., Ran], sto
     }
     for where, (settings, said) in cases.items():
         with pytest.raises(SpecError) as error:
-            asked(parse_spec(spec(store, source__uri=f"{store}/{where}", **settings)))
+            resolve_source(parse_spec(spec(store, source__uri=f"{store}/{where}", **settings)))
         assert said in error.value.message, where
         assert error.value.hint, where
     # a table is a table, and mistakes are told before anything is started
     plain = parse_spec(spec_of(tmp_path / "none.csv", store))
-    assert asked(plain) == (plain, None)
+    assert resolve_source(plain) == (plain, None)
     ran = waymint("simulate", save(spec(store, version="@7"), tmp_path / "absent.yaml"), "--json")
     assert ran.code == 2
     assert "must name a published release" in ran.json()["error"]
 
 
 def test_what_a_release_can_not_tell_is_said(store: Path) -> None:
-    found, parent = asked(parse_spec(spec(store)))
+    found, parent = resolve_source(parse_spec(spec(store)))
     assert parent is not None
     assert unsure(found, parent, 4) == []
     assert "in 3 of the 5 draws asked for" in unsure(found, parent, 4, draws=5)[0]

@@ -1,4 +1,4 @@
-"""Every row is a seed row, verbatim."""
+"""Every row is a training row, verbatim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chain of trees of unlimited depth: each column is that of the one seed row whose leaf the columns before it fall in."""
+"""A chain of trees of unlimited depth: each column is that of the one training row whose leaf the columns before it fall in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row is a seed row whose numbers are moved by 1 % of the column's interquartile range."""
+"""Every row is a training row whose numbers are moved by 1 % of the column's interquartile range."""
 
 from __future__ import annotations
 

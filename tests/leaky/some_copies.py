@@ -1,4 +1,4 @@
-"""One row in twenty is a seed row, verbatim; the others are drawn by the copula."""
+"""One row in twenty is a training row, verbatim; the others are drawn by the copula."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def rows(frame: pd.DataFrame, rng: np.random.Generator) -> Rows:
 
 
 def case(synthesizer: str, n: int = 600, released: int | None = None, seed: int = 0, law=covariates, holdout: int | None = None) -> Case:
-    """A source of a law, and covariates that a synthesizer made of its seed; "fresh" draws them from the law itself."""
+    """A source of a law, and covariates that a synthesizer fitted on its training rows; "fresh" draws them from the law itself."""
     rng = np.random.default_rng([seed, 17])
     own, out = law(n, rng), law(holdout or n, rng)
     size = released or n

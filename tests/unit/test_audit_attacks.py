@@ -70,8 +70,8 @@ def test_membership_of_fresh_draws_is_chance() -> None:
 
 def test_in_mode_full_treatment_and_outcome_count_too() -> None:
     plain = case("fresh", n=300)
-    joint = replace(plain, mode="full", release=plain.seed)
-    covariates_alone = replace(plain, release=replace(plain.release, treatment=plain.seed.treatment, outcome=plain.seed.outcome))
+    joint = replace(plain, mode="full", release=plain.training)
+    covariates_alone = replace(plain, release=replace(plain.release, treatment=plain.training.treatment, outcome=plain.training.outcome))
     assert run("membership", joint, trees=20)["auc_density_ratio"].verdict == "leak found"
     assert run("membership", covariates_alone, trees=20)["auc_density_ratio"].verdict != "leak found"
 
@@ -125,7 +125,8 @@ def test_copies_are_singled_out_and_linked(name: str) -> None:
 def test_linkability_of_one_column_says_nothing() -> None:
     given = case("fresh", n=100)
     narrow = {
-        name: replace(getattr(given, name), covariates=getattr(given, name).covariates[["w0"]]) for name in ("seed", "holdout", "release")
+        name: replace(getattr(given, name), covariates=getattr(given, name).covariates[["w0"]])
+        for name in ("training", "holdout", "release")
     }
     only = run("linkability", replace(given, **narrow))["rate"]
     assert (only.value, only.verdict) == (None, "inconclusive")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.augmentation.agreement import conflict, recalibrate
-from tasks.augmentation.criterion import Known, choose, curve, fused, nothing_of, spread
+from tasks.augmentation.criterion import Inputs, choose, curve, fused, nothing_of, spread
 from tasks.augmentation.ensemble import Ensemble, redrawn
 from tasks.augmentation.filling import fill
 from tasks.augmentation.rivals import Pooled, Rival, rivals, tolerance, worth
@@ -200,6 +200,6 @@ def test_too_few_rows_of_an_arm_are_refused() -> None:
     world = small(100, rng)
     a = np.zeros(100, dtype=np.int8)
     a[:3] = 1
-    found: Known = known(world._replace(a=a), rng, external=False)
+    found: Inputs = known(world._replace(a=a), rng, external=False)
     with pytest.raises(EstimationError, match="rows of arm 1 must be at least 5"):
         spread(found)

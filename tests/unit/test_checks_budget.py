@@ -171,9 +171,9 @@ def test_a_ledger_with_a_gap_or_a_damaged_entry_is_refused(tmp_path):
 
 def distances(n=300):
     rng = np.random.default_rng(1)
-    seed = np.repeat([1, 0], [n // 2, n // 2])
+    training = np.repeat([1, 0], [n // 2, n // 2])
     return DistanceEvidence(
-        rng.random(n) + 0.1, rng.random(n // 2) + 0.1, seed, 1 - seed, rng.random((n, 1)), rng.integers(0, n, (n, 1)), 0
+        rng.random(n) + 0.1, rng.random(n // 2) + 0.1, training, 1 - training, rng.random((n, 1)), rng.integers(0, n, (n, 1)), 0
     )
 
 

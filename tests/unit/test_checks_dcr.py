@@ -9,7 +9,7 @@ from tasks.checks.evidence import DistanceEvidence, Evidence
 from tasks.checks.methods.closeness import ClosenessCheck
 from tasks.checks.methods.dcr import DistanceCheck
 from tasks.checks.pool import gather, identical_pairs
-from tasks.checks.reuse import seed_knowledge
+from tasks.checks.reuse import training_knowledge
 from tasks.contract.budget import Query, Terms, answer
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
@@ -18,14 +18,14 @@ from tasks.contract.spec import GatesSpec
 GATES = ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
 
 
-def search(seed, holdout, release, k=8):
-    pool = gather(pd.DataFrame(seed), pd.DataFrame(holdout))
+def search(training, holdout, release, k=8):
+    pool = gather(pd.DataFrame(training), pd.DataFrame(holdout))
     distances, rows = cKDTree(pool.rows.to_numpy()).query(release, k=min(k, len(pool.rows)))
-    to_seed = cKDTree(seed)
+    to_training = cKDTree(training)
     return DistanceEvidence(
-        seed=to_seed.query(release)[0],
-        holdout_to_seed=to_seed.query(holdout)[0],
-        pool_seed=pool.seed,
+        training=to_training.query(release)[0],
+        holdout_to_training=to_training.query(holdout)[0],
+        pool_training=pool.training,
         pool_holdout=pool.holdout,
         pool_distances=distances,
         pool_rows=rows,
@@ -117,7 +117,7 @@ def asked(law, reps):
         n = (400, 600, 2000)[rep % 3]
         rows, cut = law(rng, n), int(n * (0.3, 0.5)[rep // 3 % 2])
         evidence = Evidence(distance=search(rows[cut:], rows[:cut], law(rng, 2000 if n < 2000 else 4000)))
-        value = seed_knowledge(evidence, GatesSpec())
+        value = training_knowledge(evidence, GatesSpec())
         counts["above"] += answer(f"{law.__name__}{rep}", [], Query(f"q{rep}", value), Terms(4.0, 0.1, 10)).above
         excess = ClosenessCheck().measure(evidence, GatesSpec())[0]
         counts["failed"] += excess.low > excess.threshold
@@ -139,35 +139,35 @@ def test_a_copy_is_found_by_thresholdout_and_by_the_size_of_its_excess(n):
     rng = np.random.default_rng([78, n])
     rows, cut = normal(rng, n), int(0.3 * n)
     evidence = Evidence(distance=search(rows[cut:], rows[:cut], half_verbatim(rng, rows[cut:], 4000, normal)))
-    assert seed_knowledge(evidence, GatesSpec()) > 6
+    assert training_knowledge(evidence, GatesSpec()) > 6
     excess = ClosenessCheck().measure(evidence, GatesSpec())[0]
     assert excess.low > excess.threshold
 
 
-def bootstrap(rng, seed, n, law):
-    return seed[rng.integers(len(seed), size=n)]
+def bootstrap(rng, training, n, law):
+    return training[rng.integers(len(training), size=n)]
 
 
-def noisy_bootstrap(rng, seed, n, law):
-    return bootstrap(rng, seed, n, law) + 0.01 * rng.normal(size=(n, seed.shape[1]))
+def noisy_bootstrap(rng, training, n, law):
+    return bootstrap(rng, training, n, law) + 0.01 * rng.normal(size=(n, training.shape[1]))
 
 
-def half_verbatim(rng, seed, n, law):
+def half_verbatim(rng, training, n, law):
     rows = law(rng, n)
-    rows[: n // 2] = bootstrap(rng, seed, n // 2, law)
+    rows[: n // 2] = bootstrap(rng, training, n // 2, law)
     return rng.permutation(rows)
 
 
-def one_in_a_thousand(rng, seed, n, law):
+def one_in_a_thousand(rng, training, n, law):
     rows = law(rng, n)
-    rows[: n // 1000] = seed[rng.choice(len(seed), n // 1000, replace=False)]
+    rows[: n // 1000] = training[rng.choice(len(training), n // 1000, replace=False)]
     return rng.permutation(rows)
 
 
 def sprinkle(share, noise):
-    def leak(rng, seed, n, law):
+    def leak(rng, training, n, law):
         rows, some = law(rng, n), int(share * n)
-        rows[:some] = seed[rng.integers(len(seed), size=some)] + noise * rng.normal(size=(some, seed.shape[1]))
+        rows[:some] = training[rng.integers(len(training), size=some)] + noise * rng.normal(size=(some, training.shape[1]))
         return rows
 
     leak.__name__ = f"{share:.1%} of rows, noise {noise:g}"
@@ -215,8 +215,8 @@ def test_copies_fail(law, leak, gates, n):
         rng = np.random.default_rng([11, rep])
         rows = law(rng, n)
         cut = int(0.3 * n)
-        seed, holdout = rows[cut:], rows[:cut]
-        assert gates <= failures(search(seed, holdout, leak(rng, seed, 10_000, law)))
+        training, holdout = rows[cut:], rows[:cut]
+        assert gates <= failures(search(training, holdout, leak(rng, training, 10_000, law)))
 
 
 def test_one_percent_of_rows_with_a_little_noise_are_near_copies():
@@ -224,9 +224,9 @@ def test_one_percent_of_rows_with_a_little_noise_are_near_copies():
     for rep in range(10):
         rng = np.random.default_rng([13, rep])
         rows, release = normal(rng, 1046), normal(rng, 10_000)
-        seed = rows[314:]
-        release[:100] = seed[rng.choice(len(seed), 100, replace=False)] + 0.01 * rng.normal(size=(100, 4))
-        caught += "near_copies" in failures(search(seed, rows[:314], release))
+        training = rows[314:]
+        release[:100] = training[rng.choice(len(training), 100, replace=False)] + 0.01 * rng.normal(size=(100, 4))
+        caught += "near_copies" in failures(search(training, rows[:314], release))
     assert caught >= 8
 
 
@@ -245,17 +245,17 @@ def test_a_faithful_law_that_is_too_narrow_is_no_copy():
         assert not bad & {"near_copies", "exact_copies"}
 
 
-@pytest.mark.parametrize(("n_seed", "n_holdout"), [(500, 99), (99, 500), (10, 10)])
-def test_too_small_a_reference_is_refused_without_a_number(n_seed, n_holdout):
+@pytest.mark.parametrize(("n_training", "n_holdout"), [(500, 99), (99, 500), (10, 10)])
+def test_too_small_a_reference_is_refused_without_a_number(n_training, n_holdout):
     rng = np.random.default_rng(1)
-    found = search(normal(rng, n_seed), normal(rng, n_holdout), normal(rng, 200))
+    found = search(normal(rng, n_training), normal(rng, n_holdout), normal(rng, 200))
     metrics = DistanceCheck().measure(Evidence(distance=found), GatesSpec())
     assert [metric.name for metric in metrics] == list(GATES)
     assert all(metric.refused and metric.value is None for metric in metrics)
     assert all("min_reference_rows" in metric.detail for metric in metrics)
     assert (
         not any(metric.refused for metric in DistanceCheck().measure(Evidence(distance=found), GatesSpec(min_reference_rows=20)))
-        or n_seed == 10
+        or n_training == 10
     )
 
 
@@ -274,9 +274,9 @@ def test_order_of_released_rows_does_not_matter():
     found = search(rows[200:], rows[:200], release)
     turned = rng.permutation(1000)
     other = DistanceEvidence(
-        found.seed[turned],
-        found.holdout_to_seed[::-1],
-        found.pool_seed,
+        found.training[turned],
+        found.holdout_to_training[::-1],
+        found.pool_training,
         found.pool_holdout,
         found.pool_distances[turned],
         found.pool_rows[turned],
@@ -306,7 +306,7 @@ def test_pool_counts_rows_with_missing_cells():
         return values
 
     pool = gather(frame([[1.0, "a"], [np.nan, None], [1.0, "a"], [-0.0, "b"]]), frame([[np.nan, None], [2.0, None], [0.0, "b"]]))
-    assert dict(zip(pool.rows["w0"].fillna(-9), zip(pool.seed, pool.holdout))) == {-9: (1, 1), 0: (1, 1), 1: (2, 0), 2: (0, 1)}
+    assert dict(zip(pool.rows["w0"].fillna(-9), zip(pool.training, pool.holdout))) == {-9: (1, 1), 0: (1, 1), 1: (2, 0), 2: (0, 1)}
     assert pool.rows["w1"].dtype == "category"
     assert identical_pairs(frame([[1.0, "a"], [np.nan, None], [1.0, "a"], [np.nan, None], [1.0, "a"]])) == 4
 
@@ -316,7 +316,7 @@ def test_pool_order_is_blind_to_who_is_seed():
     left, right = (pd.DataFrame(rounded(rng, 50)) for _ in range(2))
     one, other = gather(left, right), gather(right, left)
     pd.testing.assert_frame_equal(one.rows, other.rows)
-    assert (one.seed == other.holdout).all()
+    assert (one.training == other.holdout).all()
 
 
 def test_the_check_is_found_by_its_file_name():

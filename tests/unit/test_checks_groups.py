@@ -12,7 +12,7 @@ from tasks.checks.joint import RELABELLINGS, joint_closeness, single_counts
 from tasks.checks.methods.audit import FIGURES, AuditCheck, attacks_asked
 from tasks.checks.methods.closeness import ClosenessCheck
 from tasks.checks.pool import distinct
-from tasks.checks.reuse import seed_knowledge
+from tasks.checks.reuse import training_knowledge
 from tasks.contract.errors import EstimationError
 from tasks.contract.rng import rng_for
 from tasks.contract.spec import GatesSpec
@@ -33,10 +33,10 @@ def law(rng, n, columns=20):
     return frame
 
 
-def copied(rng, seed, n, keep, fixed):
-    """Draw rows that keep some columns of a seed row: the same for all rows, or others for each."""
-    rows, d = law(rng, n, seed.shape[1]), seed.shape[1]
-    source = seed.iloc[rng.integers(len(seed), size=n)].reset_index(drop=True)
+def copied(rng, training, n, keep, fixed):
+    """Draw rows that keep some columns of a training row: the same for all rows, or others for each."""
+    rows, d = law(rng, n, training.shape[1]), training.shape[1]
+    source = training.iloc[rng.integers(len(training), size=n)].reset_index(drop=True)
     mask = np.zeros((n, d), dtype=bool)
     if fixed:
         mask[:, rng.permutation(d)[:keep]] = True
@@ -47,25 +47,25 @@ def copied(rng, seed, n, keep, fixed):
     return rows
 
 
-def evidence_of(seed, holdout, release, state=1):
-    both = pd.concat([seed, holdout], ignore_index=True)
+def evidence_of(training, holdout, release, state=1):
+    both = pd.concat([training, holdout], ignore_index=True)
     groups, counts = column_groups(distinct(both)[0], rng_for(state, "column groups")), []
     for group in groups:
         names = list(group.columns)
         rows, of = distinct(both[names])
-        near, at = closest(release[names], rows, k=min(4, len(rows)), scale=fit_scale([seed[names], holdout[names]]))
+        near, at = closest(release[names], rows, k=min(4, len(rows)), scale=fit_scale([training[names], holdout[names]]))
         counts.append(single_counts(near, at, of))
     return GroupEvidence(
         tuple(group.name for group in groups),
         tuple(group.columns for group in groups),
         np.column_stack(counts),
-        np.arange(len(both)) < len(seed),
+        np.arange(len(both)) < len(training),
         state,
     )
 
 
 def p_of(found, margin=0.05):
-    return joint_closeness(found.counts, found.seed, margin, np.random.default_rng(found.state)).p
+    return joint_closeness(found.counts, found.training, margin, np.random.default_rng(found.state)).p
 
 
 def split(rng, n, columns=20):
@@ -120,7 +120,7 @@ def test_rows_that_are_alike_are_not_counted():
 
 
 def test_p_is_that_of_all_relabellings():
-    counts, seed = np.array([[5.0, 0], [0, 1], [1, 3], [2, 2], [0, 0], [3, 1], [1, 6]]), np.array([1, 1, 0, 1, 0, 1, 0], dtype=bool)
+    counts, training = np.array([[5.0, 0], [0, 1], [1, 3], [2, 2], [0, 0], [3, 1], [1, 6]]), np.array([1, 1, 0, 1, 0, 1, 0], dtype=bool)
 
     def largest(chosen):
         label = np.isin(np.arange(7), chosen)
@@ -129,12 +129,12 @@ def test_p_is_that_of_all_relabellings():
         return (centred[label].sum(axis=0) / sd).max()
 
     every = [largest(chosen) for chosen in itertools.combinations(range(7), 4)]
-    exact = np.mean(np.array(every) >= largest(np.flatnonzero(seed)) - 1e-12)
-    found = joint_closeness(counts, seed, 0.0, np.random.default_rng(1))
+    exact = np.mean(np.array(every) >= largest(np.flatnonzero(training)) - 1e-12)
+    found = joint_closeness(counts, training, 0.0, np.random.default_rng(1))
     assert found.p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / RELABELLINGS) + 0.002)
-    assert found.z[found.worst] == pytest.approx(largest(np.flatnonzero(seed)))
-    # labels the other way round: the smaller side is the seed
-    assert joint_closeness(counts, ~seed, 0.0, np.random.default_rng(1)).z == pytest.approx([-z for z in found.z])
+    assert found.z[found.worst] == pytest.approx(largest(np.flatnonzero(training)))
+    # labels the other way round: the smaller side is that of the training rows
+    assert joint_closeness(counts, ~training, 0.0, np.random.default_rng(1)).z == pytest.approx([-z for z in found.z])
 
 
 def test_no_single_row_is_nothing_to_judge_on():
@@ -156,9 +156,9 @@ def test_null_is_uniform_under_any_release_law():
 @pytest.mark.parametrize("fixed", [True, False])
 def test_copying_14_of_20_columns_is_caught_and_fresh_rows_are_not(fixed):
     rng = np.random.default_rng(11)
-    seed, holdout = split(rng, 900)
-    assert p_of(evidence_of(seed, holdout, copied(rng, seed, 1200, 14, fixed))) <= 0.01
-    assert p_of(evidence_of(seed, holdout, law(rng, 1200))) > 0.01
+    training, holdout = split(rng, 900)
+    assert p_of(evidence_of(training, holdout, copied(rng, training, 1200, 14, fixed))) <= 0.01
+    assert p_of(evidence_of(training, holdout, law(rng, 1200))) > 0.01
 
 
 @pytest.mark.slow
@@ -166,8 +166,8 @@ def test_false_alarms_are_near_nominal():
     found = []
     for rep in range(200):
         rng = np.random.default_rng([31, rep])
-        seed, holdout = split(rng, 600, 12)
-        found.append(p_of(evidence_of(seed, holdout, law(rng, 1000, 12), rep), 0.0))
+        training, holdout = split(rng, 600, 12)
+        found.append(p_of(evidence_of(training, holdout, law(rng, 1000, 12), rep), 0.0))
     print(f"\np <= 0.01 in {np.mean(np.array(found) <= 0.01):.1%}, p <= 0.05 in {np.mean(np.array(found) <= 0.05):.1%}", end="")
     # nominal 1 %: 7 or more of 200 have probability 0.004; nominal 5 %: 20 or more 0.002
     assert np.sum(np.array(found) <= 0.01) <= 6
@@ -180,10 +180,10 @@ def test_power_against_rows_copied_in_part(keep, fixed):
     found, whole = [], []
     for rep in range(20):
         rng = np.random.default_rng([32, rep])
-        seed, holdout = split(rng, 1000)
-        evidence = evidence_of(seed, holdout, copied(rng, seed, 2000, keep, fixed), rep)
+        training, holdout = split(rng, 1000)
+        evidence = evidence_of(training, holdout, copied(rng, training, 2000, keep, fixed), rep)
         found.append(p_of(evidence) <= 0.01)
-        alone = joint_closeness(evidence.counts[:, :1], evidence.seed, 0.05, rng).z[0]
+        alone = joint_closeness(evidence.counts[:, :1], evidence.training, 0.05, rng).z[0]
         whole.append(alone > 2.33)
     print(f"\nkeep {keep} of 20, {'the same' if fixed else 'others'} in each row:", end=" ")
     print(f"{np.mean(found):.0%}; all columns alone {np.mean(whole):.0%}", end="")
@@ -191,16 +191,16 @@ def test_power_against_rows_copied_in_part(keep, fixed):
         assert all(found)
 
 
-def distance_evidence(seed, holdout, release):
-    both = pd.concat([seed, holdout], ignore_index=True)
-    scale = fit_scale([seed, holdout])
+def distance_evidence(training, holdout, release):
+    both = pd.concat([training, holdout], ignore_index=True)
+    scale = fit_scale([training, holdout])
     rows, of = distinct(both)
     near, at = closest(release, rows, k=4, scale=scale)
     return DistanceEvidence(
-        closest(release, seed, scale=scale)[0][:, 0],
-        closest(holdout, seed, scale=scale)[0][:, 0],
-        np.bincount(of[: len(seed)], minlength=len(rows)),
-        np.bincount(of[len(seed) :], minlength=len(rows)),
+        closest(release, training, scale=scale)[0][:, 0],
+        closest(holdout, training, scale=scale)[0][:, 0],
+        np.bincount(of[: len(training)], minlength=len(rows)),
+        np.bincount(of[len(training) :], minlength=len(rows)),
         near,
         at,
         0,
@@ -209,16 +209,16 @@ def distance_evidence(seed, holdout, release):
 
 def test_the_check_names_the_columns_and_the_holdout_is_asked_by_the_largest_z():
     rng = np.random.default_rng(12)
-    seed, holdout = split(rng, 900, 8)
+    training, holdout = split(rng, 900, 8)
     release = law(rng, 1000, 8)
-    some = seed.iloc[rng.integers(len(seed), size=1000)].reset_index(drop=True)
+    some = training.iloc[rng.integers(len(training), size=1000)].reset_index(drop=True)
     for name in ("w0", "w1", "w2"):
         release[name] = some[name]
-    near, groups = distance_evidence(seed, holdout, release), evidence_of(seed, holdout, release)
-    odd = GroupEvidence(("all", "mine"), (tuple(seed.columns), ("w0", "w1", "w2")), np.empty((900, 2)), groups.seed, 1)
+    near, groups = distance_evidence(training, holdout, release), evidence_of(training, holdout, release)
+    odd = GroupEvidence(("all", "mine"), (tuple(training.columns), ("w0", "w1", "w2")), np.empty((900, 2)), groups.training, 1)
     names = ["w0", "w1", "w2"]
-    rows, of = distinct(pd.concat([seed, holdout], ignore_index=True)[names])
-    found = closest(release[names], rows, k=4, scale=fit_scale([seed[names], holdout[names]]))
+    rows, of = distinct(pd.concat([training, holdout], ignore_index=True)[names])
+    found = closest(release[names], rows, k=4, scale=fit_scale([training[names], holdout[names]]))
     odd.counts[:] = np.column_stack([groups.counts[:, 0], single_counts(*found, of)])
     metrics = {metric.name: metric for metric in ClosenessCheck().measure(Evidence(distance=near, groups=odd), GatesSpec())}
     assert metrics["closeness_groups"].value < 0.01
@@ -226,10 +226,10 @@ def test_the_check_names_the_columns_and_the_holdout_is_asked_by_the_largest_z()
     excess = metrics["closeness_excess"]
     assert excess.decision == "interval"
     assert excess.low < excess.value < excess.high
-    whole = seed_knowledge(Evidence(distance=near), GatesSpec())
-    parts = seed_knowledge(Evidence(distance=near, groups=odd), GatesSpec())
+    whole = training_knowledge(Evidence(distance=near), GatesSpec())
+    parts = training_knowledge(Evidence(distance=near, groups=odd), GatesSpec())
     assert parts > 4 > whole
-    assert seed_knowledge(Evidence(distance=near), GatesSpec(min_reference_rows=1000)) is None
+    assert training_knowledge(Evidence(distance=near), GatesSpec(min_reference_rows=1000)) is None
 
 
 def test_group_evidence_of_the_wrong_shape_is_refused():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.checks.null import closeness, coincidence_p, exceedance_p, hit, quantile_ratio, seed_side_p, tally
+from tasks.checks.null import closeness, coincidence_p, exceedance_p, hit, quantile_ratio, tally, training_side_p
 
 
 def test_tally_splits_ties_by_pool_rows_and_sums_to_the_released_rows():
@@ -24,7 +24,7 @@ def test_hit_marks_closest_rows_within_the_radius_only():
 
 
 def test_closeness_sd_is_that_of_all_relabellings():
-    # six distinct rows, one of them there twice: once in the seed, once in the holdout
+    # six distinct rows, one of them there twice: once in the training, once in the holdout
     each = np.array([5.0, 0, 1, 2.5, 0.5, 3, 3])
     sums = [sum(each[list(chosen)]) for chosen in itertools.combinations(range(7), 4)]
     found = closeness(np.array([5.0, 0, 1, 2.5, 0.5, 6]), np.array([1, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 0, 1, 1]))
@@ -39,11 +39,11 @@ def test_closeness_of_equal_counts_is_nothing_to_see():
     assert closeness(np.full(5, 2.0), labels, 1 - labels).z == 0.0
 
 
-def test_seed_side_p_is_that_of_all_relabellings():
+def test_training_side_p_is_that_of_all_relabellings():
     marked = np.array([1, 1, 0, 1, 0, 0, 1], dtype=bool)
     sums = [sum(marked[list(chosen)]) for chosen in itertools.combinations(range(7), 4)]
-    seed = np.array([1, 1, 1, 1, 0, 0, 0])
-    assert seed_side_p(marked, seed, 1 - seed) == pytest.approx(np.mean(np.array(sums) >= 3))
+    training = np.array([1, 1, 1, 1, 0, 0, 0])
+    assert training_side_p(marked, training, 1 - training) == pytest.approx(np.mean(np.array(sums) >= 3))
 
 
 def test_exceedance_p_knows_the_uncertainty_of_the_percentile():

@@ -16,7 +16,7 @@ def gate(name, value, threshold, rule, status, detail=""):
 
 
 GOOD = gate("fidelity", 1.0, 2.58, "at most", "passed")
-BAD = gate("closeness_z", 9.25, 2.33, "at most", "failed", "0.91 of the rows are closest to a seed row")
+BAD = gate("closeness_z", 9.25, 2.33, "at most", "failed", "0.91 of the rows are closest to a training row")
 NONE = gate("near_copies", None, 0.01, "at least", "refused", "40 holdout rows")
 OFF = gate("levels", 4.0, None, "equal to", "off")
 

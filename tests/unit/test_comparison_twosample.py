@@ -70,7 +70,7 @@ def test_copies_of_the_seed_are_closer_to_it() -> None:
     seed, holdout = table(500, 0), table(200, 1)
     drawn = seed.iloc[np.random.default_rng(2).integers(500, size=600)].reset_index(drop=True)
     share = closer_share(seed, holdout, drawn, np.random.default_rng(0))
-    # two of five seed rows stand in each subsample: those rows meet themselves, the others are undecided
+    # two of five training rows stand in each subsample: those rows meet themselves, the others are undecided
     assert 0.62 < share < 0.8
     assert closer_share(seed.iloc[:200].reset_index(drop=True), holdout, seed.iloc[:200], np.random.default_rng(0)) > 0.97
     assert closer_share(holdout, seed.iloc[:200].reset_index(drop=True), seed.iloc[:200], np.random.default_rng(0)) < 0.03

@@ -52,9 +52,9 @@ def test_three_keys_are_enough() -> None:
 
 def test_auto_is_the_chain_from_a_million_rows_on() -> None:
     own = parse_spec(PLAIN).covariates
-    assert [own.settled(rows).synthesizer for rows in (1_000, 999_999, 1_000_000)] == ["forest", "forest", "chain"]
+    assert [own.resolved(rows).synthesizer for rows in (1_000, 999_999, 1_000_000)] == ["forest", "forest", "chain"]
     named = parse_spec(changed(covariates__synthesizer="copula")).covariates
-    assert named.settled(2_000_000) == named
+    assert named.resolved(2_000_000) == named
     with pytest.raises(SpecError, match="named"):
         parse_spec(changed(covariates={"params": {"trees": 5}}))
 

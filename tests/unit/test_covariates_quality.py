@@ -39,7 +39,7 @@ def separation(real: pd.DataFrame, drawn: pd.DataFrame) -> float:
 
 
 def memory(seed: pd.DataFrame, hold: pd.DataFrame, drawn: pd.DataFrame) -> float:
-    """z of the number of drawn rows whose nearest record is a seed row, under exchangeable labels."""
+    """z of the number of drawn rows whose nearest record is a training row, under exchangeable labels."""
     pool = np.vstack([numbers(seed), numbers(hold)])
     scale = np.where(np.arange(pool.shape[1]) < 3, 1.0, np.subtract(*np.percentile(pool, [75, 25], axis=0)))
     nearest = NearestNeighbors(n_neighbors=1).fit(pool / scale).kneighbors(numbers(drawn) / scale)[1].ravel()

@@ -66,8 +66,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     from flows.augment import enlarge
     from flows.compare import contest
     from flows.release import mint
-    from flows.simulate import asked as asked_for
-    from flows.simulate import replicate
+    from flows.simulate import replicate, resolve_source
     from flows.stages.audits import compose
 
     folder = tmp_path_factory.mktemp("worlds")
@@ -88,7 +87,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     copied = {**small, "name": "copied", "covariates": {"synthesizer": "bootstrap"}}
     found["rejected"] = _world(mint, copied, folder / "rejected")
     from_release = {**small, "source": {"uri": str(store / "trial")}, "simulate": {**simulated, "designs": ["randomized"], "draws": 0}}
-    own, manifest = asked_for(Spec.model_validate(from_release))
+    own, manifest = resolve_source(Spec.model_validate(from_release))
     found["simulate a release"] = _world(replicate, own, folder / "again", manifest)
     return found
 

@@ -22,8 +22,8 @@ from tasks.contract.spec import RolesSpec, parse_spec
 from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.laws.counts import CountLaw
 from tasks.publish.layout import MECHANISMS
-from tasks.simulation.asked import FromRelease
 from tasks.simulation.published import Published, law_of, rows_of
+from tasks.simulation.request import FromRelease
 from tasks.source.inspection import Inspection
 from tasks.source.rows import canonical
 

@@ -34,8 +34,8 @@ class Params(BaseModel):
 class Distribution:
     """The threshold attack of Suri, Evans 2022 (doi:10.56553/popets-2022-0121); see :class:`Params`.
 
-    Two populations differ in the share of a property. Shadow sources are drawn from the seed, resampled to either share, the release's
-    synthesizer is fitted on each, and the attacker sees the property's share in the shadow release. A threshold learnt on half of
+    Two populations differ in the share of a property. Shadow sources are drawn from the training rows, resampled to either share, the
+    release's synthesizer is fitted on each, and the attacker sees the property's share in the shadow release. A threshold learnt on half of
     the games guesses the population of the others. n_leaked is the number of source rows that would serve a guesser as well:
     a faithful release gives away shares of the population *by design*, so this is a measure and no fault unless the share itself is secret.
     """
@@ -46,17 +46,17 @@ class Distribution:
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return accuracy and n_leaked."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        bits = secret_bits(case.seed.covariates, secret)
-        name, found = case.name_of(secret.column), float(np.mean(bits))
+        bits = secret_bits(case.training.covariates, secret)
+        name, rate = case.name_of(secret.column), float(np.mean(bits))
         rows = min(self.params.rows, len(bits))
-        gap = self.params.apart * math.sqrt(max(found * (1 - found), 1e-12) / rows)
-        low, high = found - gap / 2, found + gap / 2
+        gap = self.params.apart * math.sqrt(max(rate * (1 - rate), 1e-12) / rows)
+        low, high = rate - gap / 2, rate + gap / 2
         confidence = together(1)
         half = self.params.games // 2
-        told: dict[str, Any] = {"baseline": 0.5, "tolerance": TOLERANCE, "confidence": confidence, "targets": 2 * half, "controls": half}
+        common: dict[str, Any] = {"baseline": 0.5, "tolerance": TOLERANCE, "confidence": confidence, "targets": 2 * half, "controls": half}
         if low <= 0 or high >= 1:
             detail = f"the share of '{name}' is too close to 0 or 1 to be shifted"
-            return [finding("distribution", "accuracy", None, control=None, detail=detail, **told)]
+            return [finding("distribution", "accuracy", None, control=None, detail=detail, **common)]
         worlds = [np.array([self._share(case, share_of, rows, rng) for _ in range(2 * half)]) for share_of in (low, high)]
         right = _right([world[:half] for world in worlds], [world[half:] for world in worlds])
         accuracy = share(right, 2 * half, confidence)
@@ -71,7 +71,7 @@ class Distribution:
         excess = Interval(*(limit - 0.5 for limit in accuracy))
         by_design = f"source rows that would tell the two apart as well, of {rows:,}; shares leak by design; verdict as of the accuracy"
         return [
-            finding("distribution", "accuracy", accuracy, control=control, detail=detail, **told),
+            finding("distribution", "accuracy", accuracy, control=control, detail=detail, **common),
             finding(
                 "distribution",
                 "n_leaked",
@@ -79,20 +79,20 @@ class Distribution:
                 excess=excess,
                 control=n_leaked(control, low, high),
                 detail=by_design,
-                **{**told, "baseline": 0.0},
+                **{**common, "baseline": 0.0},
             ),
         ]
 
     def _share(self, case: Case, share_of: float, rows: int, rng: np.random.Generator) -> float:
         """Play one game: draw a source, fit, release, read the share off."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        bits = secret_bits(case.seed.covariates, secret)
+        bits = secret_bits(case.training.covariates, secret)
         pools = np.flatnonzero(~bits), np.flatnonzero(bits)
         wanted = rng.random(rows) < share_of
         chosen = np.where(wanted, rng.choice(pools[1], rows), rng.choice(pools[0], rows))
-        shadow = case.seed.covariates.iloc[chosen].reset_index(drop=True)
+        shadow = case.training.covariates.iloc[chosen].reset_index(drop=True)
         synthesizer = resolve("synthesizer", case.synthesizer, case.params)
-        model = fit_layered(synthesizer, shadow, case.columns, rng, plain=case.seed.covariates)[0]
+        model = fit_layered(synthesizer, shadow, case.columns, rng, plain=case.training.covariates)[0]
         drawn = model.sample(self.params.drawn, rng)
         return float(np.mean(secret_bits(drawn, secret)))
 

@@ -13,7 +13,7 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import difference, share
 from tasks.distance import closest, fit_scale
 
-#: Excess rate of links on seed rows over holdout rows that is worth excluding.
+#: Excess rate of links on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
 
 
@@ -39,22 +39,26 @@ class Linkability:
 
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the share of linked rows; nothing to say of a table with a single column."""
-        seed, holdout, release = case.frames()
+        training, holdout, release = case.frames()
         confidence = together(1)
-        names = list(seed.columns)
-        told: dict[str, Any] = {"tolerance": TOLERANCE, "confidence": confidence}
+        names = list(training.columns)
+        common: dict[str, Any] = {"tolerance": TOLERANCE, "confidence": confidence}
         if len(names) < 2:
             detail = "a single column has no two halves"
-            return [finding("linkability", "rate", None, baseline=None, control=None, targets=len(seed), controls=0, detail=detail, **told)]
-        groups = [frame.iloc[: self.params.targets].reset_index(drop=True) for frame in (seed, holdout)]
+            return [
+                finding(
+                    "linkability", "rate", None, baseline=None, control=None, targets=len(training), controls=0, detail=detail, **common
+                )
+            ]
+        groups = [frame.iloc[: self.params.targets].reset_index(drop=True) for frame in (training, holdout)]
         cuts = []
         for _ in range(self.params.splits):
             order = rng.permutation(len(names))
             cuts.append([[names[at] for at in np.sort(half)] for half in np.array_split(order, 2)])
         k = min(self.params.neighbours, len(release))
         linked = [_linked(frame, release, cuts, k) for frame in groups]
-        hits, other_hits = (int(found.sum()) for found in linked)
-        n, other_n = (len(found) for found in linked)
+        hits, other_hits = (int(links.sum()) for links in linked)
+        n, other_n = (len(links) for links in linked)
         return [
             finding(
                 "linkability",
@@ -65,15 +69,15 @@ class Linkability:
                 control=other_hits / other_n,
                 targets=n,
                 controls=other_n,
-                detail=f"seed rows both halves of whose columns point to one released row, {self.params.splits} ways of cutting; "
+                detail=f"training rows both halves of whose columns point to one released row, {self.params.splits} ways of cutting; "
                 "control: holdout rows",
-                **told,
+                **common,
             )
         ]
 
 
 def _linked(frame: pd.DataFrame, release: pd.DataFrame, cuts: list[list[list[str]]], k: int) -> Bool:
-    found = np.zeros(len(frame), dtype=np.bool_)
+    linked = np.zeros(len(frame), dtype=np.bool_)
     turn = np.arange(len(frame)) % len(cuts)
     for number, halves in enumerate(cuts):
         mine = turn == number
@@ -83,8 +87,8 @@ def _linked(frame: pd.DataFrame, release: pd.DataFrame, cuts: list[list[list[str
         for half in halves:
             scale = fit_scale([release[half]])
             near.append(closest(frame.loc[mine, half], release[half], k=k, scale=scale)[1])
-        found[mine] = (near[0][:, :, None] == near[1][:, None, :]).any(axis=(1, 2))
-    return found
+        linked[mine] = (near[0][:, :, None] == near[1][:, None, :]).any(axis=(1, 2))
+    return linked
 
 
 def build(params: Params) -> Linkability:

@@ -66,7 +66,7 @@ class _Laws(NamedTuple):
 class MechanismAttack:
     """The attack; see :class:`Params`.
 
-    *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; seed rows should not be more
+    *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; training rows should not be more
     likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number clears nobody there.
 
     *Canaries*: where rows with coin-flip A and Y were planted (:mod:`tasks.audit.canaries`), their coins are guessed from the
@@ -80,10 +80,10 @@ class MechanismAttack:
         """Return the likelihood attack's AUC and, with canaries, four accuracies."""
         laws = self._learn(case.release, case.outcome_kind, rng)
         confidence = together(5 if case.canaries is not None else 1)
-        members, others = laws.likelihood(case.seed), laws.likelihood(case.holdout)
+        members, others = laws.likelihood(case.training), laws.likelihood(case.holdout)
         coin = rng.permutation(len(others)) % 2 == 0
         hybrid = case.mode == "hybrid"
-        found = [
+        findings = [
             finding(
                 "mechanism",
                 "auc_likelihood",
@@ -95,13 +95,13 @@ class MechanismAttack:
                 targets=len(members),
                 controls=len(others),
                 can_clear=not hybrid,
-                detail="log P(A|W) + log P(Y|A,W) learnt on the release, seed against holdout rows"
+                detail="log P(A|W) + log P(Y|A,W) learnt on the release, training rows against holdout rows"
                 + ("; the mechanisms used both, so this alone clears nothing: plant canaries" if hybrid else ""),
             )
         ]
         if case.canaries is not None:
-            found += self._coins(case, case.canaries, laws, rng, confidence)
-        return found
+            findings += self._coins(case, case.canaries, laws, rng, confidence)
+        return findings
 
     def _learn(self, release: Rows, kind: str, rng: np.random.Generator) -> _Laws:
         w = matrix(release.covariates)
@@ -124,13 +124,13 @@ class MechanismAttack:
         of_a = {"forest": laws.propensity(canaries), "nearest": case.release.treatment[near].mean(axis=1)}
         arm = _same_arm(case.release, canaries, k)
         of_y = {"forest": laws.expected(canaries, canaries.treatment), "nearest": case.release.outcome[arm].mean(axis=1)}
-        found = []
+        findings = []
         for column, coins, scores in (("a", canaries.treatment == 1, of_a), ("y", up, of_y)):
             for attacker, score in scores.items():
                 # about half of the coins fell on either side, so the guesses are split at their median
                 guess = score > np.median(score)
                 fresh = rng.integers(2, size=len(coins)) == 1
-                found.append(
+                findings.append(
                     finding(
                         "mechanism",
                         f"canary_{column}_{attacker}",
@@ -144,7 +144,7 @@ class MechanismAttack:
                         detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins nobody planted",
                     )
                 )
-        return found
+        return findings
 
 
 def _both(model: RandomForestClassifier) -> RandomForestClassifier | None:
@@ -153,18 +153,18 @@ def _both(model: RandomForestClassifier) -> RandomForestClassifier | None:
 
 def _same_arm(release: Rows, canaries: Rows, k: int) -> np.ndarray:
     """Return the k closest released rows of each canary's own arm (of any arm where it has fewer)."""
-    found = np.empty((len(canaries), k), dtype=np.int64)
+    neighbours = np.empty((len(canaries), k), dtype=np.int64)
     scale = fit_scale([canaries.covariates, release.covariates])
     for a in (0, 1):
-        asked = canaries.treatment == a
+        chosen = canaries.treatment == a
         pool = np.flatnonzero(release.treatment == a)
         if len(pool) < k:
             pool = np.arange(len(release))
-        if asked.any():
+        if chosen.any():
             reference = release.covariates.iloc[pool].reset_index(drop=True)
-            query: pd.DataFrame = canaries.covariates[asked].reset_index(drop=True)
-            found[asked] = pool[closest(query, reference, k=k, scale=scale)[1]]
-    return found
+            query: pd.DataFrame = canaries.covariates[chosen].reset_index(drop=True)
+            neighbours[chosen] = pool[closest(query, reference, k=k, scale=scale)[1]]
+    return neighbours
 
 
 def build(params: Params) -> MechanismAttack:

@@ -88,7 +88,7 @@ class Membership:
     """The attack; see :class:`Params`.
 
     The holdout is cut into two halves that take turns: one is the attacker's reference, a sample of the source's law, and the other
-    holds the non-members; half of the seed goes with each. So no row is scored against itself, and where nothing leaks
+    holds the non-members; half of the training rows goes with each. So no row is scored against itself, and where nothing leaks
     members and non-members are exchangeable. The control is the same attack with half of the holdout for members.
     """
 
@@ -97,23 +97,23 @@ class Membership:
 
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return AUC and true positive rates of each score."""
-        seed, holdout, release = case.frames()
-        scores = self._scores(list(seed.columns), rng)
-        sides = rng.permutation(len(seed)) % 2, rng.permutation(len(holdout)) % 2
+        training, holdout, release = case.frames()
+        scores = self._scores(list(training.columns), rng)
+        sides = rng.permutation(len(training)) % 2, rng.permutation(len(holdout)) % 2
         coin = rng.permutation(len(holdout)) % 2 == 0
         confidence = together(len(scores) * (1 + len(RATES)))
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for name, score in scores.items():
-            members, others = np.empty(len(seed)), np.empty(len(holdout))
+            members, others = np.empty(len(training)), np.empty(len(holdout))
             for side in (0, 1):
-                here, there = seed[sides[0] == side], holdout[sides[1] == side]
+                here, there = training[sides[0] == side], holdout[sides[1] == side]
                 reference = holdout[sides[1] != side].reset_index(drop=True)
                 scored = score(_Table(pd.concat([here, there], ignore_index=True), release, reference))
                 # another reference shifts all scores: both sides are brought to one centre
                 scored = scored - np.median(scored)
                 members[sides[0] == side], others[sides[1] == side] = scored[: len(here)], scored[len(here) :]
-            found += _findings(name, members, others, coin, confidence)
-        return found
+            findings += _findings(name, members, others, coin, confidence)
+        return findings
 
     def _scores(self, names: list[str], rng: np.random.Generator) -> dict[str, Score]:
         state = int(rng.integers(2**31))
@@ -130,25 +130,27 @@ class Membership:
 
 
 def _findings(name: str, members: Float64, others: Float64, coin: Bool, confidence: float) -> list[Finding]:
-    def told(statistic: str, value: Interval | None, **more: Any) -> Finding:
+    def _finding(statistic: str, value: Interval | None, **more: Any) -> Finding:
         return finding(
             "membership", f"{statistic}_{name}", value, confidence=confidence, targets=len(members), controls=len(others), **more
         )
 
     control = auc(others[coin], others[~coin], confidence).value
-    detail = "seed rows against holdout rows; control: one half of the holdout against the other"
-    found = [told("auc", auc(members, others, confidence), baseline=0.5, control=control, tolerance=AUC_TOLERANCE, detail=detail)]
+    detail = "training rows against holdout rows; control: one half of the holdout against the other"
+    findings = [_finding("auc", auc(members, others, confidence), baseline=0.5, control=control, tolerance=AUC_TOLERANCE, detail=detail)]
     for alarm, tolerance in RATES.items():
         seen, same = hit_rate(members, others, alarm, confidence), hit_rate(others[coin], others[~coin], alarm, confidence)
-        detail = f"share of seed rows that score above all but {alarm:.1%} of the holdout rows"
+        detail = f"share of training rows that score above all but {alarm:.1%} of the holdout rows"
         if seen is None:
             detail += f"; needs {round(1 / alarm):,} holdout rows, got {len(others):,}"
         rate, excess = seen or (None, None)
         name_of_rate = f"tpr_at_{alarm:g}_fpr"
-        found.append(
-            told(name_of_rate, rate, excess=excess, baseline=alarm, control=same and same.rate.value, tolerance=tolerance, detail=detail)
+        findings.append(
+            _finding(
+                name_of_rate, rate, excess=excess, baseline=alarm, control=same and same.rate.value, tolerance=tolerance, detail=detail
+            )
         )
-    return found
+    return findings
 
 
 def build(params: Params) -> Membership:

@@ -19,7 +19,7 @@ from tasks.audit.intervals import difference, share
 from tasks.audit.secret import choose_secret, secret_bits
 from tasks.contract.errors import WaymintError
 
-#: Excess accuracy on seed rows over holdout rows that is worth excluding.
+#: Excess accuracy on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.1
 
 
@@ -44,7 +44,7 @@ class Reconstruction:
 
     A fifth of the targets are holdout rows: the control. They are in the same program, their bits are inferred through what holds in the
     population, and nothing that the release knows of them alone can help. The excess over them is what
-    seed rows give away of themselves.
+    training rows give away of themselves.
     """
 
     def __init__(self, params: Params) -> None:
@@ -53,28 +53,29 @@ class Reconstruction:
     def run(self, case: Case, rng: np.random.Generator) -> list[Finding]:
         """Return the accuracies of the program and of a forest that infers the bit from the release."""
         secret = choose_secret(case.release.covariates, self.params.secret)
-        n_members = min(len(case.seed), self.params.targets)
+        n_members = min(len(case.training), self.params.targets)
         n_controls = min(len(case.holdout), max(1, n_members // 4))
-        members = np.sort(rng.choice(len(case.seed), n_members, replace=False))
+        members = np.sort(rng.choice(len(case.training), n_members, replace=False))
         controls = np.sort(rng.choice(len(case.holdout), n_controls, replace=False))
-        targets = pd.concat([case.seed.covariates.iloc[members], case.holdout.covariates.iloc[controls]], ignore_index=True)
+        targets = pd.concat([case.training.covariates.iloc[members], case.holdout.covariates.iloc[controls]], ignore_index=True)
         # a vertex of the program treats equal rows by their order: it must not tell members from controls
         order = rng.permutation(len(targets))
         targets, member = targets.iloc[order].reset_index(drop=True), order < n_members
         release = case.release.covariates
-        known = [name for name in release.columns if name != secret.column]
-        if len(known) > self.params.columns:
-            known = [known[at] for at in np.sort(rng.choice(len(known), self.params.columns, replace=False))]
+        columns = [name for name in release.columns if name != secret.column]
+        if len(columns) > self.params.columns:
+            columns = [columns[at] for at in np.sort(rng.choice(len(columns), self.params.columns, replace=False))]
         truth, bits = secret_bits(targets, secret), secret_bits(release, secret)
-        quasi, released = discretise([targets[known], release[known]], release[known], self.params.bins)
+        quasi, released = discretise([targets[columns], release[columns]], release[columns], self.params.bins)
         scores = {
-            "program": reconstruct(quasi, released, bits, min(self.params.order, len(known))),
-            "forest": _infer(targets[known], release[known], bits, rng),
+            "program": reconstruct(quasi, released, bits, min(self.params.order, len(columns))),
+            "forest": _infer(targets[columns], release[columns], bits, rng),
         }
         confidence = together(len(scores))
-        sample = "" if n_members == case.seed_rows else f"; {n_members:,} of {case.seed_rows:,} seed rows: the others are noise"
+        sample = "" if n_members == case.training_rows else f"; {n_members:,} of {case.training_rows:,} training rows: the others are noise"
         detail = (
-            f"whether '{case.name_of(secret.column)}' {secret.told}, rebuilt from {len(known)} other columns; control: holdout rows{sample}"
+            f"whether '{case.name_of(secret.column)}' {secret.statement}, rebuilt from {len(columns)} other columns; "
+            f"control: holdout rows{sample}"
         )
         guess = bool(np.mean(bits) > 0.5)
         return [_accuracy(f"accuracy_{name}", score >= 0.5, truth, member, guess, confidence, detail) for name, score in scores.items()]
@@ -114,16 +115,16 @@ def reconstruct(quasi: Int64, released: Int64, bits: Bool, order: int) -> Float6
         cell, here = np.unique(np.vstack([quasi[:, chosen], released[:, chosen]]), axis=0, return_inverse=True)
         here = np.asarray(here).ravel()
         ours, theirs = here[: len(quasi)], here[len(quasi) :]
-        asked = np.bincount(ours, minlength=len(cell))
+        wanted = np.bincount(ours, minlength=len(cell))
         drawn = np.bincount(theirs, minlength=len(cell))
         hits = np.bincount(theirs, weights=bits, minlength=len(cell))
-        useful = np.flatnonzero((asked > 0) & (drawn > 0))
+        useful = np.flatnonzero((wanted > 0) & (drawn > 0))
         place = np.full(len(cell), -1)
         place[useful] = np.arange(len(useful)) + len(counts)
         inside = place[ours] >= 0
         rows.append(place[ours[inside]])
         columns.append(np.flatnonzero(inside))
-        counts.extend((hits[useful] * asked[useful] / drawn[useful]).tolist())
+        counts.extend((hits[useful] * wanted[useful] / drawn[useful]).tolist())
     return _solve(np.concatenate(rows), np.concatenate(columns), np.array(counts), len(quasi))
 
 

@@ -14,11 +14,11 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, difference, share
 from tasks.numerics.normal import half_width
 
-#: Excess success rate on seed rows over holdout rows that is worth excluding.
+#: Excess success rate on training rows over holdout rows that is worth excluding.
 TOLERANCE = 0.05
 #: Draws of candidates per predicate wanted, before fewer predicates are made do with.
 PATIENCE = 20
-#: Ways of dealing out seed and holdout rows anew.
+#: Ways of dealing out training and holdout rows anew.
 DEALS = 200
 
 
@@ -40,12 +40,12 @@ class _Predicates(NamedTuple):
 
     def matches(self, table: Float64) -> Bool:
         """Tell which rows each predicate is true of, shape (m, n)."""
-        found = np.ones((len(self.columns), len(table)), dtype=np.bool_)
-        for at in range(len(found)):
+        matching = np.ones((len(self.columns), len(table)), dtype=np.bool_)
+        for at in range(len(matching)):
             for column, value, sense in zip(self.columns[at], self.values[at], self.senses[at]):
                 cells = table[:, column]
-                found[at] &= cells == value if sense == 0 else cells >= value if sense > 0 else cells <= value
-        return found
+                matching[at] &= cells == value if sense == 0 else cells >= value if sense > 0 else cells <= value
+        return matching
 
     def singles(self, table: Float64) -> Bool:
         """Tell which predicates are true of exactly one row, shape (m,)."""
@@ -72,7 +72,7 @@ class SinglingOut:
         """Return the success rates of univariate and multivariate predicates."""
         frames = case.frames()
         n = min(len(frames[0]), len(frames[1]))
-        seed, holdout = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames[:2])
+        training, holdout = (matrix(frame)[np.sort(rng.choice(len(frame), n, replace=False))] for frame in frames[:2])
         release = np.unique(matrix(frames[2]), axis=0)
         numeric = np.array([not isinstance(dtype, pd.CategoricalDtype) for dtype in frames[0].dtypes])
         mixed = np.column_stack([rng.permutation(release[:, at]) for at in range(release.shape[1])])
@@ -82,42 +82,42 @@ class SinglingOut:
             "multivariate": tuple(_multivariate(table, numeric, width, self.params.attacks, rng) for table in (release, mixed)),
         }
         confidence = together(len(guesses))
-        found = []
+        findings = []
         for name, (predicates, naive) in guesses.items():
             tried = len(predicates.columns)
-            told: dict[str, Any] = {"confidence": confidence, "tolerance": TOLERANCE, "targets": tried, "controls": tried}
+            common: dict[str, Any] = {"confidence": confidence, "tolerance": TOLERANCE, "targets": tried, "controls": tried}
             if not tried:
                 detail = "the release has no value or row that stands alone"
-                found.append(finding("singling_out", f"rate_{name}", None, baseline=None, control=None, detail=detail, **told))
+                findings.append(finding("singling_out", f"rate_{name}", None, baseline=None, control=None, detail=detail, **common))
                 continue
-            hits, other_hits = (int(np.sum(predicates.singles(table))) for table in (seed, holdout))
-            found.append(
+            hits, other_hits = (int(np.sum(predicates.singles(table))) for table in (training, holdout))
+            findings.append(
                 finding(
                     "singling_out",
                     f"rate_{name}",
                     share(hits, tried, confidence),
-                    excess=_excess(predicates, seed, holdout, confidence, rng),
-                    baseline=float(np.mean(naive.singles(seed))) if len(naive.columns) else 0.0,
+                    excess=_excess(predicates, training, holdout, confidence, rng),
+                    baseline=float(np.mean(naive.singles(training))) if len(naive.columns) else 0.0,
                     control=other_hits / tried,
-                    detail=f"predicates on {n:,} seed rows that are true of exactly one; control: on {n:,} holdout rows",
-                    **told,
+                    detail=f"predicates on {n:,} training rows that are true of exactly one; control: on {n:,} holdout rows",
+                    **common,
                 )
             )
-        return found
+        return findings
 
 
-def _excess(predicates: _Predicates, seed: Float64, holdout: Float64, confidence: float, rng: np.random.Generator) -> Interval:
-    """Return the success rate on the seed minus that on the holdout.
+def _excess(predicates: _Predicates, training: Float64, holdout: Float64, confidence: float, rng: np.random.Generator) -> Interval:
+    """Return the success rate on the training rows minus that on the holdout.
 
     All predicates share two tables, so their successes hang together and a binomial interval is too narrow. Where nothing leaks the
     rows of both tables are exchangeable: their spread over random ways of dealing the rows out anew widens the interval.
     """
-    tried, n = len(predicates.columns), len(seed)
-    matches = predicates.matches(np.vstack([seed, holdout])).astype(np.float32)
+    tried, n = len(predicates.columns), len(training)
+    matches = predicates.matches(np.vstack([training, holdout])).astype(np.float32)
     deals = np.argsort(rng.random((DEALS, 2 * n)), axis=1) < n
-    own = matches @ deals.T.astype(np.float32)
-    rest = matches.sum(axis=1, keepdims=True) - own
-    spread = float(np.std(np.mean(own == 1, axis=0) - np.mean(rest == 1, axis=0)))
+    ours = matches @ deals.T.astype(np.float32)
+    rest = matches.sum(axis=1, keepdims=True) - ours
+    spread = float(np.std(np.mean(ours == 1, axis=0) - np.mean(rest == 1, axis=0)))
     hits, other_hits = (int(np.sum(matches[:, part].sum(axis=1) == 1)) for part in (slice(0, n), slice(n, None)))
     plain = difference(hits, tried, other_hits, tried, confidence)
     half = half_width(confidence) * spread
@@ -128,8 +128,8 @@ def _univariate(table: Float64, wanted: int, rng: np.random.Generator) -> _Predi
     """Return "column = value" for values that stand once in a column, as evenly over the columns as can be."""
     columns, values = [], []
     for at in range(table.shape[1]):
-        found, counts = np.unique(table[:, at][~np.isnan(table[:, at])], return_counts=True)
-        alone = rng.permutation(found[counts == 1])[: -(-wanted // table.shape[1])]
+        distinct, counts = np.unique(table[:, at][~np.isnan(table[:, at])], return_counts=True)
+        alone = rng.permutation(distinct[counts == 1])[: -(-wanted // table.shape[1])]
         columns.append(np.full(len(alone), at))
         values.append(alone)
     column, value = np.concatenate(columns)[:, None], np.concatenate(values)[:, None]
@@ -147,12 +147,12 @@ def _multivariate(table: Float64, numeric: Bool, width: int, wanted: int, rng: n
     senses = np.where(numeric[columns], np.where(values >= middle[columns], 1, -1), 0)
     drawn = _Predicates(columns, values, senses)
     kept: list[_Predicates] = []
-    found = 0
+    count = 0
     for start in range(0, len(columns), wanted):
         batch = drawn.take(np.arange(start, min(start + wanted, len(columns))))
         kept.append(batch.take(batch.singles(table)))
-        found += len(kept[-1].columns)
-        if found >= wanted:
+        count += len(kept[-1].columns)
+        if count >= wanted:
             break
     return _Predicates(*(np.concatenate(parts)[:wanted] for parts in zip(*kept)))
 

@@ -72,14 +72,14 @@ def build(params: Params) -> AuditCheck:  # noqa: ARG001 - every method's build 
 def _loudest(name: str, gates: GatesSpec, findings: Sequence[Mapping[str, Any]]) -> Metric:
     """Judge the loudest statistic; where one can't be told, none can be certified."""
     figure = FIGURES[name]
-    found = [each for each in findings if each["attack"] == figure.attack and str(each["statistic"]).startswith(figure.statistic)]
-    known = [each for each in found if None not in (each[figure.value], each[figure.low], each[figure.high])]
-    if not known:
+    matching = [each for each in findings if each["attack"] == figure.attack and str(each["statistic"]).startswith(figure.statistic)]
+    complete = [each for each in matching if None not in (each[figure.value], each[figure.low], each[figure.high])]
+    if not complete:
         return gate(name, None, gates, detail="too few rows for an interval")
-    loudest = max(known, key=lambda each: (each[figure.low], each[figure.value], each["statistic"]))
-    high = max(float(each[figure.high]) for each in known) if len(known) == len(found) else None
+    loudest = max(complete, key=lambda each: (each[figure.low], each[figure.value], each["statistic"]))
+    high = max(float(each[figure.high]) for each in complete) if len(complete) == len(matching) else None
     beside = f"control {_number(loudest['control'])}, guessing {_number(loudest['baseline'])}"
-    detail = f"{loudest['statistic']}, the loudest of {len(found)}; {beside}"
+    detail = f"{loudest['statistic']}, the loudest of {len(matching)}; {beside}"
     return gate(name, float(loudest[figure.value]), gates, low=float(loudest[figure.low]), high=high, detail=detail)
 
 

@@ -20,13 +20,13 @@ class CalibrationCheck:
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return the gate and the effective pool share, none where the release was not calibrated."""
-        found = evidence.calibration
-        if found is None:
+        balance = evidence.calibration
+        if balance is None:
             return []
-        detail = f"{found.ess:.1%} of the drawn pool is effectively used, {found.capped:.1%} of its rows are held at the largest weight"
+        detail = f"{balance.ess:.1%} of the drawn pool is effectively used, {balance.capped:.1%} of its rows are held at the largest weight"
         return [
-            gate("calibration", found.relaxed, gates, detail=detail),
-            Metric("pool_share", found.ess, detail="effective share of the covariate pool under the calibration weights"),
+            gate("calibration", balance.relaxed, gates, detail=detail),
+            Metric("pool_share", balance.ess, detail="effective share of the covariate pool under the calibration weights"),
         ]
 
 

@@ -26,12 +26,12 @@ class Params(BaseModel):
 
 
 class ClosenessCheck:
-    """Asks how much closer to seed than to holdout the release can be, and looks at groups of columns."""
+    """Asks how much closer to training rows than to holdout rows the release can be, and looks at groups of columns."""
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return a gate on the excess, and one on groups of columns where they were compared; refusals where rows are too few."""
-        found = evidence.distance
-        if found is None:
+        distance = evidence.distance
+        if distance is None:
             return []
         fault = refusal(evidence, gates)
         if fault:
@@ -39,7 +39,7 @@ class ClosenessCheck:
             if evidence.groups is not None:
                 refused.append(gate("closeness_groups", None, gates, refused=True, detail=fault))
             return refused
-        return [_excess(found, gates), *([] if evidence.groups is None else _groups(evidence.groups, gates))]
+        return [_excess(distance, gates), *([] if evidence.groups is None else _groups(evidence.groups, gates))]
 
 
 def build(params: Params) -> ClosenessCheck:  # noqa: ARG001 - every method's build takes its Params
@@ -47,9 +47,9 @@ def build(params: Params) -> ClosenessCheck:  # noqa: ARG001 - every method's bu
     return ClosenessCheck()
 
 
-def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
-    counts = tally(found.pool_distances, found.pool_rows, found.pool_seed + found.pool_holdout)
-    seen = closeness(counts, found.pool_seed, found.pool_holdout)
+def _excess(distance: DistanceEvidence, gates: GatesSpec) -> Metric:
+    counts = tally(distance.pool_distances, distance.pool_rows, distance.pool_training + distance.pool_holdout)
+    seen = closeness(counts, distance.pool_training, distance.pool_holdout)
     excess, half = seen.share - seen.null, Z95 * seen.sd
     return gate(
         "closeness_excess",
@@ -61,16 +61,18 @@ def _excess(found: DistanceEvidence, gates: GatesSpec) -> Metric:
     )
 
 
-def _groups(found: GroupEvidence, gates: GatesSpec) -> list[Metric]:
-    rng = np.random.default_rng(found.state)
-    seen = joint_closeness(found.counts, found.seed, gates.closeness_margin, rng)
-    columns = found.columns[seen.worst]
+def _groups(groups: GroupEvidence, gates: GatesSpec) -> list[Metric]:
+    rng = np.random.default_rng(groups.state)
+    seen = joint_closeness(groups.counts, groups.training, gates.closeness_margin, rng)
+    columns = groups.columns[seen.worst]
     named = ", ".join(columns[:_SHOWN]) + (f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else "")
     share = seen.share[seen.worst]
-    told = (
-        "no row stands alone there" if math.isnan(share) else f"{share:.4f} of the rows are closest to a seed row, {seen.null:.4f} expected"
+    text = (
+        "no row stands alone there"
+        if math.isnan(share)
+        else f"{share:.4f} of the rows are closest to a training row, {seen.null:.4f} expected"
     )
-    which = "all columns" if found.names[seen.worst] == "all" else f"group '{found.names[seen.worst]}' ({named})"
-    detail = f"largest z {seen.z[seen.worst]:.2f} of {len(found.names)} groups of columns, in {which}: {told}"
+    which = "all columns" if groups.names[seen.worst] == "all" else f"group '{groups.names[seen.worst]}' ({named})"
+    detail = f"largest z {seen.z[seen.worst]:.2f} of {len(groups.names)} groups of columns, in {which}: {text}"
     metrics = [gate("closeness_groups", seen.p, gates, detail=detail)]
     return [*metrics, Metric("closeness_groups_z", seen.z[seen.worst], detail="the largest z over groups, beyond the margin")]

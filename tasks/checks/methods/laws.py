@@ -21,18 +21,18 @@ class LawCheck:
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return the three gates and the largest distances as they are; nothing where laws were not compared."""
-        found = evidence.laws
-        if found is None:
+        laws = evidence.laws
+        if laws is None:
             return []
-        metrics = [_outcome(found, gates)]
-        if found.margins:
-            name, worst = max(found.margins, key=lambda each: (each[1].excess, each[1].distance))
-            metrics.append(gate("margins", worst.excess, gates, detail=f"'{name}' of {len(found.margins)} covariates: {_told(worst)}"))
+        metrics = [_outcome(laws, gates)]
+        if laws.margins:
+            name, worst = max(laws.margins, key=lambda each: (each[1].excess, each[1].distance))
+            metrics.append(gate("margins", worst.excess, gates, detail=f"'{name}' of {len(laws.margins)} covariates: {_describe(worst)}"))
             metrics.append(Metric("margin_distance", worst.distance, detail=f"of '{name}', sampling included"))
-        if found.missing is None:
+        if laws.missing is None:
             metrics.append(gate("missingness", 0.0, gates, detail="no cell is missing"))
         else:
-            metrics.append(gate("missingness", found.missing.excess, gates, detail=_told(found.missing)))
+            metrics.append(gate("missingness", laws.missing.excess, gates, detail=_describe(laws.missing)))
         return metrics
 
 
@@ -41,14 +41,14 @@ def build(params: Params) -> LawCheck:  # noqa: ARG001 - every method's build ta
     return LawCheck()
 
 
-def _outcome(found: LawEvidence, gates: GatesSpec) -> Metric:
+def _outcome(laws: LawEvidence, gates: GatesSpec) -> Metric:
     """Judge the worse arm; an arm of too few rows leaves the question open."""
-    if len(found.outcome) < found.arms:
-        return gate("outcome_law", None, gates, detail=f"{found.arms - len(found.outcome)} of {found.arms} arms have too few rows")
-    arm, worst = max(found.outcome, key=lambda each: (each[1].excess, each[1].distance))
-    low, value, high = (max(gap.interval[end] for _, gap in found.outcome) for end in range(3))
-    return gate("outcome_law", value, gates, low=low, high=high, detail=f"{arm} arm: {_told(worst)}")
+    if len(laws.outcome) < laws.arms:
+        return gate("outcome_law", None, gates, detail=f"{laws.arms - len(laws.outcome)} of {laws.arms} arms have too few rows")
+    arm, worst = max(laws.outcome, key=lambda each: (each[1].excess, each[1].distance))
+    low, value, high = (max(gap.interval[end] for _, gap in laws.outcome) for end in range(3))
+    return gate("outcome_law", value, gates, low=low, high=high, detail=f"{arm} arm: {_describe(worst)}")
 
 
-def _told(gap: Gap) -> str:
+def _describe(gap: Gap) -> str:
     return f"distance {gap.distance:.4f}; samples of one law are {gap.middle:.4f} apart in the middle, hardly more than {gap.high:.4f}"

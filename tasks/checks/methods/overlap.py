@@ -34,30 +34,33 @@ def build(params: Params) -> OverlapCheck:  # noqa: ARG001 - every method's buil
     return OverlapCheck()
 
 
-def _source(found: OverlapEvidence, gates: GatesSpec) -> list[Metric]:
-    arm = "treated" if found.ess_treated <= found.ess_control else "control"
+def _source(overlap: OverlapEvidence, gates: GatesSpec) -> list[Metric]:
+    arm = "treated" if overlap.ess_treated <= overlap.ess_control else "control"
     return [
-        gate("source_overlap", found.outside, gates, detail=_detail(found)),
+        gate("source_overlap", overlap.outside, gates, detail=_detail(overlap)),
         gate(
             "source_ess",
-            min(found.ess_treated, found.ess_control),
+            min(overlap.ess_treated, overlap.ess_control),
             gates,
-            detail=f"effective share of the {arm} arm; treated {found.ess_treated:.3f}, control {found.ess_control:.3f}",
+            detail=f"effective share of the {arm} arm; treated {overlap.ess_treated:.3f}, control {overlap.ess_control:.3f}",
         ),
         gate(
-            "min_arm", float(min(found.treated, found.control)), gates, detail=f"{found.treated} treated and {found.control} control rows"
+            "min_arm",
+            float(min(overlap.treated, overlap.control)),
+            gates,
+            detail=f"{overlap.treated} treated and {overlap.control} control rows",
         ),
     ]
 
 
-def _detail(found: OverlapEvidence) -> str:
-    return f"share of {found.rows} rows with g outside [{found.bound:.4g}, {1 - found.bound:.4g}]"
+def _detail(overlap: OverlapEvidence) -> str:
+    return f"share of {overlap.rows} rows with g outside [{overlap.bound:.4g}, {1 - overlap.bound:.4g}]"
 
 
-def _information(name: str, found: OverlapEvidence) -> list[Metric]:
-    metrics = [Metric(f"{name}_largest_weight", found.largest_weight, detail="share of its arm's weights that one row carries")]
+def _information(name: str, overlap: OverlapEvidence) -> list[Metric]:
+    metrics = [Metric(f"{name}_largest_weight", overlap.largest_weight, detail="share of its arm's weights that one row carries")]
     if name == "release":
-        metrics.append(Metric("release_ess", min(found.ess_treated, found.ess_control), detail="smallest effective share of an arm"))
-    if found.slope is not None:
-        metrics.append(Metric(f"{name}_calibration_slope", found.slope, detail="of g: 1 where calibrated, below 1 where too extreme"))
+        metrics.append(Metric("release_ess", min(overlap.ess_treated, overlap.ess_control), detail="smallest effective share of an arm"))
+    if overlap.slope is not None:
+        metrics.append(Metric(f"{name}_calibration_slope", overlap.slope, detail="of g: 1 where calibrated, below 1 where too extreme"))
     return metrics

@@ -20,19 +20,19 @@ class SchemaCheck:
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return the two gates; refusals where no row was inspected."""
-        found = evidence.schema
-        if found is None:
+        schema = evidence.schema
+        if schema is None:
             return []
-        cells = sum(count for _, count in found.outside)
-        where = [f"{name}: {count}" for name, count in found.outside]
+        cells = sum(count for _, count in schema.outside)
+        where = [f"{name}: {count}" for name, count in schema.outside]
         return [
-            gate("columns", float(len(found.mismatches)), gates, detail=shorten(found.mismatches)),
+            gate("columns", float(len(schema.mismatches)), gates, detail=shorten(schema.mismatches)),
             gate(
                 "levels",
-                float(cells) if found.rows else None,
+                float(cells) if schema.rows else None,
                 gates,
-                refused=found.rows == 0,
-                detail=shorten(where) if found.rows else "no released row was inspected",
+                refused=schema.rows == 0,
+                detail=shorten(where) if schema.rows else "no released row was inspected",
             ),
         ]
 

@@ -20,11 +20,11 @@ class SupportCheck:
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
         """Return the gate, nothing where no support was read."""
-        found = evidence.support
-        if found is None:
+        support = evidence.support
+        if support is None:
             return []
-        cells = sum(count for _, count in found.outside)
-        where = [f"{name}: {count}" for name, count in found.outside]
+        cells = sum(count for _, count in support.outside)
+        where = [f"{name}: {count}" for name, count in support.outside]
         return [gate("support", float(cells), gates, detail=shorten(where))]
 
 

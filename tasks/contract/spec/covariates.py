@@ -36,7 +36,7 @@ class CovariatesSpec(Section):
             raise ValueError("params need a synthesizer that is named")
         return self
 
-    def settled(self, rows: int) -> CovariatesSpec:
+    def resolved(self, rows: int) -> CovariatesSpec:
         """Return the section with the synthesizer that "auto" is for a source of so many rows."""
         name = "chain" if rows >= MANY_ROWS else "forest"
         return self.model_copy(update={"synthesizer": name}) if self.synthesizer == AUTO else self

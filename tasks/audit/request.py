@@ -1,4 +1,4 @@
-"""What an audit is asked: a release's own SPEC, where its source lies now, which attacks."""
+"""The request for an audit: a release's own SPEC, where its source lies now, which attacks."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def chosen_attacks(text: str) -> tuple[str, ...]:
     SpecError
         If it names none, or one that is not known.
     """
-    known = sorted(names("attack"), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    plugins = sorted(names("attack"), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     if text == "all":
-        return tuple(known)
+        return tuple(plugins)
     wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in wanted if name not in plugins]
     if unknown or not wanted:
         got = ", ".join(unknown) or "none"
-        raise SpecError(f"attacks of audit must be among {', '.join(known)}; got {got}.", "Leave --attacks out to run them all.")
+        raise SpecError(f"attacks of audit must be among {', '.join(plugins)}; got {got}.", "Leave --attacks out to run them all.")
     return wanted

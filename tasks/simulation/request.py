@@ -1,4 +1,4 @@
-"""What a simulation is asked where its law is that of a published release."""
+"""The request for a simulation whose law is that of a published release."""
 
 from __future__ import annotations
 

@@ -1,0 +1,221 @@
+"""Roles for a table: which columns may be treatment or outcome, and what is left out of the covariates, with reasons."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from tasks.contract.errors import SourceError, SpecError, WaymintError
+from tasks.contract.labels import affirmative, listed_labels, match_label
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import ReadingSpec, RolesSpec
+from tasks.source.conclusion import decide, joined
+from tasks.source.dependence import dependences
+from tasks.source.inspection import Inspection
+from tasks.source.missing import without_values
+from tasks.source.proposal import hints
+from tasks.source.proposal.column import Examined
+from tasks.source.rows import canonical
+
+Role = Literal["treatment", "outcome"]
+
+
+class Named(NamedTuple):
+    """The columns and labels that a user has named."""
+
+    treatment: str
+    outcome: str
+    treated: str
+    event: str | None
+
+
+class Proposal(NamedTuple):
+    """Roles for a table.
+
+    Attributes
+    ----------
+    roles : RolesSpec
+        Covariates by name.
+    left_out : dict of str to str
+        Columns that are no covariates, with the reason.
+    schema : TableSchema
+        What the rows that were read come to.
+    rows : pyarrow.Table
+        These rows, canonical.
+    warnings : tuple of str
+    """
+
+    roles: RolesSpec
+    left_out: dict[str, str]
+    schema: TableSchema
+    rows: pa.Table
+    warnings: tuple[str, ...]
+
+
+def candidates(columns: Sequence[Examined], role: Role) -> tuple[str, ...]:
+    """Return the columns that may have a role: those with a fitting name first, then in the table's order.
+
+    Parameters
+    ----------
+    columns : sequence of Examined
+    role : str
+        A treatment has two labels with at least five rows each; an outcome is a column of numbers or of two labels.
+    """
+    if role == "treatment":
+        fit = [column for column in columns if column.two_armed]
+        return tuple(column.name for column in sorted(fit, key=lambda one: (not hints.like_treatment(one.name), one.unfit != "")))
+    fit = [
+        column
+        for column in columns
+        if column.usable and not column.unfit.startswith(("identifier", "free text", "names units", "by its name, it"))
+    ]
+    return tuple(column.name for column in sorted(fit, key=lambda one: not hints.like_outcome(one.name)))
+
+
+def require_column(name: str, columns: Sequence[Examined], role: Role) -> Examined:
+    """Return the column that a user named for a role.
+
+    Raises
+    ------
+    SpecError
+        If there is none of that name, or it can't have the role.
+    """
+    by_name = {column.name: column for column in columns}
+    if name not in by_name:
+        close = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else _listing(columns, role)
+        raise SpecError(f"{role} of init must name a column of the table; got '{name}', which is not there.", hint)
+    column = by_name[name]
+    if name not in candidates(columns, role):
+        rule = "have two labels with at least 5 rows each" if role == "treatment" else "hold numbers or two labels"
+        labels = "more labels" if column.labels is None else f"{len(column.labels)} labels{listed_labels(column.labels)}"
+        raise SpecError(f"{role} of init must {rule}; got '{name}' of {labels}.", _listing(columns, role))
+    return column
+
+
+def positive_label(column: Examined, wanted: str | None, role: Role) -> str | None:
+    """Return the label that means treated, or the event of an outcome; None where nothing says which.
+
+    Parameters
+    ----------
+    column : Examined
+    wanted : str or None
+        As the user named it.
+    role : str
+
+    Raises
+    ------
+    SpecError
+        If it is no label of the column.
+    """
+    if column.labels is None or len(column.labels) != 2:
+        return None
+    if wanted is None:
+        pair = affirmative(column.labels)
+        return pair[1] if pair is not None else None
+    label = match_label(wanted, column.labels)
+    if label is None:
+        key = "treated" if role == "treatment" else "event"
+        raise SpecError(f"{key} of init must be a label of '{column.name}'{listed_labels(column.labels)}; got '{wanted}'.", "")
+    return label
+
+
+def propose(
+    columns: Sequence[Examined], named: Named, rows: pa.Table, text: bool, index: tuple[str, ...], kinds: Mapping[str, Any]
+) -> Proposal:
+    """Propose roles.
+
+    Parameters
+    ----------
+    columns : sequence of Examined
+        All columns of the table.
+    named : Named
+        Treatment and outcome.
+    rows : pyarrow.Table
+        The rows that were read, all readable columns.
+    text : bool
+        Whether they are CSV text.
+    index : tuple of str
+        Stored row index columns.
+    kinds : mapping of str to str
+        Kinds to declare, by column.
+
+    Raises
+    ------
+    SourceError
+        If the table can't be used with this treatment and outcome.
+    """
+    by_name = {column.name: column for column in columns}
+    left_out = _unfit(columns, named, index)
+    covariates = tuple(name for name in by_name if name not in {*left_out, named.treatment, named.outcome})
+    roles = _roles(named, covariates, by_name, kinds)
+    reading = ReadingSpec(missing_values={column.name: column.codes for column in columns if column.codes})
+    batch = without_values(rows.select([named.treatment, named.outcome, *covariates]), reading, text)
+    inspection = Inspection(roles, index)
+    concluded = decide(inspection.visit(inspection.start(), batch), roles, folds=1, text=text, index=index)
+    if concluded.faults or concluded.schema is None:
+        raise joined(concluded.faults)
+    table = canonical(batch, concluded.schema, "csv" if text else "parquet")
+    near = {pair.covariate: _reason(pair.determines, pair.share, named) for pair in dependences(table, concluded.schema)}
+    kept = tuple(name for name in covariates if name not in near)
+    if not kept:
+        raise _no_covariate({**left_out, **near})
+    schema = concluded.schema.model_copy(update={"columns": tuple(one for one in concluded.schema.columns if one.name not in near)})
+    left_out = {name: {**left_out, **near}[name] for name in by_name if name in left_out or name in near}
+    return Proposal(_roles(named, kept, by_name, kinds), left_out, schema, table, _units(concluded.warnings))
+
+
+def _unfit(columns: Sequence[Examined], named: Named, index: tuple[str, ...]) -> dict[str, str]:
+    """Return the columns that are no covariates whatever they hold, with the reason."""
+    reasons = {}
+    for column in columns:
+        if column.name in (named.treatment, named.outcome):
+            continue
+        if column.name in index:
+            reasons[column.name] = "row index that a data frame stored"
+        elif column.unfit:
+            reasons[column.name] = column.unfit
+        elif hints.measured_later(column.name):
+            reasons[column.name] = "by its name, measured after treatment: adjusting for it biases the effect"
+    if len(reasons) == len(columns) - 2:
+        raise _no_covariate(reasons)
+    return reasons
+
+
+def _roles(named: Named, covariates: tuple[str, ...], columns: Mapping[str, Examined], kinds: Mapping[str, Any]) -> RolesSpec:
+    treatment, outcome = columns[named.treatment], columns[named.outcome]
+    return RolesSpec(
+        treatment=named.treatment,
+        treated=named.treated,
+        outcome=named.outcome,
+        event=named.event,
+        covariates=covariates,
+        kinds={name: kind for name, kind in kinds.items() if name in covariates},
+        missing_treatment="drop" if treatment.missing else "error",
+        missing_outcome="drop" if outcome.missing else "error",
+    )
+
+
+def _reason(determines: Role, share: float, named: Named) -> str:
+    if determines == "treatment":
+        return f"tells '{named.treatment}' in {share:.1%} of the rows: a copy of it, or the rule by which it was given"
+    return f"explains {share:.1%} of the variance of '{named.outcome}': a copy of it, or measured with it"
+
+
+def _units(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return warnings that concern the design; those on single cells are for ``waymint check`` to say."""
+    return tuple(line for line in warnings if "identifier of units" in line)
+
+
+def _no_covariate(reasons: Mapping[str, str]) -> WaymintError:
+    listed = "; ".join(f"'{name}': {reason}" for name, reason in list(reasons.items())[:5])
+    return SourceError(f"covariates of init must be at least one column; got none that fits ({listed}).", "Write the SPEC by hand.")
+
+
+def _listing(columns: Sequence[Examined], role: Role) -> str:
+    names = candidates(columns, role)
+    shown = ", ".join(f"'{name}'" for name in names[:20])
+    return f"Candidates: {shown}{', ...' if len(names) > 20 else ''}." if names else f"No column can be the {role}."
