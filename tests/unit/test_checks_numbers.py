@@ -12,7 +12,7 @@ from scipy import stats
 
 from tasks.checks.comparison import design_weights, law_evidence, numbers, outside, supports
 from tasks.checks.laws import Gap, level_gap, ordered_gap, weighted_gap
-from tasks.checks.null import coincidence_p, exceedance_p, quantile_ratio, seed_side_p
+from tasks.checks.null import coincidence_p, exceedance_p, quantile_ratio, training_side_p
 from tasks.checks.support import Support, SupportEvidence, natural_support
 from tasks.contract.roles import Column, TableSchema, pack_field
 
@@ -54,8 +54,8 @@ def test_quantiles_of_zero_say_little() -> None:
 
 
 def test_p_values_written_out() -> None:
-    marked, seed, holdout = np.array([True, True, False, True]), np.array([2, 1, 3, 0]), np.array([0, 1, 1, 2])
-    assert seed_side_p(marked, seed, holdout) == pytest.approx(stats.hypergeom.sf(2, 10, 6, 6))
+    marked, training, holdout = np.array([True, True, False, True]), np.array([2, 1, 3, 0]), np.array([0, 1, 1, 2])
+    assert training_side_p(marked, training, holdout) == pytest.approx(stats.hypergeom.sf(2, 10, 6, 6))
     assert exceedance_p(3, 50, 2, 20) == pytest.approx(stats.betabinom.sf(2, 50, 2, 19))
     assert exceedance_p(1, 50, 2, 20) == pytest.approx(1 - stats.betabinom.pmf(0, 50, 2, 19))
     inner = 99 / 2
