@@ -144,9 +144,9 @@ def work(study: Study, job: Job) -> dict[str, Any]:
     answers: dict[str, list[Any]] = {}
     for one in done:
         for each in one.outcomes:
-            found = each.found
+            found = each.estimate
             answers.setdefault(each.estimator, []).append(None if found is None else [getattr(found, name) for name in NUMBERS])
-    estimands = {each.estimator: each.found.estimand for one in done for each in one.outcomes if each.found is not None}
+    estimands = {each.estimator: each.estimate.estimand for one in done for each in one.outcomes if each.estimate is not None}
     return {
         "study": study._asdict(),
         "job": job._asdict(),

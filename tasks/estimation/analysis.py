@@ -222,16 +222,16 @@ def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, rep
     Nuisances are fitted on the table's label, so that calling the other label "treated" swaps Q0 and Q1 and nothing else.
     """
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
-    known = table.propensity
-    of_label = None if known is None else 1.0 - known if table.flipped else known
+    given = table.propensity
+    of_label = None if given is None else 1.0 - given if table.flipped else given
     clusters = table.clusters if isinstance(table, Table) else None
     rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters)
-    found = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
-    g, first, second = found.nuisances
-    nuisances = Nuisances(1.0 - g, second, first) if table.flipped else found.nuisances
-    if known is not None:
-        nuisances = nuisances._replace(g=known)
-    return Predicted(Nuisances(*(table.by_key(values) for values in nuisances)), found.rows)
+    fitted = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
+    g, first, second = fitted.nuisances
+    nuisances = Nuisances(1.0 - g, second, first) if table.flipped else fitted.nuisances
+    if given is not None:
+        nuisances = nuisances._replace(g=given)
+    return Predicted(Nuisances(*(table.by_key(values) for values in nuisances)), fitted.rows)
 
 
 def _table(
@@ -243,8 +243,8 @@ def _table(
     clusters: UInt64 | None = None,
 ) -> Table:
     """Check what was given and read the frame; rows of weight 0 are left out."""
-    known = read_roles(frame, roles)
-    check_names(estimators, bool(known.subgroups))
+    columns = read_roles(frame, roles)
+    check_names(estimators, bool(columns.subgroups))
     given = known_propensity(propensity, len(frame))
     w = None if weights is None else known_weights(weights, len(frame))
     if w is not None and not w.all():
@@ -253,7 +253,7 @@ def _table(
             raise EstimationError(f"weights of estimate must be above 0 somewhere; got 0 in all {len(w)} rows.", "Leave the weights out.")
         frame, w, given = frame.loc[used], w[used], None if given is None else given[used]
         clusters = None if clusters is None else clusters[used]
-    table = read_table(frame, known, given, w)
+    table = read_table(frame, columns, given, w)
     return table if clusters is None else replace(table, clusters=clusters[table.order])
 
 

@@ -109,19 +109,21 @@ def _numeric_parts(column: pd.Series) -> list[tuple[str | None, Float64]]:
 
 
 def _difference(values: Float64, arms: Sequence[_Arm]) -> tuple[float, float]:
-    known = [_known(values, arm) for arm in arms]
-    if not all(len(cells.values) for cells in known):
+    present = [_present_cells(values, arm) for arm in arms]
+    if not all(len(cells.values) for cells in present):
         return 0.0, 0.0  # nothing known in one arm: the missing share, a row of its own, tells
-    scale = math.sqrt(0.5 * sum(_variance(cells.values, cells.before) for cells in known))
+    scale = math.sqrt(0.5 * sum(_variance(cells.values, cells.before) for cells in present))
     if scale == 0.0:  # constant within each arm: the spread of all rows is the only scale left
-        scale = math.sqrt(_variance(np.concatenate([cells.values for cells in known]), np.concatenate([cells.before for cells in known])))
+        scale = math.sqrt(
+            _variance(np.concatenate([cells.values for cells in present]), np.concatenate([cells.before for cells in present]))
+        )
     if scale == 0.0:
         return 0.0, 0.0
-    (before0, after0), (before1, after1) = ((_mean(cells.values, cells.before), _mean(cells.values, cells.after)) for cells in known)
+    (before0, after0), (before1, after1) = ((_mean(cells.values, cells.before), _mean(cells.values, cells.after)) for cells in present)
     return (before1 - before0) / scale, (after1 - after0) / scale
 
 
-def _known(values: Float64, arm: _Arm) -> _Cells:
+def _present_cells(values: Float64, arm: _Arm) -> _Cells:
     cells = values[arm.rows]
     there = ~np.isnan(cells)
     if there.all():

@@ -55,12 +55,13 @@ def _categories(column: pd.Series, owner: str) -> pd.Series:
         raise EstimationError(
             f"outcome '{column.name}' of the frame must be a number or a boolean; got text.", "Code it as 0 and 1, or as a number."
         )
-    codes, found = level_codes(column)
-    if len(found) > MAX_LEVELS:
+    codes, levels = level_codes(column)
+    if len(levels) > MAX_LEVELS:
         raise SpecError(
-            f"levels of {owner} '{column.name}' must be at most {MAX_LEVELS}; got {len(found)}.", "Leave it out, or group its levels first."
+            f"levels of {owner} '{column.name}' must be at most {MAX_LEVELS}; got {len(levels)}.",
+            "Leave it out, or group its levels first.",
         )
-    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(found, dtype=object)), name=column.name)
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(levels, dtype=object)), name=column.name)
 
 
 def level_codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
@@ -89,11 +90,11 @@ def level_codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
         values = pd.Series(distinct)
     texts_of = np.asarray([label_text(value) for value in values], dtype=object)
     occurs = np.bincount(codes[codes >= 0], minlength=len(texts_of)) > 0
-    found = sorted(set(texts_of[occurs].tolist()))
-    place = {text: position for position, text in enumerate(found)}
+    levels = sorted(set(texts_of[occurs].tolist()))
+    place = {text: position for position, text in enumerate(levels)}
     # the last entry is missing: codes mark it with -1
     positions = np.asarray([place.get(text, -1) for text in texts_of] + [-1], dtype=np.intp)
-    return positions[codes], found
+    return positions[codes], levels
 
 
 def label_text(value: object) -> str:

@@ -97,29 +97,29 @@ def cate_gap(twins: Twins) -> CateGap:
     -------
     CateGap
     """
-    found = [_learner_gap(learner, twins.source[:, at], twins.release[:, at]) for at, learner in enumerate(LEARNERS)]
-    gaps = [gap for gap, _ in found]
-    known = [math.isfinite(gap.ratio) for gap in gaps]
-    influence = np.stack([values for _, values in found])
+    pairs = [_learner_gap(learner, twins.source[:, at], twins.release[:, at]) for at, learner in enumerate(LEARNERS)]
+    gaps = [gap for gap, _ in pairs]
+    finite = [math.isfinite(gap.ratio) for gap in gaps]
+    influence = np.stack([values for _, values in pairs])
     gap, reference, beyond, spread = np.mean([(each.gap, each.reference, each.beyond, each.spread) for each in gaps], axis=0).tolist()
-    ratio = float(np.mean([each.ratio for each in gaps if math.isfinite(each.ratio)])) if any(known) else math.nan
+    ratio = float(np.mean([each.ratio for each in gaps if math.isfinite(each.ratio)])) if any(finite) else math.nan
     errors = [_error(values) for values in np.mean(influence[:, :2], axis=0)]
-    ratio_error = _error(np.mean(influence[known, 2], axis=0)) if any(known) else math.nan
+    ratio_error = _error(np.mean(influence[finite, 2], axis=0)) if any(finite) else math.nan
     mean = LearnerGap("mean", gap, errors[0], reference, errors[1], ratio, ratio_error, beyond, spread)
     return CateGap(tuple(gaps), mean, twins.source.shape[2], twins.rows)
 
 
-def _learner_gap(learner: str, own: Float64, drawn: Float64) -> tuple[LearnerGap, Float64]:
+def _learner_gap(learner: str, of_source: Float64, drawn: Float64) -> tuple[LearnerGap, Float64]:
     """Compare effects of shape (2, n); return the figures and the influence values of gap, reference and ratio, shape (3, n)."""
-    gap, gap_values = _root(np.mean((drawn[:, None, :] - own[None, :, :]) ** 2, axis=(0, 1)))
-    reference, reference_values = _root((own[0] - own[1]) ** 2)
+    gap, gap_values = _root(np.mean((drawn[:, None, :] - of_source[None, :, :]) ** 2, axis=(0, 1)))
+    reference, reference_values = _root((of_source[0] - of_source[1]) ** 2)
     # an S-learner may see no effect at all: then the two parts agree exactly, and there is no ratio
     ratio = gap / reference if reference > 0.0 else math.nan
     ratio_values = (gap_values - ratio * reference_values) / reference if reference > 0.0 else np.full_like(gap_values, math.nan)
     influence = np.stack([gap_values, reference_values, ratio_values])
-    products = ((drawn[0] - own[0]) * (drawn[1] - own[1]) + (drawn[0] - own[1]) * (drawn[1] - own[0])) / 2.0
+    products = ((drawn[0] - of_source[0]) * (drawn[1] - of_source[1]) + (drawn[0] - of_source[1]) * (drawn[1] - of_source[0])) / 2.0
     beyond = math.sqrt(max(float(np.mean(products)), 0.0))
-    spread = math.sqrt(max(float(np.cov(own[0], own[1])[0, 1]), 0.0))
+    spread = math.sqrt(max(float(np.cov(of_source[0], of_source[1])[0, 1]), 0.0))
     errors = [_error(values) for values in influence]
     return LearnerGap(learner, gap, errors[0], reference, errors[1], ratio, errors[2], beyond, spread), influence
 

@@ -169,15 +169,15 @@ def combine_estimates(
     results = []
     for key, first in tables[0].items():
         ones = [table[key] for table in tables]
-        found = combine(
+        combined = combine(
             [one.estimate for one in ones], [one.se**2 for one in ones], first.n, rows_source, rule, published.get(key), proper, same_design
         )
         results.append(
             first._replace(
-                estimate=found.estimate,
-                se=found.se,
-                ci_low=found.ci_low,
-                ci_high=found.ci_high,
+                estimate=combined.estimate,
+                se=combined.se,
+                ci_low=combined.ci_low,
+                ci_high=combined.ci_high,
                 ess=float(np.mean([one.ess for one in ones])),
                 clipped=float(np.mean([one.clipped for one in ones])),
             )

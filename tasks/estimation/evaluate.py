@@ -97,13 +97,13 @@ def check_names(names: Sequence[str], has_subgroups: bool) -> None:
 
 def subgroup_levels(column: str, levels: Levels) -> list[str]:
     """Return the sorted levels of a subgroup column; missing is no level."""
-    found = sorted({str(level) for level in levels if level is not None})
-    if not 1 <= len(found) <= MAX_SUBGROUP_LEVELS:
+    names = sorted({str(level) for level in levels if level is not None})
+    if not 1 <= len(names) <= MAX_SUBGROUP_LEVELS:
         raise SpecError(
-            f"levels of subgroup '{column}' must be 1 to {MAX_SUBGROUP_LEVELS}; got {len(found)}.",
+            f"levels of subgroup '{column}' must be 1 to {MAX_SUBGROUP_LEVELS}; got {len(names)}.",
             "Cut the column into a few levels first.",
         )
-    return found
+    return names
 
 
 @functools.cache

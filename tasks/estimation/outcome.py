@@ -134,10 +134,10 @@ def weighted_kolmogorov(y: Float64, weights: Float64, other: Float64, other_weig
 def _arm_distance(arm: int, source: tuple[Float64, Float64], release: tuple[Float64, Float64]) -> ArmDistance:
     sizes = effective_size(source[1]), effective_size(release[1])
     scale = KOLMOGOROV95 * math.sqrt(1.0 / sizes[0] + 1.0 / sizes[1])
-    (own, own_error), (drawn, drawn_error) = (_log_sd(*side) for side in (source, release))
-    known = math.isfinite(own)
-    ratio = math.exp(drawn - own) if known else math.nan
-    error = ratio * math.hypot(own_error, drawn_error) if known and ratio > 0.0 else math.nan
+    (log_sd, log_sd_error), (drawn, drawn_error) = (_log_sd(*side) for side in (source, release))
+    finite = math.isfinite(log_sd)
+    ratio = math.exp(drawn - log_sd) if finite else math.nan
+    error = ratio * math.hypot(log_sd_error, drawn_error) if finite and ratio > 0.0 else math.nan
     return ArmDistance(arm, weighted_kolmogorov(*source, *release), scale, sizes[0], sizes[1], ratio, error)
 
 

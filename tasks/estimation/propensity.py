@@ -78,12 +78,12 @@ def propensity_gap(twins: Twins) -> PropensityGap:
     -------
     PropensityGap
     """
-    own, drawn = twins.source_g, twins.release_g
-    found = np.mean([assignment_distance(own[i], drawn[j]) for i in (0, 1) for j in (0, 1)], axis=0)
-    twin = assignment_distance(own[0], own[1])
+    of_source, drawn = twins.source_g, twins.release_g
+    distances = np.mean([assignment_distance(of_source[i], drawn[j]) for i in (0, 1) for j in (0, 1)], axis=0)
+    twin = assignment_distance(of_source[0], of_source[1])
     n = len(twin)
-    errors = [float(np.std(values, ddof=1)) / math.sqrt(n) for values in (found, twin)]
-    return PropensityGap(float(np.mean(found)), errors[0], float(np.mean(twin)), errors[1], n)
+    errors = [float(np.std(values, ddof=1)) / math.sqrt(n) for values in (distances, twin)]
+    return PropensityGap(float(np.mean(distances)), errors[0], float(np.mean(twin)), errors[1], n)
 
 
 def assignment_distance(g: Float64, other: Float64) -> Float64:

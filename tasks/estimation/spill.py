@@ -123,7 +123,7 @@ class Spill:
         return SpilledTable(
             parts=tuple(self._parts),
             names=names,
-            levels={name: found.levels for name, found in self._recodings.items() if found.levels is not None},
+            levels={name: recoding.levels for name, recoding in self._recodings.items() if recoding.levels is not None},
             ranges=self._ranges,
             label=whole["label"],
             flipped=self._flipped,
@@ -137,8 +137,8 @@ class Spill:
 
     def _content(self, columns: list[pd.Series], label: Int8, propensity: Float64 | None) -> UInt64:
         """Return hashes of the rows' content, of which keys are made once all rows are there."""
-        known = [] if propensity is None else [pd.Series(propensity)]
-        return content_hashes([*columns, pd.Series(label.astype(np.float64)), *known], len(label))
+        given = [] if propensity is None else [pd.Series(propensity)]
+        return content_hashes([*columns, pd.Series(label.astype(np.float64)), *given], len(label))
 
     def _column(self, column: Column, batch: pa.Table) -> pd.Series:
         """Return one covariate as the estimators see it, and remember its range."""
@@ -146,19 +146,19 @@ class Spill:
         recoding = self._recodings.get(column.id)
         if recoding is None:
             cells = np.asarray(values.to_numpy(), dtype=np.float64) + 0.0
-            found = pd.Series(cells)
+            series = pd.Series(cells)
         else:
             cells = recoding.cells[_codes(values, column)]
-            found = pd.Series(cells)
+            series = pd.Series(cells)
             if recoding.levels is not None:
                 kind = pd.CategoricalDtype(pd.Index(recoding.levels, dtype=object))
                 codes = np.where(np.isnan(cells), -1.0, cells).astype(np.intp)
-                found = pd.Series(pd.Categorical.from_codes(codes, dtype=kind))
+                series = pd.Series(pd.Categorical.from_codes(codes, dtype=kind))
         gaps = np.isnan(cells)
-        before, known = self._ranges[column.id], cells[~gaps]
-        low, high = (min(before.low, float(known.min())), max(before.high, float(known.max()))) if len(known) else before[:2]
+        before, present = self._ranges[column.id], cells[~gaps]
+        low, high = (min(before.low, float(present.min())), max(before.high, float(present.max()))) if len(present) else before[:2]
         self._ranges[column.id] = Range(low, high, before.missing or bool(gaps.any()))
-        return found
+        return series
 
     def _write(self, columns: list[pd.Series], rows: int) -> None:
         arrays = [
@@ -183,10 +183,13 @@ def _decoded(schema: TableSchema, column: Column, values: pa.Array) -> pd.Series
 def _recoding(schema: TableSchema, column: Column) -> _Recoding:
     codes = pa.array(np.arange(len(column.levels), dtype=np.int32))
     levels = pa.DictionaryArray.from_arrays(codes, pa.array(column.levels, type=pa.string()))
-    found = canonical(_decoded(schema, column, levels))
-    if not isinstance(found.dtype, pd.CategoricalDtype):
-        return _Recoding(np.append(found.to_numpy(dtype=np.float64), np.nan), None)
-    return _Recoding(np.append(found.cat.codes.to_numpy().astype(np.float64), np.nan), tuple(str(level) for level in found.cat.categories))
+    column_values = canonical(_decoded(schema, column, levels))
+    if not isinstance(column_values.dtype, pd.CategoricalDtype):
+        return _Recoding(np.append(column_values.to_numpy(dtype=np.float64), np.nan), None)
+    return _Recoding(
+        np.append(column_values.cat.codes.to_numpy().astype(np.float64), np.nan),
+        tuple(str(level) for level in column_values.cat.categories),
+    )
 
 
 def _schema_levels(column: Column) -> _Recoding:
@@ -197,8 +200,8 @@ def _schema_levels(column: Column) -> _Recoding:
 def _codes(values: pa.ChunkedArray, column: Column) -> npt.NDArray[np.intp]:
     """Return the position of each cell in the schema's levels, -1 where missing."""
     place = {level: number for number, level in enumerate(column.levels)}
-    found = []
+    chunks = []
     for chunk in values.chunks:
-        known = np.asarray([place[text] for text in chunk.dictionary.to_pylist()] + [-1], dtype=np.intp)
-        found.append(known[np.asarray(chunk.indices.fill_null(len(known) - 1).to_numpy(), dtype=np.intp)])
-    return np.concatenate(found)
+        code_of = np.asarray([place[text] for text in chunk.dictionary.to_pylist()] + [-1], dtype=np.intp)
+        chunks.append(code_of[np.asarray(chunk.indices.fill_null(len(code_of) - 1).to_numpy(), dtype=np.intp)])
+    return np.concatenate(chunks)

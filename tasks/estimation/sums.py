@@ -63,18 +63,18 @@ class BalanceSums:
         for arm, p in enumerate(truncate(part.g, self.truncation)):
             rows = np.flatnonzero((part.a == arm) & (before > 0.0))
             arms.append((rows, before[rows], before[rows] / p[rows]))
-        found = {}
+        sums = {}
         for name in part.covariates.columns:
             column = part.covariates[name]
             key = str(name)
             if key in self.levels:
                 codes = column.cat.codes.to_numpy()
-                own = [self._of_levels(key, codes[rows], b, w) for rows, b, w in arms]
+                of_arms = [self._of_levels(key, codes[rows], b, w) for rows, b, w in arms]
             else:
                 values = column.to_numpy(dtype=np.float64)
-                own = [self._of_numbers(key, values[rows], b, w) for rows, b, w in arms]
-            found[key] = np.stack(own, axis=1)
-        return self.merge(state, found)
+                of_arms = [self._of_numbers(key, values[rows], b, w) for rows, b, w in arms]
+            sums[key] = np.stack(of_arms, axis=1)
+        return self.merge(state, sums)
 
     def merge(self, left: State, right: State) -> State:
         """Return the sums of both."""
@@ -100,9 +100,9 @@ class BalanceSums:
         for key, sums in state.items():
             shown: list[str | None] = [*self.levels[key]] if key in self.levels else [None]
             half = 0.5 if key in self.levels else 0.5 * (self.ranges[key].high - self.ranges[key].low)
-            for level, own in zip(shown, sums[:-1]):
-                if level is None or own[:, 2].any():  # a level that no row has is none of this table's
-                    results.append(Balance(names[key], level, *_difference(own, half)))
+            for level, of_level in zip(shown, sums[:-1]):
+                if level is None or of_level[:, 2].any():  # a level that no row has is none of this table's
+                    results.append(Balance(names[key], level, *_difference(of_level, half)))
             if sums[-1, :, 2].any():
                 results.append(Balance(names[key], "(missing)", *_difference(sums[-1], 0.5)))
         return results
@@ -111,8 +111,8 @@ class BalanceSums:
         middle = 0.5 * (self.ranges[name].low + self.ranges[name].high)
         gaps = np.isnan(values)
         v, b, w = values[~gaps] - middle, before[~gaps], after[~gaps]
-        own = [len(v), b.sum(), (b * v).sum(), (b * v * v).sum(), w.sum(), (w * v).sum()]
-        return np.array([own, _share(gaps, before, after)], dtype=np.float64)
+        moments = [len(v), b.sum(), (b * v).sum(), (b * v * v).sum(), w.sum(), (w * v).sum()]
+        return np.array([moments, _share(gaps, before, after)], dtype=np.float64)
 
     def _of_levels(self, name: str, codes: npt.NDArray[np.integer], before: Float64, after: Float64) -> Float64:
         return np.array([_share(codes == code, before, after) for code in [*range(len(self.levels[name])), -1]], dtype=np.float64)

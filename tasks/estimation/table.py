@@ -118,9 +118,9 @@ def read_roles(frame: pd.DataFrame, roles: ColumnRoles | Mapping[str, Any]) -> C
             raise SpecError(f"roles of estimate must be valid; got {faults}.", f"Keys: {', '.join(ColumnRoles.model_fields)}.") from None
     parts = (roles.treatment, roles.outcome, *roles.covariates)
     for name in (*parts, *roles.subgroups):
-        found = int(np.count_nonzero(np.asarray([column == name for column in frame.columns], dtype=bool)))
-        if found != 1:
-            raise SpecError(f"column '{name}' of the frame must be there once; got {found} of that name.", "See roles.")
+        matches = int(np.count_nonzero(np.asarray([column == name for column in frame.columns], dtype=bool)))
+        if matches != 1:
+            raise SpecError(f"column '{name}' of the frame must be there once; got {matches} of that name.", "See roles.")
     if len(set(parts)) != len(parts):
         raise SpecError("roles of estimate must give each column one part; got a column with two.", "Remove it from covariates.")
     return roles
@@ -195,8 +195,8 @@ def _in_order(columns: Mapping[str, pd.Series], order: npt.NDArray[np.intp]) -> 
 
 
 def _levels(column: pd.Series) -> Levels:
-    codes, found = level_codes(column)
-    return np.asarray([*found, None], dtype=object)[codes]
+    codes, levels = level_codes(column)
+    return np.asarray([*levels, None], dtype=object)[codes]
 
 
 def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:

@@ -48,10 +48,10 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
     fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
-    found = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None)
+    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
-    record = {"estimates": [estimate._asdict() for estimate in found], "overlap": overlap(a, fitted.g, bound).as_dict()}
+    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound).as_dict()}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -63,11 +63,11 @@ def subgroup_columns(schema: TableSchema, names: Sequence[str]) -> list[Column]:
     SpecError
         If a name is no covariate that varies.
     """
-    known = {column.name: column for column in schema.modelled}
+    by_name = {column.name: column for column in schema.modelled}
     for name in names:
-        if name not in known:
+        if name not in by_name:
             raise SpecError(f"subgroups of roles must be covariates that vary; '{name}' is none.", "Covariates: see roles.covariates.")
-    return [known[name] for name in names]
+    return [by_name[name] for name in names]
 
 
 def _levels(space: Workspace, parts: Sequence[PartitionRef], column: Column) -> npt.NDArray[np.object_]:
@@ -117,16 +117,16 @@ def fidelity(
         return done
     rows = space.table(source)
     y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
-    own = _predictions(rows)
-    prepared = prepare_rows(a, y, own, schema.outcome_kind, truncation_bound(len(y), spec.mechanisms.truncation))
+    of_source = _predictions(rows)
+    prepared = prepare_rows(a, y, of_source, schema.outcome_kind, truncation_bound(len(y), spec.mechanisms.truncation))
     learnt = _predictions(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
-    known = _predictions(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
+    of_release = _predictions(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
     drawn = _predictions(pa.concat_tables([space.table(ref, ["g", "q0", "q1"]) for ref in release]))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
-    entries = error_ledger(pseudo_outcomes(prepared), known.q1 - known.q0, drawn.q1 - drawn.q0, main)
-    scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, own), schema.outcome_kind)
+    entries = error_ledger(pseudo_outcomes(prepared), of_release.q1 - of_release.q0, drawn.q1 - drawn.q0, main)
+    scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, of_source), schema.outcome_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
@@ -173,14 +173,14 @@ def people(
     key = "checks/people.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    own, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
+    source_rows, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
     released_g = (
         fitted.column("g").to_numpy()
         if design == "joint"
         else pa.concat_tables([space.table(ref, ["g"]) for ref in released])["g"].to_numpy()
     )
-    law = propensity_law(own.column("g").to_numpy(), released_g)
+    law = propensity_law(source_rows.column("g").to_numpy(), released_g)
     given = drawn.column("g").to_numpy() if design in ("randomized", "tilted") else None
     record: dict[str, object] = {}
     try:
@@ -196,12 +196,12 @@ def people(
         record["propensity_js"] = propensity_record(propensity_gap(twins), law, design)
     except EstimationError as error:
         record["cate"] = {"refused": error.message}
-    a, y = own.column("a").to_numpy(), own.column("y").to_numpy()
-    known = arm_weights(a, own.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
+    a, y = source_rows.column("a").to_numpy(), source_rows.column("y").to_numpy()
+    weights_of = arm_weights(a, source_rows.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
     others = fitted.column("a").to_numpy()
     weights = None if design == "randomized" else arm_weights(others, released_g, truncation_bound(len(others), spec.mechanisms.truncation))
     try:
-        record["outcome_distance"] = outcome_distance((a, y), (others, fitted.column("y").to_numpy()), known, weights).as_dict()
+        record["outcome_distance"] = outcome_distance((a, y), (others, fitted.column("y").to_numpy()), weights_of, weights).as_dict()
     except EstimationError as error:
         record["outcome_distance"] = {"refused": error.message}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
@@ -215,9 +215,9 @@ def _sample(schema: TableSchema, table: pa.Table) -> Sample:
 def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, object]]:
     """Combine the copies' estimates into intervals that are valid for the source's population (in the flow process: it is small)."""
     space = run.space()
-    own, *drawn = ([Estimate(**each) for each in json.loads(space.read(ref.key))["estimates"]] for ref in (source, *copies))
+    of_source, *drawn = ([Estimate(**each) for each in json.loads(space.read(ref.key))["estimates"]] for ref in (source, *copies))
     same = run.spec.mechanisms.treatment == "fitted" and run.spec.release.draws == "iid"
-    return [each._asdict() for each in combine_estimates(drawn, own[0].n, source=own, proper=len(copies) > 1, same_design=same)]
+    return [each._asdict() for each in combine_estimates(drawn, of_source[0].n, source=of_source, proper=len(copies) > 1, same_design=same)]
 
 
 def _predictions(table: pa.Table) -> Nuisances:
@@ -241,10 +241,10 @@ def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[Pa
     others = [("att", drawn.g)] if "att" in run.spec.mechanisms.targets else []
     for column in subgroup_columns(schema, run.spec.roles.subgroups):
         levels = _levels(space, release, column)
-        found = sorted({str(level) for level in levels if level is not None})
-        others += [(f"gate[{column.name}={level}]", np.asarray(levels == level, dtype=np.float64)) for level in found]
-    told = [dict(zip(("estimand", "value", "mc_se"), (name, *_weighted(tau, weight)))) for name, weight in others]
-    return {"ate": ate, "mc_se": error, "others": told}
+        names = sorted({str(level) for level in levels if level is not None})
+        others += [(f"gate[{column.name}={level}]", np.asarray(levels == level, dtype=np.float64)) for level in names]
+    truths = [dict(zip(("estimand", "value", "mc_se"), (name, *_weighted(tau, weight)))) for name, weight in others]
+    return {"ate": ate, "mc_se": error, "others": truths}
 
 
 def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> tuple[float, float]:

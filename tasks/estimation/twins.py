@@ -104,19 +104,19 @@ def learn_twins(
     if rows < 300:
         raise EstimationError(f"rows of the CATE comparison must be at least 300; got {rows}.")
     seed = int(rng.integers(2**62))
-    own = _in_hash_order(source, None, seed, "source").head(rows)
-    features = fit_columns(own.covariates)
-    x = features.matrix(own.covariates)
-    drawn = _in_hash_order(release, design, seed, "release").head(CANDIDATES * len(own.y))
-    _require_same_columns(own.covariates, drawn.covariates)
+    source_rows = _in_hash_order(source, None, seed, "source").head(rows)
+    features = fit_columns(source_rows.covariates)
+    x = features.matrix(source_rows.covariates)
+    drawn = _in_hash_order(release, design, seed, "release").head(CANDIDATES * len(source_rows.y))
+    _require_same_columns(source_rows.covariates, drawn.covariates)
     with threadpool_limits(limits=1):
-        alike = drawn if design is None else _thin(drawn, features.matrix(drawn.covariates), own, x, features, seed)
-        tables = {"source": own, "release": drawn.head(len(own.y)), "thinned release": alike.head(len(own.y))}
+        alike = drawn if design is None else _thin(drawn, features.matrix(drawn.covariates), source_rows, x, features, seed)
+        tables = {"source": source_rows, "release": drawn.head(len(source_rows.y)), "thinned release": alike.head(len(source_rows.y))}
         cuts = {owner: _cut(table, features.matrix(table.covariates), kind, seed, owner) for owner, table in tables.items()}
         size = min(int(np.bincount(cut.part, minlength=PARTS).min()) for cut in cuts.values())
-        asked = _ask(cuts["source"], cuts["source"], cuts["source"], features, size, kind, seed)
+        reference = _ask(cuts["source"], cuts["source"], cuts["source"], features, size, kind, seed)
         answered = _ask(cuts["source"], cuts["thinned release"], cuts["release"], features, size, kind, seed)
-    return Twins(asked[0], answered[0], asked[1], answered[1], size)
+    return Twins(reference[0], answered[0], reference[1], answered[1], size)
 
 
 def _require_same_columns(source: pd.DataFrame, release: pd.DataFrame) -> None:
@@ -162,9 +162,9 @@ class _Cut(NamedTuple):
         return chosen, half, np.random.default_rng(salt(seed, "teach", part))
 
 
-def _ask(asked: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
+def _ask(people: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
     """Let each part teach, effects from one cut and g from the other; return what the others' rows are told, (2, 4, n) and (2, n)."""
-    n = len(asked.part)
+    n = len(people.part)
     tau, g = np.empty((2, len(LEARNERS), n)), np.empty((2, n))
     for part in range(PARTS):
         rows, half, rng = effects.lesson(part, size, seed)
@@ -173,9 +173,9 @@ def _ask(asked: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, si
         propensity = fit_propensity(assignment.x[rows], features.categorical, assignment.rows.a[rows], half, rng)
         for place in (0, 1):
             # rows of part c are asked of parts c + 1 (place 0) and c + 2 (place 1)
-            told = asked.part == (part - 1 - place) % PARTS
-            tau[place][:, told] = teacher.effects(asked.x[told])
-            g[place, told] = propensity.predict(asked.x[told])
+            answering = people.part == (part - 1 - place) % PARTS
+            tau[place][:, answering] = teacher.effects(people.x[answering])
+            g[place, answering] = propensity.predict(people.x[answering])
     return tau, g
 
 
@@ -195,10 +195,10 @@ def _in_hash_order(sample: Sample, design: Float64 | None, seed: int, owner: str
     return _Rows(sample.covariates, a.astype(np.int8), y, keys, g).take(order)
 
 
-def _thin(drawn: _Rows, x: Float64, own: _Rows, own_x: Float64, features: TreeColumns, seed: int) -> _Rows:
+def _thin(drawn: _Rows, x: Float64, source_rows: _Rows, source_x: Float64, features: TreeColumns, seed: int) -> _Rows:
     """Keep released rows so that the kept ones are assigned as the source's were."""
-    half = assign_folds(own.keys, own.a.astype(np.int64), 2, seed, repeat=2)
-    g = fit_propensity(own_x, features.categorical, own.a, half, np.random.default_rng(salt(seed, "thin"))).predict(x)
+    half = assign_folds(source_rows.keys, source_rows.a.astype(np.int64), 2, seed, repeat=2)
+    g = fit_propensity(source_x, features.categorical, source_rows.a, half, np.random.default_rng(salt(seed, "thin"))).predict(x)
     ratio = np.where(drawn.a == 1, g / drawn.design, (1.0 - g) / (1.0 - drawn.design))
     return drawn.take(np.flatnonzero(unit(drawn.keys, salt(seed, "thin")) * float(np.max(ratio)) < ratio))
 

@@ -47,8 +47,8 @@ def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariate
     p1 = np.clip(g, EDGE, 1.0 - EDGE)
     p0 = 1.0 - p1
     felt = (q1 - q1.mean()) / p1 + (q0 - q0.mean()) / p0
-    own = (felt, np.ones(len(g)))
-    directions = np.column_stack(own if covariates is None else (*own, _leading(covariates)))
+    stratum = (felt, np.ones(len(g)))
+    directions = np.column_stack(stratum if covariates is None else (*stratum, _leading(covariates)))
     # the largest weights first, and of equal weights the largest contributions
     return cube(g, directions, np.lexsort((-np.abs(felt), -1.0 / (p0 * p1))), rng)
 
@@ -90,8 +90,8 @@ def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates:
         if isinstance(law, BinaryLaw):
             y[rows] = cube(mean, directions, np.lexsort((mean, -weight)), rng)
         else:
-            own = law.invert(a[rows], mean, covariates.iloc[rows].reset_index(drop=True), rng)
-            y[rows] = _by_halving(own, mean, directions, rng)
+            outcomes = law.invert(a[rows], mean, covariates.iloc[rows].reset_index(drop=True), rng)
+            y[rows] = _by_halving(outcomes, mean, directions, rng)
     return y
 
 

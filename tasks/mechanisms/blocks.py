@@ -85,15 +85,15 @@ def hybrid_block(
     chosen = systematic_sample(weight, n, rng, order_by=predicted.q1 - predicted.q0)
     frame = pool.iloc[chosen].reset_index(drop=True)
     kept = Nuisances(*(values[chosen] for values in predicted))
-    own = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
+    designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(Nuisances._fields)]
-        a = balanced_treatment(own, rng, matched)
-        y = clipped(balanced_outcome(mechanisms.law, a, own, frame, rng), spec.outcome_range).y
+        a = balanced_treatment(designed, rng, matched)
+        y = clipped(balanced_outcome(mechanisms.law, a, designed, frame, rng), spec.outcome_range).y
     else:
-        a = draw_treatment(own.g, rng)
-        y = draw_outcome(mechanisms.law, a, own, frame, rng, spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, own)
+        a = draw_treatment(designed.g, rng)
+        y = draw_outcome(mechanisms.law, a, designed, frame, rng, spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed)
 
 
 def joint_block(schema: TableSchema, covariates: Any, mechanisms: Mechanisms, n: int, rng: np.random.Generator) -> pa.Table:

@@ -106,9 +106,9 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
     w = weights(pool, coefficients, ceiling)
     achieved = w @ pool
     gap = float((np.abs(achieved - target) / scale).max(initial=0.0))
-    moved, asked = (achieved - centre) / scale, (target - centre) / scale
-    length = float(asked @ asked)
-    relaxed = 0.0 if length == 0.0 else float(np.clip(1.0 - (moved @ asked) / length, 0.0, 1.0))
+    moved, target_shift = (achieved - centre) / scale, (target - centre) / scale
+    length = float(target_shift @ target_shift)
+    relaxed = 0.0 if length == 0.0 else float(np.clip(1.0 - (moved @ target_shift) / length, 0.0, 1.0))
     met = gap <= 1e-8 and lost <= 1e-8
     return Balance(
         coefficients=coefficients,
@@ -158,12 +158,12 @@ def _capped(eta: Float64, ceiling: float) -> Float64:
 
 def _solve_in_turn(z: Float64, goal: Float64, ceiling: float, min_ess: float, gentle: Float64) -> Float64:
     """Return lambda of the smallest penalty under which the dual converges with enough rows in use; the gentle form is tried first."""
-    found = np.zeros(z.shape[1])
+    theta = np.zeros(z.shape[1])
     for penalty in [*(size * gentle for size in _PENALTIES), *(size * np.eye(z.shape[1]) for size in _PENALTIES[1:])]:
         solution = _newton(z, goal, ceiling, penalty)
         if solution is not None and _ess_share(_capped(z @ solution, ceiling)) >= min_ess:
             return solution
-    return found
+    return theta
 
 
 def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Float64 | None:

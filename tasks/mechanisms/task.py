@@ -60,25 +60,25 @@ def assemble(
     weight = weights_of(run, table, rows)
     bound = truncation_bound(len(y), spec.mechanisms.truncation)
     targets, named = _targets(space, spec, schema, table)
-    own_nuisances, asked = nuisances_of(rows), spec.mechanisms
+    own_nuisances, settings = nuisances_of(rows), spec.mechanisms
     directions = None if named is None else targets.directions(named, own_nuisances.g, bound)
     # the law needs rows in memory: the first in hash order are a random sample
     n = min(len(y), spec.mechanisms.fit_rows)
     support = find_support(y, spec.outcome.range)
     reach = attainable(y[:n], support, schema.outcome_kind)
-    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, asked.targeting, directions, reach)
+    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, settings.targeting, directions, reach)
     frame = Partitions(space, schema, table.parts).take(np.arange(len(y)) < n)
-    own = None if weight is None else weight[:n]
+    row_weight = None if weight is None else weight[:n]
     rng = rng_for(spec.seed, f"outcome law {table.name}")
     q0, q1 = targeting.q0[:n], targeting.q1[:n]
-    law = choose_law(a[:n], y[:n], q0, q1, frame, schema.outcome_kind, rng, own, support, spec.outcome.law)
+    law = choose_law(a[:n], y[:n], q0, q1, frame, schema.outcome_kind, rng, row_weight, support, spec.outcome.law)
     raw = nuisances_of(pa.concat_tables([space.table(ref) for ref in predicted]))
     models = [space.model(fit.model) for fit in fits]
     named_rows = None if named is None else (named, a)
-    made = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
-    told = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
-    record = space.put_bytes(record_key, json.dumps(told, sort_keys=True).encode())
-    return Assembled(space.put_model(key, made), record)
+    mechanisms = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
+    facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
+    record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
+    return Assembled(space.put_model(key, mechanisms), record)
 
 
 def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, pd.DataFrame | None]:
@@ -114,14 +114,16 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
     model: Mechanisms = space.model(mechanisms)
     rows = space.table(part)
     frame, weight = to_frame(rows, schema.modelled), weights_of(run, table, rows)
-    found = model.anchored(nuisances_of(space.table(predicted)), frame)
+    anchored = model.anchored(nuisances_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
         here = slice(start, start + SLICE)
-        own = features(frame.iloc[here], Nuisances(*(values[here] for values in found)), schema.modelled, model.targets)
-        sums_here = moments(own, None if weight is None else weight[here])
+        partition_features = features(frame.iloc[here], Nuisances(*(values[here] for values in anchored)), schema.modelled, model.targets)
+        sums_here = moments(partition_features, None if weight is None else weight[here])
         total = sums_here if total is None else merge(total, sums_here)
-    return Anchored(space.put_table(f"{base}.parquet", pa.table(found._asdict()), part=part.part), space.put_model(f"{base}.sums", total))
+    return Anchored(
+        space.put_table(f"{base}.parquet", pa.table(anchored._asdict()), part=part.part), space.put_model(f"{base}.sums", total)
+    )
 
 
 @coarse("calibrate covariates", "calibrate covariates of {table.name}")
@@ -135,8 +137,8 @@ def calibrate(
         return done
     total: Moments | None = None
     for each in anchored:
-        found: Moments = space.model(each.sums)
-        total = found if total is None else merge(total, found)
+        sums: Moments = space.model(each.sums)
+        total = sums if total is None else merge(total, sums)
     assert total is not None  # a source has at least one partition
     frame = draw_pool(space.model(covariates), schema, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
     model: Mechanisms = space.model(mechanisms)

@@ -130,11 +130,11 @@ def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, 
     used = 0
     for repeat in range(plan.repeats):
         fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat, rows.clusters)
-        own, seen = fit_folds(plan, learner, rows, covariates, fold_of, repeat, report)
+        fits, seen = fit_folds(plan, learner, rows, covariates, fold_of, repeat, report)
         report("predicting")
-        for sums, values in zip(total, predict_folds(own, fold_of, covariates)):
+        for sums, values in zip(total, predict_folds(fits, fold_of, covariates)):
             sums += values
-        models.extend(own)
+        models.extend(fits)
         used = max(used, seen)
     return CrossFit(_averaged(total, plan.repeats, rows.propensity), tuple(models), used)
 
@@ -166,8 +166,8 @@ def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFram
 
 
 def _averaged(total: Nuisances, repeats: int, propensity: Float64 | float | None) -> Nuisances:
-    found = Nuisances(*(sums / repeats for sums in total))
-    return found if propensity is None else found._replace(g=np.broadcast_to(propensity, found.g.shape).copy())
+    average = Nuisances(*(sums / repeats for sums in total))
+    return average if propensity is None else average._replace(g=np.broadcast_to(propensity, average.g.shape).copy())
 
 
 def fit_folds(
@@ -234,8 +234,8 @@ def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, tr
     FoldModel
     """
     # where known propensities differ by row, the fold's model is their mean, and predictions are replaced by the known ones
-    known = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
-    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, plan.rng(repeat, fold), rows.weights, rows.keys, known)
+    propensity = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
+    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, plan.rng(repeat, fold), rows.weights, rows.keys, propensity)
 
 
 def refinement_of(learner: Learner, models: Sequence[FoldModel], kind: str) -> Refinement:
@@ -258,11 +258,11 @@ def _parts(rows: Rows, covariates: Covariates, fold_of: Int8) -> Iterator[FoldRo
 
 def predict_folds(models: Sequence[FoldModel], fold_of: Int8, covariates: Covariates) -> Nuisances:
     """Predict each row by the models of its own fold, which have not seen it; arrays of shape (n,)."""
-    found = Nuisances(*(np.empty(len(fold_of)) for _ in range(3)))
+    predictions = Nuisances(*(np.empty(len(fold_of)) for _ in range(3)))
     with one_thread():
         for at, frame in covariates.batches():
             for fold, model in enumerate(models):
                 here = np.flatnonzero(fold_of[at] == fold)
-                for column, values in zip(found, model.predict(frame.iloc[here])):
+                for column, values in zip(predictions, model.predict(frame.iloc[here])):
                     column[at.start + here] = values
-    return found
+    return predictions

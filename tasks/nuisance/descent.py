@@ -177,7 +177,7 @@ def advanced(problem: Problem, progress: Progress) -> Progress:
     if line is not None and not objective <= line.objective - 1e-4 * line.length * line.decrement:
         shorter = line._replace(length=line.length / 2.0)
         if shorter.length <= _SHORTEST:
-            return _settled(problem, line.point, strength, fresh)
+            return _converge(problem, line.point, strength, fresh)
         return Progress("fit", line.point + shorter.length * line.step, fresh, shorter, passes)
     maps = problem.maps(sums.gradient.shape[1])
     gradient = unit * sum((m.T @ u for m, u in zip(maps, sums.gradient)), np.zeros(len(point))) + diagonal * point
@@ -185,13 +185,13 @@ def advanced(problem: Problem, progress: Progress) -> Progress:
     step = newton_step(gram, diagonal, gradient)
     decrement = -float(gradient @ step)
     if problem.family == "gaussian" or decrement <= _CONVERGED * sums.rows:
-        return _settled(problem, point + step, strength, fresh)
+        return _converge(problem, point + step, strength, fresh)
     if passes >= _PASSES:
-        return _settled(problem, point, strength, fresh)
+        return _converge(problem, point, strength, fresh)
     return Progress("fit", point + step, fresh, Line(point, objective, step, decrement, 1.0), passes)
 
 
-def _settled(problem: Problem, point: Float64, strength: float, fresh: Sums) -> Progress:
+def _converge(problem: Problem, point: Float64, strength: float, fresh: Sums) -> Progress:
     return Progress("done" if problem.reach is None else "range", point, fresh, strength=strength)
 
 

@@ -49,8 +49,8 @@ class Design:
     @property
     def width(self) -> int:
         """Number of columns."""
-        own = sum(1 + (term.missing is not None) + (term.square is not None) for term in self.numeric)
-        return own + sum(len(term.levels) for term in self.category)
+        columns = sum(1 + (term.missing is not None) + (term.square is not None) for term in self.numeric)
+        return columns + sum(len(term.levels) for term in self.category)
 
     def matrix(self, covariates: pd.DataFrame) -> Float64:
         """Return the design of a canonical frame, shape (n, width)."""
@@ -106,8 +106,8 @@ def _category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
     """Return what a cell of each category, and last a missing one, is in the design; zeros where it was not seen in training."""
     cells: list[str | None] = [*categories, None]
     hit = np.array([[cell == level for level in group.levels] for cell in cells], dtype=np.float64)
-    known = hit.sum(axis=1, keepdims=True) > 0.0
-    return np.where(known, 2.0 * (hit - np.array(group.shares)), 0.0)
+    present = hit.sum(axis=1, keepdims=True) > 0.0
+    return np.where(present, 2.0 * (hit - np.array(group.shares)), 0.0)
 
 
 def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Float64:
@@ -127,8 +127,8 @@ def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Fl
 def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True) -> Float64:
     """Return ``with_treatment(x, treatment, interactions) @ coefficients`` without laying the wide matrix out, shape (n,)."""
     side = treatment.astype(np.float64) - 0.5
-    own: Float64 = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
-    return own + side * (x @ coefficients[2 + x.shape[1] :]) if interactions else own
+    eta: Float64 = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
+    return eta + side * (x @ coefficients[2 + x.shape[1] :]) if interactions else eta
 
 
 def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:

@@ -54,16 +54,16 @@ class FoldModel:
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g, Q0 and Q1 of any rows, each of shape (n,)."""
         n = len(covariates)
-        found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
+        predictions = Nuisances(np.empty(n), np.empty(n), np.empty(n))
         with one_thread():
             # design matrices of a block stay in the cache, and memory does not grow with n
             for start in range(0, n, _BLOCK):
                 block = covariates.iloc[start : start + _BLOCK]
                 rows = slice(start, start + len(block))
-                found.g[rows] = self.propensity.predict(block)
-                found.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
-                found.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
-        return found
+                predictions.g[rows] = self.propensity.predict(block)
+                predictions.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
+                predictions.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
+        return predictions
 
 
 def fit_fold(
@@ -76,7 +76,7 @@ def fit_fold(
     rng: np.random.Generator,
     weights: Float64 | None = None,
     keys: UInt64 | None = None,
-    known: float | None = None,
+    given: float | None = None,
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -101,7 +101,7 @@ def fit_fold(
     keys : ndarray of uint64, shape (n,), optional
         Distinct row keys. With them the training rows are put in the order of their keys first, so that the
         fit does not depend on the order in which rows were given.
-    known : float, optional
+    given : float, optional
         Known P(A = 1), in (0, 1): g is then not fitted.
 
     Returns
@@ -118,10 +118,10 @@ def fit_fold(
         rows = rows[np.argsort(keys[rows], kind="stable")]
     require_arms(a[rows])
     frame = covariates.iloc[rows].reset_index(drop=True)
-    own = None if weights is None else weights[rows]
+    row_weights = None if weights is None else weights[rows]
     with one_thread():
-        propensity = learner.fit_propensity(frame, a[rows], rng, own) if known is None else KnownPropensity(known)
-        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, own)
+        propensity = learner.fit_propensity(frame, a[rows], rng, row_weights) if given is None else KnownPropensity(given)
+        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, row_weights)
     return FoldModel(propensity, outcome, len(rows))
 
 

@@ -64,7 +64,7 @@ def predict_folds(rules: LinearRules, reach: float, covariates: pd.DataFrame, a:
         If an arm has fewer than two training rows in a fold.
     """
     n = len(a)
-    found = Nuisances(np.empty(n), np.empty(n), np.empty(n))
+    predictions = Nuisances(np.empty(n), np.empty(n), np.empty(n))
     for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         require_arms(a[train])
@@ -73,17 +73,17 @@ def predict_folds(rules: LinearRules, reach: float, covariates: pd.DataFrame, a:
         inside, outside = design.matrix(frame), design.matrix(covariates.iloc[test])
         penalty_g, penalty_q = rules.penalties(design)
         b = ridge(np.column_stack((np.ones(len(train)), inside)), a[train].astype(np.float64), penalty_g, "binomial")
-        found.g[test] = within("binary", mean_of("binomial", b[0] + outside @ b[1:]))
-        x, own = with_treatment(inside, a[train], rules.interacts), y[train]
-        centre, scale = standard(own) if kind == "continuous" else (0.0, 1.0)
-        b = ridge(x, (own - centre) / scale, penalty_q, FAMILY[kind])
+        predictions.g[test] = within("binary", mean_of("binomial", b[0] + outside @ b[1:]))
+        x, y_train = with_treatment(inside, a[train], rules.interacts), y[train]
+        centre, scale = standard(y_train) if kind == "continuous" else (0.0, 1.0)
+        b = ridge(x, (y_train - centre) / scale, penalty_q, FAMILY[kind])
         eta = x @ b
-        for arm, q in ((0, found.q0), (1, found.q1)):
+        for arm, q in ((0, predictions.q0), (1, predictions.q1)):
             there = eta_of(outside, np.full(len(test), arm, dtype=np.int8), b, rules.interacts)
             if kind == "count":
                 there = np.clip(there, float(eta.min()) - reach, float(eta.max()) + reach)
             q[test] = within(kind, centre + scale * mean_of(FAMILY[kind], there))
-    return found
+    return predictions
 
 
 def standard(outcome: Float64, weights: Float64 | None = None) -> tuple[float, float]:
@@ -198,8 +198,8 @@ def _path(x, y, penalty, poisson, strengths):  # type: ignore[no-untyped-def]  #
             leverage = 0.0
             for j in range(p):
                 leverage += half_rows[j, i] * half_rows[j, i]
-            own = eta[i] + (mu[i] - y[i]) * leverage / max(1.0 - information[i] * leverage, 1e-3)
-            bounded = min(max(own, -30.0), 30.0)
+            eta_out = eta[i] + (mu[i] - y[i]) * leverage / max(1.0 - information[i] * leverage, 1e-3)
+            bounded = min(max(eta_out, -30.0), 30.0)
             if poisson:
                 total += np.exp(bounded) - y[i] * bounded
             else:

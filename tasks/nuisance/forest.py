@@ -73,7 +73,7 @@ def fit_forest(
     # categories first: of two equal gains the earlier column's wins
     order = np.argsort(~categorical, kind="stable")
     edges = [_edges(matrix[:, at], bool(categorical[at]), weights) for at in order]
-    starts = np.cumsum([0, *(len(found) for found in edges)], dtype=np.int32)
+    starts = np.cumsum([0, *(len(bounds) for bounds in edges)], dtype=np.int32)
     cells = np.empty((len(order), len(matrix)), dtype=np.uint8)
     sort_in(np.require(matrix.T, requirements=["C", "W"]), order.astype(np.int32), starts, np.concatenate(edges), cells)
     gaps = np.array([np.isnan(matrix[:, at]).any() for at in order], dtype=bool)
@@ -120,25 +120,25 @@ def _pruned(
 ) -> Forest:
     """Keep the columns that some split asks for, and the edges that some split tells the sides of."""
     table = np.unpackbits(bins.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
-    asked = np.unique(column)
+    used = np.unique(column)
     kept = []
-    for at in asked:
-        own = np.flatnonzero(column == at)
+    for at in used:
+        of_column = np.flatnonzero(column == at)
         size = len(edges[at])
-        told = np.flatnonzero((table[own, :size] != table[own, 1 : size + 1]).any(axis=0))
-        kept.append(edges[at][told])
-        missing = table[own, MISSING]
-        table[own, : len(told)] = table[np.ix_(own, told)]
-        table[own, len(told)] = table[own, size]
-        table[own, len(told) + 1 :] = False
-        table[own, MISSING] = missing
+        telling = np.flatnonzero((table[of_column, :size] != table[of_column, 1 : size + 1]).any(axis=0))
+        kept.append(edges[at][telling])
+        missing = table[of_column, MISSING]
+        table[of_column, : len(telling)] = table[np.ix_(of_column, telling)]
+        table[of_column, len(telling)] = table[of_column, size]
+        table[of_column, len(telling) + 1 :] = False
+        table[of_column, MISSING] = missing
     return Forest(
-        columns=order[asked].astype(np.int32),
-        starts=np.cumsum([0, *(len(found) for found in kept)], dtype=np.int32),
+        columns=order[used].astype(np.int32),
+        starts=np.cumsum([0, *(len(bounds) for bounds in kept)], dtype=np.int32),
         edges=np.concatenate([np.empty(0), *kept]),
         splits=ends[:, 0].copy(),
         leaves=ends[:, 1].copy(),
-        column=np.searchsorted(asked, column).astype(np.int32),
+        column=np.searchsorted(used, column).astype(np.int32),
         bins=np.packbits(table, axis=1, bitorder="little").view("<u4").astype(np.uint32),
         span=span.copy(),
         value=value.copy(),
@@ -172,8 +172,8 @@ def _edges(cells: Float64, categorical: bool, weights: Float64 | None) -> Float6
     wanted = np.linspace(0.0, 100.0, _MOST_BINS + 1)[1:-1] / 100.0 * held[-1]
     at = np.minimum(np.searchsorted(held, wanted), len(values) - 1)
     level = held[at] - wanted <= float(np.finfo(np.float64).eps)
-    found = np.where(level, (values[at] + values[np.minimum(at + 1, len(values) - 1)]) / 2.0, values[at])
-    return np.unique(found)
+    middles = np.where(level, (values[at] + values[np.minimum(at + 1, len(values) - 1)]) / 2.0, values[at])
+    return np.unique(middles)
 
 
 def _held(cells: Float64, values: Float64, weights: Float64) -> Float64:

@@ -32,8 +32,8 @@ def _gradients(kind, y, w, raw, g, h):  # type: ignore[no-untyped-def]  # typed 
         else:
             second = np.exp(raw[i])
             first = second - y[i]
-        own = w[i] if w.shape[0] else 1.0
-        g[i], h[i] = np.float32(own * first), np.float32(own * second)
+        row_weight = w[i] if w.shape[0] else 1.0
+        g[i], h[i] = np.float32(row_weight * first), np.float32(row_weight * second)
 
 
 @compiled
@@ -74,7 +74,7 @@ def _scan(order, size, turn, g, h, n, all_g, all_h, all_n, value, rules, best): 
     """
     fewest, l2 = rules[0], rules[1]
     near_g, near_h, near_n = 0.0, 0.0, 0
-    found = False
+    improved = False
     for i in range(size):
         at = order[i]
         near_n += n[at]
@@ -89,9 +89,9 @@ def _scan(order, size, turn, g, h, n, all_g, all_h, all_n, value, rules, best): 
         left, right = -left_g / (left_h + l2 + 1e-15), -right_g / (right_h + l2 + 1e-15)
         gain = all_g * value - left_g * left - right_g * right
         if gain > best[0] and gain > 0.0:
-            found = True
+            improved = True
             best[0], best[1], best[2], best[3], best[4] = gain, i, left_g, left_h, far_n if turn else near_n
-    return found
+    return improved
 
 
 @compiled
@@ -201,10 +201,10 @@ def _deal(sums, at, new, smaller_first):  # type: ignore[no-untyped-def]  # type
 @compiled
 def _before(leaf, count, row):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Count the leaves whose rows come before a row."""
-    found = 0
+    place = 0
     for other in range(count):
-        found += int(leaf[other, 3] < row)
-    return found
+        place += int(leaf[other, 3] < row)
+    return place
 
 
 @compiled
@@ -228,8 +228,8 @@ def _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, colu
             break
         new = count
         j, first, size = int(best[at, 1]), int(leaf[at, 3]), int(leaf[at, 2])
-        own = rows[first : first + size]
-        left = _part(cells[j], offset[j + 1] - offset[j] - 1, best_bins[at], own, spare)
+        row_ids = rows[first : first + size]
+        left = _part(cells[j], offset[j + 1] - offset[j] - 1, best_bins[at], row_ids, spare)
         column[new - 1], bins[new - 1] = j, best_bins[at]
         # the rows where the sides start and end become leaves once the tree is grown
         span[new - 1, 0], span[new - 1, 1], span[new - 1, 2] = first, first + left, first + size
@@ -247,7 +247,7 @@ def _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, colu
         if count == most or (left < 2 * fewest and size - left < 2 * fewest):
             continue
         # the smaller side is counted; the larger one is what that leaves of their parent
-        part = own[:left] if left < size - left else own[left:]
+        part = row_ids[:left] if left < size - left else row_ids[left:]
         _tally(cells, offset, part, g, h, sums_g[new], sums_h[new], counts[new])
         for sums in (sums_g, sums_h):
             _deal(sums, at, new, left < size - left)

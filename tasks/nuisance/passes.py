@@ -107,7 +107,7 @@ def _visited(
     if not open_ or not len(rows):
         return pair
     width = 1 + each.design.width
-    found = list(pair)
+    sums = list(pair)
     linear = [
         [m @ progress.point for m in problem.maps(width)] if problem and progress else [] for problem, progress in zip(each[1:], pair)
     ]
@@ -121,11 +121,11 @@ def _visited(
         block[0], block[1:] = 1.0, each.design.columns(frame.iloc[start : start + _BLOCK])
         a, y = part.treatment[here], part.outcome[here]
         w = np.ones(len(here)) if part.weights is None else part.weights[here]
-        for at, (problem, progress) in enumerate(zip((each.propensity, each.outcome), found)):
+        for at, (problem, progress) in enumerate(zip((each.propensity, each.outcome), sums)):
             if problem is not None and progress is not None and progress.phase != "done":
-                own = a.astype(np.float64) if problem.interactions is None else (y - problem.centre) / problem.scale
-                found[at] = progress._replace(sums=progress.sums.plus(summed(problem, progress.phase, linear[at], block.T, a, own, w)))
-    return found[0], cast(Progress, found[1])
+                target = a.astype(np.float64) if problem.interactions is None else (y - problem.centre) / problem.scale
+                sums[at] = progress._replace(sums=progress.sums.plus(summed(problem, progress.phase, linear[at], block.T, a, target, w)))
+    return sums[0], cast(Progress, sums[1])
 
 
 def _is_open(progress: Progress | None) -> bool:

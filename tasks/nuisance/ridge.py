@@ -161,10 +161,10 @@ def _leverages(x: Float64, gram: Float64, penalty: Float64, factors: Sequence[fl
     base[np.diag_indices_from(base)] += trace_of_ridge(gram)
     values, vectors = scipy.linalg.eigh(np.diag(penalty), base, check_finite=False)
     shrunk = 1.0 / (1.0 + np.multiply.outer(np.asarray(factors), np.maximum(values, 0.0)))
-    found = np.empty((len(factors), len(x)))
+    leverages = np.empty((len(factors), len(x)))
     for start in range(0, len(x), BLOCK):
-        found[:, start : start + BLOCK] = shrunk @ np.square(x[start : start + BLOCK] @ vectors).T
-    return found
+        leverages[:, start : start + BLOCK] = shrunk @ np.square(x[start : start + BLOCK] @ vectors).T
+    return leverages
 
 
 def _left_out(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, leverage: Float64 | None) -> float:

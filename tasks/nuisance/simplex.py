@@ -56,9 +56,9 @@ def _nearest(x: Float64, y: Float64) -> Float64:
     scale = max(float(np.abs(x).max()), float(np.abs(y).max()), 1e-12)
     # the last row holds the sum at one: heavy against the data, light against the digits of a double
     heavy = 1e3 * np.sqrt(len(y))
-    found, _ = scipy.optimize.nnls(np.vstack((x / scale, np.full((1, x.shape[1]), heavy))), np.append(y / scale, heavy))
-    total = float(found.sum())
-    return np.asarray(found / total if total > 0.0 else np.full(len(found), 1.0 / len(found)), dtype=np.float64)
+    weights, _ = scipy.optimize.nnls(np.vstack((x / scale, np.full((1, x.shape[1]), heavy))), np.append(y / scale, heavy))
+    total = float(weights.sum())
+    return np.asarray(weights / total if total > 0.0 else np.full(len(weights), 1.0 / len(weights)), dtype=np.float64)
 
 
 def _least_log_loss(predictions: Float64, target: Float64, w: Float64) -> Float64:

@@ -103,8 +103,8 @@ class Partitions(NamedTuple):
 
 def plan_of(spec: Spec, table: Table) -> Plan:
     """Return how a table is cross-fitted: as ``mechanisms`` of the SPEC says."""
-    asked = spec.mechanisms
-    return Plan(table.name, spec.seed, asked.folds, spec.repeats(table.rows), asked.fit_rows)
+    settings = spec.mechanisms
+    return Plan(table.name, spec.seed, settings.folds, spec.repeats(table.rows), settings.fit_rows)
 
 
 def learner_of(spec: Spec) -> Learner:
@@ -237,8 +237,8 @@ def _keep(space: Workspace, base: str, repeat: int, model: FoldModel, prediction
 
 def _predict(partitions: Partitions, mask: Mask, model: FoldModel) -> pa.Table:
     """Predict the masked rows, partition by partition."""
-    found = [pa.table({"row": rows, **model.predict(frame)._asdict()}) for rows, frame in partitions.masked(mask)]
-    return pa.concat_tables(found)
+    tables = [pa.table({"row": rows, **model.predict(frame)._asdict()}) for rows, frame in partitions.masked(mask)]
+    return pa.concat_tables(tables)
 
 
 @coarse("collect nuisances", "collect nuisances of {table.name}")
@@ -271,5 +271,5 @@ def average(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     key = f"{table.name}/averaged-{part.part:05d}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    found = averaged([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
-    return space.put_table(key, pa.table(found._asdict()), part=part.part)
+    mean = averaged([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
+    return space.put_table(key, pa.table(mean._asdict()), part=part.part)

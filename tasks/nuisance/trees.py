@@ -34,7 +34,7 @@ class TreeColumns:
 
         A single level is a number, which a split tells from missing cells.
         """
-        return np.array([found is not None and len(found) > 1 for found in self.levels], dtype=bool)
+        return np.array([values is not None and len(values) > 1 for values in self.levels], dtype=bool)
 
     def matrix(self, covariates: pd.DataFrame) -> Float64:
         """Return the matrix of a canonical frame, shape (n, d); an unknown level is NaN, as missing is."""
@@ -43,10 +43,10 @@ class TreeColumns:
             if levels is None:
                 out[:, at] = covariates[name].to_numpy(dtype=np.float64)
             else:
-                own = pd.Index(levels).get_indexer(covariates[name].cat.categories)
+                recoding = pd.Index(levels).get_indexer(covariates[name].cat.categories)
                 codes = covariates[name].cat.codes.to_numpy()
                 # the last place answers for missing cells, whose code is -1
-                place = np.where(own < 0, np.nan, own.astype(np.float64))
+                place = np.where(recoding < 0, np.nan, recoding.astype(np.float64))
                 out[:, at] = np.append(place, np.nan)[codes]
         return out
 

@@ -77,15 +77,15 @@ def advice(rows: Sequence[Mapping[str, Any]], power: float) -> list[dict[str, An
     list of dict
         One for each cell in which an estimator of the ATE answered, in the order of the cells.
     """
-    found = []
+    lines = []
     for cell in dict.fromkeys(row["cell"] for row in rows):
-        own = [row for row in rows if row["cell"] == cell and row["estimand"] == "ate" and row["rmse"] is not None]
-        if not own:
+        ranked = [row for row in rows if row["cell"] == cell and row["estimand"] == "ate" and row["rmse"] is not None]
+        if not ranked:
             continue
-        good = [row for row in own if _sound(row)]
-        best = min(good, key=lambda row: (row["rmse"], row["estimator"])) if good else max(own, key=lambda row: row["coverage"])
+        good = [row for row in ranked if _sound(row)]
+        best = min(good, key=lambda row: (row["rmse"], row["estimator"])) if good else max(ranked, key=lambda row: row["coverage"])
         # TMLE and its adaptive form are one estimate where overlap suffices: name the plainer one
-        plain = next((row for row in own if row["estimator"] == "tmle"), None)
+        plain = next((row for row in ranked if row["estimator"] == "tmle"), None)
         if (
             best["estimator"] == "adaptive"
             and plain is not None
@@ -95,11 +95,11 @@ def advice(rows: Sequence[Mapping[str, Any]], power: float) -> list[dict[str, An
             best = plain
         needed = rows_for_power(best, power)
         kept = ("cell", "title", "n", "design", "estimator", "truth", "rmse", "coverage", "coverage_mcse", "power", "type1_error", "bias")
-        found.append(
+        lines.append(
             {name: best[name] for name in kept}
             | {"sound": bool(good), "wanted_power": power, "rows_for_power": None if needed is None else needed._asdict()}
         )
-    return found
+    return lines
 
 
 def _sound(row: Mapping[str, Any]) -> bool:

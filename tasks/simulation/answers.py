@@ -31,8 +31,8 @@ def to_table(cell: str, draw: int, done: Sequence[Replicate]) -> pa.Table:
         {"cell": cell, "draw": draw, "replicate": one.number, "estimator": each.estimator}
         | (
             {"estimand": None} | dict.fromkeys(NUMBERS)
-            if each.found is None
-            else {"estimand": each.found.estimand} | {name: float(getattr(each.found, name)) for name in NUMBERS}
+            if each.estimate is None
+            else {"estimand": each.estimate.estimand} | {name: float(getattr(each.estimate, name)) for name in NUMBERS}
         )
         for one in done
         for each in one.outcomes
@@ -51,12 +51,12 @@ def by_estimator(table: pa.Table) -> dict[str, tuple[str | None, dict[str, Float
     names = np.asarray(table.column("estimator").to_pylist(), dtype=object)
     estimands = np.asarray(table.column("estimand").to_pylist(), dtype=object)
     numbers = {name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in NUMBERS}
-    found: dict[str, tuple[str | None, dict[str, Float64]]] = {}
+    answers: dict[str, tuple[str | None, dict[str, Float64]]] = {}
     for name in dict.fromkeys(names.tolist()):
         rows = names == name
-        known = {estimand for estimand in estimands[rows] if estimand is not None}
-        found[name] = (min(known) if known else None, {key: values[rows] for key, values in numbers.items()})
-    return found
+        answered = {estimand for estimand in estimands[rows] if estimand is not None}
+        answers[name] = (min(answered) if answered else None, {key: values[rows] for key, values in numbers.items()})
+    return answers
 
 
 def answers_of(numbers: Mapping[str, Float64]) -> Answers:
@@ -66,7 +66,7 @@ def answers_of(numbers: Mapping[str, Float64]) -> Answers:
 
 def tallies(table: pa.Table, truths: Mapping[str, Truth]) -> dict[str, Tally]:
     """Sum up a batch by estimator."""
-    found = {}
+    sums = {}
     for name, (estimand, numbers) in by_estimator(table).items():
-        found[name] = Tally() if estimand is None else tally(answers_of(numbers), truths[estimand].value)
-    return found
+        sums[name] = Tally() if estimand is None else tally(answers_of(numbers), truths[estimand].value)
+    return sums

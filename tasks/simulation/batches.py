@@ -28,10 +28,10 @@ class Work(NamedTuple):
     replicates: int
 
 
-def estimators_of(asked: SimulateSpec) -> tuple[str, ...]:
+def estimators_of(settings: SimulateSpec) -> tuple[str, ...]:
     """Return the names of the estimators: for "all", all of the registry but those of subgroups, the common ones first."""
-    if asked.estimators != "all":
-        return asked.estimators
+    if settings.estimators != "all":
+        return settings.estimators
     return tuple(sorted((name for name in names("estimator") if name != "gate"), key=lambda name: (COMMON.get(name, len(COMMON)), name)))
 
 
@@ -42,12 +42,12 @@ def batches(number: int, cell: Cell, draw: int, first: int, last: int) -> list[W
     return [Work(number, draw, start, min(step, last - start)) for start in range(first, last, step)]
 
 
-def enough(tallies: Mapping[str, Tally], done: int, asked: SimulateSpec) -> bool:
+def enough(tallies: Mapping[str, Tally], done: int, settings: SimulateSpec) -> bool:
     """Tell whether a cell needs no more replicates."""
-    if done >= asked.replicates:
+    if done >= settings.replicates:
         return True
-    settled = [each.settled(asked.precision, asked.rmse_precision) for each in tallies.values()]
-    return bool(settled) and all(settled)
+    precise = [each.is_precise(settings.precision, settings.rmse_precision) for each in tallies.values()]
+    return bool(precise) and all(precise)
 
 
 def joined(one: Mapping[str, Tally], other: Mapping[str, Tally]) -> dict[str, Tally]:

@@ -37,10 +37,10 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str
         ``MEASURES`` with its ``_mcse``; mean effective sample size and share of truncated rows.
     """
     rows = []
-    for cell, known in zip(cells, truths, strict=True):
-        own = table.filter(pc.equal(table.column("cell"), cell.key))
-        for name, (estimand, numbers) in by_estimator(own).items():
-            truth = None if estimand is None else known[estimand]
+    for cell, truth_of in zip(cells, truths, strict=True):
+        of_cell = table.filter(pc.equal(table.column("cell"), cell.key))
+        for name, (estimand, numbers) in by_estimator(of_cell).items():
+            truth = None if estimand is None else truth_of[estimand]
             measured = performance(answers_of(numbers), None if truth is None else truth.value)
             row: dict[str, Any] = {"cell": cell.key, "title": cell.title, **cell._asdict(), "estimator": name, "estimand": estimand}
             row |= {"truth": None if truth is None else truth.value, "truth_se": None if truth is None else truth.se}
@@ -74,19 +74,19 @@ def places(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str,
     list of dict
         In the order of cells, the best first.
     """
-    found = []
-    for cell, known in zip(cells, truths, strict=True):
+    ranks = []
+    for cell, truth_of in zip(cells, truths, strict=True):
         answered = by_estimator(table.filter(pc.equal(table.column("cell"), cell.key)))
         for estimand in dict.fromkeys(each for each, _ in answered.values() if each is not None):
-            errors = {name: numbers["estimate"] - known[estimand].value for name, (own, numbers) in answered.items() if own == estimand}
+            errors = {name: numbers["estimate"] - truth_of[estimand].value for name, (of, numbers) in answered.items() if of == estimand}
             if len(errors) < 2:
                 continue
             for place in ranking(errors, rng_for(seed, "simulate ranking", f"{cell.key}/{estimand}")):
                 named = {"cell": cell.key, "title": cell.title, "n": cell.n, "design": cell.design, "estimand": estimand}
-                found.append(named | place._asdict())
-    return found
+                ranks.append(named | place._asdict())
+    return ranks
 
 
 def _mean(values: Float64) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None

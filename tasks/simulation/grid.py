@@ -56,15 +56,15 @@ class Cell(NamedTuple):
         return ", ".join([*words, f"learner {self.learner}"])
 
 
-def cells(asked: SimulateSpec) -> list[Cell]:
+def cells(settings: SimulateSpec) -> list[Cell]:
     """Return the cells of a grid, in the order of the SPEC's lists."""
     designs: list[tuple[DesignName, float | None]] = []
-    for design in asked.designs:
-        designs += [(design, tilt) for tilt in asked.tilts] if design == "tilted" else [(design, None)]
-    withheld: tuple[str | None, ...] = (None, *asked.withheld)
+    for design in settings.designs:
+        designs += [(design, tilt) for tilt in settings.tilts] if design == "tilted" else [(design, None)]
+    withheld: tuple[str | None, ...] = (None, *settings.withheld)
     return [
         Cell(n, design, tilt, scale, hidden, noise, learner)
         for n, (design, tilt), scale, hidden, noise, learner in itertools.product(
-            asked.rows, designs, asked.effect_scales, withheld, asked.noise, asked.learners
+            settings.rows, designs, settings.effect_scales, withheld, settings.noise, settings.learners
         )
     ]

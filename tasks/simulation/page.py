@@ -60,8 +60,8 @@ def render(record: Mapping[str, Any]) -> bytes:
 
 def headlines(record: Mapping[str, Any]) -> list[str]:
     """Return what to conclude, one sentence for each cell that has an effect, or for each where none has."""
-    found = record["recommendation"]
-    shown = [each for each in found if each["truth"]] or found
+    advice = record["recommendation"]
+    shown = [each for each in advice if each["truth"]] or advice
     return [_sentence(each) for each in shown] or ["No estimator of the ATE answered in any cell: bring more rows, or relieve overlap."]
 
 
@@ -126,20 +126,20 @@ def _no_effect(rows: Sequence[Mapping[str, Any]]) -> bool:
 
 def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the charts of scenarios with at least two sizes: estimators of the ATE only."""
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["estimand"] == "ate":
-            found.setdefault(tuple(row[name] for name in SCENARIO), []).append(row)
+            groups.setdefault(tuple(row[name] for name in SCENARIO), []).append(row)
     scenarios = []
-    for own in found.values():
-        null = _no_effect(own)
+    for group in groups.values():
+        null = _no_effect(group)
         last = ("power", "type-1 error (5 % is meant)", TYPE1) if null else ("power", "power", None)
         measured = (("rmse", "RMSE", None), ("coverage", "coverage (95 % is meant)", 0.95), last)
-        charts = [{"title": title, "svg": svg} for name, title, guide in measured if (svg := chart(own, name, title, guide)) is not None]
+        charts = [{"title": title, "svg": svg} for name, title, guide in measured if (svg := chart(group, name, title, guide)) is not None]
         if charts:
-            names = list(dict.fromkeys(row["estimator"] for row in own))
+            names = list(dict.fromkeys(row["estimator"] for row in group))
             key = [{"look": look(place), "name": label(name)} for place, name in enumerate(names)]
-            scenarios.append({"title": own[0]["title"].partition(", ")[2], "charts": charts, "key": key})
+            scenarios.append({"title": group[0]["title"].partition(", ")[2], "charts": charts, "key": key})
     return scenarios
 
 

@@ -34,7 +34,7 @@ class Answers(NamedTuple):
     ci_high: Float64
 
     @property
-    def known(self) -> Answers:
+    def answered(self) -> Answers:
         """The replicates that were answered."""
         there = np.isfinite(self.estimate)
         return Answers(*(values[there] for values in self))
@@ -66,34 +66,34 @@ def performance(answers: Answers, truth: float | None) -> Mapping[str, Figure]:
         By the names of ``MEASURES``.
     """
     failed = _share(~np.isfinite(answers.estimate))
-    known = answers.known
-    count = len(known.estimate)
+    given = answers.answered
+    count = len(given.estimate)
     if count < FEWEST:
         return dict.fromkeys(MEASURES, UNKNOWN) | {"failures": failed}
-    s = float(known.estimate.std(ddof=1))
-    width = known.ci_high - known.ci_low
-    rejected = _share((known.ci_low > 0.0) | (known.ci_high < 0.0))
-    found = {
+    s = float(given.estimate.std(ddof=1))
+    width = given.ci_high - given.ci_low
+    rejected = _share((given.ci_low > 0.0) | (given.ci_high < 0.0))
+    figures = {
         "variance": Figure(s**2, s**2 * math.sqrt(2.0 / (count - 1))),
         "ci_width": Figure(float(width.mean()), float(width.std(ddof=1)) / math.sqrt(count)),
         "power": rejected,
         "type1_error": rejected if truth == 0.0 else UNKNOWN,
-        "se_ratio": _ratio(known.se, s),
+        "se_ratio": _ratio(given.se, s),
         "failures": failed,
     }
-    return dict.fromkeys(MEASURES, UNKNOWN) | found | (_errors(known, truth, s) if truth is not None else {})
+    return dict.fromkeys(MEASURES, UNKNOWN) | figures | (_errors(given, truth, s) if truth is not None else {})
 
 
-def _errors(known: Answers, truth: float, s: float) -> dict[str, Figure]:
+def _errors(given: Answers, truth: float, s: float) -> dict[str, Figure]:
     """Measure what needs the truth."""
-    error, count = known.estimate - truth, len(known.estimate)
+    error, count = given.estimate - truth, len(given.estimate)
     square = error**2
     rmse = math.sqrt(float(square.mean()))
     spread = float(square.std(ddof=1)) / math.sqrt(count)
     return {
         "bias": Figure(float(error.mean()), s / math.sqrt(count)),
         "rmse": Figure(rmse, spread / (2.0 * rmse) if rmse > 0.0 else 0.0),
-        "coverage": _share((known.ci_low <= truth) & (truth <= known.ci_high)),
+        "coverage": _share((given.ci_low <= truth) & (truth <= given.ci_high)),
     }
 
 
@@ -133,7 +133,7 @@ class Tally(NamedTuple):
         """Return the sums over both."""
         return Tally(self.answered + other.answered, self.covered + other.covered, self.square + other.square, self.fourth + other.fourth)
 
-    def settled(self, precision: float, rmse_precision: float) -> bool:
+    def is_precise(self, precision: float, rmse_precision: float) -> bool:
         """Tell whether coverage and RMSE are known well enough; an estimator without any estimate does not count.
 
         The error of coverage is that of (covered + 2) / (answered + 4) (Agresti, Coull 1998, DOI 10.1080/00031305.1998.10480550):
@@ -152,7 +152,7 @@ class Tally(NamedTuple):
 
 def tally(answers: Answers, truth: float) -> Tally:
     """Sum up one batch of answers."""
-    known = answers.known
-    square = (known.estimate - truth) ** 2
-    covered = int(np.count_nonzero((known.ci_low <= truth) & (truth <= known.ci_high)))
+    given = answers.answered
+    square = (given.estimate - truth) ** 2
+    covered = int(np.count_nonzero((given.ci_low <= truth) & (truth <= given.ci_high)))
     return Tally(len(square), covered, float(square.sum()), float((square**2).sum()))

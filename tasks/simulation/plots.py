@@ -35,8 +35,8 @@ def lines(rows: Sequence[Mapping[str, Any]], measure: str, guide: float | None =
     floor : float, optional
         The scale begins here, or below.
     """
-    known = [row for row in rows if row[measure] is not None]
-    ends = [row[measure] + side * REACH * row[f"{measure}_mcse"] for row in known for side in (-1.0, 1.0)]
+    measured = [row for row in rows if row[measure] is not None]
+    ends = [row[measure] + side * REACH * row[f"{measure}_mcse"] for row in measured for side in (-1.0, 1.0)]
     axis = scale([*ends, *([] if guide is None else [guide])], 5.0, LINE_WIDTH - 5.0, floor)
     return [Markup("") if row[measure] is None else _line(axis, row, measure, guide) for row in rows]
 
@@ -74,12 +74,12 @@ def chart(rows: Sequence[Mapping[str, Any]], measure: str, title: str, guide: fl
     guide : float, optional
         What it should be: a dashed line.
     """
-    known = [row for row in rows if row[measure] is not None]
-    sizes = sorted({row["n"] for row in known})
+    measured = [row for row in rows if row[measure] is not None]
+    sizes = sorted({row["n"] for row in measured})
     if len(sizes) < 2:
         return None
     across = LogAxis(sizes[0], sizes[-1], _LEFT + 20.0, _RIGHT - 18.0)
-    values = [row[measure] for row in known] + ([] if guide is None else [guide])
+    values = [row[measure] for row in measured] + ([] if guide is None else [guide])
     up = scale(values, _BASE, _TOP, 0.0 if measure in ("rmse", "power", "type1_error") else None)
     parts = _frame(across, up, sizes)
     if guide is not None:
@@ -87,8 +87,8 @@ def chart(rows: Sequence[Mapping[str, Any]], measure: str, title: str, guide: fl
     names = list(dict.fromkeys(row["estimator"] for row in rows))
     for place, name in enumerate(names):
         shift = _DODGE * (place - (len(names) - 1) / 2)
-        own = sorted((row["n"], row[measure]) for row in known if row["estimator"] == name)
-        points = [(across.at(n) + shift, up.at(value)) for n, value in own]
+        curve_points = sorted((row["n"], row[measure]) for row in measured if row["estimator"] == name)
+        points = [(across.at(n) + shift, up.at(value)) for n, value in curve_points]
         parts.append(polyline(points, f"curve s{place % LOOKS}"))
         parts += [mark(place, x, y, 8.0, f"mark s{place % LOOKS}") for x, y in points]
     return drawing(WIDTH, HEIGHT, f"{title} against sample size, by estimator", parts)

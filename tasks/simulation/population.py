@@ -98,12 +98,12 @@ class Population:
         """
         if name is None:
             return None
-        found = next((column.id for column in self.columns if column.name == name), None)
-        if found is None or len(self.columns) < 2:
+        column_id = next((column.id for column in self.columns if column.name == name), None)
+        if column_id is None or len(self.columns) < 2:
             names = ", ".join(column.name for column in self.columns)
             rule = "one of at least two covariates that vary"
             raise SpecError(f"withheld of simulate must be {rule}; got '{name}'.", f"Covariates that vary: {names}.")
-        return found
+        return column_id
 
 
 def population_of(
@@ -193,9 +193,9 @@ def truths(source: Source) -> Mapping[str, Truth]:
     """
     tau = source.q1 - source.population.q0
     weights = {"ate": np.ones_like(tau), "att": source.p, "atc": 1.0 - source.p, "ato": source.p * (1.0 - source.p)}
-    found = {}
+    values = {}
     for name, weight in weights.items():
         total = float(weight.sum())
         value = float(weight @ tau) / total
-        found[name] = Truth(value, float(np.sqrt(np.sum((weight * (tau - value)) ** 2))) / total)
-    return found
+        values[name] = Truth(value, float(np.sqrt(np.sum((weight * (tau - value)) ** 2))) / total)
+    return values

@@ -53,14 +53,14 @@ class Published(NamedTuple):
         return self.folder.rstrip("/")
 
 
-def rows_of(store: Store, found: Published, schema: TableSchema, most: int) -> pa.Table:
+def rows_of(store: Store, law_files: Published, schema: TableSchema, most: int) -> pa.Table:
     """Read the covariates of a copy with what the mechanisms say of them.
 
     Parameters
     ----------
     store : Store
         Where the release is.
-    found : Published
+    law_files : Published
         The copy.
     schema : TableSchema
         Of the manifest.
@@ -77,25 +77,25 @@ def rows_of(store: Store, found: Published, schema: TableSchema, most: int) -> p
     StoreError
         If a file is not what the manifest says.
     """
-    return pa.concat_tables(_parts(store, found, schema, most)).unify_dictionaries()
+    return pa.concat_tables(_parts(store, law_files, schema, most)).unify_dictionaries()
 
 
-def _parts(store: Store, found: Published, schema: TableSchema, most: int) -> Iterator[pa.Table]:
+def _parts(store: Store, law_files: Published, schema: TableSchema, most: int) -> Iterator[pa.Table]:
     left = most
-    for part in found.parts:
+    for part in law_files.parts:
         if left <= 0:
             return
-        released = pq.read_table(io.BytesIO(sound(store, found, part))).slice(0, left)
+        released = pq.read_table(io.BytesIO(sound(store, law_files, part))).slice(0, left)
         rows = canonical(released, schema, "parquet")
         if rows.num_rows != released.num_rows:
-            raise StoreError(f"rows of {found.owner}/{part.path} must all have treatment and outcome; {rows.num_rows} have.")
+            raise StoreError(f"rows of {law_files.owner}/{part.path} must all have treatment and outcome; {rows.num_rows} have.")
         for name, shown in NUISANCE_COLUMNS.items():
             rows = rows.append_column(name, released.column(shown))
         left -= rows.num_rows
         yield rows
 
 
-def law_of(store: Store, found: Published) -> OutcomeLaw:
+def law_of(store: Store, law_files: Published) -> OutcomeLaw:
     """Read the law of a copy's outcome.
 
     Raises
@@ -103,13 +103,13 @@ def law_of(store: Store, found: Published) -> OutcomeLaw:
     StoreError
         If the file is not what the manifest says, or holds no law of the copy.
     """
-    laws = json.loads(sound(store, found, found.mechanisms)).get("laws", [])
-    if found.copy >= len(laws):
-        raise StoreError(f"laws of {found.owner} must be one for each copy; got {len(laws)}, none for copy {found.copy}.")
-    return read_law(laws[found.copy], f"copy {found.copy} of {found.owner}")
+    laws = json.loads(sound(store, law_files, law_files.mechanisms)).get("laws", [])
+    if law_files.copy >= len(laws):
+        raise StoreError(f"laws of {law_files.owner} must be one for each copy; got {len(laws)}, none for copy {law_files.copy}.")
+    return read_law(laws[law_files.copy], f"copy {law_files.copy} of {law_files.owner}")
 
 
-def sound(store: Store, found: Published, file: FileRef) -> bytes:
+def sound(store: Store, law_files: Published, file: FileRef) -> bytes:
     """Return the bytes of a release's file, after checking them against the manifest.
 
     Raises
@@ -117,10 +117,10 @@ def sound(store: Store, found: Published, file: FileRef) -> bytes:
     StoreError
         If size or SHA-256 differ, or the file is not there.
     """
-    data = store.get(found.folder + file.path)
+    data = store.get(law_files.folder + file.path)
     if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
         raise StoreError(
-            f"file '{file.path}' of {found.owner} must be as its manifest says; got {len(data)} bytes of another SHA-256.",
+            f"file '{file.path}' of {law_files.owner} must be as its manifest says; got {len(data)} bytes of another SHA-256.",
             "Nothing was simulated; see 'waymint releases verify'.",
         )
     return data

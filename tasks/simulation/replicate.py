@@ -35,10 +35,10 @@ class Method(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one estimator made of one data set; ``found`` is None where it failed. ``seconds`` of CPU, cross-fitting apart."""
+    """What one estimator made of one data set; ``estimate`` is None where it failed. ``seconds`` of CPU, cross-fitting apart."""
 
     estimator: str
-    found: Estimate | None
+    estimate: Estimate | None
     seconds: float
 
 
@@ -82,8 +82,8 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     outcomes = []
     for name, estimator in method.estimators.items():
         began = time.thread_time()
-        found = _evaluated(name, estimator, data, nuisances, source.population.kind, bound)
-        outcomes.append(Outcome(name, found, time.thread_time() - began))
+        estimate = _evaluated(name, estimator, data, nuisances, source.population.kind, bound)
+        outcomes.append(Outcome(name, estimate, time.thread_time() - began))
     return Replicate(number, drawn - start, fitted - drawn, tuple(outcomes))
 
 
@@ -108,12 +108,12 @@ def predict(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.
 def _evaluated(name: str, estimator: Estimator, data: Data, nuisances: Nuisances, kind: str, bound: float) -> Estimate | None:
     """Evaluate one estimator; None where it fails or its answer is no number."""
     try:
-        found = estimator.evaluate(data.a, data.y, nuisances, kind, bound)
+        estimate = estimator.evaluate(data.a, data.y, nuisances, kind, bound)
     except FAILURES:
         return None
-    if found.estimand not in ESTIMANDS:
+    if estimate.estimand not in ESTIMANDS:
         raise SpecError(
-            f"estimators of simulate must estimate one of {', '.join(ESTIMANDS)}; '{name}' estimates {found.estimand}.",
+            f"estimators of simulate must estimate one of {', '.join(ESTIMANDS)}; '{name}' estimates {estimate.estimand}.",
             "Leave it out: its truth is not known here.",
         )
-    return found if np.isfinite([found.estimate, found.se, found.ci_low, found.ci_high]).all() else None
+    return estimate if np.isfinite([estimate.estimate, estimate.se, estimate.ci_low, estimate.ci_high]).all() else None

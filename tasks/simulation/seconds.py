@@ -42,19 +42,19 @@ def seconds(done: Iterable[Replicate]) -> dict[str, Seconds]:
     dict of str to Seconds
         Of each estimator: the cross-fitting that all share, and its own; and of the whole replicate, by ``WHOLE``.
     """
-    found: dict[str, Seconds] = {}
+    costs: dict[str, Seconds] = {}
     for one in done:
         times = {each.estimator: one.fitting + each.seconds for each in one.outcomes}
         times[WHOLE] = one.drawing + one.fitting + sum(each.seconds for each in one.outcomes)
         for name, value in times.items():
-            found[name] = found.get(name, Seconds()).plus(Seconds(1, value, value**2))
-    return found
+            costs[name] = costs.get(name, Seconds()).plus(Seconds(1, value, value**2))
+    return costs
 
 
 def joined(batches: Iterable[dict[str, Seconds]]) -> dict[str, Seconds]:
     """Add up the times of batches."""
-    found: dict[str, Seconds] = {}
+    costs: dict[str, Seconds] = {}
     for batch in batches:
         for name, value in batch.items():
-            found[name] = found.get(name, Seconds()).plus(value)
-    return found
+            costs[name] = costs.get(name, Seconds()).plus(value)
+    return costs

@@ -28,21 +28,21 @@ def stability(rows: Sequence[Mapping[str, Any]], refits: Sequence[Sequence[Mappi
         Per cell and estimator, and each of ``MOVING``: least and largest value over the refits, and the standard deviation between them
         beyond their Monte-Carlo errors, sqrt(max(0, var - mean mcse^2)); None with fewer than two refits that answered.
     """
-    found = []
+    spreads = []
     for at, row in enumerate(rows):
         one = {name: row[name] for name in ("cell", "n", "design", "estimator")}
         for measure in MOVING:
-            known = [(refit[at][measure], refit[at][f"{measure}_mcse"]) for refit in refits if refit[at][measure] is not None]
-            values = np.array([value for value, _ in known])
-            noise = float(np.mean([error**2 for _, error in known])) if known else 0.0
+            estimates = [(refit[at][measure], refit[at][f"{measure}_mcse"]) for refit in refits if refit[at][measure] is not None]
+            values = np.array([value for value, _ in estimates])
+            noise = float(np.mean([error**2 for _, error in estimates])) if estimates else 0.0
             one[measure] = {
                 "own": row[measure],
-                "low": float(values.min()) if known else None,
-                "high": float(values.max()) if known else None,
-                "sd": math.sqrt(max(0.0, float(values.var(ddof=1)) - noise)) if len(known) > 1 else None,
+                "low": float(values.min()) if estimates else None,
+                "high": float(values.max()) if estimates else None,
+                "sd": math.sqrt(max(0.0, float(values.var(ddof=1)) - noise)) if len(estimates) > 1 else None,
             }
-        found.append(one)
-    return found
+        spreads.append(one)
+    return spreads
 
 
 def same_winner(winners: Mapping[str, str], refits: Sequence[Mapping[str, str]]) -> dict[str, float | None]:

@@ -64,8 +64,8 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
-    asked = run.spec.mechanisms
-    found = population_of(schema, table, space.model(mechanisms).law, asked.probability, run.spec.outcome.range)
+    settings = run.spec.mechanisms
+    found = population_of(schema, table, space.model(mechanisms).law, settings.probability, run.spec.outcome.range)
     return space.put_model(key, _possible(run.spec, found))
 
 
@@ -89,11 +89,11 @@ def read_law(run: Run, schema: TableSchema, found: Published) -> ModelRef:
     return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range)))
 
 
-def _possible(spec: Spec, found: Population) -> Population:
+def _possible(spec: Spec, population: Population) -> Population:
     """Return a law under which every cell of the grid is possible; raise for any other."""
     for cell in cells(spec.simulate):
-        source_of(found, cell)
-    return found
+        source_of(population, cell)
+    return population
 
 
 @coarse("simulate", "simulate cell {work.cell}, draw {work.draw}, replicates from {work.first}")
@@ -110,18 +110,18 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
         if isinstance(method.learner, FoldedLearner):
             # its compiled code is loaded before the clock runs
             replicates(source, method, cell, spec.seed, work.draw, numbers[:1])
-        found = replicates(source, method, cell, spec.seed, work.draw, numbers)
-        done, spent = space.put_table(key, to_table(cell.key, work.draw, found)), seconds(found)
+        outcomes = replicates(source, method, cell, spec.seed, work.draw, numbers)
+        done, spent = space.put_table(key, to_table(cell.key, work.draw, outcomes)), seconds(outcomes)
     return Batch(work, done, tallies(space.table(done), truths(source)), spent)
 
 
 def method_of(spec: Spec, cell: Cell) -> Method:
     """Return how a cell's data sets are analysed."""
-    asked = spec.simulate
-    estimators = {name: resolve("estimator", name) for name in estimators_of(asked)}
-    own = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
-    params = asked.params.get(cell.learner, own)
-    return Method(resolve("learner", cell.learner, params), estimators, asked.folds, spec.mechanisms.truncation)
+    settings = spec.simulate
+    estimators = {name: resolve("estimator", name) for name in estimators_of(settings)}
+    learner_params = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
+    params = settings.params.get(cell.learner, learner_params)
+    return Method(resolve("learner", cell.learner, params), estimators, settings.folds, spec.mechanisms.truncation)
 
 
 @coarse("measure estimators", "measure estimators")
@@ -129,17 +129,17 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Fou
     """Turn all replicates into figures, ranking, stability over refits and advice."""
     space, spec = run.space(), run.spec
     grid = cells(spec.simulate)
-    tables, rows, winners, known, ranked = [], [], [], [], []
+    tables, rows, winners, truth_of, ranked = [], [], [], [], []
     for draw, law in enumerate(laws):
-        own = sorted((batch for batch in batches if batch.work.draw == draw), key=lambda batch: (batch.work.cell, batch.work.first))
-        table = pa.concat_tables([space.table(batch.answers) for batch in own])
+        of_draw = sorted((batch for batch in batches if batch.work.draw == draw), key=lambda batch: (batch.work.cell, batch.work.first))
+        table = pa.concat_tables([space.table(batch.answers) for batch in of_draw])
         sources = [source_of(space.model(law), cell) for cell in grid]
-        known.append([truths(source) for source in sources])
+        truth_of.append([truths(source) for source in sources])
         tables.append(table)
-        rows.append(figures(table, grid, known[-1]))
-        ranked.append(places(table, grid, known[-1], spec.seed))
+        rows.append(figures(table, grid, truth_of[-1]))
+        ranked.append(places(table, grid, truth_of[-1], spec.seed))
         winners.append({place["cell"]: place["estimator"] for place in reversed(ranked[-1]) if place["estimand"] == "ate"})
-    flat = [{"draw": draw, **row} for draw, own in enumerate(rows) for row in own]
+    flat = [{"draw": draw, **row} for draw, of_draw in enumerate(rows) for row in of_draw]
     answers = space.put_table("simulate/replicates.parquet", pa.concat_tables(tables))
     metrics = space.put_table("simulate/metrics.parquet", to_metrics(flat))
     _add_seconds(rows[0], grid, batches)
@@ -160,9 +160,9 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Fou
 
 def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
     """Return the ATE that the fitted law carries, whatever effects the grid scales it to."""
-    own: Source = source_of(population, cell._replace(effect_scale=1.0))
-    found: Truth = truths(own)["ate"]
-    return found._asdict()
+    source: Source = source_of(population, cell._replace(effect_scale=1.0))
+    truth: Truth = truths(source)["ate"]
+    return truth._asdict()
 
 
 def _add_seconds(rows: list[dict[str, Any]], grid: Sequence[Cell], batches: Sequence[Batch]) -> None:

@@ -63,7 +63,7 @@ def test_a_withheld_covariate_is_hidden_from_estimators_and_biases_them() -> Non
         source = source_of(law, cell)
         found = replicates(source, method(*names), cell, 0, 0, range(20))
         truth = truths(source)["ate"].value
-        bias.append(np.mean([each.outcomes[0].found.estimate for each in found if each.outcomes[0].found]) - truth)
+        bias.append(np.mean([each.outcomes[0].estimate.estimate for each in found if each.outcomes[0].estimate]) - truth)
     assert abs(bias[0]) < 0.15
     assert bias[1] > 0.5
 
@@ -126,7 +126,7 @@ def test_a_data_set_without_support_is_a_failure_of_all_and_no_error() -> None:
     narrow = type(law)(**{**law.__dict__, "g": np.full(len(law.g), 1e-4)})
     source = source_of(narrow, cell._replace(design="fitted", tilt=None))
     found = replicates(source, method("or", "tmle"), cell, 0, 0, range(3))
-    assert all(outcome.found is None for each in found for outcome in each.outcomes)
+    assert all(outcome.estimate is None for each in found for outcome in each.outcomes)
     (first, second) = figures(to_table(cell.key, 0, found), [cell], [truths(source)])
     assert first["failures"] == second["failures"] == 1.0
     assert first["rmse"] is first["truth"] is None
@@ -162,6 +162,6 @@ def test_all_folds_at_once_are_the_folds_one_by_one(kind: str) -> None:
 def test_any_learner_can_be_tried() -> None:
     source, cell = source_of(population("binary"), CELL), CELL._replace(learner="boosted")
     (found,) = replicates(source, method("aipw", learner="boosted"), cell, 0, 0, [0])
-    outcome = found.outcomes[0].found
+    outcome = found.outcomes[0].estimate
     assert outcome is not None
     assert abs(outcome.estimate - truths(source)["ate"].value) < 5 * outcome.se

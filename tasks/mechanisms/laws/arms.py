@@ -158,10 +158,10 @@ def centre_for(law: ArmLaw, mean: Float64, sigma: Float64, low: float, high: flo
         The mean itself where no draw is clipped.
     """
     least, most = law.ends
-    found = mean.copy()
+    centre = mean.copy()
     rows = np.flatnonzero((mean + sigma * least < low) | (mean + sigma * most > high))
     if len(rows) == 0:
-        return found
+        return centre
     under = shortfall(law)
     m, s = mean[rows], np.maximum(sigma[rows], 1e-300)
 
@@ -188,5 +188,5 @@ def centre_for(law: ArmLaw, mean: Float64, sigma: Float64, low: float, high: flo
         if np.all(np.abs(following - at) <= 1e-13 * np.maximum(1.0, np.abs(at))):
             break
         at = following
-    found[rows] = at
-    return found
+    centre[rows] = at
+    return centre

@@ -74,7 +74,7 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
     order = np.argsort(held, kind="stable")
     starts = np.concatenate(([0], np.cumsum(counts)))
     cell = np.full(len(y), -1, dtype=np.int64)
-    made: list[tuple[float, float, int]] = []
+    bounds: list[tuple[float, float, int]] = []
     left = 0
     marks = np.flatnonzero(alone)
     for number, mark in enumerate(np.append(marks, len(values))):
@@ -83,16 +83,20 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
             below = support.low if number == 0 else values[marks[number - 1]] + support.step
             above = support.high if mark == len(values) else values[mark] - support.step
             for piece in np.array_split(run, max(1, len(run) // size)):
-                cell[piece] = len(made)
-                made.append(_block(held[piece], below, above, support))
+                cell[piece] = len(bounds)
+                bounds.append(_block(held[piece], below, above, support))
         if mark < len(values):
-            cell[order[starts[mark] : starts[mark + 1]]] = len(made)
-            made.append((float(values[mark]), 0.0, 1))
+            cell[order[starts[mark] : starts[mark + 1]]] = len(bounds)
+            bounds.append((float(values[mark]), 0.0, 1))
         left = int(mark) + 1
-    if not made:  # fewer than five rows, all different
-        made.append(_block(held, support.low, support.high, support))
+    if not bounds:  # fewer than five rows, all different
+        bounds.append(_block(held, support.low, support.high, support))
         cell[:] = 0
-    low, width, points = np.array([m[0] for m in made]), np.array([m[1] for m in made]), np.array([m[2] for m in made], dtype=np.int64)
+    low, width, points = (
+        np.array([m[0] for m in bounds]),
+        np.array([m[1] for m in bounds]),
+        np.array([m[2] for m in bounds], dtype=np.int64),
+    )
     cells = Cells(low, width, points, support.step, -1 if support.decimals is None else support.decimals)
     rank = np.argsort(cells.means, kind="stable")
     place = np.empty(len(rank), dtype=np.int64)

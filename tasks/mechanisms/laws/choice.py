@@ -131,27 +131,27 @@ def choose_law(
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     rows = LawRows(covariates, a, y, np.where(a == 1, q1, q0), w)
-    own = find_support(y) if support is None else support
-    tried = _candidates(law, own, kind, y)
+    limits = find_support(y) if support is None else support
+    tried = _candidates(law, limits, kind, y)
     scores: list[Scores] = []
     if len(tried) > 1:
         # numbers of their own: what a law is fitted with does not depend on how many were tried
         seed = int(rng.integers(2**62))
-        scores = _scored(tried, rows, own, seed)
+        scores = _scored(tried, rows, limits, seed)
         tried, scores = _by_rank(tried, scores)
         at = _simplest(scores, rows_used(rows.weights, seed))
     else:
         at = 0
-    found = tried[at].method.fit(rows, own, rng)
-    record: dict[str, Any] = {"name": found.key, "chosen": "asked for" if law != AUTO else "only one suits" if not scores else "crps"}
+    fitted = tried[at].method.fit(rows, limits, rng)
+    record: dict[str, Any] = {"name": fitted.key, "chosen": "asked for" if law != AUTO else "only one suits" if not scores else "crps"}
     if scores:
         record["crps"] = {each.name: float(np.round(score.crps.mean(), 6)) for each, score in zip(tried, scores)}
-    if isinstance(found, TiltLaw):
+    if isinstance(fitted, TiltLaw):
         some = rows.take(np.arange(min(len(y), _STRENGTH_ROWS)))
-        strength = found.strength(some.a, some.mean, some.covariates, np.random.default_rng(0))
+        strength = fitted.strength(some.a, some.mean, some.covariates, np.random.default_rng(0))
         middle, most, extreme = strength.quantiles
         record["tilt"] = {"median": middle, "p90": most, "p99": extreme, "far": strength.far, "climbed": strength.climbed}
-    return Chosen(found, record)
+    return Chosen(fitted, record)
 
 
 def attainable(y: Float64, support: Support, kind: str) -> tuple[float, float] | None:
@@ -188,16 +188,16 @@ def _candidates(law: str, support: Support, kind: str, y: Float64) -> list[Candi
             hint = "Leave law at 'auto', or set another outcomes.NAME.kind."
             raise SpecError(f"law of outcomes must be one for a {kind} outcome; got '{law}'.", hint)
         return [Candidate(law, method, {})]
-    found = []
+    candidates = []
     for name in names("law"):
         method = resolve("law", name)
         if method.suits(support, kind):
-            found.append(Candidate(name, method, {}))
+            candidates.append(Candidate(name, method, {}))
             if name == "tilt" and _skewed(support, y):
-                found.append(Candidate("tilt by logarithms", resolve("law", name, {"statistic": "log"}), {"statistic": "log"}))
-    if not found:
+                candidates.append(Candidate("tilt by logarithms", resolve("law", name, {"statistic": "log"}), {"statistic": "log"}))
+    if not candidates:
         raise SpecError(f"law of outcomes must be one of {', '.join(names('law'))}; none of them suits a {kind} outcome.")
-    return found
+    return candidates
 
 
 def _skewed(support: Support, y: Float64) -> bool:
@@ -231,8 +231,8 @@ def _distance(rows: LawRows, drawn: Float64) -> float:
     """Return by how much an arm's draws lie further from its outcomes than sampling explains."""
     beyond = []
     for arm in (0, 1):
-        own = rows.a == arm
-        y, x = np.sort(rows.y[own]), np.sort(drawn[:, own].ravel())
+        of_arm = rows.a == arm
+        y, x = np.sort(rows.y[of_arm]), np.sort(drawn[:, of_arm].ravel())
         at = np.unique(y)
         gap = np.abs(np.searchsorted(y, at, side="right") / len(y) - np.searchsorted(x, at, side="right") / len(x)).max()
         beyond.append(float(gap) - _KOLMOGOROV / float(np.sqrt(len(y))))

@@ -56,11 +56,11 @@ class DesignRecord(Plain):
 
 def numeric_records(design: Design) -> list[NumericRecord]:
     """Return the records of a design's numeric terms."""
-    found = []
+    records = []
     for name, centre, scale, fill, low, high, missing, square in design.numeric:
         pair = None if square is None else list(square)
-        found.append(NumericRecord(column=name, centre=centre, scale=scale, fill=fill, low=low, high=high, missing=missing, square=pair))
-    return found
+        records.append(NumericRecord(column=name, centre=centre, scale=scale, fill=fill, low=low, high=high, missing=missing, square=pair))
+    return records
 
 
 def category_records(design: Design) -> list[CategoryRecord]:

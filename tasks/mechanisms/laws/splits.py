@@ -78,10 +78,10 @@ def splits_of(trees: Trees, design: Design, centre: float, spread: float) -> Spl
 
 def _numeric(term: NumericTerm) -> list[tuple[str | Indicator, float, float, float]]:
     """Return the features of a numeric column, with scale, centre, and what stands for a missing cell."""
-    found: list[tuple[str | Indicator, float, float, float]] = [(term.name, term.scale, term.centre, term.fill)]
+    sources: list[tuple[str | Indicator, float, float, float]] = [(term.name, term.scale, term.centre, term.fill)]
     if term.missing is not None:
-        found.append((Indicator(term.name, None, -2.0 * term.missing, 2.0 * (1.0 - term.missing)), 1.0, 0.0, 0.0))
-    return found
+        sources.append((Indicator(term.name, None, -2.0 * term.missing, 2.0 * (1.0 - term.missing)), 1.0, 0.0, 0.0))
+    return sources
 
 
 def _levels(group: CategoryTerm) -> list[Indicator]:

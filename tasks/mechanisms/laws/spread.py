@@ -120,9 +120,9 @@ def choose_scale(
     for fold in range(_FOLDS):
         train, test = folds != fold, folds == fold
         model = fit_scale(frame.loc[train], a[train], r[train], w[train])
-        own = _per_arm(np.exp(np.zeros(len(a))), a, r, w, train)[test]
+        constant = _per_arm(np.exp(np.zeros(len(a))), a, r, w, train)[test]
         modelled = _per_arm(model.predict(frame, a), a, r, w, train)[test]
-        gain[test] = _loss(r[test], own) - _loss(r[test], modelled)
+        gain[test] = _loss(r[test], constant) - _loss(r[test], modelled)
     mean = float(np.average(gain, weights=w))
     share = w / w.sum()
     error = float(np.sqrt(np.sum((share * (gain - mean)) ** 2)))

@@ -68,9 +68,9 @@ def place(tables: Tables, trees: Trees, leaf: Int64, mean: Float64) -> Placed:
     Two neighbouring tilts mixed so that the mean is met have it exactly; their mixture differs from the tilt in between by less than
     0.5 % of the variance.
     """
-    found = Placed(leaf.copy(), np.zeros(len(leaf), dtype=np.int64), np.zeros(len(leaf)))
-    _place(tables.means, trees.parent, mean, found.node, found.at, found.share)
-    return found
+    placed = Placed(leaf.copy(), np.zeros(len(leaf), dtype=np.int64), np.zeros(len(leaf)))
+    _place(tables.means, trees.parent, mean, placed.node, placed.at, placed.share)
+    return placed
 
 
 def quantiles(tables: Tables, trees: Trees, cells: Cells, placed: Placed, u: Float64) -> Float64:

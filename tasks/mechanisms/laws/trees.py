@@ -83,12 +83,12 @@ def grow(features: Float64, a: Int8, cell: Int64, cells: int, weights: Float64, 
     Meinshausen (2006), Quantile regression forests, JMLR 7; Athey, Tibshirani, Wager (2019), DOI 10.1214/18-AOS1709.
     """
     x = np.round(features, _DIGITS)
-    made = _Nodes()
+    nodes = _Nodes()
     pooled = np.bincount(cell, weights, cells) / float(weights.sum())
     for arm in (0, 1):
-        own = np.bincount(cell[a == arm], weights[a == arm], cells)
-        share = own / float(own.sum()) if own.sum() > 0.0 else pooled
-        made.add(-1, (1.0 - _POOLED) * share + _POOLED * pooled)
+        of_arm = np.bincount(cell[a == arm], weights[a == arm], cells)
+        share = of_arm / float(of_arm.sum()) if of_arm.sum() > 0.0 else pooled
+        nodes.add(-1, (1.0 - _POOLED) * share + _POOLED * pooled)
     roots = np.empty((2, trees), dtype=np.int64)
     for arm in (0, 1):
         rows = np.flatnonzero((a == arm) & (weights > 0.0))
@@ -96,12 +96,12 @@ def grow(features: Float64, a: Int8, cell: Int64, cells: int, weights: Float64, 
             mixed = rng.permutation(rows)
             half = len(mixed) // 2
             seed = int(rng.integers(2**31))
-            roots[arm, number] = _plant(made, x, mixed[:half][:_SPLIT_ROWS], mixed[half:], cell, cells, weights, leaves, arm, seed)
-    return made.joined(roots)
+            roots[arm, number] = _plant(nodes, x, mixed[:half][:_SPLIT_ROWS], mixed[half:], cell, cells, weights, leaves, arm, seed)
+    return nodes.joined(roots)
 
 
 def _plant(
-    made: _Nodes,
+    nodes: _Nodes,
     x: Float64,
     chosen: Int64,
     donors: Int64,
@@ -117,18 +117,18 @@ def _plant(
         return arm
     some = min(x.shape[1], 2 * x.shape[1] // 3 + 1)
     tree = DecisionTreeRegressor(max_leaf_nodes=leaves, min_samples_leaf=FEWEST_ROWS, max_features=some, random_state=seed)
-    found = tree.fit(x[chosen], _indicators(cell[chosen]), sample_weight=weights[chosen]).tree_
+    planted = tree.fit(x[chosen], _indicators(cell[chosen]), sample_weight=weights[chosen]).tree_
 
     def put(node: int, rows: Int64, parent: int) -> int:
-        at = made.add(parent, np.bincount(cell[rows], weights[rows], cells) / float(weights[rows].sum()))
-        if found.children_left[node] >= 0:
-            feature = int(found.feature[node])
-            threshold = float(np.round(found.threshold[node], _DIGITS + 1))
+        at = nodes.add(parent, np.bincount(cell[rows], weights[rows], cells) / float(weights[rows].sum()))
+        if planted.children_left[node] >= 0:
+            feature = int(planted.feature[node])
+            threshold = float(np.round(planted.threshold[node], _DIGITS + 1))
             goes = x[rows, feature] <= threshold
             if FEWEST_ROWS <= int(goes.sum()) <= len(rows) - FEWEST_ROWS:
-                made.feature[at], made.threshold[at] = feature, threshold
-                made.left[at] = put(int(found.children_left[node]), rows[goes], at)
-                made.right[at] = put(int(found.children_right[node]), rows[~goes], at)
+                nodes.feature[at], nodes.threshold[at] = feature, threshold
+                nodes.left[at] = put(int(planted.children_left[node]), rows[goes], at)
+                nodes.right[at] = put(int(planted.children_right[node]), rows[~goes], at)
         return at
 
     return put(0, donors, arm)

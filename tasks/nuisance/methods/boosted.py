@@ -101,8 +101,8 @@ class BoostedLearner:
         arms = []
         for arm in (0, 1):
             rows = treatment == arm
-            own = None if weights is None else weights[rows]
-            arms.append(_grow(self.params, covariates.loc[rows], outcome[rows], kind, rng, own))
+            row_weights = None if weights is None else weights[rows]
+            arms.append(_grow(self.params, covariates.loc[rows], outcome[rows], kind, rng, row_weights))
         return ArmEnsembles(arms[0], arms[1])
 
 

@@ -144,14 +144,14 @@ class GlmLearner:
         for g, q, n in zip(propensities, outcomes, rows, strict=True):
             if not isinstance(q, LinearOutcome) or not isinstance(g, LinearPropensity | None):
                 raise TypeError(f"models of a refinement must be those of this learner; got {type(g).__name__} and {type(q).__name__}.")
-            own = None
+            problem = None
             if g is not None:
-                own = Problem(g, "binomial", self._propensity_penalty(g.design), g.strength * n, None)
+                problem = Problem(g, "binomial", self._propensity_penalty(g.design), g.strength * n, None)
             penalty = self._outcome_penalty(q.design)
             other = Problem(
                 q, FAMILY[kind], penalty, q.strength * n, q.interactions, q.centre, q.scale, _REACH if kind == "count" else None
             )
-            folds.append(FoldDesign(q.design, own, other))
+            folds.append(FoldDesign(q.design, problem, other))
         return GlmRefinement(tuple(folds))
 
     def _propensity_penalty(self, design: Design) -> Float64:

@@ -90,8 +90,8 @@ class StackLearner:
             held = np.empty((len(treatment), len(self.members)))
             for fold, train in self._folds(treatment, treatment, seed):
                 for at, member in enumerate(self.members):
-                    own = None if weights is None else weights[train]
-                    model = member.fit_propensity(covariates.loc[train], treatment[train], rng, own)
+                    row_weights = None if weights is None else weights[train]
+                    model = member.fit_propensity(covariates.loc[train], treatment[train], rng, row_weights)
                     held[fold, at] = model.predict(covariates.loc[fold])
             share = convex_weights(held, treatment.astype(np.float64), "binary", weights)
         used = _used(share)
@@ -116,8 +116,8 @@ class StackLearner:
             strata = treatment + 2 * (outcome > 0.5) if kind == "binary" else treatment
             for fold, train in self._folds(treatment, strata, seed):
                 for at, member in enumerate(self.members):
-                    own = None if weights is None else weights[train]
-                    model = member.fit_outcome(covariates.loc[train], treatment[train], outcome[train], kind, rng, own)
+                    row_weights = None if weights is None else weights[train]
+                    model = member.fit_outcome(covariates.loc[train], treatment[train], outcome[train], kind, rng, row_weights)
                     held[fold, at] = model.predict(covariates.loc[fold], treatment[fold])
             share = convex_weights(held, outcome, kind, weights)
         used = _used(share)

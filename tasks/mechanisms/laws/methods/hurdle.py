@@ -96,8 +96,8 @@ class Hurdle:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> HurdleLaw:  # noqa: ARG002, the LawMethod protocol
         """Fit the law."""
-        found = [_fit(rows.y[own], np.maximum(rows.mean[own], 1e-9), rows.weights[own]) for own in (rows.a == 0, rows.a == 1)]
-        return HurdleLaw((found[0][0], found[1][0]), (found[0][1], found[1][1]))
+        fits = [_fit(rows.y[of_arm], np.maximum(rows.mean[of_arm], 1e-9), rows.weights[of_arm]) for of_arm in (rows.a == 0, rows.a == 1)]
+        return HurdleLaw((fits[0][0], fits[1][0]), (fits[0][1], fits[1][1]))
 
     def write(self, law: HurdleLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""

@@ -96,11 +96,11 @@ class ScaleLaw:
         if self.bounds is None:
             return mean
         low, high = self.bounds
-        found = np.clip(mean, low, high)
+        centre = np.clip(mean, low, high)
         for arm, law in enumerate(self.arms):
             rows = a == arm
-            found[rows] = centre_for(law, found[rows], sigma[rows], low, high)
-        return found
+            centre[rows] = centre_for(law, centre[rows], sigma[rows], low, high)
+        return centre
 
     def _landed(self, y: Float64, coins: Float64 | None) -> Float64:
         held = y if self.bounds is None else np.clip(y, *self.bounds)
@@ -114,7 +114,7 @@ def _reader(arms: tuple[ArmLaw, ArmLaw], a: Int8) -> Callable[[Float64, bool], F
     """Read the block, and the place within it, from one number: a block is as long as its weight."""
 
     def read(u: Float64, integral: bool) -> Float64:
-        found = np.empty(len(u))
+        values = np.empty(len(u))
         for arm, law in enumerate(arms):
             rows = a == arm
             share = np.diff(law.edges, prepend=0.0)
@@ -122,10 +122,10 @@ def _reader(arms: tuple[ArmLaw, ArmLaw], a: Int8) -> Callable[[Float64, bool], F
             place = np.clip((u[rows] - (law.edges[at] - share[at])) / np.maximum(share[at], 1e-300), 0.0, 1.0)
             if integral:
                 before = np.concatenate(([0.0], np.cumsum(share * law.centres)))[at]
-                found[rows] = before + share[at] * (law.centres[at] * place - law.spreads[at] * _ROOT3 * place * (1.0 - place))
+                values[rows] = before + share[at] * (law.centres[at] * place - law.spreads[at] * _ROOT3 * place * (1.0 - place))
             else:
-                found[rows] = law.centres[at] + law.spreads[at] * _ROOT3 * (2.0 * place - 1.0)
-        return found
+                values[rows] = law.centres[at] + law.spreads[at] * _ROOT3 * (2.0 * place - 1.0)
+        return values
 
     return read
 

@@ -138,8 +138,8 @@ class TiltLaw:
     def invert(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Inversion:
         """Return the law given a tree for each row: its mean is that of the row whatever the tree."""
         placed, _ = self.place(a, mean, covariates, rng)
-        own = (self.tables, self.trees, self.cells, placed)
-        return Inversion(lambda u: quantiles(*own, u), lambda u: partials(*own, u))
+        shapes = (self.tables, self.trees, self.cells, placed)
+        return Inversion(lambda u: quantiles(*shapes, u), lambda u: partials(*shapes, u))
 
     def strength(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Strength:
         """Return how hard these rows are tilted."""
@@ -227,17 +227,17 @@ def _needed(design: Design, trees: Trees) -> tuple[Design, Trees]:
     kept: list[int] = []
     numeric, category, at = [], [], 1
     for term in design.numeric:
-        own = range(at, at + 1 + (term.missing is not None) + (term.square is not None))
-        at = own.stop
-        if used.intersection(own):
+        columns = range(at, at + 1 + (term.missing is not None) + (term.square is not None))
+        at = columns.stop
+        if used.intersection(columns):
             numeric.append(term)
-            kept.extend(own)
+            kept.extend(columns)
     for group in design.category:
-        own = range(at, at + len(group.levels))
-        at = own.stop
-        if used.intersection(own):
+        columns = range(at, at + len(group.levels))
+        at = columns.stop
+        if used.intersection(columns):
             category.append(group)
-            kept.extend(own)
+            kept.extend(columns)
     new = np.full(at, -1, dtype=np.int64)
     new[[0, *kept]] = np.arange(len(kept) + 1)
     feature = np.where(trees.feature >= 0, new[np.maximum(trees.feature, 0)], -1)

@@ -89,8 +89,8 @@ class ZeroInflated:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> ZeroInflatedLaw:  # noqa: ARG002, the LawMethod protocol
         """Fit the law."""
-        found = [_fit(rows.y[own], rows.mean[own], rows.weights[own], self.params.base) for own in (rows.a == 0, rows.a == 1)]
-        return ZeroInflatedLaw((found[0][0], found[1][0]), (found[0][1], found[1][1]))
+        fits = [_fit(rows.y[of_arm], rows.mean[of_arm], rows.weights[of_arm], self.params.base) for of_arm in (rows.a == 0, rows.a == 1)]
+        return ZeroInflatedLaw((fits[0][0], fits[1][0]), (fits[0][1], fits[1][1]))
 
     def write(self, law: ZeroInflatedLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""
@@ -123,8 +123,8 @@ def _fit(y: Float64, mean: Float64, w: Float64, base: str) -> tuple[float, float
     share = float(np.clip(np.average(zero, weights=w) - np.average(np.exp(-m), weights=w), 0.02, 0.9))
     most = 0.0 if base == "poisson" else 20.0
     start = np.array([share, min(0.5, most)])
-    found = optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, _MOST), (0.0, most)], options={"maxiter": 60})
-    pi, alpha = float(found.x[0]), float(found.x[1])
+    optimum = optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, _MOST), (0.0, most)], options={"maxiter": 60})
+    pi, alpha = float(optimum.x[0]), float(optimum.x[1])
     return pi, alpha if alpha >= _LEAST else 0.0
 
 
