@@ -161,14 +161,14 @@ def test_some_columns_of_a_table_and_its_parquet(space: Workspace, tmp_path: Pat
 
 
 def test_a_run_keeps_its_id_and_a_new_one_gets_one(space: Workspace) -> None:
-    record, new = space.begun()
+    record, new = space.load_or_create_run()
     assert new
     assert record["id"].startswith(record["created"][:19].replace("-", "").replace(":", "") + "Z-")
     assert len(record["id"].split("-")[1]) == 8
     assert record["created"].endswith("+00:00")
-    assert record["id"] != space.begun()[0]["id"]
+    assert record["id"] != space.load_or_create_run()[0]["id"]
     space.put_record("run.json", record)
-    assert space.begun() == (record, False)
+    assert space.load_or_create_run() == (record, False)
 
 
 def test_a_workspace_that_cannot_be_written_says_so_and_how(tmp_path: Path) -> None:
