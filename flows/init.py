@@ -18,6 +18,7 @@ from tasks.source.builtin import BUILTIN, load_builtin
 from tasks.source.dependence import MOST_ROWS
 from tasks.source.dialect import Dialect
 from tasks.source.plan import plan_source
+from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined, examine, unreadable
 from tasks.source.proposal.document import Draft, document, quoted
 from tasks.source.proposal.roles import Named, Proposal, candidates, positive_label, propose, require_column
@@ -141,9 +142,12 @@ def draft(profiled: Profiled, named: Named) -> tuple[str, dict[str, Any]]:
 def screen(profiled: Profiled) -> list[str]:
     """Return the profile as lines: column, kind, share of missing cells, guess of the role, and why."""
     cells = [("column", "kind", "missing", "guess", "why")]
+    waves = hints.later_waves([column.name for column in profiled.columns])
     treatments, outcomes = candidates(profiled.columns, "treatment"), candidates(profiled.columns, "outcome")
     for column in profiled.columns:
         guess, why = guessed(column, profiled.index_columns, treatments, outcomes)
+        if guess == "covariate" and column.name in waves:
+            why = "; ".join(part for part in (why, f"a later wave of '{waves[column.name]}': still before treatment?") if part)
         cells.append((column.name, column.kind, f"{column.missing_share:.1%}" if column.missing else "-", guess, why))
     widths = [max(len(row[place]) for row in cells) for place in range(4)]
     extent = "rows" if profiled.whole else "first rows"
@@ -154,8 +158,6 @@ def screen(profiled: Profiled) -> list[str]:
 
 def guessed(column: Examined, index: Sequence[str], treatments: Sequence[str], outcomes: Sequence[str]) -> tuple[str, str]:
     """Return the guess of a column's role and the reason."""
-    from tasks.source.proposal import hints
-
     if column.name in index:
         return "left out", "row index that a data frame stored"
     may = [role for role, names in (("treatment", treatments), ("outcome", outcomes)) if column.name in names]

@@ -91,6 +91,14 @@ class Server(NamedTuple):
         return f"http://127.0.0.1:{self.port}/api"
 
 
+def embedded_server(settings: Settings) -> Server | None:
+    """Return the embedded server of this user, if one runs; nothing is started or made."""
+    try:
+        return _running(settings.home.expanduser().resolve() / "prefect")
+    except OSError:  # a home that is a file, or that may not be read
+        return None
+
+
 def _running(home: Path) -> Server | None:
     """Return the server that the state file names, if it answers and the file's secret is its own."""
     try:

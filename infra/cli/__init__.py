@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import check, estimation, information, init, releases, runs, work
+from infra.cli import check, doctor, estimation, information, init, releases, runs, work
 from infra.cli.replies import print_error, print_help_of_bare
 from infra.cli.signals import listening
 from infra.settings import prepare_environment, quiet_terminal, restrict_umask
@@ -48,6 +48,7 @@ for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimat
     app.command()(command)
 app.command()(init.init)
 app.command()(check.check)
+app.command()(doctor.doctor)
 app.command()(information.schema)
 app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")

@@ -172,7 +172,7 @@ def _identity(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: d
 def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> tuple[str, str, str]:
     """Return why a column can't be a covariate, the kind to declare, and the detected kind."""
     plain = "text" if is_text(arrow) else str(family(arrow))
-    if is_text(arrow) and labels is None:
+    if is_text(arrow) and labels is None and main_class(findings.classes)[1] < LEAST_SHARE:
         return f"free text or codes of more than {_MOST_LEVELS} values", "", plain
     wish = _wish(name, arrow, findings, labels)
     roles = _NO_ROLES.model_copy(update={"kinds": {name: wish}}) if wish else _NO_ROLES

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tasks.contract.spec import RolesSpec
 from tasks.source.dialect import Dialect
+from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined
 
 _WIDTH = 110
@@ -138,10 +139,12 @@ def _outcome(draft: Draft) -> list[str]:
 
 def _covariates(draft: Draft) -> list[str]:
     lines = ["covariates = [ # all that is measured before treatment and may matter"]
+    waves = hints.later_waves([column.name for column in draft.columns])
     for name in draft.roles.covariates:
         column = _column(draft, name)
         missing = f", {column.missing_share:.1%} missing" if column.missing else ""
-        lines.append(f"  {quoted(name)}, # {column.kind}{missing}")
+        later = f"; a later wave of {quoted(waves[name])}: still before treatment?" if name in waves else ""
+        lines.append(f"  {quoted(name)}, # {column.kind}{missing}{later}")
     if draft.left_out:
         lines.append("  # Left out, with the reason; a line without its first '#' takes the column in:")
         lines += [f"  # {quoted(name)}, # {_plain(reason)}" for name, reason in draft.left_out.items()]

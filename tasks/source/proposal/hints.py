@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 #: Parts of names, folded, by the language of the forms that use them. A part that ends in "*" may go on.
 _LATER = (
@@ -13,7 +14,14 @@ _LATER = (
     "réadmission* readmission* suivi sortie décès deces décédé reingreso* seguimiento alta muerte fallec* exitus"
 )
 #: Compounds that no separator cuts: looked for anywhere in a name.
-_LATER_INSIDE = re.compile(r"follow.?up|readmi|re-?hospitali|lengthofstay|length.of.stay|wiederaufnahm|entlass|verstorben|todes(datum|tag)")
+_LATER_INSIDE = re.compile(
+    r"follow.?up|readmi|re-?hospitali|lengthofstay|length.of.stay|wiederaufnahm|entlass|verstorben|todes(datum|tag)|dth$"
+)
+#: Ends of names that count occasions: years, and numbers behind the word for an occasion.
+_WAVE = re.compile(
+    r"(?P<stem>.*?)[ _.\-]*(?P<wave>(?:19|20)[0-9]{2}|[5-9][0-9]|"
+    r"(?:t|w|v|wave|visit|week|month|day|year|monat|woche)[ _.\-]?[0-9]{1,2})"
+)
 _BEFORE = "baseline base bl pre pretest pre-test preop* before prior history anamnes* vor vorher ausgang* t0 0"
 _PERSON = (
     "name names surname lastname firstname forename vorname nachname familienname geburtsname email e-mail mail phone telephone telefon* "
@@ -59,6 +67,26 @@ def like_outcome(name: str) -> bool:
 def like_category(name: str) -> bool:
     """Whether whole numbers under a name are rather codes than amounts."""
     return _among(_parts(name), _NOMINAL)
+
+
+def later_waves(names: Sequence[str]) -> dict[str, str]:
+    """Return columns that repeat another one at a later occasion, such as weight82 and weight71, with the earliest.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns of a table.
+    """
+    waves: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        match = _WAVE.fullmatch(name.casefold())
+        if match is not None and match["stem"]:
+            waves.setdefault(match["stem"], []).append((int(re.sub(r"[^0-9]", "", match["wave"])), name))
+    later: dict[str, str] = {}
+    for group in waves.values():
+        first = min(group)
+        later |= {name: first[1] for number, name in group if number > first[0]}
+    return later
 
 
 def _parts(name: str) -> tuple[str, ...]:

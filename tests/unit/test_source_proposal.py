@@ -1,0 +1,123 @@
+"""What names and cells of a table say of its columns, before anybody has described it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from flows.init import release_name
+from tasks.contract.errors import SpecError
+from tasks.source.proposal import hints
+from tasks.source.proposal.column import Examined, examine
+from tasks.source.proposal.document import quoted
+from tasks.source.proposal.roles import candidates, positive_label, require_column
+
+ROWS = 200
+
+
+def column(values: list[object], name: str = "x", text: bool = True) -> Examined:
+    return examine(name, pa.chunked_array([pa.array(values, pa.string() if text else None)]), text)
+
+
+@pytest.mark.parametrize(
+    ("name", "later"),
+    [
+        ("Wiederaufnahme", True),
+        ("readmitted_30d", True),
+        ("readmission", True),
+        ("followUpVisit", True),
+        ("bp_fu", True),
+        ("DeathDate", True),
+        ("yrdth", True),
+        ("Entlassungsart", True),
+        ("length_of_stay", True),
+        ("Aufnahme", False),
+        ("admission_date", False),
+        ("baseline_response", False),
+        ("history_of_stay", False),
+        ("age", False),
+        ("fun", False),
+    ],
+)
+def test_names_of_what_is_measured_later(name: str, later: bool) -> None:
+    assert hints.measured_later(name) is later
+
+
+def test_later_waves_name_the_earliest() -> None:
+    names = ["wt71", "wt82", "score_t0", "score_t2", "q1", "q2", "revenue_2019", "revenue_2021", "wt82_71", "lab0", "lab1"]
+    assert hints.later_waves(names) == {"wt82": "wt71", "score_t2": "score_t0", "revenue_2021": "revenue_2019"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "codes", "kind"),
+    [
+        ([*[f"{20 + number % 30}.5" for number in range(ROWS)], *["-99"] * 12], (-99.0,), "continuous"),
+        ([*[str(20 + number % 30) for number in range(ROWS)], *["k.A."] * 12], ("k.A.",), "integer"),
+        ([*[f"2020-01-{1 + number % 28:02d}" for number in range(ROWS)], *["9999-12-31"] * 12], ("9999-12-31",), "datetime"),
+        ([*[str(number % 7) for number in range(ROWS)]], (), "integer"),
+        ([*["a", "b", "unknown"] * 70], (), "categorical"),  # a level of a category is a level
+    ],
+)
+def test_codes_for_missing(cells: list[object], codes: tuple[object, ...], kind: str) -> None:
+    seen = column(cells)
+    assert (seen.codes, seen.kind, seen.unfit) == (codes, kind, "")
+    assert seen.missing == seen.coded == (12 if codes else 0)
+
+
+def test_words_among_numbers_that_are_no_codes_are_never_made_missing() -> None:
+    stages = column([*["1", "2", "3"] * 60, *["IVb"] * 12], "stage")
+    assert (stages.codes, stages.wish, stages.kind) == ((), "categorical", "categorical")
+    below = column([*[str(number) for number in range(300)], *["<0.5"] * 12], "crp")
+    assert below.codes == ()
+    assert "must all read as numbers" in below.unfit
+
+
+def test_identifiers_free_text_and_persons_are_left_out() -> None:
+    assert "identifier" in column([f"{number:05d}" for number in range(ROWS)], "nr").unfit
+    assert "free text" in column([f"note {number}" for number in range(ROWS)], "note").unfit
+    assert "free text or codes" in column([f"note {number % 250}" for number in range(500)], "note").unfit
+    assert "persons" in column([f"{number % 90}" for number in range(ROWS)], "phone").unfit
+    assert "units" in column([str(number % 50) for number in range(ROWS)], "patient_id").unfit
+    assert column(["north", "south"] * 100, "clinic").unfit == ""
+    assert column([None] * ROWS, "empty").unfit == "no cell is known"
+
+
+def test_roles_need_fitting_columns() -> None:
+    columns = [
+        column(["0", "1"] * 100, "smoker"),
+        column(["Drug", "Placebo"] * 100, "arm"),
+        column([f"{number / 7:.2f}" for number in range(ROWS)], "score"),
+        column([str(number) for number in range(ROWS)], "id"),
+    ]
+    assert candidates(columns, "treatment") == ("arm", "smoker")
+    assert candidates(columns, "outcome") == ("score", "smoker", "arm")
+    assert require_column("score", columns, "outcome") is columns[2]
+    with pytest.raises(SpecError, match="must have two labels"):
+        require_column("score", columns, "treatment")
+    with pytest.raises(SpecError, match="not there") as fault:
+        require_column("armm", columns, "treatment")
+    assert fault.value.hint == "Did you mean 'arm'?"
+    assert positive_label(columns[0], None, "treatment") == "1"
+    assert positive_label(columns[1], None, "treatment") is None
+    assert positive_label(columns[1], "drug", "treatment") == "Drug"
+    with pytest.raises(SpecError, match="must be a label of 'arm'"):
+        positive_label(columns[1], "other", "treatment")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("Reha Export (2).csv", "reha-export-2"),
+        ("s3://bucket/data/Trial.parquet", "trial"),
+        ("builtin:nhefs", "nhefs"),
+        ("data/", "data"),
+        ("___.csv", "release"),
+        ("x.csv.gz", "x"),
+    ],
+)
+def test_a_release_is_named_like_its_file(uri: str, name: str) -> None:
+    assert release_name(uri) == name
+
+
+def test_values_are_written_as_toml() -> None:
+    assert [quoted(value) for value in (-99.0, 99.9, 'a"b', "ü", "tab\t")] == ["-99", "99.9", '"a\\"b"', '"ü"', '"tab\\t"']
