@@ -33,7 +33,7 @@ class Rows:
         return len(self.outcome)
 
     def take(self, chosen: Int64 | Bool) -> Rows:
-        """Return some of the rows, in the order asked for."""
+        """Return some of the rows, in the given order."""
         places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         return Rows(self.covariates.iloc[places].reset_index(drop=True), self.treatment[places], self.outcome[places])
 

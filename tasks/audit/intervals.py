@@ -69,7 +69,7 @@ def auc(members: Float64, others: Float64, confidence: float) -> Interval:
     """Return the area under the ROC curve with DeLong's interval, on the logit scale, in O(n log n).
 
     DeLong, DeLong, Clarke-Pearson 1988 (doi:10.2307/2531595), by midranks as in Sun, Xu 2014 (doi:10.1109/LSP.2014.2337313).
-    Where all pairs are ordered alike the variance is 0 and says nothing; there the limit is that of a share of ``min(n, m)``
+    Where all pairs are ordered alike the variance is 0 and carries no information; there the limit is that of a share of ``min(n, m)``
     equal trials.
 
     Parameters

@@ -1,1 +1,1 @@
-"""Synthetic rows where a treatment arm is missing: where, how many, and whether they are worth their price."""
+"""Synthetic rows where a treatment arm is missing: where, how many, and whether they lower the expected error."""

@@ -49,7 +49,7 @@ def recalibrate(a: Int8, y: Float64, given: Ensemble, kind: str) -> Recalibratio
     """Fit the recalibration on the source's rows: logistic for binary outcomes, linear else.
 
     Cox (1958), DOI 10.1093/biomet/45.3-4.562, with an intercept for each arm: an effect that differs shows there, as a confounded
-    source does; outcomes with noise in their labels show in the slope, to which rows of both arms and of all predictions speak.
+    source does; outcomes with noise in their labels show in the slope, which rows of both arms and of all predictions inform.
     Whether they disagree is judged on all three at once, by the score at agreement, D'(Y - Q), whose variance is that of the
     outcomes and of the predictions' draws (Rao 1948, DOI 10.1017/S0305004100023987): few rows of an arm don't mislead it.
 
@@ -76,7 +76,7 @@ def recalibrate(a: Int8, y: Float64, given: Ensemble, kind: str) -> Recalibratio
         if logistic:
             mean = 1.0 / (1.0 + np.exp(-np.clip(mean, -700.0, 700.0)))
         weight = mean * (1.0 - mean) if logistic else np.full(len(y), 1.0 / scale)
-        # so weak a ridge towards agreement that it matters only where an arm says nothing
+        # a weak ridge towards agreement: it matters only where an arm has no information
         bread = (design * weight[:, None]).T @ design + _RIDGE * np.eye(3)
         score = design.T @ ((y - mean) / scale) - _RIDGE * (at - agreement)
         step = np.linalg.solve(bread, score)

@@ -76,7 +76,7 @@ class Point(NamedTuple):
         Variance of the borrowed predictions (:meth:`tasks.augmentation.ensemble.Ensemble.variance`).
     conflict : float
         Squared error that disagreement between source and borrowed predictions is charged with. Where outcomes are the source's own
-        there is nobody to disagree with: the squared change of the estimate stands here, and the noise of drawing outcomes.
+        there is no second source: the squared change of the estimate stands here, and the noise of drawing outcomes.
     covariates : float
         Variance of the mean effect over the source's n rows.
     gain : float

@@ -106,7 +106,7 @@ def rivals(inputs: Inputs, chosen: Point, recalibration: Recalibration | None, p
 
 
 def worth(compared: Sequence[Rival]) -> float:
-    """Return the squared error expected of augmenting over that of the best other way; below 1 it is worth its rows.
+    """Return the squared error expected of augmenting over that of the best other way; below 1 augmenting is expected to help.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def worth(compared: Sequence[Rival]) -> float:
 def tolerance(wanted: float, external: bool) -> float:
     """Return the largest worth that is let through.
 
-    Outcomes of another table are worth it up to what was asked: a little above 1, for expected errors are estimates. One's own never
+    Outcomes of another table are accepted up to the SPEC's ratio: a little above 1, for expected errors are estimates. One's own never
     are above 1: there the errors differ by what is surely added.
     """
     return wanted if external else min(wanted, 1.0)

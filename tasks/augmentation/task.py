@@ -42,7 +42,7 @@ NUISANCES = ("g", "q0", "q1")
 
 
 def check(run: Run, schema: TableSchema) -> None:
-    """Refuse what an augmentation can't be asked for.
+    """Refuse settings that an augmentation does not support.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def _rows(analysed: Analysed) -> int:
 
 
 def _candidates(g: Float64, chosen: Point) -> float:
-    """Return how many candidates are needed per added row so that hardly any would have to be taken twice."""
+    """Return how many candidates are needed per added row so that few are taken twice."""
     filling = fill(g, chosen.level)
     largest = max(float(filling.added0.max()), float(filling.added1.max()))
     return float(np.clip(1.5 * largest / max(filling.rows, 1e-12), *CANDIDATES))

@@ -59,7 +59,7 @@ class DistanceEvidence:
             )
         if len(self.pool_holdout) != size or bool(np.any(self.pool_training + self.pool_holdout < 1)):
             raise EstimationError(
-                "pool_training and pool_holdout of the distance evidence must count at least one row each; got a row of nobody."
+                "pool_training and pool_holdout of the distance evidence must count at least one row each; got a row with no count."
             )
         if len(self.holdout_to_training) != self.n_holdout:
             raise EstimationError(
@@ -265,5 +265,5 @@ class Evidence:
 
     @property
     def spent(self) -> bool:
-        """Whether the holdout says nothing any more: no number that depends on it may be given."""
+        """Whether the holdout's budget is spent: no number that depends on it may be reported."""
         return self.holdout is not None and self.holdout.answer.spent

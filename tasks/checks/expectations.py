@@ -33,7 +33,7 @@ from tasks.contract.results import Gate
 _ROW = "table.release.metric"
 #: The part of a validation page that tells of the run: its time, ids and fingerprints.
 _RUN_BLOCK = "section-1-content-block-3"
-#: What differs from run to run and says nothing about the release.
+#: Fields that differ from run to run and carry no information about the release.
 _PASSING = frozenset(
     {"id", "batch_id", "run_id", "validation_id", "checkpoint_id", "validation_time", "batch_markers", "batch_spec", "batch_parameters"}
     | {"active_batch_definition", "exception_info"}
@@ -162,7 +162,7 @@ def judge(metrics: Sequence[Metric], folder: Path, created: str, strict: bool = 
 
 
 def _compare(result: Any, gates: Sequence[Gate]) -> None:
-    """Refuse to go on where Great Expectations was told another number than the verdict: its table is not the metrics then."""
+    """Refuse to go on where Great Expectations received another number than the verdict: its table is not that of the metrics then."""
     answers = {item.expectation_config.kwargs["metric"]: item.result["details"]["outcome"] for item in result.results}
     differing = [gate.name for gate in gates if gate.outcome != answers.get(gate.name, "off")]
     if differing:

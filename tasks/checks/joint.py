@@ -67,7 +67,7 @@ def joint_closeness(counts: Float64, training: Bool, margin: float, rng: np.rand
     All groups share the rows, so they share each relabelling too; the null of the largest z is that of these very groups, however
     much they overlap (Westfall, Young 1993, ISBN 978-0-471-55761-6). A pool row that is alike to another in a group's columns has no
     count there: where few cells repeat, every law that knows the frequencies of the training rows leans to it by about the root of the
-    number of cells, and has remembered nobody.
+    number of cells without having memorised a row.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ DRAWS = 499
 CELLS = 512
 #: Fewest rows, both samples together, of a level or pattern that is a cell of its own; rarer ones are one cell.
 RARE = 5
-#: Points of the null: its lower quarter and its middle, which an honest release often exceeds, and one that it hardly does.
+#: Points of the null: its lower quarter and its middle, which a faithful release often exceeds, and one that it rarely exceeds.
 LOW, MIDDLE, HIGH = 0.25, 0.5, 0.99
 
 

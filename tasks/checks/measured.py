@@ -78,7 +78,7 @@ class Measured(NamedTuple):
     coverage : Ref or None
         Record of precision and recall; None where training rows or holdout are empty.
     laws : ModelRef or None
-        How far the laws of the release lie from the source's; None where nobody compared them.
+        How far the laws of the release lie from the source's; None where they were not compared.
     support : tuple of ModelRef
         Released cells outside the natural support, of every drawn part.
     """

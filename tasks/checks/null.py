@@ -39,7 +39,7 @@ class Closeness(NamedTuple):
 
 
 class QuantileRatio(NamedTuple):
-    """Ratio of two samples' quantiles with one-sided limits, each at the level asked for."""
+    """Ratio of two samples' quantiles with one-sided limits, each at the given level."""
 
     ratio: float
     low: float
@@ -239,7 +239,7 @@ def quantile_ratio(sample: Float64, reference: Float64, q: float, level: float =
     """Return the ratio of two samples' q-quantiles with one-sided limits.
 
     Each quantile has exact limits from order statistics; the log-ratio's limits are recovered from them
-    (MOVER; Donner, Zou 2012, DOI 10.1177/0962280210361690). Where the reference's quantile is 0 a ratio says nothing and 1 is returned.
+    (MOVER; Donner, Zou 2012, DOI 10.1177/0962280210361690). Where the reference's quantile is 0 the ratio is not defined and 1 is returned.
 
     Parameters
     ----------

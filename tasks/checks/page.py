@@ -1,4 +1,4 @@
-"""Data Docs as pages that need nobody: no script, no remote asset, no tracker, no time of the run."""
+"""Data Docs as self-contained pages: no script, no remote asset, no tracker, no time of the run."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def load_judge() -> None:
 
 
 def question(run: Run, measured: Measured) -> Query | None:
-    """Return what the release asks of the holdout; None where nobody counts, or there is too little to ask with.
+    """Return the release's query to the holdout; None where no ledger is kept, or there is too little data.
 
     The same released rows, pool and terms are the same question, whatever the SPEC that led to them.
     """
@@ -221,7 +221,7 @@ def judge(
     main : str
         Estimator whose ATE the fidelity gate compares.
     said : Answer, optional
-        What the holdout answered; where nobody asked it there is no gate on its budget.
+        The holdout's answer; without a query there is no gate on its budget.
     attacked : sequence of mapping, optional
         Findings of attacks, where gates ask for them.
     """

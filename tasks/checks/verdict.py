@@ -103,7 +103,7 @@ def verdict_of(metric: Metric, strict: bool = False) -> Gate:
 
 
 def tells_of_holdout(gates: Iterable[Gate]) -> bool:
-    """Tell whether a gate that compares training rows with the holdout has failed: whoever reads that has learnt of the holdout."""
+    """Tell whether a gate that compares training rows with the holdout has failed: that alone reveals something of the holdout."""
     rows = ((gate, gate_row(gate.name)) for gate in gates)
     return any(row is not None and row.asks_holdout and gate.status == "failed" for gate, row in rows)
 

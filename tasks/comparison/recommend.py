@@ -32,7 +32,7 @@ class Recommendation(BaseModel):
     reason : str
         In words, with its uncertainty.
     undecided : tuple of str
-        Synthesizers whose effect error can't be told from the smallest one.
+        Synthesizers whose effect error does not differ from the smallest one beyond its interval.
     left_out : dict of str to str
         Hybrids that were not considered, and why.
     """
@@ -47,7 +47,7 @@ class Recommendation(BaseModel):
 
 
 class Difference(NamedTuple):
-    """A mean of differences over seeds with its 95 % interval; infinite ends where one seed says nothing."""
+    """A mean of differences over seeds with its 95 % interval; infinite ends where there is one seed only."""
 
     mean: float
     low: float
@@ -66,7 +66,7 @@ def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendati
     ----------
     summaries : sequence of Summary
     rows : sequence of Row
-        What the summaries were made of.
+        The rows that the summaries are computed from.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def _size(summary: Summary) -> float:
 
 
 def _auc(summary: Summary) -> float:
-    """Return the two-sample AUC, luck below one half counting as one half; the worst where it is not known."""
+    """Return the two-sample AUC, a value below one half counting as one half; the worst where it is not known."""
     figure = summary.figures.get("c2st_auc")
     return 1.0 if figure is None else max(0.5, figure.mean)
 

@@ -32,7 +32,7 @@ class Row(BaseModel):
     tstr_metric : str or None
         ``"auc"`` (higher is better) or ``"rmse"`` (lower is better, units of the outcome).
     c2st_auc, c2st_low, c2st_high : float or None
-        A classifier's AUC between released and held-out covariates with its 95 % interval; 0.5 where they can't be told apart. None too
+        A classifier's AUC between released and held-out covariates with its 95 % interval; 0.5 where they are indistinguishable. None too
         where the holdout is too small.
     dcr_share : float or None
         Share of released rows closer to seed than to holdout, references of equal size; 0.5 where nothing leaks.

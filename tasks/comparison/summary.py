@@ -185,7 +185,7 @@ def _off(rows: Sequence[Row], figure: Spread | None, estimator: str) -> bool:
     error = spread([row.source_se for row in rows])
     if figure is None or error is None:
         return False
-    # three seeds may agree by luck: the comparison's error is at least that of the releases' own estimates
+    # three seeds may agree by chance: the comparison's error is at least that of the releases' own estimates
     floor = spread([row.release_se[estimator] for row in rows])
     noise = max(figure.mcse or 0.0, 0.0 if floor is None else floor.mean / math.sqrt(len(rows)))
     return abs(figure.mean) > OFF * error.mean and abs(figure.mean) > OFF * noise

@@ -1,4 +1,4 @@
-"""Can a classifier tell drawn rows from real ones that nobody has seen? The classifier two-sample test."""
+"""Can a classifier tell drawn rows from real rows that no model was fitted on? The classifier two-sample test."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MOST_LEVELS = 250
 
 
 class TwoSample(NamedTuple):
-    """How well the two sides are told apart.
+    """How well a classifier separates the two samples.
 
     Attributes
     ----------
     auc : float
-        Mean over folds of the area under the ROC curve; 0.5 where nothing can be told, 1 where everything can.
+        Mean over folds of the area under the ROC curve; 0.5 where the samples are indistinguishable, 1 where they are separated.
     se : float
         Standard error; see :func:`two_sample`.
     ci_low, ci_high : float

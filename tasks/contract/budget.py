@@ -1,6 +1,6 @@
 """Thresholdout: how one holdout may judge release after release.
 
-A holdout that answers every question exactly is soon fitted to: whoever changes a synthesizer until the gates give in has used the
+A holdout that answers every query exactly is soon overfitted: changing a synthesizer until the gates pass uses the
 answers as training data. Thresholdout (Dwork, Feldman, Hardt, Pitassi, Reingold, Roth 2015, arXiv:1506.02629,
 DOI 10.1126/science.aaa9375) answers adaptively chosen questions about a holdout with noise, and stops when it has said too much::
 
@@ -59,7 +59,7 @@ class Query(NamedTuple):
 
 
 class Entry(BaseModel):
-    """One question that was asked, as a ledger keeps it; no entry is ever changed.
+    """One query and its answer, as the ledger keeps it; no entry is ever changed.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Entry(BaseModel):
     charged : bool
         Whether the budget was charged.
     left : int
-        What was left of the budget when it was asked.
+        What was left of the budget at the query.
     release, run, created : str
         Who asked, and when; for people.
     """
@@ -95,7 +95,7 @@ class Answer(NamedTuple):
     Attributes
     ----------
     left : int
-        Charges left when the question was asked; 0: the holdout is spent and says nothing.
+        Charges left at the query; 0: the budget is spent and there is no answer.
     above : bool
         Whether the difference lies above the noisy threshold.
     value : float or None
@@ -114,7 +114,7 @@ class Answer(NamedTuple):
 
     @property
     def spent(self) -> bool:
-        """Whether the holdout says nothing any more."""
+        """Whether the budget of the holdout is spent."""
         return self.left < 1
 
 
@@ -153,7 +153,7 @@ def answer(holdout: str, entries: Sequence[Entry], query: Query, terms: Terms) -
     holdout : str
         Name of the holdout, which decides the noise.
     entries : sequence of Entry
-        What it was asked before, in order.
+        Earlier queries, in order.
     query : Query
     terms : Terms
 

@@ -74,7 +74,7 @@ class SourceError(WaymintError):
 
 
 class EstimationError(WaymintError):
-    """The source can be read but can't answer the question asked of it."""
+    """The source can be read but can't answer the question."""
 
     exit_code = 4
 

@@ -120,7 +120,7 @@ class Refinement(Protocol):
         ...
 
     def models(self, state: Any) -> tuple[tuple[PropensityModel | None, OutcomeModel], ...]:
-        """Return g (None where it was not asked for) and Q of each fold, once finished."""
+        """Return g (None where it was not fitted) and Q of each fold, once finished."""
         ...
 
 

@@ -104,7 +104,7 @@ def _importable(package: str) -> bool:
 
 
 def resolve(kind: str, name: str, params: Mapping[str, object] | None = None) -> Any:
-    """Import the one file asked for, validate its ``Params`` and return what its ``build`` makes of them.
+    """Import the file of that name, validate its ``Params`` and return the result of its ``build``.
 
     Parameters
     ----------

@@ -93,7 +93,7 @@ def unit(keys: UInt64, by: int) -> Float64:
 def release_keys(seed: int, copy: int, part: int, rows: int) -> UInt64:
     """Return the keys of one part of a release, shape (rows,): functions of the release's seed, copy, part and position.
 
-    Whoever reads a published part gets the keys that its rows had when the release was judged.
+    A reader of a published part gets the keys that its rows had when the release was judged.
 
     Parameters
     ----------

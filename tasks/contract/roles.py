@@ -39,7 +39,7 @@ class Column(BaseModel):
     missing : int
         Missing cells.
     constant : bool
-        True where all cells are the same; such a column is kept as it is and modelled by nobody.
+        True where all cells are the same; such a column is kept as it is and not modelled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

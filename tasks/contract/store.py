@@ -1,4 +1,4 @@
-"""The small protocol every store speaks."""
+"""The protocol of all stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How close a drawn table is to rows nobody was trained on: the figure that training is stopped by."""
+"""How close a drawn table is to rows outside training: the figure for early stopping."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def two_sample(
     Returns
     -------
     float
-        Area under the ROC curve, the mean over folds, in [0.5, 1]: 0.5 where the two can't be told apart.
+        Area under the ROC curve, the mean over folds, in [0.5, 1]: 0.5 where the two are indistinguishable.
     """
     one, two = (table.iloc[np.sort(rng.permutation(len(table))[:most])] for table in (validation, drawn))
     features = np.column_stack([_feature(one[column.id], two[column.id]) for column in columns])

@@ -30,7 +30,7 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """A journal that lives as long as the process and tells nobody."""
+    """A journal in memory that reports to no one."""
 
     def __init__(self) -> None:
         self._state: bytes | None = None
@@ -44,7 +44,7 @@ class MemoryJournal:
         self._state = state
 
     def tell(self, done: int, total: int, figure: float | None) -> None:
-        """Tell nobody."""
+        """Report nothing."""
 
 
 class Curve(NamedTuple):

@@ -1,6 +1,6 @@
 """CATE fidelity: whether the release carries effects person by person, as well as another sample of the source would.
 
-On source rows that taught nobody in the comparison (:mod:`tasks.estimation.twins`):
+On source rows outside the training rows of the comparison (:mod:`tasks.estimation.twins`):
 
     gap        root mean square of  tau(release part) - tau(source part)
     reference  root mean square of  tau(source part) - tau(another source part)

@@ -68,7 +68,7 @@ def evaluate(
     Raises
     ------
     SpecError
-        If a name is not known, or "gate" is asked for without subgroups.
+        If a name is not known, or "gate" is named without subgroups.
     EstimationError
         If the rows can't answer: an empty arm, values that are not finite, a subgroup with too few rows.
     """
@@ -108,7 +108,7 @@ def subgroup_levels(column: str, levels: Levels) -> list[str]:
 
 @functools.cache
 def _estimator(name: str, **params: str) -> Estimator:
-    # frozen, and asked for thousands of times by a simulation: looking up entry points costs milliseconds
+    # frozen, and resolved thousands of times by a simulation: looking up entry points costs milliseconds
     built: Estimator = resolve("estimator", name, params)
     return built
 

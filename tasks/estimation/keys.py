@@ -18,7 +18,7 @@ def row_keys(columns: Sequence[pd.Series], y: Float64, ties: Float64 | None = No
     """Return one distinct key per row, a function of what the rows hold and not of their order.
 
     Each column is hashed cell by cell (the bits of a number, the text of a level, one value for missing) and chained with
-    SplitMix64. Rows with the same columns are told apart by the rank of their outcome among them, so moving or stretching the
+    SplitMix64. Rows with the same columns are distinguished by the rank of their outcome among them, so moving or stretching the
     outcome's scale changes no key; rows that share the outcome too are interchangeable.
 
     Parameters

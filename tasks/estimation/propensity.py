@@ -156,8 +156,8 @@ def propensity_record(gap: PropensityGap, law: PropensityLaw, design: str) -> di
     gap : PropensityGap
     law : PropensityLaw
     design : str
-        How the release assigned treatment: ``"randomized"``, ``"fitted"`` or ``"tilted"``; in mode ``full``, where nobody chose it,
-        ``"joint"``.
+        How the release assigned treatment: ``"randomized"``, ``"fitted"`` or ``"tilted"``; in mode ``full``, where it is modelled as a
+        column, ``"joint"``.
 
     Returns
     -------

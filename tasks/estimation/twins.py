@@ -1,7 +1,7 @@
 """Twins: what equal parts of source and release each learn of the same rows.
 
 Source and release are each cut into three parts. Every part teaches the meta-learners by itself, always from the same number of
-rows, and is asked about source rows of another part. So what release and source parts say can be compared on rows that taught nobody in
+rows, and predicts for source rows of another part. So predictions of release and source parts are compared on rows outside training in
 the comparison, and the same comparison between two source parts is its reference: the noise of learning is in both twice.
 
 What a learner of finite reach makes of confounded rows is a little confounded itself. Where the release was given another design, its
@@ -74,7 +74,7 @@ class Twins(NamedTuple):
 def learn_twins(
     source: Sample, release: Sample, kind: str, rng: np.random.Generator, design: Float64 | None = None, rows: int = 20_000
 ) -> Twins:
-    """Let parts of source and release teach the meta-learners and ask them about source rows that taught nobody.
+    """Fit meta-learners on parts of source and release and predict for source rows outside training.
 
     Rows are sampled, cut and ordered by a hash of what they hold, so neither the order of rows nor the number of threads matters.
 
@@ -163,7 +163,7 @@ class _Cut(NamedTuple):
 
 
 def _ask(people: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
-    """Let each part teach, effects from one cut and g from the other; return what the others' rows are told, (2, 4, n) and (2, n)."""
+    """Fit on each part, effects on one cut and g on the other; return predictions for the other parts' rows, (2, 4, n) and (2, n)."""
     n = len(people.part)
     tau, g = np.empty((2, len(LEARNERS), n)), np.empty((2, n))
     for part in range(PARTS):
@@ -172,7 +172,7 @@ def _ask(people: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, s
         rows, half, rng = assignment.lesson(part, size, seed)
         propensity = fit_propensity(assignment.x[rows], features.categorical, assignment.rows.a[rows], half, rng)
         for place in (0, 1):
-            # rows of part c are asked of parts c + 1 (place 0) and c + 2 (place 1)
+            # rows of part c are predicted by parts c + 1 (place 0) and c + 2 (place 1)
             answering = people.part == (part - 1 - place) % PARTS
             tau[place][:, answering] = teacher.effects(people.x[answering])
             g[place, answering] = propensity.predict(people.x[answering])

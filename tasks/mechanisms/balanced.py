@@ -1,4 +1,4 @@
-"""Balanced draws: treatments and outcomes with the same law row by row, and hardly any luck in their sums."""
+"""Balanced draws: treatments and outcomes with the same law row by row, and almost no sampling variance in their sums."""
 
 from __future__ import annotations
 

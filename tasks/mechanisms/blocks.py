@@ -81,7 +81,7 @@ def hybrid_block(
     pool = draw_pool(covariates, schema, size, rng)
     predicted = mechanisms.predict(pool)
     weight = weights(features(pool, predicted, schema.modelled, mechanisms.targets), balance.coefficients, size / n)
-    # stratified by the effect: the release's own effect hardly varies with the draw
+    # stratified by the effect: the release's own effect barely varies with the draw
     chosen = systematic_sample(weight, n, rng, order_by=predicted.q1 - predicted.q0)
     frame = pool.iloc[chosen].reset_index(drop=True)
     kept = Nuisances(*(values[chosen] for values in predicted))

@@ -28,7 +28,7 @@ class Balance(NamedTuple):
     ceiling : float
         Largest weight of a row relative to the uniform weight.
     target, achieved : ndarray of float64, shape (p,)
-        Means asked for and met on the pool it was fitted on.
+        Target means, met on the pool it was fitted on.
     ess : float
         Effective sample share of the pool, (sum w)^2 / (N sum w^2), in (0, 1].
     capped : float
@@ -36,7 +36,7 @@ class Balance(NamedTuple):
     relaxed : float
         How far the target was moved towards the pool's means: 0 is not at all, 1 is no balancing.
     feasible : bool
-        Whether all means were met as asked (within 1e-8 standard deviations of the pool).
+        Whether all means meet their targets (within 1e-8 standard deviations of the pool).
     """
 
     coefficients: Float64

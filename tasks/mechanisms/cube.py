@@ -19,7 +19,7 @@ def cube(chance: Float64, directions: Float64, order: npt.NDArray[np.intp], rng:
     """Decide rows, each with its own chance, so that ``sum (taken - chance) z`` is about zero in every direction z.
 
     A handful of undecided rows, one more than there are directions, are moved together: along a vector that changes no sum, up or down at
-    random until one of them is decided, with probabilities that keep every chance the expectation of what becomes of it. So
+    random until one of them is decided, with probabilities that keep each inclusion probability equal to its expectation. So
     ``P(taken) = chance`` holds exactly, row by row, and what one row of a handful gains the others lose. When fewer rows are left than
     directions, directions are given up from the last: a sum misses by a few rows' worth, whatever n is.
 

@@ -71,7 +71,7 @@ def systematic_sample(weights: Float64, n: int, rng: np.random.Generator, order_
     """Draw n different rows with inclusion probabilities proportional to the weights, as far as 1 allows.
 
     The rows are laid end to end, each as long as its inclusion probability, and read off at unit steps from a random start. Laid in the
-    order of a variable, the sample is stratified by it implicitly: its mean hardly varies.
+    order of a variable, the sample is stratified by it implicitly: its mean barely varies.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ class CrossFit(NamedTuple):
 
 
 def _silent(_: str) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, report: Report = _silent) -> CrossFit:

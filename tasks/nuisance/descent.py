@@ -198,7 +198,7 @@ def _converge(problem: Problem, point: Float64, strength: float, fresh: Sums) ->
 def model_of(problem: Problem, progress: Progress) -> object:
     """Return the sample's model with the coefficients of all rows."""
     if progress.phase != "done":
-        raise ValueError("passes of a refinement must be finished before its models are asked for; got one that is not.")
+        raise ValueError("passes of a refinement must be finished before its models are used; got one that is not.")
     fitted = replace(problem.model, coefficients=progress.point, strength=progress.strength)
     if problem.reach is None:
         return fitted

@@ -17,7 +17,7 @@ _HALVINGS = 27  # of a Newton step: as far as tasks.nuisance.ridge halves one
 
 
 class LinearRules(Protocol):
-    """What a GLM learner is asked for: its design and its penalties."""
+    """Settings of a GLM learner: its design and its penalties."""
 
     def design(self, covariates: pd.DataFrame) -> Design:
         """Fit the design on training rows."""

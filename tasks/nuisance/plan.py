@@ -15,7 +15,7 @@ from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata
 Mask = npt.NDArray[np.bool_]
 #: Fewest rows that an arm must have per fold.
 ARM_ROWS_PER_FOLD = 2
-#: Name of a table that is nobody's release: of what users bring to ``waymint estimate``.
+#: Name of a table that is no release: what users bring to ``waymint estimate``.
 SOURCE = "source"
 
 
@@ -28,7 +28,7 @@ def release_name(copy: int) -> str:
 class Plan:
     """How g and Q of one table are cross-fitted.
 
-    Rows are told apart by their keys alone: folds, training rows and their order are the same in any order of rows and any partitioning.
+    Rows are identified by their keys alone: folds, training rows and their order are the same in any order of rows and any partitioning.
     Two cross-fittings of equal rows by equal plans give equal predictions, up to rounding, whether the rows are in memory, on disk or
     spread over tasks.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Of the average effect, which every table can be asked for.
+#: Of the average effect, which every table allows.
 ATE = ("or", "ipw", "aipw", "tmle")
 #: All that need no subgroup.
 ALL = (*ATE, "adaptive", "att", "atc", "ato")

@@ -1,4 +1,4 @@
-"""Influence values: what every estimator returns beside its point, and what its interval is made of."""
+"""Influence values: what every estimator returns beside its point, and what its interval is computed from."""
 
 from __future__ import annotations
 

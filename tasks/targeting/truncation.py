@@ -24,7 +24,7 @@ Reason = Literal["overlap suffices", "no bias seen", "bias of stronger truncatio
 
 
 class Truncation(NamedTuple):
-    """A chosen truncation and what speaks for it.
+    """A chosen truncation and the evidence for it.
 
     Attributes
     ----------

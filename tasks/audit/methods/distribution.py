@@ -15,7 +15,7 @@ from tasks.audit.secret import choose_secret, secret_bits
 from tasks.contract.registry import resolve
 from tasks.covariates.traits.layer import fit_layered
 
-#: Excess accuracy over a coin that is worth excluding.
+#: Smallest excess of accuracy over chance that the attack must be able to exclude.
 TOLERANCE = 0.1
 
 

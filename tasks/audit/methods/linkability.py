@@ -13,7 +13,7 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import difference, share
 from tasks.distance import closest, fit_scale
 
-#: Excess rate of links on training rows over holdout rows that is worth excluding.
+#: Smallest excess of the link rate, training over holdout rows, that the attack must be able to exclude.
 TOLERANCE = 0.05
 
 

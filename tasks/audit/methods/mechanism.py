@@ -16,7 +16,7 @@ from tasks.audit.intervals import auc, share
 from tasks.distance import closest, fit_scale
 
 AUC_TOLERANCE = 0.05
-#: A coin guessed this much better than by chance is worth excluding.
+#: Smallest excess of accuracy over chance that the attack must be able to exclude.
 COIN_TOLERANCE = 0.1
 
 
@@ -67,7 +67,7 @@ class MechanismAttack:
     """The attack; see :class:`Params`.
 
     *Likelihood*: forests with single-row leaves learn P_S(A | W) and P_S(Y | A, W) on the release; training rows should not be more
-    likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number clears nobody there.
+    likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number proves no absence of leakage there.
 
     *Canaries*: where rows with coin-flip A and Y were planted (:mod:`tasks.audit.canaries`), their coins are guessed from the
     release. Chance is 1/2 by construction, whatever the law of the table, and the control guesses coins that were never planted.
@@ -141,7 +141,7 @@ class MechanismAttack:
                         confidence=confidence,
                         targets=len(coins),
                         controls=len(coins),
-                        detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins nobody planted",
+                        detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins that were not planted",
                     )
                 )
         return findings

@@ -19,7 +19,7 @@ from tasks.audit.intervals import difference, share
 from tasks.audit.secret import choose_secret, secret_bits
 from tasks.contract.errors import WaymintError
 
-#: Excess accuracy on training rows over holdout rows that is worth excluding.
+#: Smallest excess of accuracy, training over holdout rows, that the attack must be able to exclude.
 TOLERANCE = 0.1
 
 

@@ -14,7 +14,7 @@ from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import Interval, difference, share
 from tasks.numerics.normal import half_width
 
-#: Excess success rate on training rows over holdout rows that is worth excluding.
+#: Smallest excess of the success rate, training over holdout rows, that the attack must be able to exclude.
 TOLERANCE = 0.05
 #: Draws of candidates per predicate wanted, before fewer predicates are made do with.
 PATIENCE = 20

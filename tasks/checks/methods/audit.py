@@ -58,7 +58,7 @@ class AuditCheck:
     """Judges attacks by their intervals; those of one attack hold together with 95 %."""
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
-        """Return a gate for each figure that the SPEC bounds, none where nobody attacked."""
+        """Return a gate for each figure that the SPEC bounds, none where no attack was run."""
         if evidence.audit is None:
             return []
         return [_loudest(name, gates, evidence.audit) for name in FIGURES if gates.limit(name) is not None]
@@ -70,7 +70,7 @@ def build(params: Params) -> AuditCheck:  # noqa: ARG001 - every method's build 
 
 
 def _loudest(name: str, gates: GatesSpec, findings: Sequence[Mapping[str, Any]]) -> Metric:
-    """Judge the loudest statistic; where one can't be told, none can be certified."""
+    """Judge the largest statistic; where one is undecided, the gate is inconclusive."""
     figure = FIGURES[name]
     matching = [each for each in findings if each["attack"] == figure.attack and str(each["statistic"]).startswith(figure.statistic)]
     complete = [each for each in matching if None not in (each[figure.value], each[figure.low], each[figure.high])]

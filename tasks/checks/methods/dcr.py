@@ -15,7 +15,7 @@ from tasks.checks.reuse import near_radius
 from tasks.contract.spec import GatesSpec
 from tasks.numerics.normal import Z95
 
-#: A faithful law may put this many times the expected share of rows near the training rows before copying is the better word.
+#: A faithful law may put up to this many times the expected share of rows near the training rows; more counts as copying.
 TOLERANCE = 3
 #: The low quantile whose ratio is judged.
 LOW_QUANTILE = 0.05

@@ -20,7 +20,7 @@ class HoldoutCheck:
     """Reads what the holdout answered; see :mod:`tasks.contract.budget`."""
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
-        """Return the budget and the answer; nothing where no distances were measured or nobody keeps count."""
+        """Return the budget and the answer; nothing where no distances were measured or no ledger is kept."""
         if evidence.distance is None:
             return []
         if gates.holdout_budget is False:
@@ -37,7 +37,7 @@ class HoldoutCheck:
             return [budget, gate("holdout_query", None, gates, refused=True, detail=SPENT)]
         if not said.above:
             return [budget, gate("holdout_query", 0.0, gates, detail="seed and holdout agree; the holdout tells no more")]
-        # the noisy answer may lie below the threshold that noise put it above: what was told is that it is above
+        # the noisy answer may lie below the noisy threshold; the recorded decision is that it is above
         answer, limit = said.value or 0.0, gates.limit("holdout_query")
         value = answer if limit is None else max(answer, limit + gates.holdout_noise)
         return [budget, gate("holdout_query", value, gates, detail="standard deviations, with noise: the holdout was asked")]

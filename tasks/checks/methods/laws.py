@@ -51,4 +51,4 @@ def _outcome(laws: LawEvidence, gates: GatesSpec) -> Metric:
 
 
 def _describe(gap: Gap) -> str:
-    return f"distance {gap.distance:.4f}; samples of one law are {gap.middle:.4f} apart in the middle, hardly more than {gap.high:.4f}"
+    return f"distance {gap.distance:.4f}; samples of one law are {gap.middle:.4f} apart in the middle, rarely more than {gap.high:.4f}"

@@ -1,4 +1,4 @@
-"""Gates on attacks, off unless asked for: what an audit finds, before anything is published."""
+"""Gates on attacks, off by default: the findings of an audit, before anything is published."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class GateRow:
     threshold : str
         What the SPEC's value is: decides its validation and the limit that follows from it.
     default : float or bool
-        Of the SPEC's key; False where the gate is off unless asked for.
+        Of the SPEC's key; False where the gate is off by default.
     title, meaning : str
         What reports call it, and one sentence that explains its number.
     description : str

@@ -24,7 +24,7 @@ from tasks.contract.spec.store import StoreSpec
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 Purpose = Literal["release", "audit", "compare", "simulate", "augment"]
-#: With few rows one assignment to folds moves the estimate by up to 0.2 standard errors; with many it hardly does.
+#: With few rows one assignment to folds moves the estimate by up to 0.2 standard errors; with many it barely matters.
 SMALL, REPEATS = 2_000, 3
 
 

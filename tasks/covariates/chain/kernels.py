@@ -41,7 +41,7 @@ def _tally(codes, rows, chosen, node, gradient, first, count, total):  # type: i
 
 @compiled
 def _split(count, total, used, least, penalty, worth):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Return the best split of one node as (feature, cut), or (-1, 0) where none is worth it."""
+    """Return the best split of one node as (feature, cut), or (-1, 0) where none lowers the loss enough."""
     p, bins = count.shape
     outputs = total.shape[2]
     rows = 0

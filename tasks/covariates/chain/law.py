@@ -73,7 +73,7 @@ class Law(NamedTuple):
     shapes: Shapes | None
 
     def draw(self, drawn: list[Coded], model: Intp, rng: np.random.Generator) -> Coded:
-        """Draw cells of rows whose earlier cells are given; ``model`` says which fold speaks for a row."""
+        """Draw cells of rows whose earlier cells are given; ``model`` is the number of the fold model of each row."""
         n = len(model)
         state, score = np.empty(n, dtype=np.intp), np.empty(n)
         for k, fitted in enumerate(self.models):
@@ -162,7 +162,7 @@ def _narrow(seen: list[tuple[Margin, Cells]], rows: Intp | slice) -> list[tuple[
 
 
 def _boosting(params: LawParams, learn: list[Intp], seen: bool) -> Boosting:
-    """Return how one law is boosted: not at all without predictors or with hardly any rows."""
+    """Return how one law is boosted: not at all without predictors or with very few rows."""
     rows = min(len(part) for part in learn)
     least = max(MIN_ROWS, min(rows, params.tree_rows) // 1000)
     return Boosting(params.rounds if seen and rows >= 4 * least else 0, params.rate, params.depth, least, params.tree_rows, _PATIENCE)

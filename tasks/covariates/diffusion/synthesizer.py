@@ -112,7 +112,7 @@ def _prior(layout: Layout, cells: Cells, rng: np.random.Generator) -> Prior:
 
 
 def _figure(model: DiffusionModel, held: pd.DataFrame, columns: tuple[Column, ...], seed: int) -> float:
-    """Measure how well drawn rows are told from held-out ones: the mean over several draws where few rows are held."""
+    """Measure how well drawn rows are separated from held-out ones: the mean over several draws where few rows are held."""
     if len(held) < _FEWEST_HELD:
         return 0.5
     draws = max(1, min(2, _MOST_CHECKED // len(held)))

@@ -101,7 +101,7 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
 
 
 def _largest(loss: Float64) -> int:
-    """Return the last row of a table of losses, shape (sizes, n), that is hardly worse than the best."""
+    """Return the last row of a table of losses, shape (sizes, n), that is within the tolerance of the best."""
     worse = loss - loss[int(loss.mean(axis=1).argmin())]
     fits = worse.mean(axis=1) <= _TOLERANCE * worse.std(axis=1) / np.sqrt(loss.shape[1])
     return int(np.flatnonzero(fits)[-1])

@@ -58,7 +58,7 @@ class Block(NamedTuple):
 
     @property
     def discrete(self) -> bool:
-        """Whether the column is made of levels or atoms, and has at least two."""
+        """Whether the column consists of levels or atoms, and has at least two."""
         return not len(self.centre) and len(self.states) > 1
 
 

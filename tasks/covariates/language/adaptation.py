@@ -25,7 +25,7 @@ def adapt_layers(
     rank: int,
     rng: np.random.Generator,
 ) -> LayerCard:
-    """Give the layers asked for adapters; the card is made of all of them in any case.
+    """Add adapters to the chosen layers; the card covers all layers in any case.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def adapt_layers(
     Raises
     ------
     SpecError
-        If a layer is asked for that the network does not have.
+        If a chosen layer is not in the network.
     """
     depth = depth_of(network)
     if isinstance(layers, tuple) and max(layers) >= depth:

@@ -1,4 +1,4 @@
-"""The layer card: which layers of a pretrained network are worth adapting to a table."""
+"""The layer card: which layers of a pretrained network gain from adaptation to a table."""
 
 from __future__ import annotations
 

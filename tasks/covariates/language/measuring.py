@@ -29,7 +29,7 @@ def make_measure(
     validation: pd.DataFrame,
     columns: tuple[Column, ...],
 ) -> Callable[[], float]:
-    """Return what measures the covariate law of the present weights on rows nobody was taught.
+    """Return what measures the covariate law of the present weights on rows outside training.
 
     The figure is the area under the curve of a classifier that tells drawn rows from real ones. Such a classifier is blind to memory:
     rows of the training table, written again, look as real as can be. So the figure is no less than what the likelihood of held-out

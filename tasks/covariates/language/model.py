@@ -58,7 +58,7 @@ class LanguageModel(NamedTuple):
         """Return the log-probability of each row's cells.
 
         A number counts as the piece of its column's law that it falls into, so figures compare rows, or models with the same cells,
-        and are no densities. The column orders read are the same whenever it is asked.
+        and are no densities. The column orders are the same at each call.
 
         Parameters
         ----------

@@ -106,7 +106,7 @@ def _gradients(network: Any, layers: Sequence[Adapter], board: Board, sentences:
     gradients = torch.autograd.grad(losses.mean(), weights)
     for hook in hooks:
         hook.remove()
-    # padding behind a row's end is read by nobody
+    # padding behind a row's end is never read
     real = torch.from_numpy(_real_tokens(sentences)).to(board.options.device)
     reads = []
     for k, adapter in enumerate(layers):

@@ -1,4 +1,4 @@
-"""The law of an outcome: the one asked for, or the one that predicts rows it has not seen best."""
+"""The law of an outcome: the one that the SPEC names, or the one with the best out-of-sample score."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Scores(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A fitted law, and what speaks for it: a JSON object."""
+    """A fitted law, and the evidence for its choice: a JSON object."""
 
     law: OutcomeLaw
     record: dict[str, Any]
@@ -121,7 +121,7 @@ def choose_law(
     Raises
     ------
     SpecError
-        If the law asked for is not one of the outcome's kind.
+        If the law that the SPEC names is not one of the outcome's kind.
     EstimationError
         If a continuous outcome has fewer than five rows in an arm.
 
@@ -245,7 +245,7 @@ def _by_rank(tried: list[Candidate], scores: list[Scores]) -> tuple[list[Candida
 
 
 def _simplest(scores: list[Scores], used: npt.NDArray[np.intp]) -> int:
-    """Return the first that the best can't be told apart from."""
+    """Return the first law whose score does not differ from the best beyond its error."""
     best = min(scores, key=lambda score: float(score.crps.mean()))
     for at, score in enumerate(scores):
         gap = score.crps - best.crps

@@ -84,7 +84,7 @@ class LawMethod(Protocol):
 
     @property
     def rank(self) -> int:
-        """Place in the order from simple to complex: of laws that can't be told apart the lowest rank is taken."""
+        """Place in the order from simple to complex: among laws of indistinguishable score the lowest rank is chosen."""
         ...
 
     def suits(self, support: Support, kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""Splits on standardised features, asked of covariates as they are: nothing is standardised while rows are drawn."""
+"""Splits on standardised features, expressed on covariates as they are: nothing is standardised while rows are drawn."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _grow(
     params: Params, covariates: pd.DataFrame, target: Float64, kind: str, rng: np.random.Generator, weights: Float64 | None
 ) -> Ensemble:
     columns = fit_columns(covariates)
-    rng.integers(2**31 - 1)  # whoever draws next, such as the folds of a stack, draws what it always drew
+    rng.integers(2**31 - 1)  # keeps the next draw, such as that of a stack's folds, as it was
     mean = float(np.average(target, weights=weights))
     if len(target) < 2 * params.min_samples_leaf or not columns.names or float(np.ptp(target)) == 0.0:
         return Ensemble(columns, None, mean, kind)

@@ -101,7 +101,7 @@ class TiltLaw:
 
     @cached_property
     def splits(self) -> Splits:
-        """The trees' splits, asked of covariates as they are."""
+        """The trees' splits, on covariates as they are."""
         return splits_of(self.trees, self.design, self.centre, self.spread)
 
     def __getstate__(self) -> dict[str, Any]:
