@@ -1,6 +1,6 @@
 """Canaries: rows whose treatment and outcome are fair coins, planted before a release is minted.
 
-What a release tells of a coin it can only have from the row itself: no law of the population predicts it. So the share of coins
+What a release reveals of a coin comes from the row itself alone: no law of the population predicts it. So the share of coins
 guessed right is 1/2 where mechanisms keep single rows to themselves, whatever the data.
 """
 

@@ -35,7 +35,7 @@ class Finding(BaseModel):
         What is due to the rows' having been used: value minus control, or minus baseline where the statistic itself compares
         the two groups.
     tolerance : float
-        The smallest excess that is called a leak worth excluding.
+        The smallest excess that counts as a leak and must be excluded.
     confidence : float
         Of each interval; those of one attack hold together with 95 % (Bonferroni).
     targets, controls : int

@@ -32,7 +32,7 @@ ATTACKS: Mapping[str, _Words] = {
     "linkability": _Words("Linkability", "Does the release join two halves of a record that two parties hold apart?"),
     "distribution": _Words("Distribution inference", "Can the release tell from which of two populations its source was drawn?"),
 }
-#: What these infer is the population's, and a faithful release tells it on purpose.
+#: These infer a property of the population, which a faithful release shows on purpose.
 BY_DESIGN = {"distribution"}
 BADGES = {"leak found": "bad", "none found at this size": "good", "inconclusive": "off"}
 

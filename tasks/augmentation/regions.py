@@ -70,8 +70,8 @@ def regions(frame: pd.DataFrame, columns: Sequence[Column], a: Int8, g: Float64,
     """Describe where propensities lie outside [d, 1-d], arm by arm.
 
     A tree of depth 3 predicts which rows lack the arm. Its questions are levels, gaps and thresholds that are rounded before they are
-    asked, so no exact value of a row shows; no leaf holds fewer than ``leaf`` rows. Leaves where at least half of the rows lack the arm
-    are told.
+    used, so no exact value of a row shows; no leaf holds fewer than ``leaf`` rows. Leaves where at least half of the rows lack the arm
+    are reported.
 
     Parameters
     ----------

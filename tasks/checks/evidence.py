@@ -23,7 +23,7 @@ class DistanceEvidence:
     """Closest records of the released rows, on the covariates.
 
     The pool is training rows and holdout together, as its m distinct rows; see :func:`tasks.checks.pool.gather`, whose order
-    is blind to who is a training row: where more than ``k`` distinct rows tie, those found are a blind choice among them,
+    does not depend on which rows are training rows: where more than ``k`` distinct rows tie, the choice is random,
     and every test stays exact.
 
     Attributes

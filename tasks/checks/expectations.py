@@ -31,7 +31,7 @@ from tasks.contract.gates import Decision, Rule, gate_row
 from tasks.contract.results import Gate
 
 _ROW = "table.release.metric"
-#: The part of a validation page that tells of the run: its time, ids and fingerprints.
+#: The part of a validation page that describes the run: its time, ids and fingerprints.
 _RUN_BLOCK = "section-1-content-block-3"
 #: Fields that differ from run to run and carry no information about the release.
 _PASSING = frozenset(

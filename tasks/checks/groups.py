@@ -41,7 +41,7 @@ def column_groups(pool: pd.DataFrame, rng: np.random.Generator) -> list[Group]:
     Parameters
     ----------
     pool : pandas.DataFrame, shape (n, d)
-        Canonical covariates of seed and holdout, in an order that does not tell which is which.
+        Canonical covariates of training rows and holdout, in an order that is independent of the side.
     rng : numpy.random.Generator
         Decides the random groups.
 

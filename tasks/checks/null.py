@@ -127,7 +127,7 @@ def allowance(counts: Float64, training: Int64, holdout: Int64, margin: float) -
     """Return how far the closeness share may lie above its null.
 
     A share of copied rows adds so much of (1 - null), and every law fitted on the training rows leans to it by a little. Where training
-    rows and holdout share their cells a copy adds nothing of the sort, and nothing is allowed for.
+    rows and holdout share their cells a copy adds no such lean, and none is allowed for.
 
     Parameters
     ----------

@@ -135,7 +135,7 @@ def numbers(metrics: Iterable[Metric], unsure: Collection[str] = ()) -> str:
     ----------
     metrics : iterable of Metric
     unsure : collection of str
-        Names of gates that can't tell: Data Docs know success and failure only.
+        Names of inconclusive gates: Data Docs know success and failure only.
 
     Returns
     -------

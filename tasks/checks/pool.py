@@ -17,7 +17,7 @@ class Pool(NamedTuple):
     Attributes
     ----------
     rows : pandas.DataFrame, shape (m, d)
-        Distinct rows, ordered by content: blind to which rows are training rows.
+        Distinct rows, ordered by content, independent of which rows are training rows.
     training, holdout : ndarray of int64, shape (m,)
         Training and holdout rows with that content; at least one in all.
     """

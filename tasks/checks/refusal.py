@@ -9,7 +9,7 @@ SPENT = "the holdout's budget is spent: it is not asked any more, see holdout_bu
 
 
 def refusal(evidence: Evidence, gates: GatesSpec) -> str:
-    """Say why the holdout can't be asked, or nothing where it can.
+    """Return why the holdout can't be queried; an empty text where it can.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def _slack(value: float) -> float:
 
 
 def _is_end(counts: Int64, rows: int) -> bool:
-    """Tell whether the first value is a bound: many rows share it, and more than twice as many as its neighbour."""
+    """Return whether the first value is a bound: many rows share it, and more than twice as many as its neighbour."""
     return bool(counts[0] >= max(ATOM_ROWS, ATOM_SHARE * rows) and counts[0] > 2 * counts[1])
 
 

@@ -41,7 +41,7 @@ def outcome(metric: Metric) -> Outcome:
 
 
 def _keeps(metric: Metric, value: float | None, threshold: float) -> bool:
-    """Tell whether a number keeps the rule; none does not."""
+    """Return whether a number keeps the rule; None does not."""
     if value is None:
         return False
     return {"at most": value <= threshold, "at least": value >= threshold, "equal to": value == threshold}[str(metric.rule)]
@@ -56,14 +56,14 @@ def _interval(metric: Metric, threshold: float) -> Outcome:
 
 
 def passed(answer: Outcome, strict: bool) -> bool | None:
-    """Return whether a gate passed: None where it is off, or can't tell and that is let through.
+    """Return whether a gate passed: None where it is off, or is inconclusive and that is allowed.
 
     Parameters
     ----------
     answer : str
         Of :func:`outcome`.
     strict : bool
-        Whether a gate that can't tell fails.
+        Whether an inconclusive gate fails.
     """
     return {"pass": True, "fail": False, "inconclusive": False if strict else None, "off": None}[answer]
 
@@ -84,7 +84,7 @@ def verdict_of(metric: Metric, strict: bool = False) -> Gate:
     metric : Metric
         With a rule.
     strict : bool
-        Whether a gate that can't tell fails.
+        Whether an inconclusive gate fails.
     """
     answer = outcome(metric)
     assert metric.rule is not None, metric.name
@@ -103,7 +103,7 @@ def verdict_of(metric: Metric, strict: bool = False) -> Gate:
 
 
 def tells_of_holdout(gates: Iterable[Gate]) -> bool:
-    """Tell whether a gate that compares training rows with the holdout has failed: that alone reveals something of the holdout."""
+    """Return whether a gate that compares training rows with the holdout has failed: that alone reveals something of the holdout."""
     rows = ((gate, gate_row(gate.name)) for gate in gates)
     return any(row is not None and row.asks_holdout and gate.status == "failed" for gate, row in rows)
 
@@ -126,7 +126,7 @@ class Verdict(NamedTuple):
     off : tuple of str
         Names of gates that are switched off.
     inconclusive : tuple of str
-        Names of gates that can't tell, and are let through.
+        Names of inconclusive gates that are let through.
     """
 
     passed: bool
@@ -154,7 +154,7 @@ def decide(gates: Iterable[Gate]) -> Verdict:
 
 
 def cautions(gates: Iterable[Gate]) -> tuple[str, ...]:
-    """Return what a reader of a published release should know of gates that can't tell.
+    """Return what a reader of a published release should know of inconclusive gates.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def explain(gates: Iterable[Gate]) -> list[str]:
 
 
 def advice(gate: Gate) -> str:
-    """Say what to do about a gate that failed, refused or could not tell.
+    """Return the advice for a gate that failed, refused or was inconclusive.
 
     Parameters
     ----------

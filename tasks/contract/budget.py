@@ -2,16 +2,16 @@
 
 A holdout that answers every query exactly is soon overfitted: changing a synthesizer until the gates pass uses the
 answers as training data. Thresholdout (Dwork, Feldman, Hardt, Pitassi, Reingold, Roth 2015, arXiv:1506.02629,
-DOI 10.1126/science.aaa9375) answers adaptively chosen questions about a holdout with noise, and stops when it has said too much::
+DOI 10.1126/science.aaa9375) answers adaptively chosen queries to a holdout with noise, and stops when its budget is spent::
 
     T^ = T + Lap(2 sigma)
     for each query:  if the budget is spent, answer nothing
                      if E_training - E_holdout > T^ + Lap(4 sigma):  answer with noise Lap(sigma), charge 1, T^ = T + Lap(2 sigma)
                      else:  answer that training rows and holdout agree, charge nothing
 
-What is deviated from: leaks have a side, so the difference is not taken absolutely; and a release that another gate on the same
-holdout rejects is charged too, for that says as much. Noise is a function of the holdout and of the query, so the same query has the
-same answer; who can compute it has the source at hand, and needs no release to learn from it.
+Two deviations: leaks have a side, so the difference is not taken absolutely; and a release that another gate on the same
+holdout rejects is charged too, for the rejection reveals as much. Noise is a function of the holdout and of the query, so the same query
+has the same answer; only a holder of the source can compute it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Entry(BaseModel):
     left : int
         What was left of the budget at the query.
     release, run, created : str
-        Who asked, and when; for people.
+        Who made the query, and when; for people.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -101,9 +101,9 @@ class Answer(NamedTuple):
     value : float or None
         The noisy difference where it lies above.
     recorded : bool
-        True where the question had been asked before: it costs nothing, and the answer is the one given then.
+        True for a repeated query: it is not charged, and the earlier answer is returned.
     asked : int
-        Questions this holdout had been asked before.
+        Earlier queries to this holdout.
     """
 
     left: int

@@ -116,7 +116,7 @@ class Refinement(Protocol):
         ...
 
     def finished(self, state: Any) -> bool:
-        """Tell whether a start needs no pass any more."""
+        """Return whether a start needs no further pass."""
         ...
 
     def models(self, state: Any) -> tuple[tuple[PropensityModel | None, OutcomeModel], ...]:
@@ -147,7 +147,7 @@ class PartitionedLearner(Protocol):
 
 @runtime_checkable
 class FoldedLearner(Protocol):
-    """A learner that cross-fits a table in one call, for those who cross-fit thousands of small ones."""
+    """A learner that cross-fits a table in one call, for thousands of small tables."""
 
     def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
         """Return out-of-fold g, Q0 and Q1, each of shape (n,): up to rounding what fits without each fold's rows predict for them."""

@@ -42,10 +42,10 @@ def reduce_parts(reduction: Reduction[State, PartT], parts: Iterable[PartT]) -> 
 
 
 class PassReduction(Reduction[State, PartT], Protocol[State, PartT]):
-    """A reduction of several passes that tells when it has had enough of them."""
+    """A reduction of several passes that reports when it is finished."""
 
     def finished(self, state: State) -> bool:
-        """Tell whether the start of a pass is the result."""
+        """Return whether the start of a pass is the result."""
         ...
 
 

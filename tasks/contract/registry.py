@@ -96,7 +96,7 @@ def require(kind: str, name: str) -> None:
 
 
 def _importable(package: str) -> bool:
-    """Tell whether a package can be imported, without importing it."""
+    """Return whether a package can be imported, without importing it."""
     try:
         return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):  # ValueError: a module without a spec

@@ -42,8 +42,8 @@ class Estimate(NamedTuple):
 class Gate(BaseModel):
     """One gate of a release: a metric, its bound and whether it holds.
 
-    ``passed`` is None where the gate was switched off, and where the data can't tell and ``gates.inconclusive`` lets that through;
-    ``status`` tells the five cases apart. ``outcome`` is what the gate answers: a refusal, for want of data, is a "fail".
+    ``passed`` is None where the gate was switched off, and where the data are inconclusive and ``gates.inconclusive`` allows that;
+    ``status`` names the five cases. ``outcome`` is the gate's result: a refusal, for want of data, is a "fail".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -40,7 +40,7 @@ class Store(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Tell whether the key is there."""
+        """Return whether the key exists."""
         ...
 
     def list(self, prefix: str) -> Iterator[StoredObject]:

@@ -111,7 +111,7 @@ def _numeric_parts(column: pd.Series) -> list[tuple[str | None, Float64]]:
 def _difference(values: Float64, arms: Sequence[_Arm]) -> tuple[float, float]:
     present = [_present_cells(values, arm) for arm in arms]
     if not all(len(cells.values) for cells in present):
-        return 0.0, 0.0  # nothing known in one arm: the missing share, a row of its own, tells
+        return 0.0, 0.0  # no known cell in one arm: the row of the missing share shows it
     scale = math.sqrt(0.5 * sum(_variance(cells.values, cells.before) for cells in present))
     if scale == 0.0:  # constant within each arm: the spread of all rows is the only scale left
         scale = math.sqrt(

@@ -71,8 +71,8 @@ def combine(
       (m - 1)(1 - Ubar / ((1 + 1/m) B))^2 degrees of freedom, at least 1. Right for every design, noisy for few copies. Where T is not
       positive, T = Ubar k / n (Reiter 2002) with the normal reference.
     * ``"raab"``: V = Ubar k / n, hence T = Ubar (k/n + (1 + k/n)/m) for proper and Ubar (k/n + 1/m) for simple copies (Raab, Nowok, Dibben
-      2016, DOI 10.29012/jpc.v7i3.407). Works with one copy, but only where a released row tells as much as a source row: **not**
-      where the release randomises a treatment that the source observed.
+      2016, DOI 10.29012/jpc.v7i3.407). Works with one copy, but only where a released row carries as much information as a source row:
+      **not** where the release randomises a treatment that the source observed.
     * ``"auto"``: "source" where its variance is given, else "raab" where the design is the same, else "raghunathan".
 
     Parameters

@@ -28,7 +28,7 @@ def row_keys(columns: Sequence[pd.Series], y: Float64, ties: Float64 | None = No
     y : ndarray of float64, shape (n,)
         Outcome, finite.
     ties : ndarray of float64, shape (n,), optional
-        What tells rows apart that share the outcome too (row weights: only their order counts).
+        What distinguishes rows that share the outcome too (row weights: only their order counts).
 
     Returns
     -------

@@ -171,6 +171,6 @@ def _quantiles(g: Float64) -> tuple[float, ...]:
 
 
 def _histogram(g: Float64) -> tuple[int | None, ...]:
-    """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction tells nothing."""
+    """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction reveals nothing."""
     counts = np.histogram(g, bins=BINS, range=(0.0, 1.0))[0].tolist()
     return tuple(None if 0 < count < MIN_CELL else MIN_CELL * round(count / MIN_CELL) for count in counts)

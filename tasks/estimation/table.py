@@ -138,7 +138,7 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     propensity : ndarray of float64, shape (n,), optional
         Known P(treated | W) by row: it is content too, and enters the row's key.
     weights : ndarray of float64, shape (n,), optional
-        Row weights: they tell apart rows of the same content.
+        Row weights: they distinguish rows of the same content.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""Twins: what equal parts of source and release each learn of the same rows.
+"""Twins: predictions for the same rows by models fitted on equal parts of source and release.
 
-Source and release are each cut into three parts. Every part teaches the meta-learners by itself, always from the same number of
+Source and release are each cut into three parts. The meta-learners are fitted on every part, always on the same number of
 rows, and predicts for source rows of another part. So predictions of release and source parts are compared on rows outside training in
-the comparison, and the same comparison between two source parts is its reference: the noise of learning is in both twice.
+the comparison, and the same comparison between two source parts is its reference: the noise of fitting is in both twice.
 
-What a learner of finite reach makes of confounded rows is a little confounded itself. Where the release was given another design, its
-rows are therefore thinned to the source's assignment first, so that both learn the same task.
+A learner's fit on confounded rows keeps a little confounding. Where the release has another design, its
+rows are therefore thinned to the source's assignment first, so that both fit the same problem.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tasks.estimation.metalearners import LEARNERS, fit_metalearners, fit_propen
 from tasks.nuisance.folds import assign_folds, fold_strata
 from tasks.nuisance.trees import TreeColumns, fit_columns
 
-#: Parts of either table: two teach, the third is compared on.
+#: Parts of either table: models are fitted on two and compared on the third.
 PARTS = 3
 #: Released rows that thinning may choose from, for each row wanted.
 CANDIDATES = 4

@@ -118,7 +118,7 @@ def _pruned(
     ends: npt.NDArray[np.int32],
     baseline: float,
 ) -> Forest:
-    """Keep the columns that some split asks for, and the edges that some split tells the sides of."""
+    """Keep the columns and edges that some split uses."""
     table = np.unpackbits(bins.astype("<u4").view(np.uint8), axis=1, bitorder="little").astype(bool)
     used = np.unique(column)
     kept = []

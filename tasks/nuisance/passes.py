@@ -79,7 +79,7 @@ class GlmRefinement:
             )
 
     def finished(self, state: State) -> bool:
-        """Tell whether every problem is fitted."""
+        """Return whether every problem is fitted."""
         return all(progress is None or progress.phase == "done" for pair in state for progress in pair)
 
     def models(self, state: State) -> tuple[tuple[PropensityModel | None, OutcomeModel], ...]:

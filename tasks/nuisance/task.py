@@ -153,7 +153,7 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
 
 
 def refines(run: Run, table: Table) -> bool:
-    """Tell whether the learner goes on from the sample its models were fitted on to all rows of a table."""
+    """Return whether the learner goes on from the sample its models were fitted on to all rows of a table."""
     return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows)
 
 

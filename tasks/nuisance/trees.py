@@ -32,7 +32,7 @@ class TreeColumns:
     def categorical(self) -> npt.NDArray[np.bool_]:
         """Which columns hold codes of two levels or more, shape (d,).
 
-        A single level is a number, which a split tells from missing cells.
+        A single level is a number, which a split separates from missing cells.
         """
         return np.array([values is not None and len(values) > 1 for values in self.levels], dtype=bool)
 

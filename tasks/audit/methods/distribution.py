@@ -69,7 +69,7 @@ class Distribution:
         )
         leaked = Interval(*(n_leaked(limit, low, high) for limit in accuracy))
         excess = Interval(*(limit - 0.5 for limit in accuracy))
-        by_design = f"source rows that would tell the two apart as well, of {rows:,}; shares leak by design; verdict as of the accuracy"
+        by_design = f"source rows that would separate the two as well, of {rows:,}; shares leak by design; verdict as of the accuracy"
         return [
             finding("distribution", "accuracy", accuracy, control=control, detail=detail, **common),
             finding(
@@ -98,7 +98,7 @@ class Distribution:
 
 
 def n_leaked(accuracy: float, low: float, high: float) -> float:
-    """Return how many source rows would tell the populations apart as well: ln(1 - (2w - 1)^2) / ln max(low/high, (1-high)/(1-low)).
+    """Return how many source rows would separate the populations as well: ln(1 - (2w - 1)^2) / ln max(low/high, (1-high)/(1-low)).
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class Linkability:
     """The attack in the sense of anonymeter (Giomi et al. 2023, doi:10.56553/popets-2023-0055); see :class:`Params`.
 
     The columns are cut in two at random. A target is linked if the released row closest to its first half is also the closest to its
-    second half: then the release tells that the halves belong together. Control: holdout rows; baseline: two random released rows.
+    second half: then the release reveals that the halves belong together. Control: holdout rows; baseline: two random released rows.
     """
 
     def __init__(self, params: Params) -> None:

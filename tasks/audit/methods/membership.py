@@ -1,4 +1,4 @@
-"""Membership: whether the release tells rows that its synthesizer saw from rows that it never saw."""
+"""Membership: whether the release separates rows that its synthesizer saw from rows that it never saw."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Reconstruction:
         members = np.sort(rng.choice(len(case.training), n_members, replace=False))
         controls = np.sort(rng.choice(len(case.holdout), n_controls, replace=False))
         targets = pd.concat([case.training.covariates.iloc[members], case.holdout.covariates.iloc[controls]], ignore_index=True)
-        # a vertex of the program treats equal rows by their order: it must not tell members from controls
+        # a vertex of the program treats equal rows by their order: the order must not separate members from controls
         order = rng.permutation(len(targets))
         targets, member = targets.iloc[order].reset_index(drop=True), order < n_members
         release = case.release.covariates
@@ -85,7 +85,7 @@ def reconstruct(quasi: Int64, released: Int64, bits: Bool, order: int) -> Float6
     """Solve for the targets' bits by the counts of a release.
 
     With cell q holding n_q targets, m_q released rows and s_q of these with the bit set, minimise over c in [0, 1]^n
-    sum_q abs(sum over targets i in q of c_i - s_q n_q / m_q); cells that no released row or no target is in say nothing.
+    sum_q abs(sum over targets i in q of c_i - s_q n_q / m_q); cells without a released row or without a target are left out.
 
     Parameters
     ----------

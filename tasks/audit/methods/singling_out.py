@@ -39,7 +39,7 @@ class _Predicates(NamedTuple):
     senses: Int64
 
     def matches(self, table: Float64) -> Bool:
-        """Tell which rows each predicate is true of, shape (m, n)."""
+        """Return which rows each predicate is true of, shape (m, n)."""
         matching = np.ones((len(self.columns), len(table)), dtype=np.bool_)
         for at in range(len(matching)):
             for column, value, sense in zip(self.columns[at], self.values[at], self.senses[at]):
@@ -48,7 +48,7 @@ class _Predicates(NamedTuple):
         return matching
 
     def singles(self, table: Float64) -> Bool:
-        """Tell which predicates are true of exactly one row, shape (m,)."""
+        """Return which predicates are true of exactly one row, shape (m,)."""
         return np.asarray(self.matches(table).sum(axis=1) == 1, dtype=np.bool_)
 
     def take(self, chosen: Int64 | Bool) -> _Predicates:

@@ -24,7 +24,7 @@ class HoldoutCheck:
         if evidence.distance is None:
             return []
         if gates.holdout_budget is False:
-            detail = "nobody counts how often this holdout is asked"
+            detail = "queries to this holdout are not counted"
             off = gates.model_copy(update={"holdout_query": False})
             return [gate(name, None, off, detail=detail) for name in ("holdout_budget", "holdout_query")]
         if evidence.holdout is None:
@@ -36,11 +36,11 @@ class HoldoutCheck:
         if said.spent:
             return [budget, gate("holdout_query", None, gates, refused=True, detail=SPENT)]
         if not said.above:
-            return [budget, gate("holdout_query", 0.0, gates, detail="seed and holdout agree; the holdout tells no more")]
+            return [budget, gate("holdout_query", 0.0, gates, detail="training rows and holdout agree; no further answer is given")]
         # the noisy answer may lie below the noisy threshold; the recorded decision is that it is above
         answer, limit = said.value or 0.0, gates.limit("holdout_query")
         value = answer if limit is None else max(answer, limit + gates.holdout_noise)
-        return [budget, gate("holdout_query", value, gates, detail="standard deviations, with noise: the holdout was asked")]
+        return [budget, gate("holdout_query", value, gates, detail="standard deviations, with noise: one query was charged")]
 
 
 def build(params: Params) -> HoldoutCheck:  # noqa: ARG001 - every method's build takes its Params

@@ -58,7 +58,7 @@ DISTANCE: tuple[GateRow, ...] = (
         meaning="Share of released rows closest to a training row, less what is expected: its interval must lie below the bound.",
         description="largest share of rows beyond the null that lean to the training rows; inconclusive where only the interval's end "
         "is above",
-        advice="The release leans to its training rows by more than is allowed: smooth the synthesizer or take another.",
+        advice="The release leans to its training rows more than allowed: smooth the synthesizer or take another.",
         expectation="ExpectTrainingExcessToBeCertifiedAtMost",
         decision="interval",
         asks_holdout=True,
@@ -98,7 +98,7 @@ DISTANCE: tuple[GateRow, ...] = (
         rule="at most",
         threshold="positive",
         default=4.0,
-        title="Holdout asked with noise",
+        title="Noisy query to the holdout",
         meaning="How much better the release knows training rows than held-out rows, in standard deviations; 0 says no difference.",
         description="threshold T of Thresholdout, in standard deviations of the null",
         advice="The release knows its training rows better than the holdout: smooth the synthesizer; do not try settings until one passes.",

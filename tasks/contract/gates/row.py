@@ -42,7 +42,7 @@ class GateRow:
         ``"value"``: the number alone decides. ``"interval"``: it passes where its whole interval keeps the rule, fails where none of
         it does, and is inconclusive between. ``"ratio"``: a ratio that breaks the rule fails only where its upper limit is below 1.
     asks_holdout : bool
-        Whether its failing tells of the holdout, and so is charged to the holdout's budget.
+        Whether its failure reveals something of the holdout, and so is charged to the holdout's budget.
     private : bool
         Whether its number stands in the manifest's section on privacy.
     asked_of_added_rows : bool

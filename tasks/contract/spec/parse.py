@@ -51,7 +51,7 @@ def parse_spec(values: dict[str, Any]) -> Spec:
 
 
 def _is_branch(part: object) -> bool:
-    """Tell whether a part of an error's location names a union branch and not a key."""
+    """Return whether a part of an error's location names a union branch and not a key."""
     text = str(part)
     return text in {"float", "int", "str", "bool", "constrained-float", "constrained-int"} or "[" in text
 

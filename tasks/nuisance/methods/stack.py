@@ -125,7 +125,7 @@ class StackLearner:
         return StackedOutcome(fitted, _renormed(share, used), kind)
 
     def _weighs(self, treatment: Int8) -> bool:
-        """Tell whether there are rows enough to weigh the members against one another."""
+        """Return whether there are enough rows to weight the members."""
         treated = int(np.count_nonzero(treatment))
         return len(self.members) > 1 and min(treated, len(treatment) - treated) >= self.params.fewest
 
@@ -144,7 +144,7 @@ def build(params: Params) -> StackLearner:
 
 
 def _used(share: Float64) -> list[int]:
-    """Members worth keeping: a weight below 0.1 % costs time and changes nothing that can be seen."""
+    """Members to keep: a weight below 0.1 % costs time and does not change the prediction visibly."""
     return [at for at, weight in enumerate(share) if weight >= 1e-3]
 
 
