@@ -25,12 +25,12 @@ from tasks.publish.releases import show
 
 
 @flow(name="audit", flow_run_name="audit {asked.name} version {asked.version}", log_prints=False)
-def audit(asked: Audit) -> dict[str, Any]:
+def audit(request: Audit) -> dict[str, Any]:
     """Attack one release; keep the answers beside it.
 
     Parameters
     ----------
-    asked : Audit
+    request : Audit
         Made by :func:`flows.stages.audits.compose`.
 
     Returns
@@ -43,7 +43,7 @@ def audit(asked: Audit) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    return carry_out(asked, "audit", probe, asked)
+    return carry_out(request, "audit", probe, request)
 
 
 @flow(name="audit-release", flow_run_name="audit {release}", log_prints=False)
@@ -70,20 +70,20 @@ def audit_release(release: str, source: str, attacks: str = "all", canaries: str
 
 
 @flow(name="probe", flow_run_name="probe {asked.name} version {asked.version}", validate_parameters=False)
-def probe(run: Run, asked: Audit) -> dict[str, Any]:
+def probe(run: Run, request: Audit) -> dict[str, Any]:
     """Do the work of one audit on the run's task runner; returns the reply."""
     stages = Stages.current()
-    store = open_store(asked.store.uri)
-    manifest = show(store, asked.name, asked.version)
+    store = open_store(request.store.uri)
+    manifest = show(store, request.name, request.version)
     schema = TableSchema.model_validate(manifest.table)
-    real = _read(run, stages, schema, "source", asked.source.uri, manifest)
-    released = _read(run, stages, schema, "release", f"{store.uri}/{version_folder(asked.name, asked.version)}data")
-    canaries = _read(run, stages, schema, "canaries", asked.canaries) if asked.canaries is not None else []
+    real = _read(run, stages, schema, "source", request.source.uri, manifest)
+    released = _read(run, stages, schema, "release", f"{store.uri}/{version_folder(request.name, request.version)}data")
+    canaries = _read(run, stages, schema, "canaries", request.canaries) if request.canaries is not None else []
     case = stages.run("gather audited rows", auditing.gather, run, schema, real, released, canaries)
-    found = stages.map("attack", auditing.attack, [(run, case, name) for name in asked.attacks])
-    answers = auditing.answers(run, asked, case, found)
-    folder = audit_key(asked.name, asked.version, run.id, "audit.json").rpartition("/")[0]
-    return {"uri": auditing.keep(asked.store.uri, folder, answers), "attacks": answers["attacks"]}
+    findings = stages.map("attack", auditing.attack, [(run, case, name) for name in request.attacks])
+    answers = auditing.answers(run, request, case, findings)
+    folder = audit_key(request.name, request.version, run.id, "audit.json").rpartition("/")[0]
+    return {"uri": auditing.keep(request.store.uri, folder, answers), "attacks": answers["attacks"]}
 
 
 def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, manifest: Manifest | None = None) -> Sequence[PartitionRef]:
@@ -91,8 +91,8 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
 
     With a manifest the table is the source: its content must be what the release was minted from.
     """
-    own, rows = another_table(run, name, uri), run.spec.source.partition_rows
-    plan = read_plan(own, stages, name)
+    table_run, rows = another_table(run, name, uri), run.spec.source.partition_rows
+    plan = read_plan(table_run, stages, name)
     if manifest is not None and plan.fingerprint != manifest.source["fingerprint"]:
         raise SourceError(
             f"source of audit must be the one that {manifest.name} version {manifest.version} was minted from; got other content.",
@@ -102,17 +102,18 @@ def _read(run: Run, stages: Stages, schema: TableSchema, name: str, uri: str, ma
     if lacking:
         raise SourceError(f"columns of {name} must be those of the release; got a table that lacks {', '.join(lacking)}.")
     buckets = max(1, -(-schema.rows // rows)) if manifest is not None else 1
-    return read_rows(own, stages, plan, schema, buckets, name)
+    return read_rows(table_run, stages, plan, schema, buckets, name)
 
 
 def describe(reply: dict[str, Any]) -> list[str]:
     """Return the lines a user reads at the end of an audit."""
     lines = [f"{'attack':<16}{'statistic':<34}{'value':>8}{'interval':>18}{'guess':>8}{'control':>9}  verdict"]
-    for found in reply["attacks"]:
+    for finding in reply["attacks"]:
         value, low, high, guess, control = (
-            "–" if found[name] is None else f"{found[name]:.3f}" for name in ("value", "ci_low", "ci_high", "baseline", "control")
+            "–" if finding[name] is None else f"{finding[name]:.3f}" for name in ("value", "ci_low", "ci_high", "baseline", "control")
         )
         lines.append(
-            f"{found['attack']:<16}{found['statistic']:<34}{value:>8}{f'{low} to {high}':>18}{guess:>8}{control:>9}  {found['verdict']}"
+            f"{finding['attack']:<16}{finding['statistic']:<34}{value:>8}{f'{low} to {high}':>18}{guess:>8}{control:>9}  "
+            f"{finding['verdict']}"
         )
     return [*lines, "", headline(reply["attacks"])["text"], f"report    {reply['uri']}/audit.html"]

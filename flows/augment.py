@@ -95,12 +95,12 @@ def _early_checks(run: Run) -> None:
 def enlarge(run: Run) -> dict[str, Any]:
     """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
-    found = read_source(run, stages)
-    schema, parts = found.described.table, found.parts
+    source = read_source(run, stages)
+    schema, parts = source.described.table, source.parts
     run = resolve_synthesizer(run, schema)
     spec = run.spec
-    stages.note(profile_line(found.described.profile, schema))
-    for warning in found.described.warnings:
+    stages.note(profile_line(source.described.profile, schema))
+    for warning in source.described.warnings:
         stages.warn(warning)
     augmentation.check(run, schema)
     publishing.check_name(run, marked(schema))
@@ -114,31 +114,31 @@ def enlarge(run: Run) -> dict[str, Any]:
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
-    own = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
-    donor, decision = _decide(run, stages, found, own, other)
+    fit_of_source = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
+    donor, decision = _decide(run, stages, source, fit_of_source, other)
     decided = read_json(run, decision)
-    before = stages.run("estimate on source", estimation.effects, run, schema, parts, own.nuisances, "source")
+    before = stages.run("estimate on source", estimation.effects, run, schema, parts, fit_of_source.nuisances, "source")
     with stages.stage("judge worth (Great Expectations)"):
         worth = judge_worth(run, decided)
     files = {f"worth/{path}": data for path, data in worth.files.items()}
     record = read_json(run, before)
     if any(gate.passed is False for gate in worth.gates):
-        told = section(run, decided, other, augmentation.before_of(record), None)
-        outcome = Outcome(worth.gates, told, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
-        return _keep(run, stages, found, other, outcome, files)
+        summary = section(run, decided, other, augmentation.before_of(record), None)
+        outcome = Outcome(worth.gates, summary, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
+        return _keep(run, stages, source, other, outcome, files)
     model = stages.wait(f"fit covariates ({spec.covariates.synthesizer})", [synthesizer])[0]
     sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
-    made = Donor(model, tuple(fit.model for fit in own.fits), donor)
-    adding = [(run, schema, made, decision, part, rows) for part, rows in enumerate(sizes)]
+    donor_models = Donor(model, tuple(fit.model for fit in fit_of_source.fits), donor)
+    adding = [(run, schema, donor_models, decision, part, rows) for part, rows in enumerate(sizes)]
     added: list[Added] = stages.map("add rows", augmentation.add, adding)
-    return _conclude(run, stages, found, own, other, decision, before, added, (worth.gates, files))
+    return _conclude(run, stages, source, fit_of_source, other, decision, before, added, (worth.gates, files))
 
 
-def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
+def _decide(run: Run, stages: Stages, source: Source, fit_of_source: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
     """Fit the model that outcomes come from, and weigh the augmentation against what else could be done."""
-    schema, parts = found.described.table, found.parts
+    schema, parts = source.described.table, source.parts
     redrawing = [stages.submit(augmentation.redraw, run, schema, parts, parts, "source")]
-    given, pooled = own, None
+    given, pooled = fit_of_source, None
     if other is not None:
         redrawing.append(stages.submit(augmentation.redraw, run, schema, other.parts, parts, "other"))
         given = cross_fit(run, stages, schema, Table("other", other.parts), "fit other table")
@@ -147,7 +147,7 @@ def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other |
     with stages.stage("target outcome", len(given.table.parts) + 1) as stage:
         predicted = stage.map(nuisance.average, [(run, schema, given.table, given.fits, part) for part in given.table.parts])
         donor = stage.run(mechanisms.assemble, run, schema, given.table, given.nuisances, given.fits, predicted).mechanisms
-    analysed = Analysed(own.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
+    analysed = Analysed(fit_of_source.nuisances, None if other is None else given.nuisances, None if pooled is None else pooled.nuisances)
     models = (ensembles[0], ensembles[1] if other is not None else None)
     return donor, stages.run("weigh augmentation", augmentation.decide, run, schema, parts, analysed, *models)
 
@@ -155,8 +155,8 @@ def _decide(run: Run, stages: Stages, found: Source, own: Fitted, other: Other |
 def _conclude(
     run: Run,
     stages: Stages,
-    found: Source,
-    own: Fitted,
+    source: Source,
+    fit_of_source: Fitted,
     other: Other | None,
     decision: Ref,
     before: Ref,
@@ -164,7 +164,7 @@ def _conclude(
     judged: tuple[Any, dict[str, bytes]],
 ) -> dict[str, Any]:
     """Estimate again, judge the added rows, and publish them or keep the reasons why not."""
-    schema, parts = found.described.table, found.parts
+    schema, parts = source.described.table, source.parts
     rows = [part.canonical for part in added]
     table = Table("augmented", (*parts, *rows))
     fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
@@ -172,7 +172,7 @@ def _conclude(
         conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
         sampled = stages.submit(checks.sample, run, schema, parts, rows)
         whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
-        again = stages.submit(augmentation.after, run, schema, own.nuisances, rows, fitted.nuisances, decision)
+        again = stages.submit(augmentation.after, run, schema, fit_of_source.nuisances, rows, fitted.nuisances, decision)
         sample = stage.wait([sampled])[0]
         distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
@@ -190,28 +190,28 @@ def _conclude(
         )
         after = read_json(run, stage.wait([again])[0])
     verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
-    said = judge_release(verdict_run, stages, found, rows, measured)
-    asked = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
-    gates = (*judged[0], *asked)
+    said = judge_release(verdict_run, stages, source, rows, measured)
+    wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
+    gates = (*judged[0], *wanted)
     records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
-    told = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
-    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": told["estimates"]["after"]})}
+    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
+    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
     overlap = {name: each["overlap"] for name, each in records.items()}
-    outcome = Outcome(gates, told, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
+    outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
     stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
     files = judged[1] | said.judgement.files
     if any(gate.passed is False for gate in gates):
-        return _keep(run, stages, found, other, outcome, files)
+        return _keep(run, stages, source, other, outcome, files)
     released = {part_path(0, each.released.part): each.released for each in added}
-    facts = facts_of(run, found, other, outcome)
+    facts = facts_of(run, source, other, outcome)
     page = functools.partial(render, status="published")
     return publish_release(run, stages, marked(schema), released, facts, files, page)
 
 
-def _keep(run: Run, stages: Stages, found: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
+def _keep(run: Run, stages: Stages, source: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
     """Keep checks and report of an augmentation that is not published."""
     page = functools.partial(render, status="rejected")
-    return keep_rejected(run, stages, facts_of(run, found, other, outcome), files, page)
+    return keep_rejected(run, stages, facts_of(run, source, other, outcome), files, page)
 
 
 def _notes(other: Other | None) -> tuple[str, ...]:
@@ -220,12 +220,12 @@ def _notes(other: Other | None) -> tuple[str, ...]:
 
 def _rejection(reply: dict[str, Any]) -> GateFailed:
     """Say why an augmentation was refused: what it would lose against, else which gates failed."""
-    told = reply["manifest"]["augmentation"]
+    summary = reply["manifest"]["augmentation"]
     worth = next(gate for gate in reply["manifest"]["gates"] if gate["name"] == "worth")
     if worth["passed"] is not False:
         return rejection(reply)
     error = GateFailed(
-        f"augmentation is expected to lose: {verdict(told)} Nothing was published.",
+        f"augmentation is expected to lose: {verdict(summary)} Nothing was published.",
         f"All ways and their expected squared errors: {reply['uri']}/report.html. augment.worth = false publishes it all the same.",
     )
     error.reply = dict(reply)
@@ -234,14 +234,14 @@ def _rejection(reply: dict[str, Any]) -> GateFailed:
 
 def describe(reply: dict[str, Any]) -> list[str]:
     """Return the lines a user reads at the end of a published run."""
-    told, uri = reply["manifest"]["augmentation"], reply["uri"]
-    lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {told['rows']:,} rows added, {told['treated']:,} of them treated"]
-    lines += [f"outcomes  {told['outcome']['source']}", *(f"missing   {each['sentence']}" for each in told["regions"])]
-    before = {(each["estimand"], each["estimator"]): each for each in told["estimates"]["before"]}
-    for each in told["estimates"]["after"]:
+    summary, uri = reply["manifest"]["augmentation"], reply["uri"]
+    lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {summary['rows']:,} rows added, {summary['treated']:,} of them treated"]
+    lines += [f"outcomes  {summary['outcome']['source']}", *(f"missing   {each['sentence']}" for each in summary["regions"])]
+    before = {(each["estimand"], each["estimator"]): each for each in summary["estimates"]["before"]}
+    for each in summary["estimates"]["after"]:
         name = "ato" if each["estimand"] == "ato" else each["estimator"]
         was = before.get((each["estimand"], each["estimator"]))
         text = "" if was is None else f"{was['estimate']:9.4g} (SE {was['se']:.2g})  to"
         lines.append(f"{name:<10}{text}{each['estimate']:9.4g} (SE {each['se']:.2g})")
-    lines.append(verdict(told))
+    lines.append(verdict(summary))
     return [*lines, "", f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]

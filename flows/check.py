@@ -87,9 +87,9 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
     described: tuple[TableSchema, Profile] | None = None
     if not any(isinstance(fault, SourceError) for fault in faults) and "builtin source" not in str(faults):
         try:
-            found, concluded = _read(spec)
+            findings, concluded = _read(spec)
             faults += concluded.faults
-            warnings += found
+            warnings += findings
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
                 faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms)

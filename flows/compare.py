@@ -65,17 +65,17 @@ def _early_checks(run: Run) -> None:
 def contest(run: Run) -> dict[str, Any]:
     """Do the work of one comparison on the run's task runner; returns the reply."""
     stages = Stages.current()
-    found = read_source(run, stages)
-    schema = found.described.table
-    stages.note(profile_line(found.described.profile, schema))
-    for warning in found.described.warnings:
+    source_read = read_source(run, stages)
+    schema = source_read.described.table
+    stages.note(profile_line(source_read.described.profile, schema))
+    for warning in source_read.described.warnings:
         stages.warn(warning)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     count, rows = _row_counter(run, stages), []
     for seed in seeds(run.spec):
-        rows += _of_seed(run, stages, found, seed, count)
-    source = {"uri": run.spec.source.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}
+        rows += _of_seed(run, stages, source_read, seed, count)
+    source = {"uri": run.spec.source.uri, "fingerprint": source_read.plan.fingerprint, "rows": schema.rows}
     record = comparison.answers(run, schema, source, seed_spec(run.spec, run.spec.seed).release.rows, rows)
     folder = comparison_key(run.spec.name, run.id, "compare.json").rpartition("/")[0]
     with stages.stage("keep comparison"):
@@ -97,37 +97,39 @@ def _row_counter(run: Run, stages: Stages) -> Callable[[Variant, Row], None]:
     return count
 
 
-def _of_seed(run: Run, stages: Stages, found: Source, seed: int, count: Callable[[Variant, Row], None]) -> list[Row]:
+def _of_seed(run: Run, stages: Stages, source_read: Source, seed: int, count: Callable[[Variant, Row], None]) -> list[Row]:
     """Make every variant of one seed; they share the mechanisms, which no synthesizer has a part in."""
-    schema, rows = found.described.table, {}
+    schema, rows = source_read.described.table, {}
     runs = {
         variant: run.model_copy(update={"spec": variant_spec(run.spec, variant), "folder": variant.folder})
         for variant in variants(run.spec, seed)
     }
-    for variant, own in runs.items():
-        done = comparison.finished_row(own)
+    for variant, variant_run in runs.items():
+        done = comparison.finished_row(variant_run)
         if done is not None:
             rows[variant] = done
             count(variant, done)
-    missing = {variant: own for variant, own in runs.items() if variant not in rows}
+    missing = {variant: variant_run for variant, variant_run in runs.items() if variant not in rows}
     if missing:
         # synthesizers first: the slow ones train while the mechanisms are fitted
-        fitting = {variant: stages.submit(covariates.fit, own, schema, found.parts, 0) for variant, own in missing.items()}
+        fitting = {
+            variant: stages.submit(covariates.fit, variant_run, schema, source_read.parts, 0) for variant, variant_run in missing.items()
+        }
         shared = run.model_copy(update={"spec": seed_spec(run.spec, seed), "folder": seed_folder(seed)})
-        learnt = fit_mechanisms(shared, stages, schema, found.parts, 0)
-        for variant, own in missing.items():
+        learnt = fit_mechanisms(shared, stages, schema, source_read.parts, 0)
+        for variant, variant_run in missing.items():
             try:
-                row = _measured(own, stages, found, variant, learnt, fitting[variant])
+                row = _measured(variant_run, stages, source_read, variant, learnt, fitting[variant])
             except EstimationError as error:
                 row = refused_row(variant, str(error))
-            rows[variant] = comparison.keep_row(own, row)
+            rows[variant] = comparison.keep_row(variant_run, row)
             count(variant, row)
     return [rows[variant] for variant in runs]
 
 
-def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
+def _measured(run: Run, stages: Stages, source_read: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
     """Draw one variant's release and measure it as a release is measured, and a little more."""
-    schema, balance = found.described.table, None
+    schema, balance = source_read.described.table, None
     model = stages.wait(f"{variant}: fit synthesizer", [fitting], progress=lambda: covariates.progress(run, 0))[0]
     weighing = stages.submit(comparison.weigh_drawing, run, model, run.spec.release.rows)
     if variant.mode == "hybrid":
@@ -137,7 +139,7 @@ def _measured(run: Run, stages: Stages, found: Source, variant: Variant, learnt:
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)])
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)
-    measured, _ = measure(run, stages, found, [copy])
+    measured, _ = measure(run, stages, source_read, [copy])
     sides = measured.sample
     telling = stages.submit(comparison.tell_apart, run, schema, sides.training, sides.holdout, sides.drawn)
     apart, drawn = stages.wait(f"{variant}: tell apart, weigh drawing", [telling, weighing])

@@ -53,11 +53,11 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     tuple of dict and list of str
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
-    found = find_release(data, "DATA of estimate")
-    if found is not None:
+    release = find_release(data, "DATA of estimate")
+    if release is not None:
         if options.get("cluster"):
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
-        return estimate_release(found, options)
+        return estimate_release(release, options)
     try:
         return _of_table(data, roles, options)
     except (SourceError, SpecError) as fault:
@@ -94,37 +94,39 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     named = (options.get("weights"), options["propensity"], options.get("cluster"))
     extras = tuple(dict.fromkeys(name for name in named if isinstance(name, str)))
     excluded = tuple(dict.fromkeys((*roles.get("exclude", ()), *(extras if roles.get("covariates", "*") == "*" else ()))))
-    asked = role_spec(roles | {"exclude": excluded})
-    check_extras(extras, names, asked)
-    inspection = Inspection(asked, opened.index_columns)
+    table_roles = role_spec(roles | {"exclude": excluded})
+    check_extras(extras, names, table_roles)
+    inspection = Inspection(table_roles, opened.index_columns)
     wanted = (*inspection.columns(names), *extras)
     limit = int(options.get("memory_rows", MEMORY_ROWS))
     held: list[pa.Table] | None = []
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not asked.subgroups and not options.get("cluster"):
+        if rows > limit and not table_roles.subgroups and not options.get("cluster"):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
             held.append(batch)
-    found = inspection.finish(state, asked, folds=options["folds"], source_format=form)
-    known = [key for key in OPTIONS if key in options]
-    chosen = {key: options[key] for key in known}
-    warnings = [as_options(text) for text in (*opened.notes, *found.warnings)]
+    described = inspection.finish(state, table_roles, folds=options["folds"], source_format=form)
+    names_given = [key for key in OPTIONS if key in options]
+    chosen = {key: options[key] for key in names_given}
+    warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]
     if held is None:
-        streamed = _streamed(read(wanted), found.table, form, options)
+        streamed = _streamed(read(wanted), described.table, form, options)
         return _answer(streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
-    canonicals, beside = zip(*(canonical_rows(batch, found.table, form, options) for batch in held))
-    frame = decode(found.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
-    if found.table.outcome.levels:  # two labels: what the estimators see is 0 and 1
-        frame[found.table.outcome.name] = np.concatenate([rows.column("y").to_numpy() for rows in canonicals])
+    canonicals, beside = zip(*(canonical_rows(batch, described.table, form, options) for batch in held))
+    frame = decode(described.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
+    if described.table.outcome.levels:  # two labels: what the estimators see is 0 and 1
+        frame[described.table.outcome.name] = np.concatenate([rows.column("y").to_numpy() for rows in canonicals])
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     cluster = options.get("cluster")
-    clusters = None if not cluster else np.concatenate([cluster_hashes(batch, found.table, cluster) for batch in held])
-    warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), found.table)
+    clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
+    warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(frame, column_roles(found.table, asked.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters)
+    analysis = analyse(
+        frame, column_roles(described.table, table_roles.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters
+    )
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)

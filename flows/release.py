@@ -75,20 +75,20 @@ def mint(run: Run) -> dict[str, Any]:
     """Do the work of one release on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
     stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
-    found = read_source(run, stages)
-    schema = found.described.table
-    for fault in size_faults(run.spec, schema.rows, found.described.profile.arms):
+    source = read_source(run, stages)
+    schema = source.described.table
+    for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
         raise fault
     run = resolve_synthesizer(run, schema)
-    stages.note(profile_line(found.described.profile, schema))
-    for warning in found.described.warnings:
+    stages.note(profile_line(source.described.profile, schema))
+    for warning in source.described.warnings:
         stages.warn(warning)
     publishing.check_name(run, schema)
     publishing.check_added_columns(run, schema)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
-    copies = [make_copy(run, stages, schema, found.parts, copy) for copy in range(run.spec.release.copies)]
-    return _conclude(run, stages, found, copies)
+    copies = [make_copy(run, stages, schema, source.parts, copy) for copy in range(run.spec.release.copies)]
+    return _conclude(run, stages, source, copies)
 
 
 def _stage_count(spec: Spec) -> int:
@@ -98,20 +98,20 @@ def _stage_count(spec: Spec) -> int:
     return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
 
 
-def _conclude(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> dict[str, Any]:
+def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> dict[str, Any]:
     """Judge, then publish the release or keep the reasons why not."""
-    schema = found.described.table
+    schema = source.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    counting = [stages.submit(reporting.marginals, run, schema, *of) for of in ((found.parts, "source"), (canonical, "release"))]
-    measured, effects = measure(run, stages, found, copies)
+    counting = [stages.submit(reporting.marginals, run, schema, *of) for of in ((source.parts, "source"), (canonical, "release"))]
+    measured, effects = measure(run, stages, source, copies)
     marginals = stages.wait("count marginals", counting)
-    verdict = judge_release(run, stages, found, canonical, measured)
+    verdict = judge_release(run, stages, source, canonical, measured)
     judged, rejected = verdict.judgement, verdict.rejected
     for caution in verdict.cautions:
         stages.warn(caution)
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
-    facts = publishing.facts(run, found, measured, effects, combined, judged_gates, covariates.kept(run))
+    facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")

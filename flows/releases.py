@@ -22,14 +22,14 @@ Reply = tuple[Any, list[str]]
 
 def listing(where: str) -> Reply:
     """List the published releases of a store, or of one name in it."""
-    found, unreadable = releases.scan_releases(open_store(where))
-    if not (found or unreadable):
+    infos, unreadable = releases.scan_releases(open_store(where))
+    if not (infos or unreadable):
         with contextlib.suppress(SpecError):  # a path that can't be STORE/NAME is a store, and empty
             store, name, _ = split_release_uri(where)
-            found, unreadable = releases.scan_releases(open_store(store), name)
-    lines = [f"{info.name}  v{info.version:06d}  {info.created}  {info.rows:>12,} rows  {info.uri}" for info in found]
+            infos, unreadable = releases.scan_releases(open_store(store), name)
+    lines = [f"{info.name}  v{info.version:06d}  {info.created}  {info.rows:>12,} rows  {info.uri}" for info in infos]
     lines += [f"{name}  v{version:06d}  can't be read: {reason}" for name, version, reason in unreadable]
-    return [info._asdict() for info in found], lines or [f"no published release in {where}"]
+    return [info._asdict() for info in infos], lines or [f"no published release in {where}"]
 
 
 def show(where: str) -> Reply:
@@ -58,8 +58,8 @@ def summary(manifest: Manifest) -> list[str]:
     passed = sum(gate.status == "passed" for gate in manifest.gates)
     off = sum(gate.status == "off" for gate in manifest.gates)
     unsure = [gate.name for gate in manifest.gates if gate.status == "inconclusive"]
-    told = (f", {off} switched off" if off else "") + (f", inconclusive: {', '.join(unsure)}" if unsure else "")
-    lines.append(f"gates     {passed} of {len(manifest.gates)} passed{told}")
+    remainder = (f", {off} switched off" if off else "") + (f", inconclusive: {', '.join(unsure)}" if unsure else "")
+    lines.append(f"gates     {passed} of {len(manifest.gates)} passed{remainder}")
     return lines + [f"warning   {text}" for text in manifest.warnings]
 
 
@@ -108,9 +108,9 @@ def diff(left: str, right: str) -> Reply:
     for where in (left, right):
         store, name, version = split_release_uri(where)
         manifests.append(releases.show(open_store(store), name, version))
-    found = difference.diff(*manifests)
-    reply = found.model_dump(mode="json")
-    lines = [f"rows: {found.rows[0]:,} | {found.rows[1]:,}"]
+    changes = difference.diff(*manifests)
+    reply = changes.model_dump(mode="json")
+    lines = [f"rows: {changes.rows[0]:,} | {changes.rows[1]:,}"]
     for group in ("spec", "table", "packages", "code"):
         lines += [f"{group} {change['key']}: {change['left']} | {change['right']}" for change in reply[group]]
     for change in reply["effects"]:

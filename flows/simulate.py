@@ -63,8 +63,8 @@ def simulate(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    own, manifest = resolve_source(spec)
-    return carry_out(own, "simulate", replicate, manifest, check=_early_checks)
+    resolved, manifest = resolve_source(spec)
+    return carry_out(resolved, "simulate", replicate, manifest, check=_early_checks)
 
 
 def _early_checks(run: Run) -> None:
@@ -77,13 +77,13 @@ def _early_checks(run: Run) -> None:
 def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
     """Do the work of one simulation on the run's task runner; returns the reply."""
     stages, spec = Stages.current(), run.spec
-    laws, about, told = _fitted(run, stages) if manifest is None else _published(run, stages, manifest)
-    for caution in told:
+    laws, about, notes = _fitted(run, stages) if manifest is None else _published(run, stages, manifest)
+    for caution in notes:
         stages.warn(caution)
-    done = _own(run, stages, laws[0])
+    done = _simulate_law(run, stages, laws[0])
     done += _refits(run, stages, laws, done)
     measured = stages.run("measure estimators", simulation.measure, run, laws, done)
-    record = simulation.reply(run, measured, about, told)
+    record = simulation.reply(run, measured, about, notes)
     folder = simulation_key(spec.name, run.id, "simulate.json").rpartition("/")[0]
     with stages.stage("keep figures and report"):
         uri = simulation.keep(run, measured, folder, record)
@@ -92,12 +92,12 @@ def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
 
 def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
-    found = read_source(run, stages)
-    schema = found.described.table
+    source = read_source(run, stages)
+    schema = source.described.table
     run = resolve_synthesizer(run, schema)
-    stages.note(profile_line(found.described.profile, schema))
-    laws = [_law(run, stages, schema, found.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
-    return Laws(laws, {"uri": found.plan.uri, "fingerprint": found.plan.fingerprint, "rows": schema.rows}, [])
+    stages.note(profile_line(source.described.profile, schema))
+    laws = [_law(run, stages, schema, source.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
+    return Laws(laws, {"uri": source.plan.uri, "fingerprint": source.plan.fingerprint, "rows": schema.rows}, [])
 
 
 def _published(run: Run, stages: Stages, manifest: Manifest) -> Laws:
@@ -120,26 +120,26 @@ def _published(run: Run, stages: Stages, manifest: Manifest) -> Laws:
 
 def _law(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], draw: int) -> ModelRef:
     """Fit the hybrid model and draw the rows that data sets are sampled from: 0 is the source's own, others are bootstrap draws of it."""
-    asked, spec = run.spec.simulate, run.spec
+    settings, spec = run.spec.simulate, run.spec
     # more than one copy is what makes a fit a Bayesian-bootstrap draw
-    copies = 1 if draw == 0 else 1 + asked.draws
-    given = {"rows": asked.pool, "part_rows": PART_ROWS, "copies": copies, "mode": "hybrid", "draws": "iid", "include_nuisances": False}
-    own = spec.model_copy(
+    copies = 1 if draw == 0 else 1 + settings.draws
+    given = {"rows": settings.pool, "part_rows": PART_ROWS, "copies": copies, "mode": "hybrid", "draws": "iid", "include_nuisances": False}
+    law_spec = spec.model_copy(
         update={
             "release": spec.release.model_copy(update=given),
             "mechanisms": spec.mechanisms.model_copy(update={"treatment": "fitted"}),
         }
     )
-    made = make_copy(run.model_copy(update={"spec": own}), stages, schema, parts, draw)
-    drawn = [part.canonical for part in made.drawn]
+    copy_made = make_copy(run.model_copy(update={"spec": law_spec}), stages, schema, parts, draw)
+    drawn = [part.canonical for part in copy_made.drawn]
     title = "lay out law" if draw == 0 else f"lay out law of draw {draw}"
-    law: ModelRef = stages.run(title, simulation.lay_out, run, schema, made.models.mechanisms, drawn, draw)
+    law: ModelRef = stages.run(title, simulation.lay_out, run, schema, copy_made.models.mechanisms, drawn, draw)
     return law
 
 
-def _own(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
+def _simulate_law(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
     """Run replicates under the source's own law, round by round, until every cell has enough."""
-    asked, grid = run.spec.simulate, cells(run.spec.simulate)
+    settings, grid = run.spec.simulate, cells(run.spec.simulate)
     done: list[Batch] = []
     counts = dict.fromkeys(range(len(grid)), 0)
     sums: dict[int, dict[str, Tally]] = {number: {} for number in counts}
@@ -148,25 +148,25 @@ def _own(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
         work = [
             each
             for number in waiting
-            for each in batches(number, grid[number], 0, counts[number], min(counts[number] + ROUND, asked.replicates))
+            for each in batches(number, grid[number], 0, counts[number], min(counts[number] + ROUND, settings.replicates))
         ]
         title = f"simulate: {len(waiting)} of {len(grid)} cells, replicates from {counts[waiting[0]]}"
-        found: list[Batch] = stages.map(title, simulation.simulate, [(run, law, each) for each in work])
-        for batch in found:
+        simulated: list[Batch] = stages.map(title, simulation.simulate, [(run, law, each) for each in work])
+        for batch in simulated:
             counts[batch.work.cell] += batch.work.replicates
             sums[batch.work.cell] = joined(sums[batch.work.cell], batch.tallies)
-        done += found
-        waiting = [number for number in waiting if not enough(sums[number], counts[number], asked)]
-        _expect(run, stages, done, {number: asked.replicates - counts[number] for number in waiting})
+        done += simulated
+        waiting = [number for number in waiting if not enough(sums[number], counts[number], settings)]
+        _expect(run, stages, done, {number: settings.replicates - counts[number] for number in waiting})
     return done
 
 
-def _refits(run: Run, stages: Stages, laws: Sequence[ModelRef], own: Sequence[Batch]) -> list[Batch]:
+def _refits(run: Run, stages: Stages, laws: Sequence[ModelRef], simulated: Sequence[Batch]) -> list[Batch]:
     """Run as many replicates again, shared out among the refits on bootstrap draws."""
     draws, grid = len(laws) - 1, cells(run.spec.simulate)
     if not draws:
         return []
-    counts = [-(-sum(batch.work.replicates for batch in own if batch.work.cell == number) // draws) for number in range(len(grid))]
+    counts = [-(-sum(batch.work.replicates for batch in simulated if batch.work.cell == number) // draws) for number in range(len(grid))]
     work = [
         each for draw in range(1, 1 + draws) for number, cell in enumerate(grid) for each in batches(number, cell, draw, 0, counts[number])
     ]

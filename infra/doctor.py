@@ -64,9 +64,9 @@ def diagnose(settings: Settings, store: str | None = None) -> list[Diagnosis]:
         A store that is tried by writing and removing a small object.
     """
     home = settings.home.expanduser().resolve()
-    found = [_python(), _packages(), _memory(), *(_disk(name, path) for name, path in _places(settings, home)), *_folders(home)]
-    found += [_loopback(), _prefect(settings), _dask()]
-    return [*found, _store(store)] if store is not None else found
+    checks = [_python(), _packages(), _memory(), *(_disk(name, path) for name, path in _places(settings, home)), *_folders(home)]
+    checks += [_loopback(), _prefect(settings), _dask()]
+    return [*checks, _store(store)] if store is not None else checks
 
 
 def _python() -> Diagnosis:

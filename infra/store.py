@@ -126,10 +126,10 @@ def split_release_uri(uri: str) -> tuple[str, str, int | None]:
         above, _, last = above.rpartition("/")
     name, at, number = last.partition("@")
     if at:
-        found = _VERSION.fullmatch(number)
-        if version is not None or not found:
+        match = _VERSION.fullmatch(number)
+        if version is not None or not match:
             raise SpecError(f"version of release must be a number; got '{number}'.", form)
-        version = int(found[1])
+        version = int(match[1])
     if version == 0:
         raise SpecError("version of release must be at least 1; got 0.", form)
     if not re.fullmatch(NAME_PATTERN, name) or (scheme and not above):

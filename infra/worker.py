@@ -55,9 +55,9 @@ def look(workspace: str, token: str, source: str | None) -> View:
         store = open_store(workspace, private=True)
         if store.get(token) != token.encode():
             lacks.append(f"the workspace {workspace} is another one there (engine.workspace, WAYMINT_WORKSPACE)")
-        own = f"{token}-{uuid.uuid4().hex}"
-        store.put(own, b"")
-        store.delete(own)
+        probe_key = f"{token}-{uuid.uuid4().hex}"
+        store.put(probe_key, b"")
+        store.delete(probe_key)
     except WaymintError as error:
         lacks.append(f"the workspace {workspace} can't be used there (engine.workspace, WAYMINT_WORKSPACE): {error.message}")
     if source is not None and not _is_there(source):

@@ -202,9 +202,9 @@ class Workspace:
 
     def clear(self, keep: tuple[str, ...] = ()) -> None:
         """Remove everything below the folder but the keys to keep: real rows have no business here once a run is over."""
-        for found in list(self._store.list(self._below)):
-            if found.key.removeprefix(self._below) not in keep:
-                self._store.delete(found.key)
+        for item in list(self._store.list(self._below)):
+            if item.key.removeprefix(self._below) not in keep:
+                self._store.delete(item.key)
         if not keep and isinstance(self._files, LocalFileSystem):
             # the folder itself, and what killed writers left half-written in it
             shutil.rmtree(f"{self._path}/{self._below}", ignore_errors=True)

@@ -90,9 +90,9 @@ def sweep(root: str, settings: Settings, name: str, older_than_seconds: float, n
     """
     store = open_store(root)
     youngest: dict[str, float] = {}
-    for found in store.list(f"{name}-"):
-        folder = found.key.partition("/")[0]
-        youngest[folder] = max(youngest.get(folder, 0.0), found.modified)
+    for item in store.list(f"{name}-"):
+        folder = item.key.partition("/")[0]
+        youngest[folder] = max(youngest.get(folder, 0.0), item.modified)
     removed = []
     for folder, modified in youngest.items():
         if not re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}-\d+(-.*)?", folder) or now - modified < older_than_seconds:
@@ -137,8 +137,8 @@ def leftovers(settings: Settings) -> list[Leftover]:
     settings : Settings
         Where this machine keeps its locks.
     """
-    found = [_leftover(settings, root, name) for root, name in _held(settings)]
-    return sorted(each for each in found if each is not None)
+    left = [_leftover(settings, root, name) for root, name in _held(settings)]
+    return sorted(each for each in left if each is not None)
 
 
 def clear_leftovers(settings: Settings, older_than_seconds: float, now: float) -> tuple[list[Leftover], list[Leftover]]:

@@ -55,11 +55,14 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
             f"See 'waymint releases verify {store}/{name}@{manifest.version}'.",
         )
     minted = parse_spec(manifest.spec)
-    own = _asked_spec(minted, source, list(settings))
-    find_table(own.source.uri)
+    base_spec = _asked_spec(minted, source, list(settings))
+    find_table(base_spec.source.uri)
     if canaries is not None:
         find_table(canaries, "canaries of audit")
-    kept = minted.model_dump() | {"source": minted.source.model_dump() | {"uri": own.source.uri}, "engine": own.engine.model_dump()}
+    kept = minted.model_dump() | {
+        "source": minted.source.model_dump() | {"uri": base_spec.source.uri},
+        "engine": base_spec.engine.model_dump(),
+    }
     return Audit(
         **{**kept, "store": {"uri": store}},
         version=manifest.version,
@@ -72,20 +75,20 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
 def _asked_spec(minted: Spec, source: str, settings: list[str]) -> Spec:
     """Read where the source lies; refuse a SPEC that the release was not minted from."""
     if source.lower().endswith(SPEC_ENDINGS):
-        own = load_spec(Path(source), settings)
+        base_spec = load_spec(Path(source), settings)
     else:
         values: dict[str, Any] = minted.model_dump(mode="json")
         values["source"]["uri"] = source
-        own = parse_spec(_with(values, settings))
-    differing = [key for key in DECIDING if getattr(own, key) != getattr(minted, key)]
-    if own.source.holdout != minted.source.holdout:
+        base_spec = parse_spec(_with(values, settings))
+    differing = [key for key in DECIDING if getattr(base_spec, key) != getattr(minted, key)]
+    if base_spec.source.holdout != minted.source.holdout:
         differing.append("source.holdout")
     if differing:
         raise SpecError(
             f"SPEC of audit must be the one that the release was minted from; got others for {', '.join(differing)}.",
             "Name the release's own SPEC, or the source's URI alone: the manifest has the rest. Only source.uri and engine may be set.",
         )
-    return own
+    return base_spec
 
 
 def _with(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:

@@ -76,12 +76,12 @@ def find_other(spec: Spec) -> tuple[str, Found | None]:
         If the URI is none.
     """
     uri = spec.augment.outcome
-    found = find_release(uri, "outcome of augment")
-    if found is None:
+    release = find_release(uri, "outcome of augment")
+    if release is None:
         find_table(uri, "outcome of augment")
         return uri, None
-    manifest = found.manifest
-    return f"{found.store.uri}/{version_folder(manifest.name, manifest.version)}{copy_folder(0)}", found
+    manifest = release.manifest
+    return f"{release.store.uri}/{version_folder(manifest.name, manifest.version)}{copy_folder(0)}", release
 
 
 def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
@@ -89,8 +89,8 @@ def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
     uri, release = find_other(run.spec)
     manifest = None if release is None else release.manifest
     _refuse_release(manifest, schema)
-    own = another_table(run, "other", uri)
-    plan = read_plan(own, stages, "other table")
+    table_run = another_table(run, "other", uri)
+    plan = read_plan(table_run, stages, "other table")
     lacking = sorted({column.name for column in schema.columns} - set(plan.names))
     if lacking:
         raise SourceError(
@@ -99,16 +99,16 @@ def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
         )
     buckets = 1 if manifest is None else max(1, -(-manifest.rows // run.spec.source.partition_rows))
     try:
-        found = read_rows(own, stages, plan, schema, buckets, "other table")
+        rows_read = read_rows(table_run, stages, plan, schema, buckets, "other table")
     except SourceError as error:
         raise SourceError(
             f"cells of augment.outcome must be of the source's kinds and levels; {error.message}",
             "Give both tables the same labels and levels.",
         ) from None
-    if not found:
+    if not rows_read:
         raise SourceError("rows of augment.outcome must be at least 1 with treatment and outcome known; got 0.")
     parent = None if release is None else release.parent()
-    return Other(found, sum(part.rows for part in found), plan.fingerprint, parent)
+    return Other(rows_read, sum(part.rows for part in rows_read), plan.fingerprint, parent)
 
 
 def marked(schema: TableSchema) -> TableSchema:
@@ -124,8 +124,8 @@ def judge_worth(run: Run, decision: Mapping[str, Any]) -> Judgement:
     from tasks.checks.expectations import judge  # takes seconds to import
 
     mine, *others = decision["rivals"]
-    told = ", ".join(f"{each['name']} {each['error']:.3g}" for each in others if each["error"] is not None)
-    detail = f"expected squared error {mine['error']:.3g}; {told}"
+    ways = ", ".join(f"{each['name']} {each['error']:.3g}" for each in others if each["error"] is not None)
+    detail = f"expected squared error {mine['error']:.3g}; {ways}"
     metric = Metric(WORTH, float(decision["worth"]), "at most", decision["tolerance"], detail=detail)
     with tempfile.TemporaryDirectory(prefix="waymint-checks-") as scratch:
         return judge([metric], Path(scratch), run.created)
@@ -135,30 +135,30 @@ def section(
     run: Run, decision: Mapping[str, Any], other: Other | None, before: Sequence[Any], after: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return what the manifest says of the augmentation."""
-    asked = run.spec.augment
+    settings = run.spec.augment
     return {
         "outcome": {
-            "source": "self" if other is None else asked.outcome,
+            "source": "self" if other is None else settings.outcome,
             "rows": None if other is None else other.rows,
             "fingerprint": None if other is None else other.fingerprint,
-            "flip": asked.flip,
+            "flip": settings.flip,
             "adds_information": other is not None,
         },
-        "averaging": asked.averaging,
+        "averaging": settings.averaging,
         "marker": MARKER,
         **{name: decision[name] for name in ("bound", "lacking", "regions", "curve", "chosen", "conflict", "rivals", "worth", "tolerance")},
         "estimates": {
             "before": list(before),
-            "after": None if after is None else after[asked.averaging],
-            "other_averaging": _other(asked, after),
+            "after": None if after is None else after[settings.averaging],
+            "other_averaging": _other(settings, after),
         },
         "rows": None if after is None else after["rows"],
         "treated": None if after is None else after["treated"],
     }
 
 
-def _other(asked: Any, after: Mapping[str, Any] | None) -> list[Any] | None:
-    return None if after is None else after["pooled" if asked.averaging == "real" else "real"]
+def _other(settings: Any, after: Mapping[str, Any] | None) -> list[Any] | None:
+    return None if after is None else after["pooled" if settings.averaging == "real" else "real"]
 
 
 class Outcome(NamedTuple):
@@ -167,7 +167,7 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     gates : tuple of Gate
-    told : dict
+    section : dict
         The manifest's section ``augmentation``.
     effects, overlap : dict
         Of the source, and of the augmented table where there is one.
@@ -177,26 +177,26 @@ class Outcome(NamedTuple):
     """
 
     gates: tuple[Gate, ...]
-    told: dict[str, Any]
+    section: dict[str, Any]
     effects: dict[str, Any]
     overlap: dict[str, Any]
     holdout: dict[str, Any] | None
     warnings: tuple[str, ...]
 
 
-def facts_of(run: Run, found: Source, other: Other | None, outcome: Outcome) -> Facts:
+def facts_of(run: Run, source: Source, other: Other | None, outcome: Outcome) -> Facts:
     """Gather the manifest's values."""
     parents = () if other is None or other.parent is None else (other.parent.model_dump(),)
     return Facts(
-        **origin(run, found),
+        **origin(run, source),
         effects=outcome.effects,
         fidelity={},
         privacy=privacy_section(outcome.gates, outcome.holdout),
         overlap=outcome.overlap,
         gates=outcome.gates,
-        warnings=(*found.described.warnings, *outcome.warnings),
+        warnings=(*source.described.warnings, *outcome.warnings),
         profile="augment",
-        augmentation=outcome.told,
+        augmentation=outcome.section,
         parents=parents,
     )
 

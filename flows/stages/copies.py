@@ -33,11 +33,11 @@ def resolve_synthesizer(run: Run, schema: TableSchema) -> Run:
 
 def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:
     """Fit everything one copy is drawn from, and draw it."""
-    made = fit_models(run, stages, schema, parts, copy)
+    models = fit_models(run, stages, schema, parts, copy)
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
-    drawing = [(run, schema, made.models, copy, part, rows) for part, rows in enumerate(sizes)]
+    drawing = [(run, schema, models.models, copy, part, rows) for part, rows in enumerate(sizes)]
     drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)
-    return Copy(made.fitted, made.anchored, made.models, drawn, made.targeting)
+    return Copy(models.fitted, models.anchored, models.models, drawn, models.targeting)
 
 
 def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Made:

@@ -20,17 +20,17 @@ from tasks.nuisance.task import Table
 from tasks.source.task import Source
 
 
-def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
+def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
     """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
-    schema = found.described.table
+    schema = source.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
-    sampled = stages.submit(checks.sample, run, schema, found.parts, canonical)
+    sampled = stages.submit(checks.sample, run, schema, source.parts, canonical)
     conform = [
         stages.submit(checks.conformity, run, schema, part.canonical, part.released, number, part.canonical.part)
         for number, copy in enumerate(copies)
         for part in copy.drawn
     ]
-    possible = stages.submit(checks.natural_support, run, schema, found.parts)
+    possible = stages.submit(checks.natural_support, run, schema, source.parts)
     refits, effects = [], []
     for number, copy in enumerate(copies):
         name = release_name(number)
@@ -40,8 +40,8 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
     first, refit = copies[0], refits[0]
     source_fit = first.fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
-        source_fit = cross_fit(run, stages, schema, Table(SOURCE, found.parts, None, run.spec.mechanisms.propensity), "estimate on source")
-    with stages.stage("measure effects and distances", len(found.parts) + len(effects) + 2 * len(conform) + 8) as stage:
+        source_fit = cross_fit(run, stages, schema, Table(SOURCE, source.parts, None, run.spec.mechanisms.propensity), "estimate on source")
+    with stages.stage("measure effects and distances", len(source.parts) + len(effects) + 2 * len(conform) + 8) as stage:
         sample = stage.wait([sampled])[0]
         support = stage.wait([possible])[0]
         cells = [
@@ -49,21 +49,21 @@ def measure(run: Run, stages: Stages, found: Source, copies: Sequence[Copy]) -> 
             for number, copy in enumerate(copies)
             for part in copy.drawn
         ]
-        laws = stages.submit(checks.compare_laws, run, schema, found.parts, source_fit.nuisances, canonical)
+        laws = stages.submit(checks.compare_laws, run, schema, source.parts, source_fit.nuisances, canonical)
         near = sample.training.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.training, sample.holdout, sample.drawn) if near else None
         canonical_first = [part.canonical for part in first.drawn]
-        people = stages.submit(estimation.people, run, schema, found.parts, source_fit.nuisances, canonical_first, refit.nuisances)
-        own = stage.run(estimation.effects, run, schema, found.parts, source_fit.nuisances, "source")
-        transfer = Table("transfer", found.parts)
-        learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in found.parts])
+        people = stages.submit(estimation.people, run, schema, source.parts, source_fit.nuisances, canonical_first, refit.nuisances)
+        source_effects = stage.run(estimation.effects, run, schema, source.parts, source_fit.nuisances, "source")
+        transfer = Table("transfer", source.parts)
+        learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in source.parts])
         released = stage.wait(effects)
-        known = [part.predictions for part in first.anchored]
+        anchored = [part.predictions for part in first.anchored]
         drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
-        fidelity = stages.submit(estimation.fidelity, run, schema, source_fit.nuisances, known, learnt, drawn, released[0])
+        fidelity = stages.submit(estimation.fidelity, run, schema, source_fit.nuisances, anchored, learnt, drawn, released[0])
         measured = Measured(
-            source=own,
+            source=source_effects,
             release=released[0],
             fidelity=stage.wait([fidelity])[0],
             sample=sample,

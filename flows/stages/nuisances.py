@@ -20,7 +20,7 @@ def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title
         fits = stage.map(nuisance.fit, [(run, schema, table, assigned[repeat], repeat, fold) for repeat in repeats for fold in folds])
     if nuisance.refines(run, table):
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
-        fits = [fit for own, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, own, title)]
+        fits = [fit for batch, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, batch, title)]
     nuisances = stages.run(f"{title}: collect", nuisance.collect, run, table, assigned[0], fits)
     return Fitted(table, nuisances, fits)
 

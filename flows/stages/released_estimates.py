@@ -43,16 +43,16 @@ def say(text: str) -> None:
     sys.stderr.write(f"waymint estimate: {text}\n")
 
 
-def estimate_release(found: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def estimate_release(release: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate on every copy of a release and combine."""
-    manifest = found.manifest
+    manifest = release.manifest
     if manifest.profile == "augment":
         raise SourceError(
             f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
             "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
         )
-    copies = [_copy(found, copy, options) for copy in range(manifest.spec["release"]["copies"])]
-    out_of_core = _beyond_memory(found, 0, options)
+    copies = [_copy(release, copy, options) for copy in range(manifest.spec["release"]["copies"])]
+    out_of_core = _beyond_memory(release, 0, options)
     reply, lines = answer(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
     reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
@@ -66,17 +66,17 @@ def estimate_release(found: Found, options: dict[str, Any]) -> tuple[dict[str, A
     return plain(reply), lines
 
 
-def _copy(found: Found, copy: int, options: dict[str, Any]) -> Analysis:
+def _copy(release: Found, copy: int, options: dict[str, Any]) -> Analysis:
     """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
-    manifest = found.manifest
+    manifest = release.manifest
     schema = TableSchema.model_validate(manifest.table)
-    if _beyond_memory(found, copy, options):
+    if _beyond_memory(release, copy, options):
         with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
             spill = Spill(Path(folder), schema, released=True)
-            for part in _parts(found, schema, copy, options):
+            for part in _parts(release, schema, copy, options):
                 spill.add(*part)
             return _analyse_copy(spill.finish(), manifest, copy, options)
-    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(found, schema, copy, options)))
+    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(release, schema, copy, options)))
     table = released_table(
         schema,
         pa.concat_tables(rows).unify_dictionaries(),
@@ -99,25 +99,25 @@ def _analyse_copy(table: Table | SpilledTable, manifest: Manifest, copy: int, op
     return analyse_table(table, plan, options["estimators"], learner, truncation, report)
 
 
-def _files(found: Found, copy: int) -> list[FileRef]:
+def _files(release: Found, copy: int) -> list[FileRef]:
     """Return the parts of one copy, in order."""
-    return sorted((file for file in found.manifest.files if file.path.startswith(copy_folder(copy))), key=lambda file: file.path)
+    return sorted((file for file in release.manifest.files if file.path.startswith(copy_folder(copy))), key=lambda file: file.path)
 
 
-def _beyond_memory(found: Found, copy: int, options: dict[str, Any]) -> bool:
+def _beyond_memory(release: Found, copy: int, options: dict[str, Any]) -> bool:
     """Tell whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
-    rows = sum(file.rows or 0 for file in _files(found, copy))
-    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not found.manifest.spec["roles"]["subgroups"]
+    rows = sum(file.rows or 0 for file in _files(release, copy))
+    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not release.manifest.spec["roles"]["subgroups"]
 
 
 def _parts(
-    found: Found, schema: TableSchema, copy: int, options: dict[str, Any]
+    release: Found, schema: TableSchema, copy: int, options: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
     """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
-    store, manifest = found
+    store, manifest = release
     extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
     names = tuple(column.name for column in schema.covariates)
-    for number, file in enumerate(_files(found, copy)):
+    for number, file in enumerate(_files(release, copy)):
         part = pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, file.path))))
         check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
         weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)

@@ -34,13 +34,13 @@ def resolve_source(spec: Spec) -> tuple[Spec, Manifest | None]:
     StoreError
         If its manifest can't be read.
     """
-    found = find_release(spec.source.uri, "source.uri of simulate")
-    if found is None:
+    release = find_release(spec.source.uri, "source.uri of simulate")
+    if release is None:
         return spec, None
-    _refuse_other_law(found.manifest)
-    _refuse_other_roles(spec.roles, found.manifest)
-    _refuse_designs(spec, found.manifest)
-    return FromRelease(**dict(spec), parent=found.parent()), found.manifest
+    _refuse_other_law(release.manifest)
+    _refuse_other_roles(spec.roles, release.manifest)
+    _refuse_designs(spec, release.manifest)
+    return FromRelease(**dict(spec), parent=release.parent()), release.manifest
 
 
 def published(manifest: Manifest, store: str, copy: int) -> Published:
@@ -54,8 +54,8 @@ def published(manifest: Manifest, store: str, copy: int) -> Published:
         URI of its store.
     copy : int
     """
-    own = manifest.spec.get("outcomes", {}).get(manifest.spec["roles"]["outcome"], {})
-    declared = own.get("range") or manifest.spec["mechanisms"]["outcome_range"]
+    outcome_settings = manifest.spec.get("outcomes", {}).get(manifest.spec["roles"]["outcome"], {})
+    declared = outcome_settings.get("range") or manifest.spec["mechanisms"]["outcome_range"]
     return Published(
         store=store,
         folder=version_folder(manifest.name, manifest.version),
@@ -76,23 +76,23 @@ def cautions(spec: Spec, manifest: Manifest, rows: int) -> list[str]:
     rows : int
         Covariate rows that data sets are sampled from.
     """
-    found, copies, asked_draws = [], manifest.spec["release"]["copies"], spec.simulate.draws
+    lines, copies, asked_draws = [], manifest.spec["release"]["copies"], spec.simulate.draws
     if copies == 1:
-        found.append(
+        lines.append(
             "How uncertain the law itself is can't be known from this release: it holds one copy, hence one draw of the model. "
             f"Mint it with release.copies = {1 + max(asked_draws, 3)}."
         )
     elif copies - 1 < asked_draws:
-        found.append(
+        lines.append(
             f"The law's own uncertainty is seen in {copies - 1} of the {asked_draws} draws asked for: the release holds {copies} copies. "
             f"Mint it with release.copies = {1 + asked_draws}."
         )
     if max(spec.simulate.rows) > rows:
-        found.append(
+        lines.append(
             f"Data sets of {max(spec.simulate.rows):,} rows repeat the release's {rows:,} covariate rows: learners that remember rows look "
             "better than they are. Mint more rows."
         )
-    return found
+    return lines
 
 
 def _refuse_other_law(manifest: Manifest) -> None:
@@ -123,14 +123,14 @@ def _refuse_other_law(manifest: Manifest) -> None:
 def _refuse_other_roles(roles: RolesSpec, manifest: Manifest) -> None:
     """Refuse roles that are not the release's; keys left at their defaults say nothing."""
     schema, minted = TableSchema.model_validate(manifest.table), manifest.spec["roles"]
-    own: dict[str, Any] = {
+    actual: dict[str, Any] = {
         "treatment": schema.treatment.name,
         "outcome": schema.outcome.name,
         "treated": minted["treated"],
         "outcome_kind": schema.outcome_kind,
         "covariates": tuple(column.name for column in schema.covariates),
     }
-    for name, is_so in own.items():
+    for name, is_so in actual.items():
         wanted = getattr(roles, name)
         said = wanted != RolesSpec.model_fields[name].default
         if name == "covariates":

@@ -69,9 +69,9 @@ def open_table(data: str, wishes: ReadingSpec | None = None, owner: str = "DATA 
     """
     if data.startswith(BUILTIN):
         whole = load_builtin(data.removeprefix(BUILTIN))
-        asked = ReadingSpec() if wishes is None else wishes
+        reading = ReadingSpec() if wishes is None else wishes
         return OpenTable(
-            tuple(whole.column_names), "parquet", lambda names: iter([without_values(whole.select(list(names)), asked, text=False)])
+            tuple(whole.column_names), "parquet", lambda names: iter([without_values(whole.select(list(names)), reading, text=False)])
         )
     fs, path = filesystem(data)
     plan = plan_source(fs, path, data, BATCH_ROWS, owner, wishes)

@@ -51,7 +51,7 @@ class Judged(NamedTuple):
         return (*cautions(self.judgement.gates), *holdout_cautions(self.holdout))
 
 
-def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRef], measured: Measured) -> Judged:
+def judge_release(run: Run, stages: Stages, source: Source, drawn: Sequence[PartitionRef], measured: Measured) -> Judged:
     """Judge a release by its SPEC's gates, and write down what its holdout was asked.
 
     Parameters
@@ -60,37 +60,37 @@ def judge_release(run: Run, stages: Stages, found: Source, drawn: Sequence[Parti
         The run; its store keeps the holdout's ledger.
     stages : Stages
         Progress.
-    found : Source
+    source : Source
         The source.
     drawn : sequence of PartitionRef
         Released rows of all copies, canonical: what attacks look at.
     measured : Measured
         What was measured.
     """
-    attacked = _attack(run, stages, found, drawn)
+    attacked = _attack(run, stages, source, drawn)
     query = checks.question(run, measured)
     with stages.stage("judge (Great Expectations)"):
         if query is None:
             return Judged(checks.judge(run, measured, run.spec.main, None, attacked), None)
         terms = checks.terms(run.spec.gates)
         for _ in range(MOST_QUESTIONS):
-            said = publishing.ask_holdout(run, found, query, terms)
+            said = publishing.ask_holdout(run, source, query, terms)
             judgement = checks.judge(run, measured, run.spec.main, said, attacked)
             charged = said.above or tells_of_holdout(judgement.gates)
-            if publishing.keep_answer(run, found, query, said, charged):
-                return Judged(judgement, publishing.holdout_section(run, found, said, charged, terms))
+            if publishing.keep_answer(run, source, query, said, charged):
+                return Judged(judgement, publishing.holdout_section(run, source, said, charged, terms))
     raise StoreConflict(
         f"questions to the holdout of {run.spec.name} must find a moment without others; {MOST_QUESTIONS} did not.",
         "Run fewer releases of this source at a time.",
     )
 
 
-def _attack(run: Run, stages: Stages, found: Source, drawn: Sequence[PartitionRef]) -> list[dict[str, Any]] | None:
+def _attack(run: Run, stages: Stages, source: Source, drawn: Sequence[PartitionRef]) -> list[dict[str, Any]] | None:
     """Run the attacks that gates hang on; None where there are none."""
-    asked = attacks_asked(run.spec.gates)
-    if not asked:
+    attacks = attacks_asked(run.spec.gates)
+    if not attacks:
         return None
-    with stages.stage("attack", len(asked) + 1) as stage:
-        case = stage.run(auditing.gather, run, found.described.table, found.parts, drawn, [])
-        refs = stage.map(auditing.attack, [(run, case, name) for name in asked])
+    with stages.stage("attack", len(attacks) + 1) as stage:
+        case = stage.run(auditing.gather, run, source.described.table, source.parts, drawn, [])
+        refs = stage.map(auditing.attack, [(run, case, name) for name in attacks])
     return [finding for ref in refs for finding in json.loads(run.space().read(ref.key))]

@@ -27,10 +27,10 @@ _DIALECT = re.compile(r"source\.csv = \{ ([^}]*) \}")
 
 def as_options(text: str) -> str:
     """Return a message or hint with keys of a SPEC replaced by options."""
-    text = _MISSING_VALUES.sub(lambda found: " ".join(f"--missing-value {_word(f'{found[1]}={one}')}" for one in _values(found[2])), text)
+    text = _MISSING_VALUES.sub(lambda match: " ".join(f"--missing-value {_word(f'{match[1]}={one}')}" for one in _values(match[2])), text)
     for pattern, option in _RULES[3:4]:
         text = re.sub(pattern, option, text)
-    text = _DIALECT.sub(lambda found: " ".join(f"--csv {_word(one)}" for one in _pairs(found[1])), text)
+    text = _DIALECT.sub(lambda match: " ".join(f"--csv {_word(one)}" for one in _pairs(match[1])), text)
     for pattern, option in _RULES:
         text = re.sub(pattern, option, text)
     return text

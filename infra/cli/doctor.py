@@ -18,18 +18,18 @@ def doctor(
     """Say what this machine lacks for a run, and how to mend it; nothing is started."""
     from infra.doctor import diagnose
 
-    found = diagnose(Settings(), store)
-    code = min((one.code for one in found if one.status == "error"), default=0)
-    width = max(len(one.name) for one in found)
+    checks = diagnose(Settings(), store)
+    code = min((one.code for one in checks if one.status == "error"), default=0)
+    width = max(len(one.name) for one in checks)
     lines = []
-    for one in found:
+    for one in checks:
         lines.append(f"{one.status:<8} {one.name:<{width}}  {one.message}")
         if one.hint:
             lines.append(f"{'':<8} {'':<{width}}  hint: {one.hint}")
-    errors = sum(one.status == "error" for one in found)
-    warnings = sum(one.status == "warning" for one in found)
+    errors = sum(one.status == "error" for one in checks)
+    warnings = sum(one.status == "warning" for one in checks)
     counts = f"{errors} {'error' if errors == 1 else 'errors'}, {warnings} {'warning' if warnings == 1 else 'warnings'}"
-    reply = {"status": "error" if errors else "ok", "code": code, "diagnoses": [one._asdict() for one in found]}
+    reply = {"status": "error" if errors else "ok", "code": code, "diagnoses": [one._asdict() for one in checks]}
     print_reply(reply, [*lines, f"doctor: {counts}"], json_)
     if code:
         raise typer.Exit(code)

@@ -84,18 +84,18 @@ def _reading(missing: str | None, values: list[str], csv: list[str]) -> dict[str
     """Return the keys of a SPEC's source that say how cells are read."""
     from infra.specfile import literal
 
-    found: dict[str, Any] = {"missing_values": {}}
+    reading: dict[str, Any] = {"missing_values": {}}
     if missing is not None:
-        found["missing"] = tuple(code.strip() for code in missing.split(","))
+        reading["missing"] = tuple(code.strip() for code in missing.split(","))
     for name, value in (_pair("missing-value", one) for one in values):
-        found["missing_values"].setdefault(name, []).append(literal(value))
+        reading["missing_values"].setdefault(name, []).append(literal(value))
     dialect: dict[str, Any] = {}
     for key, value in (_pair("csv", one) for one in csv):
         if key.startswith("dates."):
             dialect.setdefault("dates", {})[key.removeprefix("dates.")] = value
         else:
             dialect[key] = "\t" if value in ("tab", "\\t") else value
-    return found | ({"csv": dialect} if dialect else {})
+    return reading | ({"csv": dialect} if dialect else {})
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -80,12 +80,12 @@ def _worded(labels: Sequence[str]) -> bool:
     return not all(label.replace(".", "", 1).lstrip("+-").isdigit() for label in labels)
 
 
-def _choice(question: str, names: Sequence[str], known: Sequence[str]) -> str:
+def _choice(question: str, names: Sequence[str], choices: Sequence[str]) -> str:
     """Ask until the answer is a number of the list or a name; the question goes to stderr."""
     listed = "\n".join(f"  {number}. {visible(name)}" for number, name in enumerate(names, 1))
     while True:
         answer = str(typer.prompt(f"{question}\n{listed}\nNumber or name", err=True)).strip()
-        if answer in known:
+        if answer in choices:
             return answer
         if answer.isdigit() and 1 <= int(answer) <= len(names):
             return names[int(answer) - 1]

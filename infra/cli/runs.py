@@ -43,15 +43,17 @@ def audit(
     json_: JsonOption = False,
 ) -> None:
     """Attack a published release, with its source at hand: membership, mechanisms, reconstruction and more."""
-    asked = entry("stages.audits").compose(release, source, set_ or [], attacks, canaries)
+    request = entry("stages.audits").compose(release, source, set_ or [], attacks, canaries)
     from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
 
     settings = Settings()
     if not json_:
-        sys.stderr.write(f"waymint audit '{asked.name}' version {asked.version}: starting (Prefect server, Dask: {asked.engine.dask})\n")
+        sys.stderr.write(
+            f"waymint audit '{request.name}' version {request.version}: starting (Prefect server, Dask: {request.engine.dask})\n"
+        )
     with prefect_server(settings), infrastructure():
         module = entry("audit")
-        reply = module.audit(asked)
+        reply = module.audit(request)
     print_reply(reply, module.describe(reply), json_)
 
 

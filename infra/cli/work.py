@@ -28,8 +28,8 @@ def list_(json_: JsonOption = False) -> None:
     """List the workspaces that runs of yours on this machine left or are using."""
     from infra.workspaces import leftovers
 
-    found = leftovers(Settings())
-    print_reply([each._asdict() for each in found], _lines(found) or ["no workspace holds anything"], json_)
+    workspaces = leftovers(Settings())
+    print_reply([each._asdict() for each in workspaces], _lines(workspaces) or ["no workspace holds anything"], json_)
 
 
 @app.command()
@@ -46,9 +46,9 @@ def clear(
     print_reply(reply, lines or ["nothing to clear"], json_)
 
 
-def _lines(found: Sequence[Leftover]) -> list[str]:
+def _lines(workspaces: Sequence[Leftover]) -> list[str]:
     now = time.time()
     return [
         f"{each.uri}  {each.objects} files, {each.bytes:,} bytes, {max(0.0, now - each.modified) / 3600.0:.1f} h old, {each.state}"
-        for each in found
+        for each in workspaces
     ]

@@ -131,8 +131,8 @@ class FileStore:
 
     def _walk(self, folder: int, above: str, prefix: str) -> Iterator[StoredObject]:
         # a folder sorts with its slash: so the walk meets the keys in their byte order
-        found = [(f"{name}/" if stat.S_ISDIR(status.st_mode) else name, status) for name, status in entries(folder)]
-        for name, status in sorted(found, key=lambda pair: os.fsencode(pair[0])):
+        entries_here = [(f"{name}/" if stat.S_ISDIR(status.st_mode) else name, status) for name, status in entries(folder)]
+        for name, status in sorted(entries_here, key=lambda pair: os.fsencode(pair[0])):
             key = above + name
             if key == f"{TEMPORARY}/" or not (key.startswith(prefix) or (name.endswith("/") and prefix.startswith(key))):
                 continue
@@ -148,9 +148,9 @@ class FileStore:
         return tuple(checked_key(key).split("/"))
 
     def _require_folder(self) -> None:
-        found = _first_there(self._root)
-        if found is not None and not stat.S_ISDIR(found[1]):
-            raise StoreError(f"uri of store must be a folder; got {self.uri}, where {found[0]} is a file.", "Give store.uri another path.")
+        first = _first_there(self._root)
+        if first is not None and not stat.S_ISDIR(first[1]):
+            raise StoreError(f"uri of store must be a folder; got {self.uri}, where {first[0]} is a file.", "Give store.uri another path.")
 
     def _read_status(self, key: str) -> bool:
         """Tell whether a plain file has the key."""

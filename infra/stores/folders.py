@@ -78,18 +78,18 @@ def descended(folder: int, name: str) -> Iterator[int]:
 
 
 def _enter(folder: int, name: str, create: bool, mode: int | None) -> int:
-    made = False
+    created = False
     if create:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o777 if mode is None else mode, dir_fd=folder)
-            made = True
+            created = True
     try:
         number = os.open(name, _ENTER, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP) and is_link(At(folder, name)):
             raise LinkRefused(name) from None
         raise
-    if made and mode is not None:
+    if created and mode is not None:
         os.fchmod(number, mode)
     return number
 
@@ -139,12 +139,12 @@ def write_file(place: At, data: bytes, mode: int | None) -> None:
 
 def entries(folder: int) -> list[tuple[str, os.stat_result]]:
     """Return the names in a folder with what they are, links not followed."""
-    found = []
+    items = []
     with os.scandir(folder) as scanned:
         for entry in scanned:
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                found.append((entry.name, entry.stat(follow_symlinks=False)))
-    return found
+                items.append((entry.name, entry.stat(follow_symlinks=False)))
+    return items
 
 
 def remove_empty(root: str, names: Sequence[str]) -> None:

@@ -125,16 +125,16 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """List the objects whose key starts with ``prefix`` in byte order of their keys."""
         checked_prefix(prefix)
-        found = []
+        items = []
         with spoken(self.uri, self._endpoint, prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._base + prefix)
             for page in pages:
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self._base)
                     if not key.endswith("/"):  # a marker of an empty folder is no object of ours
-                        found.append(StoredObject(key, item["Size"], item["LastModified"].timestamp()))
+                        items.append(StoredObject(key, item["Size"], item["LastModified"].timestamp()))
         # some servers list folder by folder, which is not the byte order of whole keys
-        yield from sorted(found, key=lambda each: os.fsencode(each.key))
+        yield from sorted(items, key=lambda each: os.fsencode(each.key))
 
     def delete(self, key: str) -> None:
         """Remove an object; removing what is not there is no error."""

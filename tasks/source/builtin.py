@@ -95,10 +95,10 @@ def load_builtin(name: str) -> pa.Table:
         If the package that carries the data is not installed.
     """
     require_builtin(name)
-    found = importlib.util.find_spec(_PACKAGE)  # a top-level package is found, not run: running it takes seconds
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(_PACKAGE)  # a top-level package is found, not run: running it takes seconds
+    if package is None or not package.submodule_search_locations:
         raise SourceError(f"package of 'builtin:{name}' must be installed; got no '{_PACKAGE}'.", f"Install {_PACKAGE}.")
-    path = Path(found.submodule_search_locations[0]).joinpath(*_FILES[name])
+    path = Path(package.submodule_search_locations[0]).joinpath(*_FILES[name])
     if not path.is_file():
         raise SourceError(f"data of 'builtin:{name}' must be in package '{_PACKAGE}'; got a version without it.", f"Reinstall {_PACKAGE}.")
     from tasks.source.stata import read_table  # pandas takes a second to import: an error about a name must not wait for it

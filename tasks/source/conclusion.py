@@ -36,7 +36,7 @@ class Conclusion(NamedTuple):
 
 
 def conclude(
-    found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()
+    findings: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()
 ) -> tuple[TableSchema, Profile, tuple[str, ...]]:
     """Decide types, kinds, levels and ranges from an inspection's findings, or raise what is at fault.
 
@@ -55,7 +55,7 @@ def conclude(
     SourceError, SpecError
         The faults, up to five in one message.
     """
-    concluded = decide(found, roles, folds=folds, text=text, index=index)
+    concluded = decide(findings, roles, folds=folds, text=text, index=index)
     if concluded.faults:
         raise joined(concluded.faults)
     assert concluded.schema is not None  # without faults there are both
@@ -71,12 +71,12 @@ def joined(faults: tuple[WaymintError, ...]) -> WaymintError:
     return type(faults[0])(" ".join(dict.fromkeys(messages)) + more, " ".join(dict.fromkeys(hints)))
 
 
-def decide(found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()) -> Conclusion:
+def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, index: tuple[str, ...] = ()) -> Conclusion:
     """Decide types, kinds, levels and ranges from an inspection's findings.
 
     Parameters
     ----------
-    found : Findings
+    findings : Findings
         Over the whole source.
     roles : RolesSpec
         The SPEC's roles.
@@ -91,36 +91,36 @@ def decide(found: Findings, roles: RolesSpec, *, folds: int, text: bool, index: 
     -------
     Conclusion
     """
-    if found.fields is None or found.rows == 0:
+    if findings.fields is None or findings.rows == 0:
         return _failed(SourceError("rows of source must be at least one; got 0.", ""))
-    selection = select(roles, found.names, index)
+    selection = select(roles, findings.names, index)
     faults: list[WaymintError] = [
-        *_missing("outcome", roles.outcome, found.no_outcome, found.rows, roles.missing_outcome),
-        *_missing("treatment", roles.treatment, found.no_treatment, found.rows, roles.missing_treatment),
+        *_missing("outcome", roles.outcome, findings.no_outcome, findings.rows, roles.missing_outcome),
+        *_missing("treatment", roles.treatment, findings.no_treatment, findings.rows, roles.missing_treatment),
     ]
-    if found.used < FEWEST_ROWS:
-        fault = SourceError(f"rows of source with treatment and outcome must be at least {FEWEST_ROWS}; got {found.used}.", "")
+    if findings.used < FEWEST_ROWS:
+        fault = SourceError(f"rows of source with treatment and outcome must be at least {FEWEST_ROWS}; got {findings.used}.", "")
         return _failed(*faults, fault)
-    fields = {field.name: _released(field, found, text) for field in found.fields}
-    treatment = _attempt(faults, decide_treatment, fields[roles.treatment], found.columns[roles.treatment], roles, folds)
-    outcome = _attempt(faults, decide_outcome, fields[roles.outcome], found.columns[roles.outcome], roles)
-    names, told = _without_identifiers(selection, fields, found, roles)
+    fields = {field.name: _released(field, findings, text) for field in findings.fields}
+    treatment = _attempt(faults, decide_treatment, fields[roles.treatment], findings.columns[roles.treatment], roles, folds)
+    outcome = _attempt(faults, decide_outcome, fields[roles.outcome], findings.columns[roles.outcome], roles)
+    names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}
     for number, name in enumerate(names):
-        decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], found.columns[name], roles)
+        decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], findings.columns[name], roles)
         if decided is not None:
             covariates[name] = decided
     if not faults:
         _attempt(faults, check_relations, roles.declared_relations, tuple(decided.column for decided in covariates.values()))
     if not faults and all(decided.column.constant for decided in covariates.values()):
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
-    told = (*_index_line(index, roles), *told, *(outcome.warnings if outcome is not None else ()))
-    told += tuple(warning for decided in covariates.values() for warning in decided.warnings)
+    warnings = (*_index_line(index, roles), *warnings, *(outcome.warnings if outcome is not None else ()))
+    warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings)
     if treatment is not None:
-        told += repeated_units(names, fields, found, treatment.arms)
+        warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
-        return Conclusion(None, None, told, tuple(faults))
-    return Conclusion(*_described(found, selection, covariates, treatment, outcome), told, ())
+        return Conclusion(None, None, warnings, tuple(faults))
+    return Conclusion(*_described(findings, selection, covariates, treatment, outcome), warnings, ())
 
 
 def _failed(*faults: WaymintError) -> Conclusion:
@@ -137,7 +137,7 @@ def _attempt(faults: list[WaymintError], decision: Callable[P, T], *arguments: P
 
 
 def _described(
-    found: Findings,
+    findings: Findings,
     selection: Selection,
     covariates: dict[str, Decided],
     treatment: DecidedTreatment,
@@ -153,12 +153,12 @@ def _described(
         treated=treatment.treated,
         control=treatment.control,
         outcome_kind=outcome.kind,
-        rows=found.used,
+        rows=findings.used,
     )
     profile = Profile(
-        rows=found.rows,
-        rows_used=found.used,
-        dropped=found.rows - found.used,
+        rows=findings.rows,
+        rows_used=findings.used,
+        dropped=findings.rows - findings.used,
         columns=tuple(profiles[name] for name in ordered),
         arms=treatment.arms,
     )
@@ -166,13 +166,13 @@ def _described(
 
 
 def _without_identifiers(
-    selection: Selection, fields: dict[str, pa.Field], found: Findings, roles: RolesSpec
+    selection: Selection, fields: dict[str, pa.Field], findings: Findings, roles: RolesSpec
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Leave identifiers out of ``"*"``; return the covariates that stay and a line for each that does not."""
     if roles.covariates != "*":
         return selection.covariates, ()
     kept = {*roles.kinds, *roles.subgroups}
-    out = [name for name in selection.covariates if name not in kept and is_identifier(fields[name].type, found.columns[name])]
+    out = [name for name in selection.covariates if name not in kept and is_identifier(fields[name].type, findings.columns[name])]
     if len(out) == len(selection.covariates):
         return selection.covariates, ()  # nothing else is left: to be refused by name
     lines = tuple(
@@ -191,10 +191,10 @@ def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
     return (f'stored row index left out of "*": {listed}; name it in roles.covariates, or in roles.kinds, to use it.',)
 
 
-def _released(field: pa.Field, found: Findings, text: bool) -> pa.Field:
+def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:
     """Return the field a release has: the file's own, or what a CSV column's texts read as."""
-    known = found.columns[field.name]
-    return pa.field(field.name, type_of(known.readings) if known.known else pa.string()) if text else field
+    column = findings.columns[field.name]
+    return pa.field(field.name, type_of(column.readings) if column.known else pa.string()) if text else field
 
 
 def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:

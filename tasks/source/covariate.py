@@ -44,7 +44,7 @@ class Decided(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decide_covariate(name: str, identity: str, field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> Decided:
+def decide_covariate(name: str, identity: str, field: pa.Field, findings: ColumnFindings, roles: RolesSpec) -> Decided:
     """Decide what a covariate is.
 
     Parameters
@@ -53,7 +53,7 @@ def decide_covariate(name: str, identity: str, field: pa.Field, found: ColumnFin
         The column's name and id.
     field : pyarrow.Field
         The released field.
-    found : ColumnFindings
+    findings : ColumnFindings
         Over the rows used.
     roles : RolesSpec
         The SPEC's roles.
@@ -69,33 +69,33 @@ def decide_covariate(name: str, identity: str, field: pa.Field, found: ColumnFin
     SpecError
         If ``roles.kinds`` asks for what the column can't be.
     """
-    rows = found.known + found.missing
-    if not found.known:
+    rows = findings.known + findings.missing
+    if not findings.known:
         raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
     if name not in roles.kinds:
-        if is_identifier(field.type, found):
+        if is_identifier(field.type, findings):
             raise SourceError(
                 f"covariate '{name}' must not be an identifier; got another value in every row.",
                 f"Take it out of roles.covariates, or declare its kind in roles.kinds.{name}.",
             )
-        refuse_mixed("covariate", name, field.type, found)
-    kind = _kind(name, field.type, found, roles)
+        refuse_mixed("covariate", name, field.type, findings)
+    kind = _kind(name, field.type, findings, roles)
     if kind in ("boolean", "categorical"):
-        decided = _with_levels(name, identity, kind, field, found, roles.max_levels)
+        decided = _with_levels(name, identity, kind, field, findings, roles.max_levels)
     else:
-        decided = _with_range(name, identity, kind, field, found)
-    warnings = decided.warnings + mixed_warning(name, field.type, found) + _told_missing(name, found.missing, rows)
+        decided = _with_range(name, identity, kind, field, findings)
+    warnings = decided.warnings + mixed_warning(name, field.type, findings) + _told_missing(name, findings.missing, rows)
     return decided._replace(warnings=warnings)
 
 
-def found_levels(found: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
+def found_levels(findings: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
     """Return a column's canonical level texts with their rows, None where there are too many to have been kept."""
     seen_as = family(arrow)
     if seen_as == "boolean":
-        return None if found.levels is None else fold_flags(found.levels)
+        return None if findings.levels is None else fold_flags(findings.levels)
     if seen_as == "text":
-        return found.levels
-    values = None if found.numbers is None else exact_values(found.numbers)
+        return findings.levels
+    values = None if findings.numbers is None else exact_values(findings.numbers)
     return None if values is None else {level_text(value, arrow): rows for value, rows in values.items()}
 
 
@@ -107,7 +107,7 @@ def refuse_infinite(name: str, numbers: Numbers) -> None:
         )
 
 
-def _kind(name: str, arrow: pa.DataType, found: ColumnFindings, roles: RolesSpec) -> Kind:
+def _kind(name: str, arrow: pa.DataType, findings: ColumnFindings, roles: RolesSpec) -> Kind:
     seen_as = family(arrow)
     if seen_as is None:
         raise SourceError(f"type of column '{name}' must be known; got {arrow}.", "Cast it or add it to roles.exclude.")
@@ -117,30 +117,30 @@ def _kind(name: str, arrow: pa.DataType, found: ColumnFindings, roles: RolesSpec
     possible = _POSSIBLE[seen_as]
     if pa.types.is_decimal(arrow) or pa.types.is_timestamp(arrow):
         possible = tuple(kind for kind in possible if kind != "categorical")
-    if seen_as == "float" and (found.numbers is None or found.numbers.decimals > 0):
+    if seen_as == "float" and (findings.numbers is None or findings.numbers.decimals > 0):
         possible = tuple(kind for kind in possible if kind != "integer")
     if wish not in possible:
         raise SpecError(f"kinds.{name} of roles must be one of {', '.join(possible)} for a column of type {arrow}; got '{wish}'.", "")
     return wish
 
 
-def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, found: ColumnFindings, most: int) -> Decided:
-    if found.numbers is not None and family(field.type) in ("integer", "float", "datetime"):
-        refuse_infinite(name, found.numbers)
-    levels = found_levels(found, field.type)
+def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings: ColumnFindings, most: int) -> Decided:
+    if findings.numbers is not None and family(field.type) in ("integer", "float", "datetime"):
+        refuse_infinite(name, findings.numbers)
+    levels = found_levels(findings, field.type)
     if levels is None or len(levels) > most:
         raise SourceError(
             f"levels of covariate '{name}' must be at most {most}; got more.",
             f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
         )
-    constant = len(levels) == 1 and not found.missing
+    constant = len(levels) == 1 and not findings.missing
     warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
     kept = levels
     if kind == "categorical" and family(field.type) != "boolean":
-        kept, told = _pooled(name, levels, is_text(field.type))
-        warnings += told
+        kept, notes = _pooled(name, levels, is_text(field.type))
+        warnings += notes
     shown, rare = shown_levels(kept)
-    rows = found.known + found.missing
+    rows = findings.known + findings.missing
     column = Column(
         id=identity,
         name=name,
@@ -149,16 +149,16 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, found: C
         field=pack_field(field),
         levels=tuple(sorted(kept)),
         # a word of one to four rows is pooled, and its name is nobody's business either
-        dictionary=tuple(word for word in one_dictionary(name, field.type, found) if not 0 < levels.get(word, 0) < EDGE),
-        missing=found.missing,
+        dictionary=tuple(word for word in one_dictionary(name, field.type, findings) if not 0 < levels.get(word, 0) < EDGE),
+        missing=findings.missing,
         constant=constant,
     )
     profile = ColumnProfile(
         name=name,
         role="covariate",
         kind=kind,
-        missing=found.missing,
-        missing_share=round(found.missing / rows, 4),
+        missing=findings.missing,
+        missing_share=round(findings.missing / rows, 4),
         levels=shown,
         rare=rare,
     )
@@ -180,23 +180,23 @@ def _pooled(name: str, levels: dict[str, int], text: bool) -> tuple[dict[str, in
     if text:
         into = f"'{pooled_name(levels)}'"
         kept[pooled_name(levels)] = sum(rare.values())
-    told = f"{len(rare)} levels of covariate '{name}' with fewer than {EDGE} rows each ({sum(rare.values())} rows) are pooled into {into}."
-    return kept, (told,)
+    note = f"{len(rare)} levels of covariate '{name}' with fewer than {EDGE} rows each ({sum(rare.values())} rows) are pooled into {into}."
+    return kept, (note,)
 
 
-def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, found: ColumnFindings) -> Decided:
-    numbers = found.numbers
+def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings: ColumnFindings) -> Decided:
+    numbers = findings.numbers
     if numbers is None:  # a numeric reading is what made the field numeric
         raise SourceError(f"covariate '{name}' must have numbers; got text.", f"Add '{name}' to roles.exclude.")
     refuse_infinite(name, numbers)
-    refuse_inexact("covariate", name, found)
+    refuse_inexact("covariate", name, findings)
     if numbers.finite < FEWEST_KNOWN:
         raise SourceError(
             f"known cells of covariate '{name}' must be at least {FEWEST_KNOWN}; got {numbers.finite}.", f"Add '{name}' to roles.exclude."
         )
     if kind == "integer" and max(abs(float(numbers.lowest[0])), abs(float(numbers.highest[-1]))) > _WHOLE:
         raise SourceError(f"whole numbers of covariate '{name}' must be within 2**53; got larger ones.", f"Add '{name}' to roles.exclude.")
-    constant = len(numbers.lowest) == 1 and not found.missing
+    constant = len(numbers.lowest) == 1 and not findings.missing
     warnings = []
     if constant:
         warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
@@ -212,15 +212,15 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, found: Co
         decimals=decimals,
         low=low,
         high=high,
-        missing=found.missing,
+        missing=findings.missing,
         constant=constant,
     )
     profile = ColumnProfile(
         name=name,
         role="covariate",
         kind=kind,
-        missing=found.missing,
-        missing_share=round(found.missing / (found.known + found.missing), 4),
+        missing=findings.missing,
+        missing_share=round(findings.missing / (findings.known + findings.missing), 4),
         deciles=deciles(numbers, kind),
     )
     return Decided(column, profile, tuple(warnings))

@@ -22,8 +22,12 @@ def inexact(values: pa.Array) -> int:
     -------
     int
     """
-    known = values.drop_null()
-    wide = known if pa.types.is_decimal256(known.type) else known.cast(pa.decimal128(max(known.type.precision, 19), known.type.scale))
+    present = values.drop_null()
+    wide = (
+        present
+        if pa.types.is_decimal256(present.type)
+        else present.cast(pa.decimal128(max(present.type.precision, 19), present.type.scale))
+    )
     if not len(wide):
         return 0
     words = wide.type.byte_width // 8

@@ -142,7 +142,7 @@ def stream(
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if "Empty CSV file" in str(error) and not ragged:
             return  # a header without a line end behind it: a table of no rows
-        raise _told(error, ragged, shown) from None
+        raise _reading_error(error, ragged, shown) from None
     except KeyError:
         raise SourceError(
             f"header of '{shown}' must be as it was when planned; got other names.", "Run again once it is at rest."
@@ -157,7 +157,7 @@ def _arrow_encoding(encoding: str) -> str:
     return "utf8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii") else encoding
 
 
-def _told(error: Exception, ragged: list[pacsv.InvalidRow], shown: str) -> SourceError:
+def _reading_error(error: Exception, ragged: list[pacsv.InvalidRow], shown: str) -> SourceError:
     """Say what is wrong with a CSV file without repeating what stands in it."""
     text = str(error)
     if ragged:

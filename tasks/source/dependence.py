@@ -42,9 +42,9 @@ def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
         groups = _groups(column, rows.column(column.id))
         if groups is None:
             continue
-        told = _share_told(groups, a)
-        if told >= _TOLD and told >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
-            pairs.append(Dependence(column.name, "treatment", told))
+        share = _share_told(groups, a)
+        if share >= _TOLD and share >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
+            pairs.append(Dependence(column.name, "treatment", share))
         explained = max(_explained(groups, y), _linear(column, rows.column(column.id), y))
         if explained >= _EXPLAINED:
             pairs.append(Dependence(column.name, "outcome", explained))
@@ -85,13 +85,13 @@ def _groups(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64] | 
         codes = values.cast(pa.string()).combine_chunks().dictionary_encode().indices
         return np.asarray(codes.fill_null(len(column.levels) + 1).to_numpy(zero_copy_only=False), dtype=np.int64)
     numbers = np.asarray(values.to_numpy(), dtype=np.float64)
-    known = ~np.isnan(numbers)
-    if known.sum() < 2 * _BINS:
+    present = ~np.isnan(numbers)
+    if present.sum() < 2 * _BINS:
         return None
-    distinct = np.unique(numbers[known])
-    edges = distinct if len(distinct) <= _BINS else np.unique(np.quantile(numbers[known], np.linspace(0, 1, _BINS + 1)[1:-1]))
+    distinct = np.unique(numbers[present])
+    edges = distinct if len(distinct) <= _BINS else np.unique(np.quantile(numbers[present], np.linspace(0, 1, _BINS + 1)[1:-1]))
     places = np.searchsorted(edges, numbers, side="left")
-    return np.where(known, places, _BINS + 2).astype(np.int64)
+    return np.where(present, places, _BINS + 2).astype(np.int64)
 
 
 def _share_told(groups: npt.NDArray[np.int64], a: Float64) -> float:
@@ -118,7 +118,7 @@ def _linear(column: Column, values: pa.ChunkedArray, y: Float64) -> float:
     if column.is_category:
         return 0.0
     numbers = np.asarray(values.to_numpy(), dtype=np.float64)
-    known = ~np.isnan(numbers)
-    if known.sum() < len(y) / 2 or np.ptp(numbers[known]) == 0.0 or np.ptp(y[known]) == 0.0:
+    present = ~np.isnan(numbers)
+    if present.sum() < len(y) / 2 or np.ptp(numbers[present]) == 0.0 or np.ptp(y[present]) == 0.0:
         return 0.0
-    return float(np.corrcoef(numbers[known], y[known])[0, 1] ** 2)
+    return float(np.corrcoef(numbers[present], y[present])[0, 1] ** 2)

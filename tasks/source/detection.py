@@ -112,11 +112,11 @@ def detect(samples: Sequence[Sample], names: tuple[str, ...], wishes: CsvSpec, c
     dates, unclear = dict(wishes.dates), {}
     for name, cells in columns.items():
         if name not in dates:
-            found = date_format(cells)
-            if found == "ambiguous":
+            form = date_format(cells)
+            if form == "ambiguous":
                 unclear[name] = _ambiguous_dates(name)
-            elif found:
-                dates[name] = found
+            elif form:
+                dates[name] = form
     clues = {name: number_clues(cells) for name, cells in columns.items() if name not in dates and name not in unclear}
     clues = {name: clue for name, clue in clues.items() if clue.share >= _SHARE}
     decimal = wishes.decimal or _decimal(clues)
@@ -166,19 +166,19 @@ def _unclear_numbers(clues: dict[str, NumberClues], decimal: str, wishes: CsvSpe
     if wishes.decimal is not None:
         return {}
     certain = any(clue.comma or clue.point for clue in clues.values())
-    found = {}
+    mixed = {}
     for name, clue in clues.items():
         if clue.comma and clue.point:
-            found[name] = Unclear(f"numbers of column '{name}' must have one decimal mark; got cells with '.' and cells with ','.", _MARKS)
+            mixed[name] = Unclear(f"numbers of column '{name}' must have one decimal mark; got cells with '.' and cells with ','.", _MARKS)
         elif (clue.comma and decimal == ".") or (clue.point and decimal == ","):
             mark = "," if decimal == "." else "."
             text = f"decimal mark of column '{name}' must be that of other columns ('{decimal}'); got '{mark}'."
-            found[name] = Unclear(text, _MARKS)
+            mixed[name] = Unclear(text, _MARKS)
         elif not certain and ("," in clue.groups or ("." in clue.groups and separator != ",")):
             mark = "," if "," in clue.groups else "."
             text = f"'{mark}' in numbers of column '{name}' must be known as decimal mark or as thousands; got cells that fit both."
-            found[name] = Unclear(text, _MARKS)
-    return found
+            mixed[name] = Unclear(text, _MARKS)
+    return mixed
 
 
 _MARKS = 'Declare the marks, e.g. source.csv = { decimal = ".", thousands = "," }.'
@@ -192,16 +192,16 @@ def _ambiguous_dates(name: str) -> Unclear:
 
 
 def _records(text: str, separator: str, quote: str) -> list[list[str]]:
-    found: list[list[str]] = []
+    records: list[list[str]] = []
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     try:
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=quote or None, quoting=quoting):
-            found.append(record)
-            if len(found) > _MOST_RECORDS:
+            records.append(record)
+            if len(records) > _MOST_RECORDS:
                 break
     except csv.Error:
         pass  # what the row reader will say better
-    return found
+    return records
 
 
 def _quote(text: str) -> str:

@@ -42,11 +42,11 @@ def readings_of(texts: pa.Array) -> frozenset[str]:
     for reading in ("integer", "float"):
         if _reads(trimmed, READINGS[reading]):
             return frozenset() if _has_codes(trimmed) else frozenset({reading, "float"})
-    found = set()
+    readings = set()
     for reading in ("date", "timestamp", "instant"):
-        if reading in found or _reads(trimmed, READINGS[reading]):
-            found |= {reading, _FOLLOWING.get(reading, reading)}
-    return frozenset(found)
+        if reading in readings or _reads(trimmed, READINGS[reading]):
+            readings |= {reading, _FOLLOWING.get(reading, reading)}
+    return frozenset(readings)
 
 
 def type_of(readings: Iterable[str]) -> pa.DataType:

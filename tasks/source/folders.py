@@ -42,22 +42,22 @@ def partition_schema(files: Sequence[Located], uri: str) -> pa.Schema:
     SourceError
         If files lie in folders of different partition columns.
     """
-    found = [partition_values(one) for one in files]
-    names = tuple(found[0])
-    for one, values in zip(files, found):
+    values_of = [partition_values(one) for one in files]
+    names = tuple(values_of[0])
+    for one, values in zip(files, values_of):
         if tuple(values) != names:
             differing = ", ".join(f"'{name}'" for name in sorted(set(values) ^ set(names)) or names)
             raise SourceError(
                 f"folders of '{uri}' must have the same partition columns; got {differing} not for every file, as for '{one.relative}'.",
                 "Give every file the same NAME=VALUE folders, or name those that belong together with a glob.",
             )
-    kinds = {name: _type([values[name] for values in found]) for name in names}
+    kinds = {name: _type([values[name] for values in values_of]) for name in names}
     return pa.schema([pa.field(name, kinds[name]) for name in names])
 
 
 def _type(texts: Sequence[str | None]) -> pa.DataType:
-    known = pa.array(sorted({text for text in texts if text is not None}), pa.string())
-    return type_of(readings_of(known)) if len(known) else pa.string()
+    present = pa.array(sorted({text for text in texts if text is not None}), pa.string())
+    return type_of(readings_of(present)) if len(present) else pa.string()
 
 
 def with_partition(batch: pa.Table, values: Mapping[str, str | None], schema: pa.Schema, shown: str) -> pa.Table:

@@ -51,10 +51,10 @@ def format_of(path: str, named: bool = True) -> Format | None:
         Whether a user named this very file: then ``.txt`` and ``.dat`` are delimited text.
     """
     lower = path.lower()
-    known = _PLAIN | _NAMED if named else _PLAIN
+    endings = _PLAIN | _NAMED if named else _PLAIN
     packed = next((ending for ending in _COMPRESSED if lower.endswith(ending)), "")
     inner = lower.removesuffix(packed)
-    kind = next((form for ending, form in known.items() if inner.endswith(ending)), None)
+    kind = next((form for ending, form in endings.items() if inner.endswith(ending)), None)
     return kind if kind is None or not packed or kind in _TEXT else None
 
 

@@ -20,20 +20,20 @@ _NAMES = re.compile(
 _FEWEST_VALUES = 20
 
 
-def is_identifier(arrow: pa.DataType, found: ColumnFindings) -> bool:
+def is_identifier(arrow: pa.DataType, findings: ColumnFindings) -> bool:
     """Whether a column of whole numbers or of texts has another value in every row.
 
     Parameters
     ----------
     arrow : pyarrow.DataType
         The released type.
-    found : ColumnFindings
+    findings : ColumnFindings
         Over the rows used.
     """
-    return _names_things(arrow) and is_unique(found.sample, found.known, found.missing)
+    return _names_things(arrow) and is_unique(findings.sample, findings.known, findings.missing)
 
 
-def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], found: Findings, arms: Mapping[str, int]) -> tuple[str, ...]:
+def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], findings: Findings, arms: Mapping[str, int]) -> tuple[str, ...]:
     """Warn of columns that name units of several rows: rows of one unit are not independent.
 
     Parameters
@@ -42,14 +42,14 @@ def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], found: 
         Covariates.
     fields : mapping of str to pyarrow.Field
         Released fields.
-    found : Findings
+    findings : Findings
     arms : mapping of str to int
         Rows of each treatment label.
     """
     share = min(arms.values()) / sum(arms.values())
     lines = []
     for name in names:
-        column = found.columns[name]
+        column = findings.columns[name]
         if not _names_things(fields[name].type) or not column.known:
             continue
         values = distinct_values(column.sample)

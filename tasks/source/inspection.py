@@ -125,7 +125,7 @@ class Inspection:
             no_outcome=left.no_outcome + right.no_outcome,
             names=left.names,
             fields=left.fields,
-            columns={name: _merge(found, right.columns[name], self._cap) for name, found in left.columns.items()},
+            columns={name: _merge(column, right.columns[name], self._cap) for name, column in left.columns.items()},
         )
 
     def advance(self, state: Findings) -> Findings:

@@ -73,7 +73,7 @@ def _pool_number(text: str) -> int:
     )
 
 
-def one_dictionary(name: str, arrow: pa.DataType, found: ColumnFindings) -> tuple[str, ...]:
+def one_dictionary(name: str, arrow: pa.DataType, findings: ColumnFindings) -> tuple[str, ...]:
     """Return a dictionary column's words in the source's order, unused ones included; empty for other columns.
 
     Raises
@@ -83,7 +83,7 @@ def one_dictionary(name: str, arrow: pa.DataType, found: ColumnFindings) -> tupl
     """
     if not pa.types.is_dictionary(arrow):
         return ()
-    longest = sorted(found.dictionaries, key=lambda words: (-len(words), words))
+    longest = sorted(findings.dictionaries, key=lambda words: (-len(words), words))
     if not longest:
         return ()
     words = list(longest[0])

@@ -90,16 +90,16 @@ def locate(fs: pafs.FileSystem, path: str, uri: str, owner: str = "uri of source
                 raise SourceError(f"{owner} must be {_READ}; got '{uri}'.", advice(clean))
             return (Located(clean, "", info.size),)
         if info.type == pafs.FileType.Directory:
-            found = _below(fs, clean)
-            if not found:
+            files = _below(fs, clean)
+            if not files:
                 raise SourceError(f"{owner} must be a folder with files that are read; got '{uri}', which has none.", TAKEN)
-            return found
+            return files
         if not _is_glob(clean):
             raise SourceError(f"{owner} must be there; got '{uri}', which is no file and no folder.", "Check the path.")
-        found = _matching(fs, clean)
-    if not found:
+        files = _matching(fs, clean)
+    if not files:
         raise SourceError(f"{owner} must match at least one file that is read; got '{uri}', which matches none.", TAKEN)
-    return found
+    return files
 
 
 def _is_glob(path: str) -> bool:
@@ -109,13 +109,13 @@ def _is_glob(path: str) -> bool:
 def _below(fs: pafs.FileSystem, base: str) -> tuple[Located, ...]:
     """List a folder's files of known formats, hidden ones left out."""
     infos = fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
-    found = []
+    files = []
     for info in infos:
         relative = posixpath.relpath(info.path, base)
         shown = not any(part.startswith((".", "_")) for part in relative.split("/"))
         if info.type == pafs.FileType.File and shown and format_of(info.path, named=False):
-            found.append(Located(info.path, relative, info.size))
-    return tuple(sorted(found, key=lambda one: one.relative))
+            files.append(Located(info.path, relative, info.size))
+    return tuple(sorted(files, key=lambda one: one.relative))
 
 
 def _matching(fs: pafs.FileSystem, pattern: str) -> tuple[Located, ...]:

@@ -98,13 +98,13 @@ def _hits(column: pa.ChunkedArray, values: Sequence[str | int | float], codes: S
 
 
 def _instants(values: Sequence[str | int | float], kind: pa.DataType) -> pa.Array:
-    found = []
+    instants = []
     for value in values:
         try:
-            found.append(pa.array([str(value)]).cast(kind)[0])
+            instants.append(pa.array([str(value)]).cast(kind)[0])
         except pa.ArrowInvalid:
             continue
-    return pa.array(found, kind)
+    return pa.array(instants, kind)
 
 
 def _number(value: str | int | float) -> float | None:

@@ -16,7 +16,7 @@ _SHARE_TOLD = 0.5
 _NOUNS = {"number": "numbers", "date": "dates", "true or false": "true or false"}
 
 
-def refuse_mixed(role: str, name: str, arrow: pa.DataType, found: ColumnFindings) -> None:
+def refuse_mixed(role: str, name: str, arrow: pa.DataType, column: ColumnFindings) -> None:
     """Raise ``SourceError`` where 90 % of a text column's cells, but not all, read as one type.
 
     Parameters
@@ -25,39 +25,41 @@ def refuse_mixed(role: str, name: str, arrow: pa.DataType, found: ColumnFindings
         For messages.
     arrow : pyarrow.DataType
         The released type.
-    found : ColumnFindings
+    column : ColumnFindings
         Over the rows used.
     """
     if not _is_plain_text(arrow):
         return
-    main, share = main_class(found.classes)
+    main, share = main_class(column.classes)
     # quoted codes among numbers are of two minds: text by their quotes, missing by the company they keep
-    least = _SHARE_TOLD if found.strange and set(found.strange) <= {*MISSING} and set(found.classes) <= {main, TEXT, SIGNS} else LEAST_SHARE
+    least = (
+        _SHARE_TOLD if column.strange and set(column.strange) <= {*MISSING} and set(column.classes) <= {main, TEXT, SIGNS} else LEAST_SHARE
+    )
     if not main or not least <= share < 1.0:
         return
-    good = found.classes[main]
+    good = column.classes[main]
     raise SourceError(
-        f"cells of {role} '{name}' must all read as {_NOUNS[main]}; got {good:,} of {found.known:,} that do ({share:.1%}), and "
-        f"{described(found.classes, main, found.strange)}.",
-        _way_out(name, role, found),
+        f"cells of {role} '{name}' must all read as {_NOUNS[main]}; got {good:,} of {column.known:,} that do ({share:.1%}), and "
+        f"{described(column.classes, main, column.strange)}.",
+        _way_out(name, role, column),
     )
 
 
-def mixed_warning(name: str, arrow: pa.DataType, found: ColumnFindings) -> tuple[str, ...]:
+def mixed_warning(name: str, arrow: pa.DataType, column: ColumnFindings) -> tuple[str, ...]:
     """Warn of a text column of which most cells, or all that a typed file holds, read as one type."""
     if not _is_plain_text(arrow):
         return ()
-    main, share = main_class(found.classes)
+    main, share = main_class(column.classes)
     if not main or share < _SHARE_TOLD:
         return ()
     return (f"covariate '{name}' is taken as text: {share:.1%} of its cells read as {_NOUNS[main]}.",)
 
 
-def refuse_inexact(role: str, name: str, found: ColumnFindings) -> None:
+def refuse_inexact(role: str, name: str, column: ColumnFindings) -> None:
     """Raise ``SourceError`` where decimal cells have more digits than a double holds."""
-    if found.inexact:
+    if column.inexact:
         raise SourceError(
-            f"numbers of {role} '{name}' must have digits that make at most 2**53; got {found.inexact:,} cells with more.",
+            f"numbers of {role} '{name}' must have digits that make at most 2**53; got {column.inexact:,} cells with more.",
             f"Round the column, or add '{name}' to roles.exclude.",
         )
 
@@ -66,10 +68,10 @@ def sentinel_warnings(name: str, numbers: Numbers, arrow: pa.DataType) -> list[s
     """Warn of repeated extremes that look like codes for missing values."""
     total = numbers.finite + numbers.infinite
     lines = []
-    for found in sentinels(numbers, arrow):
-        value = f'"{found.text}"' if pa.types.is_temporal(arrow) else found.text
+    for code in sentinels(numbers, arrow):
+        value = f'"{code.text}"' if pa.types.is_temporal(arrow) else code.text
         lines.append(
-            f"{found.rows / total:.1%} of column '{name}' ({found.rows:,} rows) are {found.text}, which looks like a code for missing; "
+            f"{code.rows / total:.1%} of column '{name}' ({code.rows:,} rows) are {code.text}, which looks like a code for missing; "
             f'source.missing_values = {{ "{name}" = [{value}] }} makes it missing.'
         )
     return lines
@@ -79,13 +81,13 @@ def _is_plain_text(arrow: pa.DataType) -> bool:
     return is_text(arrow) and not pa.types.is_dictionary(arrow)
 
 
-def _way_out(name: str, role: str, found: ColumnFindings) -> str:
+def _way_out(name: str, role: str, column: ColumnFindings) -> str:
     hints = []
-    if found.classes.get(OTHER_NUMBER):
+    if column.classes.get(OTHER_NUMBER):
         hints.append('Another notation of numbers: source.csv = { decimal = ",", thousands = "." }.')
-    if found.classes.get(OTHER_DATE):
+    if column.classes.get(OTHER_DATE):
         hints.append(f'Another format of dates: source.csv = {{ dates = {{ "{name}" = "%d.%m.%Y" }} }}.')
-    hints.append(f"Codes that mean missing: {declaration(name, repeated_codes(found.strange)[:5])}.")
+    hints.append(f"Codes that mean missing: {declaration(name, repeated_codes(column.strange)[:5])}.")
     if role == "covariate":
         hints.append(f'If it is text: roles.kinds.{name} = "categorical".')
     return " ".join(hints)

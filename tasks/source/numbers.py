@@ -76,15 +76,15 @@ def measure(values: Float64, single: bool = False) -> Numbers:
     -------
     Numbers
     """
-    known = values[~np.isnan(values)]
-    finite = known[np.isfinite(known)] + 0.0
+    present = values[~np.isnan(values)]
+    finite = present[np.isfinite(present)] + 0.0
     unique, counts = np.unique(finite, return_counts=True)
     counts = counts.astype(np.int64)
     buckets, sums, shift = _coarsened(_ordered(unique), counts, 0)
     hashes = mix(unique.view(np.uint64), salt("distinct"))
     return Numbers(
         finite=len(finite),
-        infinite=len(known) - len(finite),
+        infinite=len(present) - len(finite),
         buckets=buckets,
         counts=sums,
         shift=shift,

@@ -31,7 +31,7 @@ class DecidedOutcome(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decide_outcome(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
+def decide_outcome(field: pa.Field, cells: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
     """Decide the outcome's kind.
 
     ``"auto"`` takes two-valued answers as binary (booleans, 0/1, 1/2, pairs of :data:`tasks.contract.labels.PAIRS`, or any two where
@@ -42,7 +42,7 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> 
     ----------
     field : pyarrow.Field
         The released field.
-    found : ColumnFindings
+    cells : ColumnFindings
         Over the rows used.
     roles : RolesSpec
         ``outcome_kind`` and ``event``.
@@ -58,17 +58,17 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> 
     """
     name, seen_as, wish = field.name, family(field.type), roles.outcome_kind
     if seen_as == "boolean" and roles.event is None:
-        return _flag(field, found, wish)
+        return _flag(field, cells, wish)
     if seen_as in ("text", "boolean"):
-        return _answer(field, found, roles)
-    if seen_as not in ("integer", "float") or found.numbers is None:
+        return _answer(field, cells, roles)
+    if seen_as not in ("integer", "float") or cells.numbers is None:
         raise SourceError(f"outcome '{name}' must be numeric or two-valued; got {field.type}.", "Recode it as numbers.")
-    numbers = found.numbers
+    numbers = cells.numbers
     refuse_infinite(name, numbers)
-    refuse_inexact("outcome", name, found)
+    refuse_inexact("outcome", name, cells)
     if len(numbers.lowest) < 2:
         raise SourceError(f"outcome '{name}' must vary; got the same value in all {numbers.finite} rows.", "There is no effect to keep.")
-    pair = _pair_of_numbers(field, found, roles)
+    pair = _pair_of_numbers(field, cells, roles)
     if pair is not None:
         return _two_valued(field, *pair)
     kind, warnings = _kind(name, numbers, wish)
@@ -87,18 +87,18 @@ def decide_outcome(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> 
     return DecidedOutcome(column, _profile(column, kind, numbers), kind, warnings)
 
 
-def _answer(field: pa.Field, found: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
+def _answer(field: pa.Field, cells: ColumnFindings, roles: RolesSpec) -> DecidedOutcome:
     """Decide an outcome of two texts: yes and no of a known pair, or as ``roles.event`` says."""
-    name, levels = field.name, found_levels(found, field.type)
+    name, levels = field.name, found_levels(cells, field.type)
     if levels is None or len(levels) > 2:
-        refuse_mixed("outcome", name, field.type, found)
+        refuse_mixed("outcome", name, field.type, cells)
         count = "many" if levels is None else str(len(levels))
         raise SourceError(
             f"outcome '{name}' must be numeric or two-valued; got {field.type} of {count} labels{listed_labels(levels)}.",
             "Recode it as numbers.",
         )
     if len(levels) < 2:
-        raise SourceError(f"outcome '{name}' must vary; got the same value in all {found.known} rows.", "There is no effect to keep.")
+        raise SourceError(f"outcome '{name}' must vary; got the same value in all {cells.known} rows.", "There is no effect to keep.")
     if roles.outcome_kind not in ("auto", "binary"):
         raise SourceError(f"outcome '{name}' must be numeric to be a {roles.outcome_kind} outcome; got {field.type}.", _HINT)
     pair = affirmative(levels) if roles.event is None else _by_event(name, levels, roles)
@@ -120,10 +120,10 @@ def _by_event(name: str, levels: dict[str, int], roles: RolesSpec) -> tuple[str,
 
 
 def _pair_of_numbers(
-    field: pa.Field, found: ColumnFindings, roles: RolesSpec
+    field: pa.Field, cells: ColumnFindings, roles: RolesSpec
 ) -> tuple[tuple[str, str], dict[str, int], tuple[str, ...]] | None:
     """Return the labels of a two-valued outcome that is not 0/1, with their rows and what to say of it; None for any other."""
-    levels, wish = found_levels(found, field.type), roles.outcome_kind
+    levels, wish = found_levels(cells, field.type), roles.outcome_kind
     if levels is None or len(levels) != 2 or wish not in ("auto", "binary"):
         if roles.event is not None:
             raise SourceError(f"outcome '{field.name}' must have two labels where roles.event is set; got others.", "Take out roles.event.")
@@ -135,10 +135,10 @@ def _pair_of_numbers(
         return None
     if wish == "auto" and float(high) - float(low) != 1.0:
         return None
-    told = (
+    warning = (
         f"outcome '{field.name}' has the two values {low} and {high} and is taken as binary: {high} counts as 1; roles.event names another."
     )
-    return (low, high), levels, (told,)
+    return (low, high), levels, (warning,)
 
 
 def _two_valued(field: pa.Field, pair: tuple[str, str], levels: dict[str, int], warnings: tuple[str, ...]) -> DecidedOutcome:
@@ -150,12 +150,12 @@ def _two_valued(field: pa.Field, pair: tuple[str, str], levels: dict[str, int], 
     return DecidedOutcome(column, profile, "binary", warnings)
 
 
-def _flag(field: pa.Field, found: ColumnFindings, wish: str) -> DecidedOutcome:
+def _flag(field: pa.Field, cells: ColumnFindings, wish: str) -> DecidedOutcome:
     if wish not in ("auto", "binary"):
         raise SourceError(f"outcome '{field.name}' must be numeric to be a {wish} outcome; got {field.type}.", _HINT)
-    levels = found_levels(found, field.type) or {}
+    levels = found_levels(cells, field.type) or {}
     if len(levels) < 2:
-        raise SourceError(f"outcome '{field.name}' must vary; got the same value in all {found.known} rows.", "There is no effect to keep.")
+        raise SourceError(f"outcome '{field.name}' must vary; got the same value in all {cells.known} rows.", "There is no effect to keep.")
     kind: Kind = "boolean"
     column = Column(id="y", name=field.name, role="outcome", kind=kind, field=pack_field(field), decimals=0, low=0.0, high=1.0)
     shown, rare = shown_levels(levels)
@@ -177,8 +177,8 @@ def _kind(name: str, numbers: Numbers, wish: str) -> tuple[OutcomeKind, tuple[st
     if wish == "count" or (wish == "auto" and whole and values >= 3):
         return "count", ()
     if wish == "auto" and values == 2:
-        told = f"outcome '{name}' has two values other than 0 and 1 and is taken as continuous; roles.event makes it binary."
-        return "continuous", (told,)
+        warning = f"outcome '{name}' has two values other than 0 and 1 and is taken as continuous; roles.event makes it binary."
+        return "continuous", (warning,)
     return "continuous", ()
 
 

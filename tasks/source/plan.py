@@ -74,7 +74,7 @@ def plan_source(
     SourceError
         If the source is missing, empty, unreadable, of mixed formats, or its files have different columns.
     """
-    asked = ReadingSpec() if wishes is None else ReadingSpec(missing=wishes.missing, missing_values=wishes.missing_values, csv=wishes.csv)
+    wanted = ReadingSpec() if wishes is None else ReadingSpec(missing=wishes.missing, missing_values=wishes.missing_values, csv=wishes.csv)
     files = locate(fs, path, uri, owner)
     formats = {form for one in files if (form := format_of(one.path)) is not None}
     if len(formats) > 1:
@@ -84,9 +84,9 @@ def plan_source(
         if one.size == 0:
             raise SourceError(f"file of source must hold rows; got '{_shown(one, uri)}', which is empty (0 bytes).", "")
     form = formats.pop()
-    planned = _plan_csv(fs, files, uri, asked) if form == "csv" else _plan_typed(fs, files, uri, form, partition_rows)
+    planned = _plan_csv(fs, files, uri, wanted) if form == "csv" else _plan_typed(fs, files, uri, form, partition_rows)
     planned = _with_folders(planned, files, uri, form)
-    absent = [name for name in (*asked.missing_values, *asked.dialect.dates) if name not in planned.schema.names]
+    absent = [name for name in (*wanted.missing_values, *wanted.dialect.dates) if name not in planned.schema.names]
     if absent:
         raise SourceError(f"missing_values and csv.dates of source must name its columns; got '{absent[0]}', which is not there.", "")
     return SourcePlan(
@@ -101,7 +101,7 @@ def plan_source(
         unclear=planned.unclear,
         index=planned.index_columns,
         dialect=planned.dialect,
-        reading=asked,
+        reading=wanted,
         notes=planned.notes,
         fingerprint=_fingerprint(fs, files, uri),
         rows=planned.rows,
@@ -124,19 +124,19 @@ def _with_folders(planned: _Columns, files: tuple[Located, ...], uri: str, form:
     return planned._replace(schema=schema, fragments=fragments, notes=(*planned.notes, note))
 
 
-def _plan_csv(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, asked: ReadingSpec) -> _Columns:
-    codes = missing_codes(asked)
-    first = sample(fs, files[0].path, _shown(files[0], uri), asked.dialect)
+def _plan_csv(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, wanted: ReadingSpec) -> _Columns:
+    codes = missing_codes(wanted)
+    first = sample(fs, files[0].path, _shown(files[0], uri), wanted.dialect)
     plain = Dialect(separator=first.separator, quote=first.quote, encoding=first.encoding, skipped=first.skipped)
     names = clean_names(delimited.header(fs, files[0].path, _shown(files[0], uri), plain))
     samples = [first]
     for place, one in enumerate(files[1:]):
-        found = clean_names(delimited.header(fs, one.path, _shown(one, uri), plain))
-        _refuse_difference(names, found, _shown(files[0], uri), _shown(one, uri))
-        if place < _SAMPLED and found == names:
-            fixed = asked.dialect.model_copy(update={"encoding": first.encoding, "separator": first.separator, "quote": first.quote})
+        header_names = clean_names(delimited.header(fs, one.path, _shown(one, uri), plain))
+        _refuse_difference(names, header_names, _shown(files[0], uri), _shown(one, uri))
+        if place < _SAMPLED and header_names == names:
+            fixed = wanted.dialect.model_copy(update={"encoding": first.encoding, "separator": first.separator, "quote": first.quote})
             samples.append(sample(fs, one.path, _shown(one, uri), fixed))
-    dialect, unclear = detect(samples, names, asked.dialect, codes)
+    dialect, unclear = detect(samples, names, wanted.dialect, codes)
     if not any(_has_rows(fs, one, uri, names, dialect, codes) for one in files):
         raise SourceError(f"rows of '{uri}' must be at least one; got a header alone.", "")
     return _Columns(
@@ -156,15 +156,15 @@ def _plan_typed(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, form:
     for one in files:
         shown = _shown(one, uri)
         with reading(shown):
-            found = look_stored(fs, one.path, form)
-        delimited.refuse_duplicates(tuple(found.schema.names), shown)
+            look = look_stored(fs, one.path, form)
+        delimited.refuse_duplicates(tuple(look.schema.names), shown)
         if stored:
-            _refuse_difference(tuple(stored[0].schema.names), tuple(found.schema.names), _shown(files[0], uri), shown)
-        stored.append(found)
-        if found.sizes is None:
-            fragments.append(Fragment(path=one.path, row_groups=None, rows=found.rows))
+            _refuse_difference(tuple(stored[0].schema.names), tuple(look.schema.names), _shown(files[0], uri), shown)
+        stored.append(look)
+        if look.sizes is None:
+            fragments.append(Fragment(path=one.path, row_groups=None, rows=look.rows))
         else:
-            fragments += _packed_groups(one.path, found.sizes, partition_rows)
+            fragments += _packed_groups(one.path, look.sizes, partition_rows)
     rows = sum(fragment.rows or 0 for fragment in fragments)
     if rows == 0:
         raise SourceError(f"rows of '{uri}' must be at least one; got 0.", "")

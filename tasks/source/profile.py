@@ -97,12 +97,12 @@ def deciles(numbers: Numbers, kind: str) -> tuple[float | str | None, ...] | Non
     """
     if numbers.finite < FEWEST_FOR_DECILES:
         return None
-    found = [quantile(numbers, tenth / 10) for tenth in range(1, 10)]
+    cuts = [quantile(numbers, tenth / 10) for tenth in range(1, 10)]
     if kind == "datetime":
-        return tuple(_month(value) for value in found)
+        return tuple(_month(value) for value in cuts)
     ends = ((numbers.lowest[0], numbers.lowest_counts[0]), (numbers.highest[-1], numbers.highest_counts[-1]))
     hidden = {float(value) for value, rows in ends if kind == "continuous" or rows < EDGE}
-    return tuple(None if value in hidden else value for value in (_rounded(value) for value in found))
+    return tuple(None if value in hidden else value for value in (_rounded(value) for value in cuts))
 
 
 def _rounded(value: float) -> float:

@@ -65,8 +65,8 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
         except pa.ArrowInvalid:
             raise _changed(column) from None
     whole = pa.table(arrays, schema=pa.schema([pa.field(column.id, canonical_type(column)) for column in ordered]))
-    known = ~(_nulls(whole.column("a")) | _nulls(whole.column("y")))
-    return whole if known.all() else whole.filter(pa.array(known))
+    complete = ~(_nulls(whole.column("a")) | _nulls(whole.column("y")))
+    return whole if complete.all() else whole.filter(pa.array(complete))
 
 
 def content_hash(table: pa.Table) -> UInt64:
@@ -187,19 +187,19 @@ def _codes(labels: pa.DictionaryArray, wanted: tuple[str, ...]) -> npt.NDArray[n
     return np.array([places.get(text, -1) for text in labels.dictionary.to_pylist()] or [-1], dtype=np.int8)
 
 
-def _levels(found: pa.DictionaryArray, column: Column, kind: pa.DataType) -> pa.DictionaryArray:
+def _levels(values: pa.DictionaryArray, column: Column, kind: pa.DataType) -> pa.DictionaryArray:
     """Recode to the schema's levels; what is none of them was rare and goes to the pool, numbers to the nearest level."""
     places = {level: number for number, level in enumerate(column.levels)}
     pool = pool_of(column.levels) if is_text(kind) else None
     codes = []
-    for text in found.dictionary.to_pylist():
+    for text in values.dictionary.to_pylist():
         if text in places:
             codes.append(places[text])
         elif is_text(kind):
             codes.append(places[pool] if pool is not None else -1)
         else:
             codes.append(_nearest(text, column, kind))
-    recoded = _recoded(found, np.array(codes or [-1], dtype=np.int32), column)
+    recoded = _recoded(values, np.array(codes or [-1], dtype=np.int32), column)
     return pa.DictionaryArray.from_arrays(recoded, pa.array(column.levels, type=pa.string()))
 
 
@@ -213,12 +213,12 @@ def _nearest(text: str, column: Column, kind: pa.DataType) -> int:
 
 
 def _recoded(values: pa.DictionaryArray, codes: npt.NDArray[np.integer], column: Column) -> pa.Array:
-    known = values.indices.is_valid().to_numpy(zero_copy_only=False)
+    present = values.indices.is_valid().to_numpy(zero_copy_only=False)
     indices = np.asarray(values.indices.fill_null(0).to_numpy(), dtype=np.int64)
     taken = codes[indices]
-    if bool((taken[known] < 0).any()):
+    if bool((taken[present] < 0).any()):
         raise _changed(column)
-    return pa.array(taken, mask=~known)
+    return pa.array(taken, mask=~present)
 
 
 def _changed(column: Column) -> SourceError:

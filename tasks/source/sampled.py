@@ -83,34 +83,34 @@ def _kept(hashes: UInt64, counts: Int64, low: UInt64, high: UInt64) -> Sampled:
     )
 
 
-def is_unique(found: Sampled, known: int, missing: int) -> bool:
+def is_unique(sample: Sampled, present: int, missing: int) -> bool:
     """Whether every known row of a column has a value of its own: exact up to 1024 rows, else seen where one value in 300 repeats."""
-    enough = known >= FEWEST_ROWS and missing <= MOST_MISSING * (known + missing)
-    return enough and bool((found.counts == 1).all())
+    enough = present >= FEWEST_ROWS and missing <= MOST_MISSING * (present + missing)
+    return enough and bool((sample.counts == 1).all())
 
 
-def repeats_by_unit(found: Sampled, share: float) -> int:
+def repeats_by_unit(sample: Sampled, share: float) -> int:
     """Return the rows per value, rounded, of a column whose repeated values have one treatment each, 0 of any other.
 
     Parameters
     ----------
-    found : Sampled
+    sample : Sampled
     share : float
         Of treated rows: tells whether one treatment each may be a coincidence.
     """
-    repeated = found.counts >= 2
-    if repeated.sum() < max(_FEWEST_REPEATED, len(found.counts) / 2) or (found.low != found.high)[repeated].any():
+    repeated = sample.counts >= 2
+    if repeated.sum() < max(_FEWEST_REPEATED, len(sample.counts) / 2) or (sample.low != sample.high)[repeated].any():
         return 0
-    sizes = found.counts[repeated].astype(np.float64)
+    sizes = sample.counts[repeated].astype(np.float64)
     chance = np.log(share**sizes + (1.0 - share) ** sizes).sum()
-    return round(float(found.counts.mean())) if chance < math.log(_CHANCE) else 0
+    return round(float(sample.counts.mean())) if chance < math.log(_CHANCE) else 0
 
 
-def distinct_values(found: Sampled) -> float:
+def distinct_values(sample: Sampled) -> float:
     """Return the number of distinct values: exact below 1024, else with a relative error of about 3 %."""
-    if len(found.hashes) < SIZE:
-        return float(len(found.hashes))
-    return float((SIZE - 1) / (float(found.hashes[-1]) / 2.0**64))
+    if len(sample.hashes) < SIZE:
+        return float(len(sample.hashes))
+    return float((SIZE - 1) / (float(sample.hashes[-1]) / 2.0**64))
 
 
 def cell_hashes(values: pa.Array) -> UInt64:

@@ -80,9 +80,9 @@ def _present(role: str, name: str, names: Sequence[str]) -> None:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    folded = {known.strip().casefold(): known for known in names}
+    folded = {each.strip().casefold(): each for each in names}
     close = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)
     if close:
         return f"Did you mean '{folded[close[0]]}'?"
-    shown = ", ".join(f"'{known}'" for known in list(names)[:20])
+    shown = ", ".join(f"'{each}'" for each in list(names)[:20])
     return f"Columns: {shown}{', ...' if len(names) > 20 else ''}."

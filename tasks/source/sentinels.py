@@ -45,21 +45,21 @@ def sentinels(numbers: Numbers, arrow: pa.DataType) -> tuple[Sentinel, ...]:
     """
     if len(numbers.lowest) < 3:
         return ()
-    found = _at_end(numbers, numbers.lowest, numbers.lowest_counts, arrow)
-    found += _at_end(numbers, numbers.highest[::-1], numbers.highest_counts[::-1], arrow)
-    return tuple(dict.fromkeys(found))
+    codes = _at_end(numbers, numbers.lowest, numbers.lowest_counts, arrow)
+    codes += _at_end(numbers, numbers.highest[::-1], numbers.highest_counts[::-1], arrow)
+    return tuple(dict.fromkeys(codes))
 
 
 def _at_end(numbers: Numbers, values: Float64, counts: Int64, arrow: pa.DataType) -> list[Sentinel]:
     """Look at the outermost values, the extreme first."""
-    found: list[Sentinel] = []
+    codes: list[Sentinel] = []
     fewest = max(EDGE, _FEWEST_SHARE * numbers.finite)
     for place in range(min(3, len(values) - 1)):
         text = _text(float(values[place]), arrow)
         if counts[place] < fewest or not _is_code(text, arrow) or not _apart(numbers, values, counts, place):
             break
-        found.append(Sentinel(text, int(counts[place])))
-    return found
+        codes.append(Sentinel(text, int(counts[place])))
+    return codes
 
 
 def _apart(numbers: Numbers, values: Float64, counts: Int64, place: int) -> bool:

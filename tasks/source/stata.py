@@ -34,6 +34,6 @@ def _column(values: pd.Series, stays_float: bool) -> pa.Array:
         texts = values.astype(object)
         return pa.array([None if pd.isna(text) else str(text) for text in texts], type=pa.string())
     floats = values.to_numpy(dtype=np.float64)
-    known = floats[~np.isnan(floats)]
-    whole = not stays_float and bool((known == np.floor(known)).all())
+    present = floats[~np.isnan(floats)]
+    whole = not stays_float and bool((present == np.floor(present)).all())
     return pa.array(floats, mask=np.isnan(floats)).cast(pa.int64() if whole else pa.float64())

@@ -118,13 +118,13 @@ def unified(schemas: Sequence[pa.Schema]) -> tuple[pa.Schema, tuple[str, ...]]:
 
 
 def _common(name: str, kinds: Sequence[pa.DataType]) -> pa.DataType:
-    known = [kind for kind in kinds if not pa.types.is_null(kind)]
-    if len(known) > 1 and any(pa.types.is_dictionary(kind) for kind in known):
-        same = all(pa.types.is_dictionary(kind) and kind.value_type == known[0].value_type for kind in known)
+    kinds_known = [kind for kind in kinds if not pa.types.is_null(kind)]
+    if len(kinds_known) > 1 and any(pa.types.is_dictionary(kind) for kind in kinds_known):
+        same = all(pa.types.is_dictionary(kind) and kind.value_type == kinds_known[0].value_type for kind in kinds_known)
         if same:  # of one kind of values, indexed by integers of several widths
-            return pa.dictionary(pa.int32(), known[0].value_type, any(kind.ordered for kind in known))
-        known = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in known]
-    one_each = [pa.schema([pa.field(name, kind)]) for kind in known]
+            return pa.dictionary(pa.int32(), kinds_known[0].value_type, any(kind.ordered for kind in kinds_known))
+        kinds_known = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds_known]
+    one_each = [pa.schema([pa.field(name, kind)]) for kind in kinds_known]
     return pa.unify_schemas(one_each, promote_options="permissive").field(0).type
 
 

@@ -81,8 +81,8 @@ def describe(run: Run, source: SourcePlan, states: Sequence[Ref]) -> Inspected:
     state = inspection.start()
     for ref in states:
         state = inspection.merge(state, space.unpickle(ref))
-    found = inspection.finish(state, run.spec.declared_roles, folds=run.spec.mechanisms.folds, source_format=source.format)
-    return found._replace(warnings=(*source.notes, *found.warnings))
+    described = inspection.finish(state, run.spec.declared_roles, folds=run.spec.mechanisms.folds, source_format=source.format)
+    return described._replace(warnings=(*source.notes, *described.warnings))
 
 
 @coarse("scatter rows", "scatter shard {shard}")

@@ -30,14 +30,14 @@ class DecidedTreatment(NamedTuple):
     arms: dict[str, int]
 
 
-def decide_treatment(field: pa.Field, found: ColumnFindings, roles: RolesSpec, folds: int) -> DecidedTreatment:
+def decide_treatment(field: pa.Field, findings: ColumnFindings, roles: RolesSpec, folds: int) -> DecidedTreatment:
     """Decide which label is treated.
 
     Parameters
     ----------
     field : pyarrow.Field
         The released field.
-    found : ColumnFindings
+    findings : ColumnFindings
         Over the rows used.
     roles : RolesSpec
         The SPEC's roles.
@@ -57,7 +57,7 @@ def decide_treatment(field: pa.Field, found: ColumnFindings, roles: RolesSpec, f
     seen_as = family(field.type)
     if seen_as is None or seen_as == "datetime":
         raise SourceError(f"treatment '{name}' must be of type boolean, integer, float or text; got {field.type}.", "")
-    labels = found_levels(found, field.type)
+    labels = found_levels(findings, field.type)
     if labels is None or len(labels) != 2:
         count = "too many to count" if labels is None else str(len(labels))
         raise SourceError(

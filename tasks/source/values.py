@@ -107,12 +107,12 @@ def as_levels(values: pa.ChunkedArray, kind: pa.DataType) -> pa.DictionaryArray:
     if _is_text(inner):
         return whole.cast(pa.string()).dictionary_encode()
     numbers = as_floats(whole, inner)
-    known = ~np.isnan(numbers)
-    unique, inverse = np.unique(numbers[known], return_inverse=True)
+    present = ~np.isnan(numbers)
+    unique, inverse = np.unique(numbers[present], return_inverse=True)
     codes_ = np.zeros(len(numbers), dtype=np.int32)
-    codes_[known] = inverse
+    codes_[present] = inverse
     texts = pa.array([level_text(float(value), inner) for value in unique], type=pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes_, mask=~known), texts)
+    return pa.DictionaryArray.from_arrays(pa.array(codes_, mask=~present), texts)
 
 
 def level_text(value: float, kind: pa.DataType) -> str:
@@ -156,9 +156,9 @@ def _parsed(texts: pa.Array, kind: pa.DataType) -> pa.Array:
 def _microseconds(values: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
         nanoseconds = values.cast(pa.int64())
-        known = nanoseconds.is_valid().to_numpy(zero_copy_only=False)
+        present = nanoseconds.is_valid().to_numpy(zero_copy_only=False)
         # floor, not truncation towards zero: an instant before 1970 keeps its order
         floored = np.floor_divide(nanoseconds.fill_null(0).to_numpy(), 1000)
-        return pa.array(floored, mask=~known)
+        return pa.array(floored, mask=~present)
     zone = values.type.tz if pa.types.is_timestamp(values.type) else None
     return values.cast(pa.timestamp("us", zone)).cast(pa.int64())

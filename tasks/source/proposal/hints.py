@@ -96,8 +96,8 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(part for word in words for part in {word, *word.split("-")} if part)
 
 
-def _among(parts: tuple[str, ...], known: str) -> bool:
-    words = known.split()
+def _among(parts: tuple[str, ...], vocabulary: str) -> bool:
+    words = vocabulary.split()
     whole = {word for word in words if not word.endswith("*")}
     stems = tuple(word[:-1] for word in words if word.endswith("*"))
     return any(part in whole or part.startswith(stems) for part in parts)
