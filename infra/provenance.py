@@ -46,6 +46,6 @@ def code_record() -> dict[str, str | None]:
     root = Path(__file__).resolve().parent.parent
     commit = None
     if (root / ".git").exists():
-        found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        found = subprocess.run(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
         commit = found.stdout.strip() or None
     return {"version": importlib.metadata.version("waymint"), "commit": commit, "digest": code_digest()}

@@ -57,9 +57,9 @@ def run_audit(release: str, source: str, attacks: str, canaries: str | None, set
     """Run an audit as the command line does; return its reply."""
 
     def work() -> dict[str, Any]:
-        asked = _entry("stages.audits").compose(release, source, settings, attacks, canaries)
+        request = _entry("stages.audits").compose(release, source, settings, attacks, canaries)
         hold_server()
-        reply: dict[str, Any] = _entry("audit").audit(asked)
+        reply: dict[str, Any] = _entry("audit").audit(request)
         return reply
 
     return call(work, progress)

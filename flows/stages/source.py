@@ -7,6 +7,7 @@ from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
+from tasks.source.dependence import MOST_ROWS, near_functions
 from tasks.source.fragments import SourcePlan
 from tasks.source.task import Source
 
@@ -21,7 +22,9 @@ def read_source(run: Run, stages: Stages) -> Source:
     described = source.describe(run, plan, states)
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
-    return Source(plan, described, read_rows(run, stages, plan, schema, buckets))
+    parts = read_rows(run, stages, plan, schema, buckets)
+    warnings = (*described.warnings, *near_functions(run.space().first_rows(parts, MOST_ROWS), schema))
+    return Source(plan, described._replace(warnings=warnings), parts)
 
 
 def read_plan(run: Run, stages: Stages, name: str = "source") -> SourcePlan:

@@ -162,17 +162,17 @@ def answer(holdout: str, entries: Sequence[Entry], query: Query, terms: Terms) -
     Answer
         A pure function of the arguments.
     """
-    for place, known in enumerate(entries):
-        if known.query == query.digest:
-            return Answer(known.left, known.above, known.answer, True, place)
+    for place, earlier in enumerate(entries):
+        if earlier.query == query.digest:
+            return Answer(earlier.left, earlier.above, earlier.answer, True, place)
     charges = sum(entry.charged for entry in entries)
     left = max(0, terms.budget - charges)
     if not left:
         return Answer(0, False, None, False, len(entries))
     threshold = terms.threshold + _laplace(2 * terms.noise, holdout, "threshold", charges)
     above = query.value > threshold + _laplace(4 * terms.noise, holdout, "comparison", query.digest)
-    told = query.value + _laplace(terms.noise, holdout, "answer", query.digest) if above else None
-    return Answer(left, above, told, False, len(entries))
+    noisy = query.value + _laplace(terms.noise, holdout, "answer", query.digest) if above else None
+    return Answer(left, above, noisy, False, len(entries))
 
 
 def _laplace(scale: float, holdout: str, what: str, of: object) -> float:

@@ -79,17 +79,17 @@ def match_label(wanted: Label, labels: Iterable[str]) -> str | None:
     str or None
         One of ``labels``; None where none or several are meant.
     """
-    known = list(labels)
+    texts = list(labels)
     text = label_text(wanted)
-    if text in known:
+    if text in texts:
         return text
     number = _number(text)
-    folded = [label for label in known if _folded(label) == _folded(text)]
-    equal = [label for label in known if number is not None and _number(label) == number]
+    folded = [label for label in texts if _folded(label) == _folded(text)]
+    equal = [label for label in texts if number is not None and _number(label) == number]
     for meant in (folded, equal):
         if meant:
             return meant[0] if len(meant) == 1 else None
-    pair = affirmative(known)
+    pair = affirmative(texts)
     return None if pair is None or number not in (0.0, 1.0) else pair[int(number)]
 
 

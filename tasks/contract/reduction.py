@@ -50,7 +50,7 @@ class PassReduction(Reduction[State, PartT], Protocol[State, PartT]):
 
 
 def reduce_passes(
-    reduction: PassReduction[State, PartT], parts: Callable[[], Iterable[PartT]], told: Callable[[int], None] = lambda _: None
+    reduction: PassReduction[State, PartT], parts: Callable[[], Iterable[PartT]], report: Callable[[int], None] = lambda _: None
 ) -> State:
     """Run passes of a reduction over partitions, in their order, until it is finished.
 
@@ -59,7 +59,7 @@ def reduce_passes(
     reduction : PassReduction
     parts : callable
         Returns the partitions of one pass, the same ones in the same order each time.
-    told : callable
+    report : callable
         Called with the number of each pass, from 1, before it runs.
 
     Returns
@@ -70,7 +70,7 @@ def reduce_passes(
     state, number = reduction.start(), 0
     while not reduction.finished(state):
         number += 1
-        told(number)
+        report(number)
         total = state
         for part in parts():
             total = reduction.merge(total, reduction.visit(state, part))

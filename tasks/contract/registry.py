@@ -52,8 +52,8 @@ def names(kind: str) -> tuple[str, ...]:
         Files of the kind's folder and names of the entry-point group ``waymint.<kind>``, sorted.
     """
     package = importlib.import_module(KINDS[kind])
-    own = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
-    return tuple(sorted(own | set(_installed(kind, tuple(sys.path)))))
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    return tuple(sorted(modules | set(_installed(kind, tuple(sys.path)))))
 
 
 def plugins(kind: str) -> Mapping[str, Any]:
@@ -81,11 +81,11 @@ def require(kind: str, name: str) -> None:
     SpecError
         With the nearest known name, or the command that installs the packages.
     """
-    known = names(kind)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+    keys = names(kind)
+    if name not in keys:
+        close = difflib.get_close_matches(name, keys, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else ""
-        raise SpecError(f"{kind} of SPEC must be one of {', '.join(known)}; got '{name}'.", hint)
+        raise SpecError(f"{kind} of SPEC must be one of {', '.join(keys)}; got '{name}'.", hint)
     extra, packages = EXTRAS.get((kind, name), ("", ()))
     absent = [package for package in packages if not _importable(package)]
     if absent:

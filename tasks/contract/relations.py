@@ -115,8 +115,8 @@ def check_relations(relations: tuple[Relation, ...], columns: Sequence[Column]) 
                     f"columns of relation '{relation}' must be {' or '.join(sorted(allowed))} columns; got '{odd}', a {kinds[odd]}."
                 )
         if relation.kind in ("order", "copy") and len(set(kinds.values())) > 1:
-            told = ", ".join(f"'{name}', a {kind}" for name, kind in kinds.items())
-            raise SpecError(f"columns of relation '{relation}' must be of one kind; got {told}.")
+            text = ", ".join(f"'{name}', a {kind}" for name, kind in kinds.items())
+            raise SpecError(f"columns of relation '{relation}' must be of one kind; got {text}.")
 
 
 def _family(column: Column) -> str:
@@ -129,14 +129,14 @@ def _tokens(text: str) -> tuple[list[str], list[str]]:
     signs: list[str] = []
     at = 0
     while at < len(text.rstrip()):
-        found = _TOKEN.match(text, at)
-        if found is None:
+        match = _TOKEN.match(text, at)
+        if match is None:
             return [], ["?"]
-        at = found.end()
-        if found["sign"]:
-            signs.append(found["sign"])
+        at = match.end()
+        if match["sign"]:
+            signs.append(match["sign"])
         else:
-            names.append(found["quoted"] or found["name"])
+            names.append(match["quoted"] or match["name"])
             signs.append("n")
     return names, signs
 

@@ -61,7 +61,7 @@ class Gate(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _told(cls, values: Any) -> Any:
+    def _with_outcome(cls, values: Any) -> Any:
         """Take the outcome from the status where a manifest is older than the field."""
         if isinstance(values, dict) and "outcome" not in values and values.get("status") in _OUTCOMES:
             return {**values, "outcome": _OUTCOMES[values["status"]]}

@@ -98,8 +98,8 @@ class TableSchema(BaseModel):
     @property
     def covariates(self) -> tuple[Column, ...]:
         """Covariates by id order (w0, w1, ...), constant ones included."""
-        found = [column for column in self.columns if column.role == "covariate"]
-        return tuple(sorted(found, key=lambda column: int(column.id[1:])))
+        selected = [column for column in self.columns if column.role == "covariate"]
+        return tuple(sorted(selected, key=lambda column: int(column.id[1:])))
 
     @property
     def modelled(self) -> tuple[Column, ...]:

@@ -176,37 +176,37 @@ def _grid(column: Column) -> float:
     return 0.0 if column.decimals is None else float(10.0**-column.decimals)
 
 
-def _safe_range(known: Float64, column: Column) -> tuple[float, float]:
+def _safe_range(present: Float64, column: Column) -> tuple[float, float]:
     """Return the declared safe range, or means of the five lowest and highest values."""
     if column.low is not None and column.high is not None:
         return column.low, column.high
-    ordered = np.sort(known)
+    ordered = np.sort(present)
     return float(ordered[:SPAN].mean()), float(ordered[-SPAN:].mean())
 
 
 def _fit_numeric(raw: Float64, column: Column, fold: Intp, rng: np.random.Generator) -> tuple[Margin, Coded]:
     seen = ~np.isnan(raw)
-    known = raw[seen]
-    low, high = _safe_range(known, column) if len(known) else (0.0, 0.0)
-    distinct, counts = np.unique(known, return_counts=True)
+    present = raw[seen]
+    low, high = _safe_range(present, column) if len(present) else (0.0, 0.0)
+    distinct, counts = np.unique(present, return_counts=True)
     state = np.full(len(raw), MISSING, dtype=np.intp)
     score = np.zeros(len(raw))
-    if len(distinct) <= _FEW_VALUES and len(known) >= 2 * len(distinct):
-        margin = _discrete(known, column, low, high, float(1 - seen.mean()))
-        state[seen] = np.searchsorted(margin.values, _bounded(known, column, low, high))
+    if len(distinct) <= _FEW_VALUES and len(present) >= 2 * len(distinct):
+        margin = _discrete(present, column, low, high, float(1 - seen.mean()))
+        state[seen] = np.searchsorted(margin.values, _bounded(present, column, low, high))
         return margin, Coded(state, np.append(margin.position, 0.0)[state])
-    atoms = distinct[(counts >= max(_ATOM_ROWS, _ATOM_SHARE * len(known))) & (distinct >= low) & (distinct <= high)]
+    atoms = distinct[(counts >= max(_ATOM_ROWS, _ATOM_SHARE * len(present))) & (distinct >= low) & (distinct <= high)]
     smooth = len(atoms)
-    place = np.searchsorted(atoms, known)
-    is_atom = (place < smooth) & (np.append(atoms, np.inf)[place] == known)
+    place = np.searchsorted(atoms, present)
+    is_atom = (place < smooth) & (np.append(atoms, np.inf)[place] == present)
     state[seen] = np.where(is_atom, place, smooth)
-    rest = known[~is_atom]
+    rest = present[~is_atom]
     unit = _grid(column)
     spread = rest + (rng.random(len(rest)) - 0.5) * unit if unit else rest + 0.0
     knots, heights = fit_quantiles(spread, *range_ends(low, high, unit), fold[seen][~is_atom])
     below = np.append((np.sort(rest)[:, None] < atoms[None, :]).mean(axis=0) if len(rest) else np.zeros(smooth), 0.0)
     position = np.append(ndtri(np.clip(below[:-1], 0.001, 0.999)), 0.0)
-    shares = np.bincount(state[seen], minlength=smooth + 1) / max(len(known), 1)
+    shares = np.bincount(state[seen], minlength=smooth + 1) / max(len(present), 1)
     margin = Margin(
         column.id, shares, float(1 - seen.mean()), position, below, smooth, True, None, np.append(atoms, np.nan), knots, heights, unit
     )
@@ -215,15 +215,15 @@ def _fit_numeric(raw: Float64, column: Column, fold: Intp, rng: np.random.Genera
     return margin, Coded(state, score)
 
 
-def _bounded(known: Float64, column: Column, low: float, high: float) -> Float64:
+def _bounded(present: Float64, column: Column, low: float, high: float) -> Float64:
     """Move values outside the safe range to the nearest value of the column's grid inside it."""
     unit = _grid(column)
-    kept = np.clip(known, low, high)
+    kept = np.clip(present, low, high)
     return np.asarray(np.rint(kept / unit) * unit if unit else kept)
 
 
-def _discrete(known: Float64, column: Column, low: float, high: float, missing: float) -> Margin:
-    values, counts = np.unique(_bounded(known, column, low, high), return_counts=True)
+def _discrete(present: Float64, column: Column, low: float, high: float, missing: float) -> Margin:
+    values, counts = np.unique(_bounded(present, column, low, high), return_counts=True)
     shares = counts / max(counts.sum(), 1)
     none = np.zeros(0)
     return Margin(column.id, shares, missing, _positions(shares), np.zeros(len(values)), MISSING, True, None, values, none, none, 0.0)

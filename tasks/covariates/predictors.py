@@ -209,13 +209,13 @@ def choose_tilt(state: Intp, states: int) -> Tilt:
         -1 for missing.
     states : int
     """
-    found, counts = np.unique(np.where(state < 0, states, state), return_counts=True)
+    distinct, counts = np.unique(np.where(state < 0, states, state), return_counts=True)
     common = np.argsort(-counts, kind="stable")[:_MOST_INDICES]
-    common = common[counts[common] >= min(_PRIOR_ROWS, len(state) / 2)] if len(found) > 1 else common[:0]
-    return Tilt(found[common], counts[common] / len(state))
+    common = common[counts[common] >= min(_PRIOR_ROWS, len(state) / 2)] if len(distinct) > 1 else common[:0]
+    return Tilt(distinct[common], counts[common] / len(state))
 
 
 def tilt_targets(tilt: Tilt, state: Intp, states: int) -> Float64:
     """Return indicators of the tilted states over their shares, shape (n, k)."""
-    known = np.where(state < 0, states, state)
-    return np.asarray((known[:, None] == tilt.states) / tilt.shares)
+    filled = np.where(state < 0, states, state)
+    return np.asarray((filled[:, None] == tilt.states) / tilt.shares)

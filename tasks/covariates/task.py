@@ -122,11 +122,11 @@ class WorkspaceJournal:
         self._told = now
         if figure is not None:
             self._figure = figure
-        told = f"epoch {done} of at most {total}"
+        text = f"epoch {done} of at most {total}"
         if self._figure is not None:
-            told += f", validation figure {self._figure:.3f}"
-        self._space.put_record(f"{self._key}.progress.json", {"told": told})
-        _tell(told)
+            text += f", validation figure {self._figure:.3f}"
+        self._space.put_record(f"{self._key}.progress.json", {"told": text})
+        _tell(text)
 
 
 def _tell(text: str) -> None:

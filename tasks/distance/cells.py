@@ -39,8 +39,8 @@ def kind_of(values: pd.Series) -> CellKind | None:
     if bool(values.isna().all()):
         return None
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
-        found = pd.api.types.infer_dtype(values, skipna=True)
-        return "numeric" if found in _NUMBERS or found in _INSTANTS or found.startswith("timedelta") else "categorical"
+        inferred = pd.api.types.infer_dtype(values, skipna=True)
+        return "numeric" if inferred in _NUMBERS or inferred in _INSTANTS or inferred.startswith("timedelta") else "categorical"
     if pd.api.types.is_complex_dtype(dtype):
         raise SourceError(f"{values.name} of frame must be real; got complex numbers.", "Split it into two columns.")
     moments = pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype)
@@ -69,11 +69,11 @@ def as_numbers(values: pd.Series, owner: str) -> Float64:
     missing = values.isna().to_numpy(dtype=bool)
     if missing.all():
         return np.full(len(values), np.nan)
-    found = pd.api.types.infer_dtype(values, skipna=True) if values.dtype == object else ""
-    if pd.api.types.is_datetime64_any_dtype(values.dtype) or found in _INSTANTS:
+    inferred = pd.api.types.infer_dtype(values, skipna=True) if values.dtype == object else ""
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or inferred in _INSTANTS:
         instants = pd.to_datetime(values, utc=True).dt.tz_localize(None)
         numbers = instants.to_numpy(dtype="datetime64[us]").astype(np.int64).astype(np.float64)
-    elif pd.api.types.is_timedelta64_dtype(values.dtype) or found.startswith("timedelta"):
+    elif pd.api.types.is_timedelta64_dtype(values.dtype) or inferred.startswith("timedelta"):
         numbers = pd.to_timedelta(values).to_numpy(dtype="timedelta64[us]").astype(np.int64).astype(np.float64)
     else:
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan).copy()

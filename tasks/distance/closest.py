@@ -98,11 +98,11 @@ def closest_tied(query: pd.DataFrame, reference: pd.DataFrame, *, scale: Scale, 
     Tied
     """
     problem = _pose(query, reference, 1, scale, threads)
-    distances, starts, found = _find_tied(problem, scale, threads)
+    distances, starts, tied = _find_tied(problem, scale, threads)
     copies, group = problem.reference_copies, problem.query_copies.group
     sizes = np.diff(copies.starts)
     parts, part_of = _gather(starts, group)
-    picked = found[parts]
+    picked = tied[parts]
     members, member_of = _gather(copies.starts, picked)
     owner = part_of[member_of]
     rows = copies.rows[members]
@@ -124,13 +124,13 @@ def closest_counts(query: pd.DataFrame, reference: pd.DataFrame, *, scale: Scale
         Sums to the number of query rows, up to rounding.
     """
     problem = _pose(query, reference, 1, scale, threads)
-    _, starts, found = _find_tied(problem, scale, threads)
+    _, starts, tied = _find_tied(problem, scale, threads)
     copies = problem.reference_copies
     sizes = np.diff(copies.starts)
     owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    ties = np.bincount(owner, weights=sizes[found], minlength=len(starts) - 1)
+    ties = np.bincount(owner, weights=sizes[tied], minlength=len(starts) - 1)
     share = np.diff(problem.query_copies.starts)[owner] / ties[owner]
-    counts = np.bincount(found, weights=share, minlength=len(sizes))
+    counts = np.bincount(tied, weights=share, minlength=len(sizes))
     return np.asarray(counts[copies.group], dtype=np.float64)
 
 
@@ -153,11 +153,11 @@ def _spread(problem: _Problem, k: int, scale: Scale) -> tuple[Float64, Int64]:
     """Search among distinct rows, then put each one's copies beside it."""
     copies = problem.reference_copies
     # the k closest rows are among the copies of the k closest distinct rows, ties by first appearance
-    distances, found = dense.search(problem.query, problem.reference, min(k, len(problem.reference.numeric)), scale)
-    n, width = found.shape
+    distances, nearest = dense.search(problem.query, problem.reference, min(k, len(problem.reference.numeric)), scale)
+    n, width = nearest.shape
     if len(copies.rows) == len(copies.starts) - 1:
-        return distances, found
-    members, pick = _gather(copies.starts, found.ravel())
+        return distances, nearest
+    members, pick = _gather(copies.starts, nearest.ravel())
     rows, owner, apart = copies.rows[members], pick // width, distances.ravel()[pick]
     order = np.lexsort((rows, apart, owner))
     first = np.searchsorted(owner[order], np.arange(n))

@@ -99,12 +99,12 @@ def coverage(
     scale = fit_scale([training, holdout], metric="l2")
     # the same spending of the generator whatever the sizes
     order = [np.argsort(one.random(len(frame)), kind="stable") for one, frame in zip(rng.spawn(3), (training, holdout, drawn))]
-    own, real, new = (
+    members, real, new = (
         frame.iloc[np.sort(rows_of[:size])].reset_index(drop=True) for frame, rows_of in zip((training, holdout, drawn), order)
     )
     reach = _reach(real, scale, threads)
-    precision, reference = (_score(*_precision_levels(real, table, scale)) for table in (new, own))
-    recall, recall_reference = (_score(*_recall_levels(real, reach, table, scale, threads)) for table in (new, own))
+    precision, reference = (_score(*_precision_levels(real, table, scale)) for table in (new, members))
+    recall, recall_reference = (_score(*_recall_levels(real, reach, table, scale, threads)) for table in (new, members))
     return Coverage(precision, recall, reference, recall_reference, size)
 
 
@@ -133,8 +133,8 @@ def _recall_levels(real: pd.DataFrame, reach: Float64, table: pd.DataFrame, scal
     # deepest first: among rows equally near the search returns the one that enters the support first
     order = first_of[np.argsort(depth[first_of], kind="stable")]
     deepest = table.iloc[order].reset_index(drop=True)
-    distances, found = closest(real, deepest, min(LOOKED_AT, len(deepest)), scale=scale, threads=threads)
-    first = np.where(distances <= reach[:, None], found, len(order)).min(axis=1)
+    distances, rows = closest(real, deepest, min(LOOKED_AT, len(deepest)), scale=scale, threads=threads)
+    first = np.where(distances <= reach[:, None], rows, len(order)).min(axis=1)
     low, high = _enter(depth, depth[order])
     return np.append(low, _NEVER)[first], np.append(high, _NEVER)[first]
 
@@ -175,8 +175,8 @@ def _depths(centred: pd.DataFrame, table: pd.DataFrame, scale: Scale) -> tuple[F
     first, second, sizes = encode(centred, table, scale)
     totals = [np.zeros(len(first.numeric)), np.zeros(len(second.numeric))]
     for at, width in enumerate(scale.numeric_widths):
-        known = first.numeric[:, at][~np.isnan(first.numeric[:, at])]
-        mean = float(np.mean(known)) if len(known) else 0.0
+        present = first.numeric[:, at][~np.isnan(first.numeric[:, at])]
+        mean = float(np.mean(present)) if len(present) else 0.0
         missing = [np.isnan(side.numeric[:, at]).astype(np.int64) for side in (first, second)]
         for total, side, gap, levels in zip(totals, (first, second), missing, _indicator_squares(missing[0], missing[1], 2)):
             total += np.where(gap == 1, 0.0, ((side.numeric[:, at] - mean) / width) ** 2) + levels

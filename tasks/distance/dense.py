@@ -71,15 +71,15 @@ def search_tied(query: Records, reference: Records, scale: Scale) -> tuple[Float
     """
     n = len(query.numeric)
     distances, counts = np.empty(n), np.zeros(n, dtype=np.int64)
-    found: list[Int64] = []
+    parts: list[Int64] = []
     for start, stop, left, right, exact in _candidates(query, reference, 1, scale):
         best = np.full(stop - start, np.inf)
         np.minimum.at(best, left, exact)
         tied = exact == best[left]
         distances[start:stop] = best
         counts[start:stop] = np.bincount(left[tied], minlength=stop - start)
-        found.append(right[tied])
-    return distances, np.concatenate(([0], np.cumsum(counts))), np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        parts.append(right[tied])
+    return distances, np.concatenate(([0], np.cumsum(counts))), np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def _candidates(query: Records, reference: Records, k: int, scale: Scale) -> Iterator[tuple[int, int, Int64, Int64, Float64]]:

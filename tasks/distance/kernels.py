@@ -58,13 +58,13 @@ def _scan(tables, shape, leaf, at, begin, few, squared, cap, limit, sums):  # ty
     z, q, codes, state, _ = tables
     plain, columns, categories, states = shape
     mismatches(codes, leaf * categories * LEAF, state, at * states, categories, sums)
-    base, own, done, mask = leaf * columns * LEAF, at * columns, 0, np.uint64(0)
+    base, query_at, done, mask = leaf * columns * LEAF, at * columns, 0, np.uint64(0)
     more = begin
     while True:
         if squared:
-            mask = squares(z, base + done * LEAF, q, own + done, more, cap, limit, sums)
+            mask = squares(z, base + done * LEAF, q, query_at + done, more, cap, limit, sums)
         else:
-            mask = steps(z, base + done * LEAF, q, own + done, more, cap, limit, sums)
+            mask = steps(z, base + done * LEAF, q, query_at + done, more, cap, limit, sums)
         done += more
         if done == plain or count(mask) <= few:
             break
@@ -72,9 +72,9 @@ def _scan(tables, shape, leaf, at, begin, few, squared, cap, limit, sums):  # ty
     if mask and plain < columns:
         gaps = columns - plain
         if squared:
-            mask = gappy_squares(z, base + plain * LEAF, q, own + plain, gaps, cap, limit, sums)
+            mask = gappy_squares(z, base + plain * LEAF, q, query_at + plain, gaps, cap, limit, sums)
         else:
-            mask = gappy_steps(z, base + plain * LEAF, q, own + plain, gaps, cap, limit, sums)
+            mask = gappy_steps(z, base + plain * LEAF, q, query_at + plain, gaps, cap, limit, sums)
     return mask, done
 
 
@@ -108,23 +108,23 @@ def _place(at, k, unique, x, a, y, b, widths, metric, starts, rows, distances, i
     """Measure a row exactly and put it, with its copies, among the k closest where they belong."""
     d = _exact(x[at], y[unique], a[at], b[unique], widths, metric)
     for member in range(starts[unique], starts[unique + 1]):
-        found = rows[member]
+        row = rows[member]
         place = k - 1
-        if d > distances[at, place] or (d == distances[at, place] and found > indices[at, place]):
+        if d > distances[at, place] or (d == distances[at, place] and row > indices[at, place]):
             break
-        while place > 0 and (d < distances[at, place - 1] or (d == distances[at, place - 1] and found < indices[at, place - 1])):
+        while place > 0 and (d < distances[at, place - 1] or (d == distances[at, place - 1] and row < indices[at, place - 1])):
             distances[at, place] = distances[at, place - 1]
             indices[at, place] = indices[at, place - 1]
             place -= 1
         distances[at, place] = d
-        indices[at, place] = found
+        indices[at, place] = row
 
 
 @compiled(inline=True)
 def _next(tables, leaf, at, plain, left, mask, limit, sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Return the first position in the mask whose sum, once ``left`` columns are added, is within the limit, or -1; and what follows."""
-    found = -1
-    while mask and found < 0:
+    nearest = -1
+    while mask and nearest < 0:
         lane = lowest(mask)
         mask &= mask - np.uint64(1)
         position = leaf * LEAF + lane
@@ -132,8 +132,8 @@ def _next(tables, leaf, at, plain, left, mask, limit, sums):  # type: ignore[no-
         if left:
             total += rest_of_row(tables[4], (position + 1) * plain - left, tables[1], (at + 1) * plain - left, left)
         if total <= limit:
-            found = position
-    return found, mask
+            nearest = position
+    return nearest, mask
 
 
 @compiled(inline=True)
@@ -244,7 +244,7 @@ def collect(task, begin, stop, best, found_counts):  # type: ignore[no-untyped-d
     far, far_missed = np.empty(blocks, np.float32), np.empty(blocks, np.uint16)
     bounds, missed = np.empty(width, np.float32), np.empty(width, np.uint16)
     sums = room()
-    found = np.empty(2 * (stop - begin) + 16, np.int64)
+    buffer = np.empty(2 * (stop - begin) + 16, np.int64)
     size = 0
     for at in range(begin, stop):
         before = size
@@ -264,11 +264,11 @@ def collect(task, begin, stop, best, found_counts):  # type: ignore[no-untyped-d
                     mask &= mask - np.uint64(1)
                     if unique < 0 or _exact(x[at], y[unique], a[at], b[unique], widths, metric) != best[at]:
                         continue
-                    if size == found.shape[0]:
+                    if size == buffer.shape[0]:
                         larger = np.empty(2 * size, np.int64)
-                        larger[:size] = found
-                        found = larger
-                    found[size] = unique
+                        larger[:size] = buffer
+                        buffer = larger
+                    buffer[size] = unique
                     size += 1
         found_counts[at] = size - before
-    return found[:size]
+    return buffer[:size]

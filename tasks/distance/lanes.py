@@ -59,15 +59,15 @@ def sum_at(_typing, _sums, _lane):  # type: ignore[no-untyped-def]  # typed by N
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
-def mismatches(_typing, _codes, _at, _own, _own_at, _columns, _sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+def mismatches(_typing, _codes, _at, _point, _point_at, _columns, _sums):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Set ``sums`` to the number of columns, at most 255, in which each row's code differs from the query's."""
 
     def build(context, builder, _signature, values):  # type: ignore[no-untyped-def]
-        codes, at, own, own_at, columns, sums = values
+        codes, at, point, point_at, columns, sums = values
         total = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
         with cgutils.for_range(builder, columns, intp=_INDEX) as loop:
             cells = _load(builder, codes, _column(builder, at, loop.index), _BYTES)
-            same = _repeat(builder, _load(builder, own, builder.add(own_at, loop.index), _BYTE), _BYTES)
+            same = _repeat(builder, _load(builder, point, builder.add(point_at, loop.index), _BYTE), _BYTES)
             differ = builder.zext(builder.icmp_unsigned("!=", cells, same), _BYTES)
             builder.store(builder.add(builder.load(total), differ), total)
         _keep(builder, builder.uitofp(builder.load(total), _SUMS), sums)
@@ -79,14 +79,14 @@ def mismatches(_typing, _codes, _at, _own, _own_at, _columns, _sums):  # type: i
 def _adder(term: Term) -> Any:
     """Make a function that adds a term of each column to ``sums`` and returns a mask of the rows that are within the limit."""
 
-    def add(_typing, _z, _at, _own, _own_at, _columns, _cap, _limit, _sums):  # type: ignore[no-untyped-def]  # typed by Numba
+    def add(_typing, _z, _at, _point, _point_at, _columns, _cap, _limit, _sums):  # type: ignore[no-untyped-def]  # typed by Numba
         def build(_context, builder, _signature, values):  # type: ignore[no-untyped-def]
-            z, at, own, own_at, columns, cap, limit, sums = values
+            z, at, point, point_at, columns, cap, limit, sums = values
             total = cgutils.alloca_once_value(builder, _load(builder, sums, _INDEX(0), _SUMS))
             widest = _repeat(builder, cap, _SUMS)
             with cgutils.for_range(builder, columns, intp=_INDEX) as loop:
                 cells = _load(builder, z, _column(builder, at, loop.index), _SUMS)
-                same = _repeat(builder, _load(builder, own, builder.add(own_at, loop.index), _FLOAT), _SUMS)
+                same = _repeat(builder, _load(builder, point, builder.add(point_at, loop.index), _FLOAT), _SUMS)
                 builder.store(builder.fadd(builder.load(total), term(builder, cells, same, widest), flags=_LOOSE), total)
             reached = builder.load(total)
             _keep(builder, reached, sums)
@@ -97,13 +97,13 @@ def _adder(term: Term) -> Any:
     return intrinsic(add)
 
 
-def _square(builder: Any, cells: Any, own: Any, _widest: Any) -> Any:
-    step = builder.fsub(cells, own, flags=_LOOSE)
+def _square(builder: Any, cells: Any, point: Any, _widest: Any) -> Any:
+    step = builder.fsub(cells, point, flags=_LOOSE)
     return builder.fmul(step, step, flags=_LOOSE)
 
 
-def _step(builder: Any, cells: Any, own: Any, widest: Any) -> Any:
-    there, back = builder.fsub(cells, own), builder.fsub(own, cells)
+def _step(builder: Any, cells: Any, point: Any, widest: Any) -> Any:
+    there, back = builder.fsub(cells, point), builder.fsub(point, cells)
     size = builder.select(builder.fcmp_ordered(">", there, back), there, back)
     return builder.select(builder.fcmp_ordered("<", size, widest), size, widest)
 
@@ -111,10 +111,10 @@ def _step(builder: Any, cells: Any, own: Any, widest: Any) -> Any:
 def _or_gap(term: Term) -> Term:
     """Count a missing cell against a known one as 1, two missing cells as 0."""
 
-    def with_gaps(builder: Any, cells: Any, own: Any, widest: Any) -> Any:
-        both = builder.and_(builder.fcmp_unordered("uno", cells, cells), builder.fcmp_unordered("uno", own, own))
+    def with_gaps(builder: Any, cells: Any, point: Any, widest: Any) -> Any:
+        both = builder.and_(builder.fcmp_unordered("uno", cells, cells), builder.fcmp_unordered("uno", point, point))
         gap = builder.select(both, ir.Constant(_SUMS, None), _repeat(builder, _FLOAT(1.0), _SUMS))
-        return builder.select(builder.fcmp_ordered("ord", cells, own), term(builder, cells, own, widest), gap)
+        return builder.select(builder.fcmp_ordered("ord", cells, point), term(builder, cells, point, widest), gap)
 
     return with_gaps
 
@@ -124,14 +124,14 @@ gappy_squares, gappy_steps = _adder(_or_gap(_square)), _adder(_or_gap(_step))
 
 
 @intrinsic  # type: ignore[untyped-decorator,unused-ignore]
-def rest_of_row(_typing, _rows, _at, _own, _own_at, _columns):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+def rest_of_row(_typing, _rows, _at, _point, _point_at, _columns):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Return the sum of squared differences of one row and the query over some columns, a multiple of ``REST`` of them."""
 
     def build(_context, builder, _signature, values):  # type: ignore[no-untyped-def]
-        rows, at, own, own_at, columns = values
+        rows, at, point, point_at, columns = values
         total = cgutils.alloca_once_value(builder, ir.Constant(_SOME, None))
         with cgutils.for_range_slice(builder, _INDEX(0), columns, _INDEX(REST), _INDEX) as (column, _):
-            cells, same = (_load(builder, table, builder.add(start, column), _SOME) for table, start in ((rows, at), (own, own_at)))
+            cells, same = (_load(builder, table, builder.add(start, column), _SOME) for table, start in ((rows, at), (point, point_at)))
             builder.store(builder.fadd(builder.load(total), _square(builder, cells, same, None), flags=_LOOSE), total)
         part, width = builder.load(total), REST
         while width > 1:

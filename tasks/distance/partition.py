@@ -86,12 +86,12 @@ def divide(z: Float32, codes: Codes, squared: bool, leaf: int) -> Partition:
     while pending:
         start, stop, parent, to_left = pending.pop()
         part = order[start:stop]
-        found = _find_cut(z, codes, part, squared) if stop - start > leaf else None
-        if found is None:
+        division = _find_cut(z, codes, part, squared) if stop - start > leaf else None
+        if division is None:
             number = -1 - start
         else:
             number = len(cuts)
-            column, threshold, levels, goes_left = found
+            column, threshold, levels, goes_left = division
             order[start:stop] = np.concatenate((part[goes_left], part[~goes_left]))
             middle = start + int(goes_left.sum())
             cuts.append(Cut(column, threshold, levels, 0, 0))
@@ -127,9 +127,9 @@ def _find_cut(z: Float32, codes: Codes, part: Int64, squared: bool) -> tuple[int
             return None
         threshold, levels = 0.0, _NO_LEVELS
         if column < z.shape[1]:
-            known = sample[:, column]
-            known = np.sort(known[~np.isnan(known)])
-            threshold = float(known[(len(known) - 1) // 2])
+            present = sample[:, column]
+            present = np.sort(present[~np.isnan(present)])
+            threshold = float(present[(len(present) - 1) // 2])
         else:
             levels = _half_of_levels(counts[column - z.shape[1]])
         goes_left = _goes_left(z, codes, part, column, threshold, levels)
@@ -147,10 +147,10 @@ def _numeric_worth(sample: Float32, squared: bool) -> Float64:
     """Half the mean (squared) distance to the middle: what a cut there keeps two random rows apart, at most."""
     if not sample.shape[1]:
         return np.empty(0)
-    known = ~np.isnan(sample)
-    count = np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, sample, 0).astype(np.float64)
-    step = np.where(known, np.abs(filled - filled.sum(axis=0) / count), 0.0)
+    present = ~np.isnan(sample)
+    count = np.maximum(present.sum(axis=0), 1)
+    filled = np.where(present, sample, 0).astype(np.float64)
+    step = np.where(present, np.abs(filled - filled.sum(axis=0) / count), 0.0)
     term = np.minimum(step * step, _CAP) if squared else np.minimum(step, np.sqrt(_CAP))
     return np.asarray(0.5 * term.mean(axis=0))
 

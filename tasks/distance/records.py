@@ -118,13 +118,13 @@ def find_distinct(records: Records) -> Distinct:
     group = ranks[group]
     rows = np.argsort(group, kind="stable")
     starts = np.concatenate(([0], np.cumsum(np.bincount(group))))
-    found = Distinct(starts, rows, group)
-    first = found.first[group]
+    result = Distinct(starts, rows, group)
+    first = result.first[group]
     same = all(np.array_equal(column, column[first], equal_nan=True) for column in records.numeric.T)
     if same and all(np.array_equal(column, column[first]) for column in records.codes.T):
-        return found
-    own = np.arange(n, dtype=np.int64)
-    return Distinct(np.arange(n + 1, dtype=np.int64), own, own)
+        return result
+    positions = np.arange(n, dtype=np.int64)
+    return Distinct(np.arange(n + 1, dtype=np.int64), positions, positions)
 
 
 def keep_first(records: Records, copies: Distinct) -> Records:

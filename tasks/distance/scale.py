@@ -113,29 +113,29 @@ def check_columns(frame: pd.DataFrame, names: tuple[Hashable, ...], owner: str) 
 
 def check_kind(values: pd.Series, kind: CellKind, owner: str) -> None:
     """Refuse a column that can't be compared the way the scale says."""
-    found = kind_of(values)
-    if found is not None and found != kind:
+    actual = kind_of(values)
+    if actual is not None and actual != kind:
         raise SourceError(
-            f"{values.name} of {owner} must be {kind} as in the scale; got {found}.", "Give the column one type in every frame."
+            f"{values.name} of {owner} must be {kind} as in the scale; got {actual}.", "Give the column one type in every frame."
         )
 
 
 def _shared_kind(columns: list[pd.Series], name: Hashable) -> CellKind:
-    found = {kind for kind in map(kind_of, columns) if kind is not None}
-    if len(found) > 1:
+    kinds = {kind for kind in map(kind_of, columns) if kind is not None}
+    if len(kinds) > 1:
         raise SourceError(f"{name} of frames must be of one kind; got categorical and numeric.", "Give the column one type in every frame.")
-    return found.pop() if found else "categorical"
+    return kinds.pop() if kinds else "categorical"
 
 
 def _width(columns: list[Float64], metric: Metric) -> float:
     pooled = np.concatenate(columns)
-    known = pooled[~np.isnan(pooled)]
-    if not known.size:
+    present = pooled[~np.isnan(pooled)]
+    if not present.size:
         return 1.0
     if metric == "gower":
-        candidates = [float(known.max() - known.min())]
+        candidates = [float(present.max() - present.min())]
     else:
-        low, high = np.quantile(known, [0.25, 0.75])
+        low, high = np.quantile(present, [0.25, 0.75])
         # deviations are taken from the median: a far offset must not drown a small spread in rounding
-        candidates = [float(high - low), float(np.std(known - np.median(known)))]
+        candidates = [float(high - low), float(np.std(present - np.median(present)))]
     return next((width for width in candidates if np.isfinite(width) and width > 0), 1.0)

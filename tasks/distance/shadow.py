@@ -73,10 +73,10 @@ def cast(records: Records, columns: list[int], centre: Float64, widths: Float64,
 
 def find_centre(records: Records) -> Float64:
     """Return a point near the middle of the rows, 0 where a column has no known cell; shape (p,)."""
-    known = ~np.isnan(records.numeric)
-    count = np.maximum(known.sum(axis=0), 1)
+    present = ~np.isnan(records.numeric)
+    count = np.maximum(present.sum(axis=0), 1)
     # dividing first: a sum of huge cells must not overflow
-    centre = np.nansum(records.numeric / count, axis=0) if len(known) else np.zeros(records.numeric.shape[1])
+    centre = np.nansum(records.numeric / count, axis=0) if len(present) else np.zeros(records.numeric.shape[1])
     return np.asarray(np.where(np.isfinite(centre), centre, 0.0))
 
 

@@ -84,20 +84,20 @@ def measure(
     scale = fit_scale([frames["training"], frames["holdout"]], metric="l2")
     reference = to_frame(space.table(pool), schema.modelled)
     distances, rows = closest(frames["drawn"], reference, k=min(NEIGHBOURS, len(reference)), scale=scale)
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     partly = to_frame(space.table(few), schema.modelled) if few is not None else frames["drawn"]
     for number, ref in enumerate(groups):
         table = space.table(ref)
         columns = [column for column in schema.modelled if column.id in table.column_names]
         names, rows_of = [column.id for column in columns], to_frame(table, columns)
-        own = fit_scale([frames["training"][names], frames["holdout"][names]], metric="l2")
-        near = closest(partly[names], rows_of, k=min(NEIGHBOURS, len(rows_of)), scale=own)
-        found[f"group_distances_{number}"], found[f"group_rows_{number}"] = near
+        group_scale = fit_scale([frames["training"][names], frames["holdout"][names]], metric="l2")
+        near = closest(partly[names], rows_of, k=min(NEIGHBOURS, len(rows_of)), scale=group_scale)
+        arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"] = near
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
-        **found,
+        **arrays,
         training=closest(frames["drawn"], frames["training"], scale=scale)[0][:, 0],
         holdout=closest(frames["drawn"], frames["holdout"], scale=scale)[0][:, 0],
         holdout_to_training=closest(frames["holdout"], frames["training"], scale=scale)[0][:, 0],

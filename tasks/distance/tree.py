@@ -120,13 +120,13 @@ def search_tied(
     best = np.ascontiguousarray(_run(task, 1, threads)[0][:, 0])
     counts = np.zeros(len(order), dtype=np.int64)
     parts = _over_blocks(lambda begin, stop: kernels.collect(task, begin, stop, best, counts), len(order), threads, BLOCK)
-    found = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    tied = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
     owner = np.repeat(order, counts)
-    ranked = np.lexsort((copies.first[found], owner))
+    ranked = np.lexsort((copies.first[tied], owner))
     distances = np.empty(len(order))
     distances[order] = best
     starts = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=len(order)))))
-    return distances, starts, found[ranked]
+    return distances, starts, tied[ranked]
 
 
 def _prepare(query: Records, reference: Records, copies: Distinct, sizes: tuple[int, ...], scale: Scale) -> tuple[Task, Int64]:

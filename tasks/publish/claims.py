@@ -120,13 +120,13 @@ def this_place() -> str:
 
 def claimed_versions(store: Store, name: str) -> dict[int, bool]:
     """Return the claimed versions in their order, and whether each is decided."""
-    found: dict[int, bool] = {}
+    versions: dict[int, bool] = {}
     for item in store.list(claims_folder(name)):
         place = place_of(item.key)
         if place is not None and place.kind == "claim" and place.version is not None:
             decided = item.key == decision_key(name, place.version)
-            found[place.version] = found.get(place.version, False) or decided
-    return dict(sorted(found.items()))
+            versions[place.version] = versions.get(place.version, False) or decided
+    return dict(sorted(versions.items()))
 
 
 def read_owner(store: Store, name: str, version: int) -> Owner | None:

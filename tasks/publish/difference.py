@@ -103,10 +103,10 @@ def _leaves(value: Any, above: str = "") -> list[tuple[str, Any]]:
         value = {str(each["name"]): each for each in value}
     if not isinstance(value, Mapping) or (not value and above):
         return [(above, value)]
-    found = []
+    leaves = []
     for key, each in value.items():
-        found += _leaves(each, f"{above}.{key}" if above else str(key))
-    return found
+        leaves += _leaves(each, f"{above}.{key}" if above else str(key))
+    return leaves
 
 
 def _effect_changes(left: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[EffectChange, ...]:
@@ -129,14 +129,14 @@ def _effects(group: Mapping[str, Any], above: str = "") -> list[tuple[str, tuple
     se = next((group[key] for key in _SE_KEYS if _is_number(group.get(key))), None)
     if _is_number(group.get("estimate")):
         return [(above, (float(group["estimate"]), se))]
-    found = []
+    effects = []
     for key, value in group.items():
         path = f"{above}.{key}" if above else key
         if isinstance(value, Mapping):
-            found += _effects(value, path)
+            effects += _effects(value, path)
         elif _is_number(value) and key not in _SE_KEYS and se is not None:
-            found.append((path, (float(value), se)))
-    return found
+            effects.append((path, (float(value), se)))
+    return effects
 
 
 def _is_number(value: object) -> bool:

@@ -84,11 +84,11 @@ def keep(store: Store, holdout: str, answered: Answer, entry: Entry) -> bool:
 
 def splits(store: Store, holdout: str) -> Splits:
     """Count the holdouts that the holdout's source was judged by, and their charges."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for item in store.list(holdouts_folder(holdout.partition("-")[0])):
         folder = item.key.rpartition("/")[0]
-        found[folder] = found.get(folder, 0) + _read(store, item.key).charged
-    return Splits(len(found), sum(found.values()))
+        counts[folder] = counts.get(folder, 0) + _read(store, item.key).charged
+    return Splits(len(counts), sum(counts.values()))
 
 
 def holdout_record(name: str, cut: Splits, answered: Answer, charged: bool, terms: Terms) -> dict[str, Any]:

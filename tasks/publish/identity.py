@@ -53,14 +53,14 @@ def check_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None
         return
     data = store.get(key)
     try:
-        known = json.loads(data)
-        differing = [field for field in _FIELDS if known[field] != _canonical(identity)[field]]
+        record = json.loads(data)
+        differing = [field for field in _FIELDS if record[field] != _canonical(identity)[field]]
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"identity of '{name}' must be readable; got a damaged '{key}' in {store.uri}.") from None
     if differing:
         raise SpecError(
             f"name of SPEC must be new or stand for the same table; got '{name}', whose releases in {store.uri} differ in "
-            f"{', '.join(_difference(field, known, identity) for field in differing)}.",
+            f"{', '.join(_difference(field, record, identity) for field in differing)}.",
             "Choose another name, or another store.uri.",
         )
 
@@ -85,10 +85,10 @@ def _canonical(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {"treatment": str(identity["treatment"]), "outcome": str(identity["outcome"]), "columns": columns}
 
 
-def _difference(field: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+def _difference(field: str, record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if field != "columns":
-        return f"{field} ('{known[field]}' there, '{asked[field]}' here)"
-    there, here = dict(map(tuple, known["columns"])), dict(map(tuple, asked["columns"]))
+        return f"{field} ('{record[field]}' there, '{wanted[field]}' here)"
+    there, here = dict(map(tuple, record["columns"])), dict(map(tuple, wanted["columns"]))
     parts = [
         ("only there", [name for name in there if name not in here]),
         ("only here", [name for name in here if name not in there]),

@@ -209,7 +209,7 @@ def place_of(key: str) -> Place | None:
 
 
 def _read_version(text: str) -> int | None:
-    found = _VERSION.fullmatch(text)
-    number = int(found[1]) if found else 0
+    match = _VERSION.fullmatch(text)
+    number = int(match[1]) if match else 0
     # v0000001 is not how we write 1: a key that we would not make is not ours
     return number if number and version_text(number) == text else None

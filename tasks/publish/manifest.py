@@ -189,13 +189,13 @@ def read_manifest(data: bytes, owner: str = "release") -> Manifest:
         raise StoreError(f"manifest of {owner} must be JSON; got {len(data)} bytes that are not.", _DAMAGED) from None
     if _deeper(values, MOST_DEPTH):
         raise StoreError(f"manifest of {owner} must be nested at most {MOST_DEPTH} deep; got more.", _DAMAGED)
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
-        hint = "A newer waymint may have written it." if str(found).startswith("waymint-release/") else _DAMAGED
-        raise StoreError(f"format of manifest of {owner} must be '{FORMAT}'; got {found!r:.80}.", hint)
-    known = {field.alias or key for key, field in Manifest.model_fields.items()}
+    form = values.get("format") if isinstance(values, dict) else None
+    if form != FORMAT:
+        hint = "A newer waymint may have written it." if str(form).startswith("waymint-release/") else _DAMAGED
+        raise StoreError(f"format of manifest of {owner} must be '{FORMAT}'; got {form!r:.80}.", hint)
+    keys = {field.alias or key for key, field in Manifest.model_fields.items()}
     try:
-        manifest = Manifest.model_validate({key: value for key, value in values.items() if key in known})
+        manifest = Manifest.model_validate({key: value for key, value in values.items() if key in keys})
         _Shape.model_validate(values)
     except ValidationError as error:
         faults = sorted({".".join(str(part) for part in fault["loc"]) for fault in error.errors(include_url=False)})

@@ -87,7 +87,7 @@ def scan_releases(store: Store, name: str | None = None) -> Listing:
     -------
     Listing
     """
-    found, unreadable = [], []
+    infos, unreadable = [], []
     prefix = "" if name is None else f"{name_folder(name)}v"
     for owner, version in sorted(_published(store, prefix)):
         try:
@@ -96,8 +96,8 @@ def scan_releases(store: Store, name: str | None = None) -> Listing:
             unreadable.append((owner, version, error.message))
             continue
         uri = f"{store.uri}/{version_folder(owner, version)}".rstrip("/")
-        found.append(ReleaseInfo(owner, version, uri, manifest.created, manifest.rows, len(manifest.files), manifest.run))
-    return Listing(found, unreadable)
+        infos.append(ReleaseInfo(owner, version, uri, manifest.created, manifest.rows, len(manifest.files), manifest.run))
+    return Listing(infos, unreadable)
 
 
 def list_releases(store: Store, name: str | None = None) -> list[ReleaseInfo]:

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     seconds: dict[str, Seconds]
 
 
-class Found(NamedTuple):
+class Results(NamedTuple):
     """The record of a simulation (JSON) and its tables (Parquet)."""
 
     record: Ref
@@ -65,12 +65,12 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
         return done
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
     settings = run.spec.mechanisms
-    found = population_of(schema, table, space.model(mechanisms).law, settings.probability, run.spec.outcome.range)
-    return space.put_model(key, _possible(run.spec, found))
+    population = population_of(schema, table, space.model(mechanisms).law, settings.probability, run.spec.outcome.range)
+    return space.put_model(key, _possible(run.spec, population))
 
 
 @coarse("read law", "read the law of copy {found.copy}")
-def read_law(run: Run, schema: TableSchema, found: Published) -> ModelRef:
+def read_law(run: Run, schema: TableSchema, law_files: Published) -> ModelRef:
     """Put together what data sets are sampled from, from the files of a release that kept its mechanisms; nothing is fitted.
 
     Raises
@@ -80,13 +80,13 @@ def read_law(run: Run, schema: TableSchema, found: Published) -> ModelRef:
     StoreError
         If a file is not what the release's manifest says.
     """
-    space, spec, store = run.space(), run.spec, open_store(found.store)
-    key = f"simulate/law-{found.copy}.model"
+    space, spec, store = run.space(), run.spec, open_store(law_files.store)
+    key = f"simulate/law-{law_files.copy}.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    table = rows_of(store, found, schema, spec.simulate.pool)
-    law = law_of(store, found)
-    return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, found.outcome_range)))
+    table = rows_of(store, law_files, schema, spec.simulate.pool)
+    law = law_of(store, law_files)
+    return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, law_files.outcome_range)))
 
 
 def _possible(spec: Spec, population: Population) -> Population:
@@ -125,7 +125,7 @@ def method_of(spec: Spec, cell: Cell) -> Method:
 
 
 @coarse("measure estimators", "measure estimators")
-def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Found:
+def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Results:
     """Turn all replicates into figures, ranking, stability over refits and advice."""
     space, spec = run.space(), run.spec
     grid = cells(spec.simulate)
@@ -155,7 +155,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Fou
         "speed": _speed(batches),
     }
     body = json.dumps(record, allow_nan=False).encode()
-    return Found(space.put_bytes("simulate/record.json", body), answers, metrics)
+    return Results(space.put_bytes("simulate/record.json", body), answers, metrics)
 
 
 def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
@@ -178,20 +178,20 @@ def _speed(batches: Sequence[Batch]) -> dict[str, Any]:
     return {"replicates": sum(batch.work.replicates for batch in batches), "timed": whole.timed, "seconds": whole.mean.value}
 
 
-def reply(run: Run, found: Found, source: Mapping[str, Any], cautions: Sequence[str] = ()) -> dict[str, Any]:
+def reply(run: Run, results: Results, source: Mapping[str, Any], cautions: Sequence[str] = ()) -> dict[str, Any]:
     """Return what ``simulate.json`` holds; without the seconds, equal runs give equal figures.
 
     Parameters
     ----------
     run : Run
-    found : Found
+    results : Found
         Of :func:`measure`.
     source : mapping
         ``uri``, ``fingerprint`` and ``rows`` of the source; of a release the SHA-256 of its manifest, rows of a copy, and ``copies``.
     cautions : sequence of str
         What can't be known from it.
     """
-    record: dict[str, Any] = json.loads(run.space().read(found.record.key))
+    record: dict[str, Any] = json.loads(run.space().read(results.record.key))
     spec = run.spec
     return {
         **record,
@@ -208,13 +208,13 @@ def reply(run: Run, found: Found, source: Mapping[str, Any], cautions: Sequence[
     }
 
 
-def keep(run: Run, found: Found, folder: str, record: dict[str, Any]) -> str:
+def keep(run: Run, results: Results, folder: str, record: dict[str, Any]) -> str:
     """Write report, figures and replicates below a folder of the store; return the folder's URI.
 
     Parameters
     ----------
     run : Run
-    found : Found
+    results : Found
         Of :func:`measure`.
     folder : str
         Key prefix without a slash at its end.
@@ -222,7 +222,7 @@ def keep(run: Run, found: Found, folder: str, record: dict[str, Any]) -> str:
         Of :func:`reply`.
     """
     store, space = open_store(run.spec.store.uri), run.space()
-    for name, ref in (("replicates.parquet", found.replicates), ("metrics.parquet", found.metrics)):
+    for name, ref in (("replicates.parquet", results.replicates), ("metrics.parquet", results.metrics)):
         store.put(f"{folder}/{name}", space.read(ref.key))
     return put_report(store, folder, "simulate", render(record), record)
 

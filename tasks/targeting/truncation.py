@@ -124,14 +124,17 @@ def choose_truncation(
     price = least.variance / most.variance if most.variance > 0.0 else 1.0
     if price < DEAR:
         return Truncation(full, full, price, 0.0, 0.0, 0.0, "overlap suffices"), least.step
-    found = [least, *(_candidate(a, y, nuisances, kind, bound, weights, share, bounds) for bound in between), most]
-    spread = _spread(a, y, nuisances, kind, found[-1], cautious, share)
-    at = len(found) - 1
-    while at and any(abs(found[at].ate - one.ate) > EVIDENCE * _null_se(found[at], one, nuisances.g, spread, share) for one in found[:at]):
+    candidates = [least, *(_candidate(a, y, nuisances, kind, bound, weights, share, bounds) for bound in between), most]
+    spread = _spread(a, y, nuisances, kind, candidates[-1], cautious, share)
+    at = len(candidates) - 1
+    while at:
+        this, others = candidates[at], candidates[:at]
+        if not any(abs(this.ate - one.ate) > EVIDENCE * _null_se(this, one, nuisances.g, spread, share) for one in others):
+            break
         at -= 1
-    chosen = found[at]
+    chosen = candidates[at]
     change, se = chosen.ate - least.ate, _null_se(chosen, least, nuisances.g, spread, share)
-    reason: Reason = "no bias seen" if at == len(found) - 1 else "bias of stronger truncation seen"
+    reason: Reason = "no bias seen" if at == len(candidates) - 1 else "bias of stronger truncation seen"
     return Truncation(chosen.bound, full, price, change, se, max(0.0, change**2 - se**2), reason), chosen.step
 
 
@@ -158,15 +161,15 @@ def _spread(
 ) -> tuple[Float64, Float64]:
     """Return Var(Y | A = a, W) of both arms, shape (n,) each: of the kind's law, scaled on rows that no candidate gives a large weight."""
     stars = cautious.step.apply(*nuisances)
-    found = []
+    values = []
     for arm, (star, p) in enumerate(zip(stars, truncate(nuisances.g, 0.0))):
         shape = star * (1.0 - star) if kind == "binary" else np.maximum(star, 1e-12) if kind == "count" else np.ones(len(y))
         rows = (a == arm) & (p >= bound) & (share > 0.0)
         if np.count_nonzero(rows) < FEWEST:
             rows = (a == arm) & (share > 0.0)
         scale = float(share[rows] @ (y[rows] - star[rows]) ** 2) / max(float(share[rows] @ shape[rows]), 1e-300)
-        found.append(shape * scale)
-    return found[0], found[1]
+        values.append(shape * scale)
+    return values[0], values[1]
 
 
 def _null_se(one: _Candidate, other: _Candidate, g: Float64, spread: tuple[Float64, Float64], share: Float64) -> float:

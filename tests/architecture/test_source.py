@@ -115,3 +115,56 @@ def test_the_contract_is_light() -> None:
     program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+PARTICIPLES = {"told", "asked", "found", "known", "own", "made", "settled", "begun"}
+REMAINING = ROOT / "tests/architecture/participles.txt"
+
+
+def participles(tree: ast.AST) -> Iterator[str]:
+    """Names of functions, parameters and variables that are a participle alone: they don't say what the thing is."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.arg):
+            names = [node.arg]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names = [node.id]
+        elif isinstance(node, ast.alias):
+            names = [node.asname or node.name]
+        yield from (name for name in names if name.strip("_").lower() in PARTICIPLES)
+
+
+def test_names_are_nouns_and_verbs() -> None:
+    """Files on the list have so many such names left: the list only shrinks."""
+    allowed = {path: int(count) for path, count in (line.split() for line in REMAINING.read_text().splitlines())}
+    counts = {name_of(path): len(list(participles(ast.parse(path.read_text())))) for path in FILES}
+    more = {path: count for path, count in counts.items() if count > allowed.get(path, 0)}
+    assert more == {}, "rename these: a name is a noun for a thing or a verb for an act"
+    assert [path for path in allowed if not counts.get(path)] == [], "take these off tests/architecture/participles.txt"
+    assert [name_of(path) for path in FILES if path.stem in PARTICIPLES] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def told(): ...",
+        "def _known(self): ...",
+        "def f(found): ...",
+        "def f(*, asked: int): ...",
+        "found = 1",
+        "for own in rows: ...",
+        "class A:\n    known: int",
+        "(made := 1)",
+        "from a import b as settled",
+        "lambda begun: 1",
+    ],
+)
+def test_a_participle_alone_is_an_offender(text: str) -> None:
+    assert len(list(participles(ast.parse(text)))) == 1
+
+
+@pytest.mark.parametrize("text", ["known_rows = 1", "own_vocabulary = 1", "x.found", "f(known=1)", "'found'"])
+def test_a_participle_with_a_noun_is_none(text: str) -> None:
+    assert list(participles(ast.parse(text))) == []

@@ -163,6 +163,9 @@ def test_arrays_are_checked():
             evaluate(*case, "continuous", ("aipw",), 0.01)
     with pytest.raises(EstimationError, match="weights of the rows must be at least 0"):
         evaluate(a, y, nuisances, "continuous", ("aipw",), 0.01, weights=-np.ones(100))
+    for arm in (0, 1):
+        with pytest.raises(EstimationError, match=f"at least 1 row each; got {'0 and' if arm == 0 else '.* and 0'}"):
+            prepare_rows(a, y, nuisances, "continuous", 0.01, np.where(a == arm, 0.0, 1.0))
     with pytest.raises(EstimationError, match="at least 2"):
         standard_error(np.ones(3), np.array([0.0, 1.0, 0.0]))
 

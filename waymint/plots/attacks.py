@@ -32,8 +32,8 @@ def attacks(rows: Sequence[Mapping[str, Any]]) -> Plot:
         label="attack, 95 % interval",
     )
     for name, marker, color in (("baseline", "|", COLORS[0]), ("control", "s", COLORS[1])):
-        known = [(place, row[name]) for place, row in enumerate(shown) if row.get(name) is not None]
-        axis.scatter([value for _, value in known], [place for place, _ in known], s=30, marker=marker, color=color, label=name, zorder=3)
+        points = [(place, row[name]) for place, row in enumerate(shown) if row.get(name) is not None]
+        axis.scatter([value for _, value in points], [place for place, _ in points], s=30, marker=marker, color=color, label=name, zorder=3)
     label_rows(axis, [f"{row['attack']}: {row['statistic']}" for row in shown])
     axis.set_xlabel("statistic")
     legend_below(figure, axis)

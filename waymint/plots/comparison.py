@@ -22,10 +22,10 @@ def effect_errors(rows: Sequence[Mapping[str, Any]]) -> Plot:
     figure, (axis,) = canvas(1.2 + 0.4 * len(names))
     for number, estimator in enumerate(estimators):
         pairs = [(names.index(f"{row['synthesizer']}, {row['mode']}"), row["effect_error"][estimator]) for row in shown]
-        known = [(place, value) for place, value in pairs if value is not None]
+        points = [(place, value) for place, value in pairs if value is not None]
         axis.scatter(
-            [value for _, value in known],
-            [place + 0.15 * (number - (len(estimators) - 1) / 2) for place, _ in known],
+            [value for _, value in points],
+            [place + 0.15 * (number - (len(estimators) - 1) / 2) for place, _ in points],
             s=20,
             marker=MARKERS[number % len(MARKERS)],
             color=COLORS[number % len(COLORS)],

@@ -37,12 +37,12 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
     tables = list(dict.fromkeys(str(row["table"]) for row in rows))
     figure, (axis,) = canvas(1.1 + 0.18 * len(names) * (len(tables) + 0.6))
     for number, table in enumerate(tables):
-        own = [row for row in rows if row["table"] == table]
+        of_table = [row for row in rows if row["table"] == table]
         shift = OFFSET * (number - (len(tables) - 1) / 2)
         axis.errorbar(
-            [row["estimate"] for row in own],
-            [names.index((str(row["estimand"]), str(row["estimator"]))) + shift for row in own],
-            xerr=[[_reach(row, "ci_low") for row in own], [_reach(row, "ci_high") for row in own]],
+            [row["estimate"] for row in of_table],
+            [names.index((str(row["estimand"]), str(row["estimator"]))) + shift for row in of_table],
+            xerr=[[_reach(row, "ci_low") for row in of_table], [_reach(row, "ci_high") for row in of_table]],
             fmt=MARKERS[number],
             color=COLORS[number % len(COLORS)],
             markersize=4,

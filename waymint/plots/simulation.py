@@ -35,9 +35,9 @@ def curves(rows: Sequence[Mapping[str, Any]], measure: str) -> Plot:
     figure, axes = canvas(0.6 + 2.3 * down, across=min(ACROSS, len(panels)) or 1, down=down)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    for axis, (title, own) in zip(axes, panels.items()):
-        _lines(axis, own, measure)
-        null = measure == "power" and all(row["truth"] == 0.0 for row in own)
+    for axis, (title, curve) in zip(axes, panels.items()):
+        _lines(axis, curve, measure)
+        null = measure == "power" and all(row["truth"] == 0.0 for row in curve)
         level = 0.05 if null else {"power": 0.8, "coverage": NOMINAL, "bias": 0.0}.get(measure)
         if level is not None:
             axis.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
@@ -61,12 +61,12 @@ def _lines(axis: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> None:
     sizes = sorted({row["n"] for row in rows})
     span = (max(sizes) - min(sizes)) or max(sizes)
     for number, name in enumerate(AVERAGE):
-        own = sorted((row for row in rows if row["estimator"] == name), key=lambda row: row["n"])
-        if own:
+        curve = sorted((row for row in rows if row["estimator"] == name), key=lambda row: row["n"])
+        if curve:
             axis.errorbar(
-                [row["n"] + span * 0.012 * (number - 2) for row in own],  # lines that coincide stay apart
-                [row[measure] for row in own],
-                yerr=[Z95 * (row.get(f"{measure}_mcse") or 0.0) for row in own],
+                [row["n"] + span * 0.012 * (number - 2) for row in curve],  # lines that coincide stay apart
+                [row[measure] for row in curve],
+                yerr=[Z95 * (row.get(f"{measure}_mcse") or 0.0) for row in curve],
                 marker=MARKERS[number],
                 color=COLORS[number],
                 markersize=4,

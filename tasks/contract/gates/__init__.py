@@ -41,7 +41,7 @@ def _plugin_rows(_path: tuple[str, ...]) -> Mapping[str, GateRow]:
     rows: dict[str, GateRow] = {}
     for plugin, module in plugins("check").items():
         for row in getattr(module, "GATES", ()):
-            if row.name in rows or row.name in {own.name for own in GATES}:
+            if row.name in rows or row.name in {gate.name for gate in GATES}:
                 raise SpecError(f"gates of check '{plugin}' must have names of their own; got '{row.name}'.")
             rows[row.name] = row
     return rows

@@ -57,15 +57,15 @@ class GateSettings(Section):
         """Describe the keys of plug-ins too, and allow no others."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         for row in plugin_rows().values():
-            own = TypeAdapter(_KINDS[row.threshold]).json_schema()
-            schema["properties"][row.name] = own | {"default": row.default, "description": row.description}
+            threshold_schema = TypeAdapter(_KINDS[row.threshold]).json_schema()
+            schema["properties"][row.name] = threshold_schema | {"default": row.default, "description": row.description}
         schema["additionalProperties"] = False
         return schema
 
     def value(self, row: GateRow) -> float | bool:
         """Return the value of a gate's key; False where it is switched off."""
-        found: float | bool = getattr(self, row.name, row.default)
-        return found
+        threshold: float | bool = getattr(self, row.name, row.default)
+        return threshold
 
     def limit(self, name: str) -> float | None:
         """Return the limit of a gate's number, None where the gate is switched off.

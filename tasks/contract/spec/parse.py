@@ -71,6 +71,6 @@ def _nearest(where: list[str]) -> str:
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
             return ""
         model = field.annotation
-    known = list(model.model_fields)
-    close = difflib.get_close_matches(where[-1], known, n=1)
-    return f"Did you mean '{close[0]}'?" if close else f"Known keys there: {', '.join(known)}."
+    keys = list(model.model_fields)
+    close = difflib.get_close_matches(where[-1], keys, n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known keys there: {', '.join(keys)}."

@@ -27,7 +27,7 @@ class ReleaseSpec(Section):
     )
 
     @model_validator(mode="after")
-    def _known(self) -> ReleaseSpec:
+    def _check_mode(self) -> ReleaseSpec:
         if self.draws == "balanced" and self.mode == "full":
             raise ValueError('draws "balanced" needs mode "hybrid": in mode "full" treatment and outcome are not drawn from mechanisms')
         if self.include_nuisances and self.mode == "full":

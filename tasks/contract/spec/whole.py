@@ -87,8 +87,8 @@ class Spec(Section):
 
     def repeats(self, rows: int) -> int:
         """Return how often a source of so many rows is cross-fitted."""
-        asked = self.mechanisms.repeats
-        return asked if asked != "auto" else REPEATS if rows <= SMALL else 1
+        repeats = self.mechanisms.repeats
+        return repeats if repeats != "auto" else REPEATS if rows <= SMALL else 1
 
     def digest(self, purpose: Purpose = "release") -> str:
         """Return the digest of everything that decides the bytes of what a flow makes.

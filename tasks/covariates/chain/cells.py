@@ -93,17 +93,17 @@ class Coder(NamedTuple):
         raw = np.asarray(cells.to_numpy(), dtype=np.float64)
         codes = np.zeros(len(raw), dtype=kind)
         seen = np.flatnonzero(~np.isnan(raw))
-        known = raw[seen]
+        present = raw[seen]
         if margin.smooth == MISSING:
             if len(margin.values):
                 # a value that the first rows did not show takes the nearest one's place
-                codes[seen] = np.searchsorted((margin.values[1:] + margin.values[:-1]) / 2, known) + 1
+                codes[seen] = np.searchsorted((margin.values[1:] + margin.values[:-1]) / 2, present) + 1
             return codes
         atoms = margin.values[: margin.smooth]
-        place = np.searchsorted(atoms, known)
-        atom = (place < len(atoms)) & (np.append(atoms, np.inf)[place] == known)
+        place = np.searchsorted(atoms, present)
+        atom = (place < len(atoms)) & (np.append(atoms, np.inf)[place] == present)
         codes[seen[atom]] = place[atom] + 1
-        codes[seen[~atom]] = self._stretch(known[~atom]) + margin.smooth + 1
+        codes[seen[~atom]] = self._stretch(present[~atom]) + margin.smooth + 1
         return codes
 
     def _stretch(self, values: Float64) -> Intp:
@@ -113,12 +113,12 @@ class Coder(NamedTuple):
             values = values + (chance - 0.5) * self.margin.unit
         # the outermost stretches have no outer end: later values may lie beyond the first ones
         edges = np.where(self.ranks == 0, -np.inf, np.append(self.ordered, np.inf)[self.ranks])
-        found = np.searchsorted(edges, values, side="right")
+        place = np.searchsorted(edges, values, side="right")
         if not self.margin.unit:
-            tied = np.flatnonzero(found > np.searchsorted(edges, values, side="left"))
+            tied = np.flatnonzero(place > np.searchsorted(edges, values, side="left"))
             first, last = (np.searchsorted(self.ordered, values[tied], side=side) for side in ("left", "right"))
-            found[tied] = np.searchsorted(self.ranks, first + (chance[tied] * (last - first)).astype(np.intp), side="right")
-        return np.asarray(found, dtype=np.intp)
+            place[tied] = np.searchsorted(self.ranks, first + (chance[tied] * (last - first)).astype(np.intp), side="right")
+        return np.asarray(place, dtype=np.intp)
 
 
 def fit_coder(cells: pd.Series, column: Column, fold: Intp, rng: np.random.Generator) -> Coder:
@@ -137,15 +137,15 @@ def fit_coder(cells: pd.Series, column: Column, fold: Intp, rng: np.random.Gener
     rng : numpy.random.Generator
     """
     margin, _ = fit_margin(cells, column, fold, rng)
-    own = np.random.Generator(np.random.PCG64(rng.integers(2**63, size=2).tolist()))
+    coder_rng = np.random.Generator(np.random.PCG64(rng.integers(2**63, size=2).tolist()))
     fixed = len(margin.shares) if margin.smooth == MISSING else margin.smooth
     state, position = np.arange(-1, fixed), np.append(0.0, margin.position[:fixed])
     none = np.zeros(0)
     if margin.smooth == MISSING:
-        return Coder(margin, Book(state, position, position, position), none, np.zeros(0, dtype=np.intp), own)
-    known = cells.to_numpy(dtype=np.float64)
-    known = known[~np.isnan(known) & ~np.isin(known, margin.values[:fixed])]
-    ordered = np.sort(known + (own.random(len(known)) - 0.5) * margin.unit)
+        return Coder(margin, Book(state, position, position, position), none, np.zeros(0, dtype=np.intp), coder_rng)
+    present = cells.to_numpy(dtype=np.float64)
+    present = present[~np.isnan(present) & ~np.isin(present, margin.values[:fixed])]
+    ordered = np.sort(present + (coder_rng.random(len(present)) - 0.5) * margin.unit)
     stretches = _BYTE - 1 - fixed
     edges = np.sqrt(3.0) * ndtri(np.arange(1, stretches) / stretches)
     low, high = np.append(-_END, edges), np.append(edges, _END)
@@ -156,7 +156,7 @@ def fit_coder(cells: pd.Series, column: Column, fold: Intp, rng: np.random.Gener
         np.append(state, np.full(stretches, margin.smooth)),
         np.append(position, centre), np.append(position, low), np.append(position, high),
     )  # fmt: skip
-    return Coder(margin, book, ordered, np.rint(ndtr(edges) * len(ordered)).astype(np.intp), own)
+    return Coder(margin, book, ordered, np.rint(ndtr(edges) * len(ordered)).astype(np.intp), coder_rng)
 
 
 def counted(margin: Margin, cells: Cells) -> Margin:

@@ -17,13 +17,13 @@ def encode(design, edges, codes):  # type: ignore[no-untyped-def]  # typed by Nu
     for j in range(p):
         for i in range(n):
             x = design[i, j]
-            found = 0
+            place = 0
             step = half
             while step > 0:
-                if edges[j, found + step - 1] < x:
-                    found += step
+                if edges[j, place + step - 1] < x:
+                    place += step
                 step //= 2
-            codes[j, i] = found
+            codes[j, i] = place
 
 
 @compiled
@@ -123,10 +123,10 @@ def grow(codes, rows, gradient, used, bins, depth, least, penalty, worth):  # ty
                 total[k] = above_total[k // 2] - total[k ^ 1]
         for k in range(width):
             if size[k] >= 2 * least:
-                found, place = _split(count[k], total[k], used, least, penalty, worth)
-                feature[first + k] = found
+                gain, place = _split(count[k], total[k], used, least, penalty, worth)
+                feature[first + k] = gain
                 cut[first + k] = place
-                grown = grown or found >= 0
+                grown = grown or gain >= 0
         if not grown:
             break
         for i in range(m):

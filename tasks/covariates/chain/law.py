@@ -59,7 +59,7 @@ class Law(NamedTuple):
     ----------
     margin : Margin
         Of the column.
-    known : ndarray of intp
+    support : ndarray of intp
         The states that occur; missing is the number after the last state.
     models : tuple
         One for each fold.
@@ -68,7 +68,7 @@ class Law(NamedTuple):
     """
 
     margin: Margin
-    known: Intp
+    support: Intp
     models: tuple[_Model, ...]
     shapes: Shapes | None
 
@@ -85,14 +85,14 @@ class Law(NamedTuple):
     def _draw(self, fitted: _Model, drawn: list[Coded], n: int, rng: np.random.Generator) -> Coded:
         view = fitted.lens.look(lambda rows: [pick(cells, rows) for cells in drawn], n)
         place = np.zeros(n, dtype=np.intp)
-        step = max(_CELLS_AT_ONCE // len(self.known), 1)
-        for start in range(0, n if len(self.known) > 1 else 0, step):
+        step = max(_CELLS_AT_ONCE // len(self.support), 1)
+        for start in range(0, n if len(self.support) > 1 else 0, step):
             rows = slice(start, start + step)
             logits = fitted.states.predict(np.ascontiguousarray(view.codes[:, rows])) + fitted.lift.start(view.odds[rows])
             upper = np.cumsum(chances(logits), axis=1)
             place[rows] = (upper[:, :-1] <= rng.random(len(upper))[:, None] * upper[:, -1:]).sum(axis=1)
         states = len(self.margin.shares)
-        state = self.known[place]
+        state = self.support[place]
         state = np.where(state == states, MISSING, state)
         score = np.append(self.margin.position, 0.0)[state]
         if self.shapes is not None:
@@ -130,12 +130,12 @@ def fit_law(
         lenses.append(fit_lens(margin, coded, tilt, classes, seen, learn[k], lenses[0].edges if lenses else None))
     views = [lens.look(lambda rows: [before.at(rows) for _, before in seen], n) for lens in lenses]
     codes = [view.codes for view in views]
-    known, target = np.unique(np.where(coded.state == MISSING, states, coded.state), return_inverse=True)
+    support, target = np.unique(np.where(coded.state == MISSING, states, coded.state), return_inverse=True)
     plan = _boosting(params, learn, bool(seen))
     # one number for each row and state: of many states fewer rows learn
-    some, judged = ([evenly(rows, _MOST_CELLS // len(known)) for rows in side] for side in (learn, held))
-    loss, odds = ClassLoss(target.astype(np.intp), len(known)), [view.odds for view in views]
-    lift = fit_lift(known, tilt, loss, odds, some, judged)
+    some, judged = ([evenly(rows, _MOST_CELLS // len(support)) for rows in side] for side in (learn, held))
+    loss, odds = ClassLoss(target.astype(np.intp), len(support)), [view.odds for view in views]
+    lift = fit_lift(support, tilt, loss, odds, some, judged)
     chance = boost(codes, [loss] * len(folds), some, judged, plan, rng, lambda k, rows: lift.start(odds[k][rows]))
     inside = coded.state == margin.smooth
     learn, held = ([rows[inside[rows]] for rows in parts] for parts in (learn, held))
@@ -143,7 +143,7 @@ def fit_law(
         # a normal law, which a normal score has without further knowledge
         flat = [lens._replace(line=lens.line._replace(slope=0 * lens.line.slope, level=0 * lens.line.level)) for lens in lenses]
         models = tuple(_Model(flat[k], lift, chance[k], constant(0.0), constant(0.0)) for k in folds)
-        return Law(margin, known, models, None if margin.smooth == MISSING else normal_shapes(0))
+        return Law(margin, support, models, None if margin.smooth == MISSING else normal_shapes(0))
     plan = _boosting(params, learn, bool(seen))
     rest = [coded.score - view.line for view in views]
     mean = boost(codes, [SquaredLoss(part) for part in rest], learn, held, plan, rng)
@@ -154,7 +154,7 @@ def fit_law(
     shapes = fit_shapes(
         strange, np.concatenate([rest[k][held[k]] for k in folds]), params.shape_trees, params.shape_depth, params.prior, rng
     )
-    return Law(margin, known, tuple(_Model(lenses[k], lift, chance[k], mean[k], size[k]) for k in folds), shapes)
+    return Law(margin, support, tuple(_Model(lenses[k], lift, chance[k], mean[k], size[k]) for k in folds), shapes)
 
 
 def _narrow(seen: list[tuple[Margin, Cells]], rows: Intp | slice) -> list[tuple[Margin, Cells]]:

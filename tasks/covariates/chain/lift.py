@@ -52,12 +52,12 @@ class Lift(NamedTuple):
         return logs[:, 1:] - logs[:, :1] if self.classes == 2 else logs
 
 
-def fit_lift(known: Intp, tilt: Tilt, loss: ClassLoss, odds: list[Float32], learn: list[Intp], held: list[Intp]) -> Lift:
+def fit_lift(support: Intp, tilt: Tilt, loss: ClassLoss, odds: list[Float32], learn: list[Intp], held: list[Intp]) -> Lift:
     """Choose how far linear predictions are believed: by held-out likelihood, the least that is as good as the best.
 
     Parameters
     ----------
-    known : ndarray of intp, shape (classes,)
+    support : ndarray of intp, shape (classes,)
         States that occur, in ascending order; missing is the number after the last state.
     tilt : Tilt
         The states that have linear predictions.
@@ -68,7 +68,7 @@ def fit_lift(known: Intp, tilt: Tilt, loss: ClassLoss, odds: list[Float32], lear
     learn, held : list of ndarray of intp
         For each fold the rows that it learnt from, and those it is judged by.
     """
-    lift = Lift(np.searchsorted(known, tilt.states), loss.classes, 1.0)
+    lift = Lift(np.searchsorted(support, tilt.states), loss.classes, 1.0)
     judged = [evenly(rows, JUDGED_ROWS) for rows in held]
     starts = [lift.start(part[rows]) for part, rows in zip(odds, judged)]
     base = [loss.base(rows) for rows in learn]

@@ -38,6 +38,6 @@ def sample_rows(n: int, wanted: int, rng: np.random.Generator) -> Intp:
         return np.arange(n)
     if n <= 2 * wanted:
         return np.flatnonzero(rng.random(n) < wanted / n)
-    found = np.minimum((np.arange(wanted) + rng.random(wanted)) * (n / wanted), n - 1).astype(np.intp)
+    chosen = np.minimum((np.arange(wanted) + rng.random(wanted)) * (n / wanted), n - 1).astype(np.intp)
     # where stretches end between two rows, neighbours can meet in one
-    return found[np.diff(found, prepend=-1) > 0]
+    return chosen[np.diff(chosen, prepend=-1) > 0]

@@ -80,18 +80,18 @@ def read_parts(parts: Iterable[pd.DataFrame], columns: tuple[Column, ...], first
     """
     ids = [column.id for column in columns]
     stream = iter(part[ids] for part in parts if len(part))
-    begun = _begin(stream, first_rows)
-    require_rows(begun, "chain")
-    first = begun.iloc[:first_rows]
-    folds = _Folds(first, rng) if len(begun) > first_rows else None
+    beginning = _begin(stream, first_rows)
+    require_rows(beginning, "chain")
+    first = beginning.iloc[:first_rows]
+    folds = _Folds(first, rng) if len(beginning) > first_rows else None
     assigned = [assign_folds(first, rng).astype(np.uint8) if folds is None else folds.of(first)]
     coders = [fit_coder(first[column.id], column, assigned[0].astype(np.intp), rng) for column in columns]
     codes = [[coder.encode(first[coder.margin.id])] for coder in coders]
     if folds is not None:
-        for part in itertools.chain([begun.iloc[first_rows:]], stream):
+        for part in itertools.chain([beginning.iloc[first_rows:]], stream):
             assigned.append(folds.of(part))
-            for coder, own in zip(coders, codes):
-                own.append(coder.encode(part[coder.margin.id]))
+            for coder, cells_of in zip(coders, codes):
+                cells_of.append(coder.encode(part[coder.margin.id]))
     table = []
     for coder in coders:
         cells = Cells(np.concatenate(codes.pop(0)), coder.book)

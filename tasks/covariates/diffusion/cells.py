@@ -109,11 +109,11 @@ def _add(new: list[Intp], size: list[int], widths: list[int], codes: list[Intp])
 
 def _by_frequency(state: Intp) -> tuple[Intp, Intp]:
     """Return the states that occur, most frequent first, and the place of each cell's among them."""
-    found, inverse, counts = np.unique(state, return_inverse=True, return_counts=True)
+    distinct, inverse, counts = np.unique(state, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    back = np.empty(len(found), dtype=np.intp)
-    back[order] = np.arange(len(found))
-    return found[order].astype(np.intp), back[inverse]
+    back = np.empty(len(distinct), dtype=np.intp)
+    back[order] = np.arange(len(distinct))
+    return distinct[order].astype(np.intp), back[inverse]
 
 
 def _pieces(margin: Margin, coded: Coded) -> tuple[Float64, Float64]:
@@ -140,18 +140,18 @@ def decode(layout: Layout, numbers: Float64, codes: Intp) -> list[Coded]:
     """Turn normal numbers (n, numbers) and categories (n, blocks) into coded cells, column by column."""
     result = []
     for part in layout.parts:
-        own = [codes[:, block] for block in part.blocks]
+        block_codes = [codes[:, block] for block in part.blocks]
         if part.number >= 0:
             coded = latent_to_state(part.margin, np.zeros(0, dtype=np.intp), numbers[:, part.number])
-            if own:
-                coded = Coded(np.where(own[0] == 1, MISSING, coded.state), np.where(own[0] == 1, 0.0, coded.score))
+            if block_codes:
+                coded = Coded(np.where(block_codes[0] == 1, MISSING, coded.state), np.where(block_codes[0] == 1, 0.0, coded.score))
             result.append(coded)
             continue
         place = np.zeros(len(codes), dtype=np.intp)
-        if own:
+        if block_codes:
             # digits may name more places than there are states: the rest falls to the most frequent of the same first digit
-            place = own[0] + (part.base * own[1] if len(own) > 1 else 0)
-            place = np.where(place < len(part.states), place, own[0])
+            place = block_codes[0] + (part.base * block_codes[1] if len(block_codes) > 1 else 0)
+            place = np.where(place < len(part.states), place, block_codes[0])
         state = part.states[place]
         state = np.where(state == len(part.margin.shares), MISSING, state)
         result.append(Coded(state, np.append(part.margin.position, 0.0)[state]))

@@ -52,7 +52,7 @@ class DiffusionModel(NamedTuple):
     def _draw(self, net: Denoiser, n: int, rng: np.random.Generator) -> pd.DataFrame:
         numbers, codes = flow(net, self.steps, n, rng)
         cells = decode(self.layout, numbers, codes)
-        return pd.DataFrame({part.margin.id: to_cells(part.margin, own) for part, own in zip(self.layout.parts, cells, strict=True)})
+        return pd.DataFrame({part.margin.id: to_cells(part.margin, cell) for part, cell in zip(self.layout.parts, cells, strict=True)})
 
 
 class Diffusion(NamedTuple):

@@ -74,8 +74,8 @@ def draw_residuals(leaves: Leaves, node: Intp, bandwidth: float, rng: np.random.
     few = leaves.size[node] < FEWEST_SMOOTH
     m = np.where(few, pooled, leaves.size[node])
     pick = np.minimum((rng.random(n) * m).astype(np.intp), m - 1)
-    own = np.minimum(np.where(few, 0, leaves.start[node] + pick), max(len(leaves.residual) - 1, 0))
-    donor = np.where(few, leaves.pooled[np.minimum(pick, pooled - 1)], leaves.residual[own] if len(leaves.residual) else 0.0)
+    donor_at = np.minimum(np.where(few, 0, leaves.start[node] + pick), max(len(leaves.residual) - 1, 0))
+    donor = np.where(few, leaves.pooled[np.minimum(pick, pooled - 1)], leaves.residual[donor_at] if len(leaves.residual) else 0.0)
     centre = np.where(few, leaves.pooled.mean(), leaves.centre[node])
     spread = np.where(few, leaves.pooled.std(), leaves.spread[node])
     ratio = bandwidth * 1.06 * m**-0.2

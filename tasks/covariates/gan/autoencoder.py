@@ -53,13 +53,13 @@ class Autoencoder(nn.Module):
         middle, log_variance = self.middle(state), self.width(state).clamp(-10, 10)
         out = self.decode(middle + torch.exp(0.5 * log_variance) * torch.randn_like(middle))
         numbers, blocks = rows[:, : shape.numbers], rows[:, shape.numbers :]
-        told = -(blocks * shape.blockwise(out[:, shape.numbers :], logarithm=True)).sum()
+        loss = -(blocks * shape.blockwise(out[:, shape.numbers :], logarithm=True)).sum()
         spread = self.spread()
         off = 0.5 * ((numbers - torch.tanh(out[:, : shape.numbers])) / spread) ** 2 + torch.log(spread)
         # a cell that is an atom or missing has no number
-        told = told + (off if shape.inside is None else off * (blocks @ shape.inside)).sum()
+        loss = loss + (off if shape.inside is None else off * (blocks @ shape.inside)).sum()
         divergence = 0.5 * (middle**2 + log_variance.exp() - 1 - log_variance).sum()
-        total: torch.Tensor = (weight * told + divergence) / len(rows)
+        total: torch.Tensor = (weight * loss + divergence) / len(rows)
         return total
 
 

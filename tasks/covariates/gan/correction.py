@@ -55,11 +55,11 @@ def balance(layout: Layout, logits: Float32) -> Float32:
     target = np.concatenate([block.shares for block in layout.blocks])
     for group in layout.groups:
         cells = slice(group.start - shift, group.stop - shift)
-        own = logits[:, cells].reshape(len(logits), group.blocks, group.width)
+        block_logits = logits[:, cells].reshape(len(logits), group.blocks, group.width)
         wanted = np.log(np.maximum(target[cells], 1e-12)).reshape(group.blocks, group.width)
         bias = np.zeros((group.blocks, group.width), dtype=np.float32)
         for _ in range(_ROUNDS if group.width > 1 else 0):
-            gap = wanted - np.log(np.maximum(softmax(own + bias).mean(axis=0, dtype=np.float64), 1e-12))
+            gap = wanted - np.log(np.maximum(softmax(block_logits + bias).mean(axis=0, dtype=np.float64), 1e-12))
             bias += np.clip(gap, -_MOST_STEP, _MOST_STEP).astype(np.float32)
             if np.abs(gap).max() < _CLOSE:
                 break

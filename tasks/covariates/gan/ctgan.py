@@ -58,8 +58,8 @@ class _Step(NamedTuple):
         self.judges.descend(self.critic.loss(torch.cat([real, given], dim=1), fake.detach()))
         loss = -self.critic.fool(fake)
         if len(category):
-            told = self.shape.blockwise(out[:, self.shape.numbers :], logarithm=True)
-            loss = loss - told.gather(1, self.cells[category][:, None]).mean()
+            log_odds = self.shape.blockwise(out[:, self.shape.numbers :], logarithm=True)
+            loss = loss - log_odds.gather(1, self.cells[category][:, None]).mean()
         self.makes.descend(loss)
         self.average.follow(self.generator)
 

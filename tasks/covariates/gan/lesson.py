@@ -66,10 +66,10 @@ def prepare(table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Gen
     return Lesson(layout, Encoded(encoded.places[~held], encoded.codes[~held]), validation, columns, int(rng.integers(2**62)))
 
 
-def batch_rows(rows: int, asked: int | None, multiple: int = 1) -> int:
+def batch_rows(rows: int, batch_size: int | None, multiple: int = 1) -> int:
     """Return the rows of a training step: a tenth of the table, 60 to 500, unless asked otherwise; a multiple of ``multiple``.
 
     A small table so gets about ten steps an epoch.
     """
-    wanted = asked if asked is not None else min(max(rows // 10, 60), 500)
+    wanted = batch_size if batch_size is not None else min(max(rows // 10, 60), 500)
     return multiple * max(1, round(wanted / multiple))

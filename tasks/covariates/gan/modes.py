@@ -106,14 +106,14 @@ class Layout(NamedTuple):
     @property
     def groups(self) -> tuple[Group, ...]:
         """Blocks of equal width."""
-        found: list[Group] = []
+        joined: list[Group] = []
         for start, block in zip(self.starts, self.blocks, strict=True):
             width = len(block.states)
-            if found and found[-1].width == width:
-                found[-1] = found[-1]._replace(blocks=found[-1].blocks + 1)
+            if joined and joined[-1].width == width:
+                joined[-1] = joined[-1]._replace(blocks=joined[-1].blocks + 1)
             else:
-                found.append(Group(int(start), 1, width))
-        return tuple(found)
+                joined.append(Group(int(start), 1, width))
+        return tuple(joined)
 
     @property
     def inside(self) -> Float32:
@@ -152,17 +152,17 @@ def encode(table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Gene
     Encoded
     """
     fold = assign_folds(table, rng)
-    found: list[tuple[Block, Float32, Int32]] = []
+    encoded: list[tuple[Block, Float32, Int32]] = []
     for column in columns:
         margin, coded = fit_margin(table[column.id], column, fold, rng)
-        found.append(_encode_column(margin, coded, rng))
-    order = sorted(range(len(found)), key=lambda k: (len(found[k][0].states), k))
-    blocks = tuple(found[k][0] for k in order)
+        encoded.append(_encode_column(margin, coded, rng))
+    order = sorted(range(len(encoded)), key=lambda k: (len(encoded[k][0].states), k))
+    blocks = tuple(encoded[k][0] for k in order)
     numbers = tuple(j for j, block in enumerate(blocks) if len(block.centre))
-    places = [found[order[j]][1] for j in numbers]
+    places = [encoded[order[j]][1] for j in numbers]
     layout = Layout(tuple(column.id for column in columns), blocks, numbers)
     empty = np.zeros((len(table), 0), dtype=np.float32)
-    return layout, Encoded(np.column_stack(places) if places else empty, np.column_stack([found[k][2] for k in order]))
+    return layout, Encoded(np.column_stack(places) if places else empty, np.column_stack([encoded[k][2] for k in order]))
 
 
 def _encode_column(margin: Margin, coded: Coded, rng: np.random.Generator) -> tuple[Block, Float32, Int32]:

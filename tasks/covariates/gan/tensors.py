@@ -61,8 +61,8 @@ class Shape(NamedTuple):
         """Return the softmax, or its logarithm, of each block's logits: one operation for all blocks of a width."""
         pieces = []
         for group in self.groups:
-            own = logits[:, group.start - self.numbers : group.stop - self.numbers].reshape(-1, group.blocks, group.width)
-            pieces.append((own.log_softmax(2) if logarithm else own.softmax(2)).reshape(len(logits), -1))
+            block_logits = logits[:, group.start - self.numbers : group.stop - self.numbers].reshape(-1, group.blocks, group.width)
+            pieces.append((block_logits.log_softmax(2) if logarithm else block_logits.softmax(2)).reshape(len(logits), -1))
         return torch.cat(pieces, dim=1)
 
     def soften(self, out: torch.Tensor) -> torch.Tensor:

@@ -88,11 +88,11 @@ def merge(network: Any) -> None:
 
 def adapters(network: Any) -> list[Adapter]:
     """List the adapters of a network, layer by layer."""
-    found = []
+    layers = []
     for name, module in network.named_modules():
         if "default" in getattr(module, "lora_B", {}):
-            found.append(Adapter(_layer(name), name, module))
-    return sorted(found, key=lambda adapter: (adapter.layer, adapter.name))
+            layers.append(Adapter(_layer(name), name, module))
+    return sorted(layers, key=lambda adapter: (adapter.layer, adapter.name))
 
 
 def _linear_maps(network: Any) -> list[str]:

@@ -114,8 +114,8 @@ def code(margin: Margin, values: pd.Series) -> Coded:
         Category, or float64 with NaN for missing.
     """
     if margin.levels is not None:
-        known = values.astype(margin.levels)
-        state = np.asarray(known.cat.codes, dtype=np.intp)
+        texts = values.astype(margin.levels)
+        state = np.asarray(texts.cat.codes, dtype=np.intp)
         return Coded(state, np.append(margin.position, 0.0)[state])
     raw = np.asarray(values.to_numpy(), dtype=np.float64)
     seen = ~np.isnan(raw)

@@ -119,8 +119,8 @@ def make_grammar(written: Sequence[Sequence[Sequence[int]]], start: int) -> Gram
     for row, path in enumerate(paths):
         table[:, row, : len(path)] = np.array(path, dtype=np.int32).T
     return Grammar(
-        np.array([[*found, *[0] * (widest - len(found))] for found in options], dtype=np.int32),
-        np.array([len(found) for found in options], dtype=np.int32),
+        np.array([[*option, *[0] * (widest - len(option))] for option in options], dtype=np.int32),
+        np.array([len(option) for option in options], dtype=np.int32),
         np.array([[*below, *[_NONE] * (widest - len(below))] for below in child], dtype=np.int32),
         np.array(roots, dtype=np.int32),
         np.cumsum([0, *map(len, written)]).astype(np.intp),

@@ -83,16 +83,16 @@ def log_likelihood(network: Any, board: Board, grammar: Grammar, cells: Intp, or
     """
     n, d = cells.shape
     result = np.full((orders, n), -np.inf)
-    known = np.flatnonzero((cells >= 0).all(axis=1))
+    complete = np.flatnonzero((cells >= 0).all(axis=1))
     network.eval()
     with torch.no_grad():
         for k in range(orders):
             order = draw_orders(n, d, rng)
-            for begin in range(0, len(known), _BATCH):
-                rows = known[begin : begin + _BATCH]
+            for begin in range(0, len(complete), _BATCH):
+                rows = complete[begin : begin + _BATCH]
                 losses, where = token_losses(network, board, write(grammar, cells[rows], order[rows]))
-                found = np.bincount(where.cpu().numpy(), weights=losses.double().cpu().numpy(), minlength=len(rows))
-                result[k, rows] = -found
+                sums = np.bincount(where.cpu().numpy(), weights=losses.double().cpu().numpy(), minlength=len(rows))
+                result[k, rows] = -sums
     highest = result.max(axis=0)
     safe = np.where(np.isfinite(highest), highest, 0.0)
     with np.errstate(divide="ignore"):

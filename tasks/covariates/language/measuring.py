@@ -52,13 +52,13 @@ def make_measure(
     cells = read_frame(vocabulary, validation)
     cells = cells[(cells >= 0).all(axis=1)]
     # a classifier that is taught on two thirds of the rows may see no known cell at all of a column that is almost wholly missing
-    told = tuple(column for column in columns if validation[column.id].notna().sum() >= min(_FEWEST_KNOWN, v / 3))
+    measured = tuple(column for column in columns if validation[column.id].notna().sum() >= min(_FEWEST_KNOWN, v / 3))
 
     def measure() -> float:
         rng = np.random.default_rng(_READER)
         drawn = draw_frame(network, board, vocabulary, names, draws * v, rng)
         tables = [drawn.iloc[k * v : (k + 1) * v].reset_index(drop=True) for k in range(draws)]
-        area = float(np.mean([two_sample(validation, table, told, rng) for table in tables])) if told else 0.5
+        area = float(np.mean([two_sample(validation, table, measured, rng) for table in tables])) if measured else 0.5
         if not len(cells):
             return area
         forgotten = lost(log_likelihood(network, board, vocabulary.grammar, cells, 2, rng))

@@ -85,11 +85,11 @@ class LanguageModel(NamedTuple):
 
 def read_frame(vocabulary: Vocabulary, table: pd.DataFrame) -> Intp:
     """Return the cells of canonical rows, numbered over all columns, shape (n, d); -1 for one that the vocabulary does not know."""
-    found = []
+    frames = []
     for j, cells in enumerate(vocabulary.cells):
         mine = to_cells(cells, code(cells.margin, table[cells.margin.id]))
-        found.append(np.where(mine < 0, -1, mine + vocabulary.grammar.first[j]))
-    return np.column_stack(found)
+        frames.append(np.where(mine < 0, -1, mine + vocabulary.grammar.first[j]))
+    return np.column_stack(frames)
 
 
 def draw_frame(

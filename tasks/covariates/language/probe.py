@@ -45,19 +45,19 @@ def make_card(network: Any, board: Board, sentences: Sentences) -> LayerCard:
     LayerCard
         With no layer chosen.
     """
-    found = adapters(network)
+    adapted = adapters(network)
     network.eval()
-    reads = _gradients(network, found, board, sentences)
-    numbers = sorted({adapter.layer for adapter in found})
-    changes = _changes(network, found, reads, numbers, board, sentences)
+    reads = _gradients(network, adapted, board, sentences)
+    numbers = sorted({adapter.layer for adapter in adapted})
+    changes = _changes(network, adapted, reads, numbers, board, sentences)
     norms = np.linalg.norm(changes, axis=1)
     directions = changes / np.where(norms > 0, norms, 1.0)[:, None]
     layers = []
     for number in numbers:
-        mine = [k for k, adapter in enumerate(found) if adapter.layer == number]
-        shapes = [(found[k].module.in_features, found[k].module.out_features) for k in mine]
+        mine = [k for k, adapter in enumerate(adapted) if adapter.layer == number]
+        shapes = [(adapted[k].module.in_features, adapted[k].module.out_features) for k in mine]
         rank = len(reads[mine[0]].narrow)
-        own = sum(before + after for before, after in shapes) * rank
+        weights = sum(before + after for before, after in shapes) * rank
         eigenvalues = [np.linalg.eigvalsh(_ridged(reads[k].narrow)) for k in mine]
         layers.append(
             Layer(
@@ -66,8 +66,8 @@ def make_card(network: Any, board: Board, sentences: Sentences) -> LayerCard:
                 float(np.mean([reads[k].energy for k in mine])),
                 float(np.mean([reads[k].rank for k in mine])),
                 float(max(values[-1] / values[0] for values in eigenvalues)),
-                own,
-                6.0 * own,
+                weights,
+                6.0 * weights,
                 2.0 * sum(before * after for before, after in shapes),
                 False,
             )
@@ -90,7 +90,7 @@ def _ridged(moments: Float64) -> Float64:
     return np.asarray(moments + np.eye(len(moments)) * (_RIDGE * np.trace(moments) / len(moments) + 1e-30))
 
 
-def _gradients(network: Any, found: Sequence[Adapter], board: Board, sentences: Sentences) -> list[_Read]:
+def _gradients(network: Any, layers: Sequence[Adapter], board: Board, sentences: Sentences) -> list[_Read]:
     """Run the probe once, forwards and backwards."""
     seen: dict[int, torch.Tensor] = {}
 
@@ -100,8 +100,8 @@ def _gradients(network: Any, found: Sequence[Adapter], board: Board, sentences: 
 
         return hook
 
-    hooks = [adapter.module.register_forward_pre_hook(listen(k)) for k, adapter in enumerate(found)]
-    weights = [adapter.module.lora_B["default"].weight for adapter in found]
+    hooks = [adapter.module.register_forward_pre_hook(listen(k)) for k, adapter in enumerate(layers)]
+    weights = [adapter.module.lora_B["default"].weight for adapter in layers]
     losses, _ = token_losses(network, board, sentences)
     gradients = torch.autograd.grad(losses.mean(), weights)
     for hook in hooks:
@@ -109,7 +109,7 @@ def _gradients(network: Any, found: Sequence[Adapter], board: Board, sentences: 
     # padding behind a row's end is read by nobody
     real = torch.from_numpy(_real_tokens(sentences)).to(board.options.device)
     reads = []
-    for k, adapter in enumerate(found):
+    for k, adapter in enumerate(layers):
         wide = seen[k][real].double()
         narrow = (wide @ adapter.module.lora_A["default"].weight.double().T).detach()
         moments = wide.T @ wide / len(wide)
@@ -123,18 +123,18 @@ def _gradients(network: Any, found: Sequence[Adapter], board: Board, sentences: 
 
 def _real_tokens(sentences: Sentences) -> npt.NDArray[np.bool_]:
     """Return which tokens are read for some choice, at it or before it, flat."""
-    made = sentences.choices[:, :-1] >= 0
-    return np.asarray(np.flip(np.maximum.accumulate(np.flip(made, axis=1), axis=1), axis=1)).ravel()
+    real = sentences.choices[:, :-1] >= 0
+    return np.asarray(np.flip(np.maximum.accumulate(np.flip(real, axis=1), axis=1), axis=1)).ravel()
 
 
 def _changes(
-    network: Any, found: Sequence[Adapter], reads: Sequence[_Read], numbers: Sequence[int], board: Board, sentences: Sentences
+    network: Any, layers: Sequence[Adapter], reads: Sequence[_Read], numbers: Sequence[int], board: Board, sentences: Sentences
 ) -> Float64:
     """Return how a small step of each layer changes the log-probabilities of all options at all choices, shape (layers, answers)."""
     plain = _answers(network, board, sentences)
     rows = []
     for number in numbers:
-        mine = [(adapter, read) for adapter, read in zip(found, reads, strict=True) if adapter.layer == number]
+        mine = [(adapter, read) for adapter, read in zip(layers, reads, strict=True) if adapter.layer == number]
         length = float(np.sqrt(sum((read.gradient * read.step).sum() for _, read in mine)))
         with torch.no_grad():
             for adapter, read in mine:

@@ -107,8 +107,8 @@ class Llm(NamedTuple):
         from tasks.covariates.language.teaching import Course
 
         params = self.params
-        own = params.model is None
+        untrained = params.model is None
         epochs = params.epochs or int(np.clip(np.rint(40 * (1_000 / rows) ** 0.75), 4, 60))
-        rate = params.rate or (_OWN_RATE if own else _ADAPTER_RATE)
+        rate = params.rate or (_OWN_RATE if untrained else _ADAPTER_RATE)
         every = max(1, epochs // _MEASUREMENTS)
-        return Course(epochs, every, params.patience, params.batch, rate, 0.01 if own else 0.0, 0.99 if own else 0.0)
+        return Course(epochs, every, params.patience, params.batch, rate, 0.01 if untrained else 0.0, 0.99 if untrained else 0.0)

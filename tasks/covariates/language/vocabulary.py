@@ -69,7 +69,7 @@ def own_vocabulary(margins: Sequence[Margin], rows: int, bins: int, digits: int)
     digits : int
         Decimal digits of the place within a bin; 0 leaves it to chance.
     """
-    found, written, scales, size = [], [], [], 1
+    tables, written, scales, size = [], [], [], 1
     for margin in margins:
         share = (1.0 - margin.missing) * (float(margin.shares[margin.smooth]) if margin.smooth != MISSING else 0.0)
         most = max(1, min(bins, int(share * rows) // MIN_ROWS))
@@ -87,10 +87,10 @@ def own_vocabulary(margins: Sequence[Margin], rows: int, bins: int, digits: int)
                 continue
             place = [int(piece) // 10**k % 10 + 10 * k for k in range(digits)]
             spelt.append([name, first_bin + int(piece) // 10**digits, *(first_digit + digit for digit in reversed(place))])
-        found.append(cells)
+        tables.append(cells)
         written.append(spelt)
         scales += _scales(margin, first_plain, first_bin, most, [first_digit + 10 * k for k in range(digits)])
-    return Vocabulary(tuple(found), make_grammar(written, 0), size, tuple(scales), np.zeros(0, dtype=np.intp))
+    return Vocabulary(tuple(tables), make_grammar(written, 0), size, tuple(scales), np.zeros(0, dtype=np.intp))
 
 
 def _scales(margin: Margin, first_plain: int, first_bin: int, bins: int, digits: list[int]) -> list[Scale]:
@@ -127,7 +127,7 @@ def borrowed_vocabulary(margins: Sequence[Margin], columns: Sequence[Column], en
     SpecError
         If the tokenizer can't tell the cells of a column apart.
     """
-    found: list[Cells] = []
+    tables: list[Cells] = []
     spelling: Spelling = []
     for margin, column in zip(margins, columns, strict=True):
         cells, texts = _texts(margin, column)
@@ -142,12 +142,12 @@ def borrowed_vocabulary(margins: Sequence[Margin], columns: Sequence[Column], en
                 f"the tokenizer of synthesizer 'llm' must tell the cells of column '{column.name}' apart; got the same tokens for two.",
                 "Take another model, or leave params.model out.",
             )
-        found.append(cells)
+        tables.append(cells)
         spelling.append(spelt)
     kept = sorted({token for spelt in spelling for tokens in spelt for token in tokens} | {start})
     number = {token: k for k, token in enumerate(kept)}
     written = [[[number[token] for token in tokens] for tokens in spelt] for spelt in spelling]
-    return Vocabulary(tuple(found), make_grammar(written, number[start]), len(kept), (), np.array(kept, dtype=np.intp))
+    return Vocabulary(tuple(tables), make_grammar(written, number[start]), len(kept), (), np.array(kept, dtype=np.intp))
 
 
 def _words(text: str, numeric: bool, encode: Encode) -> list[int]:

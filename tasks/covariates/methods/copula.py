@@ -142,30 +142,30 @@ def _score_steps(margin: Margin, order: Intp) -> Float64:
     """Return Hermite coefficients of E[score | latent], ties being scored at the mean of their piece."""
     grid = ndtri((np.arange(_GRID) + 0.5) / _GRID)
     coded = latent_to_state(margin, order, grid)
-    known = grid.copy()
+    values = grid.copy()
     for state in range(len(margin.shares)):
         mine = coded.state == state
         if state != margin.smooth and mine.any():
-            known[mine] = grid[mine].mean()
-    return _hermite(grid, known)
+            values[mine] = grid[mine].mean()
+    return _hermite(grid, values)
 
 
 def _two_steps(share: float) -> Float64:
     grid = ndtri((np.arange(_GRID) + 0.5) / _GRID)
     high = np.arange(_GRID) + 0.5 > (1 - share) * _GRID
-    known = grid.copy()
+    values = grid.copy()
     for side in (high, ~high):
         if side.any():
-            known[side] = grid[side].mean()
-    return _hermite(grid, known)
+            values[side] = grid[side].mean()
+    return _hermite(grid, values)
 
 
-def _hermite(grid: Float64, known: Float64) -> Float64:
+def _hermite(grid: Float64, values: Float64) -> Float64:
     """Return E[known(Z) he_q(Z)] for orthonormal Hermite polynomials he_1 ... he_9, shape (9,)."""
     below, here = np.ones(len(grid)), grid.copy()
     result = []
     for q in range(1, _DEGREES + 1):
-        result.append(float((known * here).mean()))
+        result.append(float((values * here).mean()))
         below, here = here, (grid * here - np.sqrt(q) * below) / np.sqrt(q + 1)
     return np.asarray(result)
 

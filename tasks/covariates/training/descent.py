@@ -58,6 +58,6 @@ class Adam:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over steps and running means."""
         self._steps = int(state_dict["steps"])
-        for own, saved in ((self._first, state_dict["first"]), (self._second, state_dict["second"])):
-            for each, value in zip(own, saved, strict=True):
+        for moment, saved in ((self._first, state_dict["first"]), (self._second, state_dict["second"])):
+            for each, value in zip(moment, saved, strict=True):
                 each.copy_(value)

@@ -57,7 +57,7 @@ def reproducible(rng: np.random.Generator) -> Iterator[torch.Generator]:
         On the processor, seeded.
     """
     seed = int(rng.integers(2**63))
-    with _settled():
+    with _hold_settings():
         torch.manual_seed(seed)
         generator = torch.Generator()
         generator.manual_seed(seed)
@@ -65,7 +65,7 @@ def reproducible(rng: np.random.Generator) -> Iterator[torch.Generator]:
 
 
 @contextlib.contextmanager
-def _settled() -> Iterator[None]:
+def _hold_settings() -> Iterator[None]:
     """Hold the process's torch settings that decide about bytes, for the length of the block."""
     with _TURN, torch.random.fork_rng(enabled=True):
         threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
@@ -133,7 +133,7 @@ def train(
     figures: list[float] = []
     best: dict[str, Any] = {}
     done = 0
-    with _settled():
+    with _hold_settings():
         if (saved := journal.load()) is not None:
             state = torch.load(io.BytesIO(saved), weights_only=True, map_location="cpu")
             for name, part in parts.items():

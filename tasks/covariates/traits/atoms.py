@@ -108,7 +108,7 @@ def find_atoms(table: pd.DataFrame, columns: tuple[Column, ...]) -> AtomTrait | 
         for column in columns
         if column.role == "covariate" and not column.is_category
     }
-    kept = {name: found for name, found in pieces.items() if found is not None}
+    kept = {name: piece for name, piece in pieces.items() if piece is not None}
     return AtomTrait(kept) if kept else None
 
 
@@ -129,8 +129,8 @@ def cut(cells: Float64, column: Column) -> Pieces | None:
     Pieces or None
         None where there is no such gap.
     """
-    known = cells[~np.isnan(cells)]
-    distinct, counts = np.unique(known, return_counts=True)
+    present = cells[~np.isnan(cells)]
+    distinct, counts = np.unique(present, return_counts=True)
     if len(distinct) <= _FEW_VALUES:
         return None
     unit = unit_of(column)
@@ -143,20 +143,20 @@ def cut(cells: Float64, column: Column) -> Pieces | None:
             ends += [(float(value), float(value)) for value in distinct[first:last]]
         else:
             ends.append(_bounds(np.repeat(distinct[first:last], counts[first:last]), column, unit))
-    width = unit or _CLOSED * float(np.subtract(*np.quantile(known, [0.75, 0.25]))) or _CLOSED
+    width = unit or _CLOSED * float(np.subtract(*np.quantile(present, [0.75, 0.25]))) or _CLOSED
     return Pieces(_shifted(ends, width), None if not unit else max(0, round(-np.log10(unit))))
 
 
 def _gaps(distinct: Float64, counts: npt.NDArray[np.intp], unit: float) -> list[int]:
     """Return where, beside a value that could be an atom, a spacing is far wider than the spacings on one of its sides."""
     spacing, often = np.diff(distinct), counts >= EDGE
-    found = []
+    gaps = []
     for k in np.flatnonzero((often[:-1] | often[1:]) & (spacing > 1.5 * unit)):
         sides = [spacing[max(0, k - _NEIGHBOURS) : k], spacing[k + 1 : k + 1 + _NEIGHBOURS]]
         usual = min(float(np.median(side)) for side in sides if len(side) >= 3)
         if spacing[k] > _WIDER * usual:
-            found.append(int(k) + 1)
-    return found
+            gaps.append(int(k) + 1)
+    return gaps
 
 
 def _stretches(distinct: Float64, counts: npt.NDArray[np.intp], cuts: list[int]) -> list[tuple[int, int, bool]]:
@@ -204,7 +204,7 @@ def _closed(column: Column, pieces: Pieces) -> Column:
 
 def _between(pieces: Pieces, values: Float64) -> bool:
     """Tell whether values lie in a gap, further from its atom than rounding explains."""
-    known = values[~np.isnan(values)]
+    present = values[~np.isnan(values)]
     ends = np.array([(piece.low, piece.high) for piece in pieces.pieces])
     atoms = ends[:, 0] == ends[:, 1]
     for k in range(len(ends) - 1):
@@ -212,6 +212,6 @@ def _between(pieces: Pieces, values: Float64) -> bool:
             # a stretch ends at a mean of five rows: rows beyond it are no values in the gap
             low = ends[k, 1] if atoms[k] else (ends[k, 1] + ends[k + 1, 0]) / 2
             high = ends[k + 1, 0] if atoms[k + 1] else (ends[k, 1] + ends[k + 1, 0]) / 2
-            if ((known > low) & (known < high)).any():
+            if ((present > low) & (present < high)).any():
                 return True
     return False

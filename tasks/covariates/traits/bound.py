@@ -43,9 +43,9 @@ class Linear(NamedTuple):
     def broken(self, cells: dict[str, Float64]) -> int:
         """Count rows in which all is known and the relation does not hold."""
         expected, actual = self.value(cells), cells[self.target]
-        known = ~np.isnan(expected) & ~np.isnan(actual)
+        complete = ~np.isnan(expected) & ~np.isnan(actual)
         scale = max([abs(factor) * float(np.nanmax(np.abs(cells[name]), initial=0.0)) for name, factor in self.terms] + [abs(self.offset)])
-        return int((np.abs(expected[known] - actual[known]) > 1e-11 * max(scale, 1e-300)).sum())
+        return int((np.abs(expected[complete] - actual[complete]) > 1e-11 * max(scale, 1e-300)).sum())
 
 
 class Within(NamedTuple):
@@ -79,11 +79,11 @@ class Within(NamedTuple):
     def value(self, cells: dict[str, Float64]) -> Float64:
         """Return codes or values of the target, NaN where the source is missing, shape (n,)."""
         given = cells[self.source]
-        known = ~np.isnan(given)
-        filled = np.where(known, given, 0.0)
+        present = ~np.isnan(given)
+        filled = np.where(present, given, 0.0)
         place = filled.astype(np.intp) if self.cuts is None else np.searchsorted(self.cuts, filled, side="right")
         result = self.codes[place].astype(np.float64) if self.values is None else self.values[self.codes[place]]
-        return np.where(known, result, np.nan)
+        return np.where(present, result, np.nan)
 
     def broken(self, cells: dict[str, Float64]) -> int:
         """Count rows in which both are known and the source's value belongs to another value of the target."""

@@ -60,10 +60,10 @@ class Grid(NamedTuple):
         """Return the instants (microseconds) of numbers of the grid; NaN stays NaN."""
         if not self.calendar:
             return _instants(index * self.unit + self.offset, self.zone)
-        known = ~np.isnan(index)
-        months = np.where(known, index, 0).astype(np.int64) * self.unit + self.offset + (self.calendar == "end")
+        present = ~np.isnan(index)
+        months = np.where(present, index, 0).astype(np.int64) * self.unit + self.offset + (self.calendar == "end")
         starts = months.astype("M8[M]").astype("M8[us]").astype(np.int64) - DAY * (self.calendar == "end")
-        return _instants(np.where(known, starts.astype(np.float64), np.nan), self.zone)
+        return _instants(np.where(present, starts.astype(np.float64), np.nan), self.zone)
 
     def downward(self, values: Float64) -> Float64:
         """Return the last instants of the grid that are not after the given ones."""
@@ -79,15 +79,15 @@ class Grid(NamedTuple):
 
     def holds(self, values: Float64) -> bool:
         """Tell whether all known instants lie on the grid."""
-        known = values[~np.isnan(values)]
-        return bool((self.instants(self.number(known)) == known).all())
+        present = values[~np.isnan(values)]
+        return bool((self.instants(self.number(present)) == present).all())
 
     def _position(self, values: Float64) -> Float64:
         """Return months since the first one of the grid, in units of the grid, fractions within a month left out."""
         local = _local(values, self.zone) + (DAY if self.calendar == "end" else 0)
-        known = ~np.isnan(local)
-        months = np.where(known, local, 0).astype(np.int64).astype("M8[us]").astype("M8[M]").astype(np.int64) - (self.calendar == "end")
-        return np.where(known, np.floor((months - self.offset) / self.unit), np.nan)
+        present = ~np.isnan(local)
+        months = np.where(present, local, 0).astype(np.int64).astype("M8[us]").astype("M8[M]").astype(np.int64) - (self.calendar == "end")
+        return np.where(present, np.floor((months - self.offset) / self.unit), np.nan)
 
 
 def fit_grid(values: Float64, zone: str | None) -> Grid | None:
@@ -135,17 +135,17 @@ def _local(values: Float64, zone: str | None) -> Float64:
     """Return what a zone's wall clock shows, in microseconds."""
     if zone is None or zone == "UTC":
         return values
-    known = ~np.isnan(values)
-    stamps = pd.DatetimeIndex(np.where(known, values, 0).astype(np.int64).astype("M8[us]")).tz_localize("UTC")
+    present = ~np.isnan(values)
+    stamps = pd.DatetimeIndex(np.where(present, values, 0).astype(np.int64).astype("M8[us]")).tz_localize("UTC")
     local = stamps.tz_convert(zone).tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64)
-    return np.where(known, local.astype(np.float64), np.nan)
+    return np.where(present, local.astype(np.float64), np.nan)
 
 
 def _instants(local: Float64, zone: str | None) -> Float64:
     """Return the instants at which a zone's wall clock shows given microseconds; a time that is skipped becomes the next one."""
     if zone is None or zone == "UTC":
         return local
-    known = ~np.isnan(local)
-    stamps = pd.DatetimeIndex(np.where(known, local, 0).astype(np.int64).astype("M8[us]"))
+    present = ~np.isnan(local)
+    stamps = pd.DatetimeIndex(np.where(present, local, 0).astype(np.int64).astype("M8[us]"))
     there = stamps.tz_localize(zone, ambiguous=np.zeros(len(stamps), dtype=bool), nonexistent="shift_forward").tz_convert("UTC")
-    return np.where(known, there.tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64).astype(np.float64), np.nan)
+    return np.where(present, there.tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64).astype(np.float64), np.nan)

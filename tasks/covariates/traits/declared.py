@@ -81,16 +81,16 @@ def _sums(relation: Relation, columns: dict[str, Column], cells: dict[str, Float
     """Return a sum solved for its total, and for each of its terms."""
     factors = {columns[name].id: float(sign) for name, sign in zip(relation.columns[1:], relation.signs, strict=True) if name in columns}
     total = columns.get(relation.columns[0])
-    known = {**factors, total.id: -1.0} if total is not None else factors
-    both = np.all([~np.isnan(cells[name]) for name in known], axis=0)
+    coefficients = {**factors, total.id: -1.0} if total is not None else factors
+    both = np.all([~np.isnan(cells[name]) for name in coefficients], axis=0)
     # what constant columns bring in: the same in all rows
-    rest = sum(factor * cells[name][both] for name, factor in known.items())
-    constant = float(np.median(rest)) if len(known) <= len(relation.columns) - 1 and both.any() else 0.0
+    rest = sum(factor * cells[name][both] for name, factor in coefficients.items())
+    constant = float(np.median(rest)) if len(coefficients) <= len(relation.columns) - 1 and both.any() else 0.0
     ways: list[Bound] = []
-    for target, own in sorted(known.items(), key=lambda one: total is None or one[0] != total.id):
-        terms = tuple((name, -factor / own) for name, factor in known.items() if name != target)
+    for target, coefficient in sorted(coefficients.items(), key=lambda one: total is None or one[0] != total.id):
+        terms = tuple((name, -factor / coefficient) for name, factor in coefficients.items() if name != target)
         if terms:
-            ways.append(Linear(target, terms, constant / own + 0.0))
+            ways.append(Linear(target, terms, constant / coefficient + 0.0))
     if ways:
         _require(relation, ways[0].broken(cells), cells)
     return ways

@@ -43,11 +43,11 @@ def find_linear(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
         Those added.
     """
     numeric = [column for column in columns if not column.is_category]
-    known = {column.id: ~np.isnan(cells[column.id]) for column in numeric}
-    masks = {mask.tobytes(): mask for mask in known.values()}
+    present = {column.id: ~np.isnan(cells[column.id]) for column in numeric}
+    masks = {mask.tobytes(): mask for mask in present.values()}
     added = []
     for mask in sorted(masks.values(), key=lambda one: -int(one.sum())):
-        together = [column for column in numeric if column.id not in plan.by_target and bool(known[column.id][mask].all())]
+        together = [column for column in numeric if column.id not in plan.by_target and bool(present[column.id][mask].all())]
         rows = np.flatnonzero(mask)
         if len(together) < 2 or len(rows) < max(_FEWEST, 5 * len(together)):
             continue
@@ -135,9 +135,9 @@ def find_within(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
                 break
             if not (target.is_category or source.is_category):
                 continue  # two numbers: a fixed factor and offset, or nothing
-            found = learn_within(cells, source, target) if _could(cells[source.id][:_HEAD], cells[target.id][:_HEAD], source) else None
-            if found is not None and not _by_chance(found, cells, source) and plan.add(found):
-                added.append(found)
+            bound = learn_within(cells, source, target) if _could(cells[source.id][:_HEAD], cells[target.id][:_HEAD], source) else None
+            if bound is not None and not _by_chance(bound, cells, source) and plan.add(bound):
+                added.append(bound)
     return added
 
 
@@ -171,7 +171,7 @@ def learn_within(cells: dict[str, Float64], source: Column, target: Column) -> W
         usual = int(np.argmax(np.bincount(codes, minlength=max(count, 1))))
         table = np.full(len(source.levels), usual, dtype=np.intp)
         table[given.astype(np.intp)] = codes
-        found = Within(target.id, source.id, table, None, None if target.is_category else values)
+        bound = Within(target.id, source.id, table, None, None if target.is_category else values)
     else:
         order = np.argsort(given, kind="stable")
         change = np.flatnonzero(np.diff(codes[order]))
@@ -179,17 +179,17 @@ def learn_within(cells: dict[str, Float64], source: Column, target: Column) -> W
             return None
         cuts = (given[order][change] + given[order][change + 1]) / 2
         bands = codes[order][np.append(change, len(order) - 1)].astype(np.intp)
-        found = Within(target.id, source.id, bands, cuts, None if target.is_category else values)
-    return found if found.broken(cells) == 0 else None
+        bound = Within(target.id, source.id, bands, cuts, None if target.is_category else values)
+    return bound if bound.broken(cells) == 0 else None
 
 
-def _by_chance(found: Within, cells: dict[str, Float64], source: Column) -> bool:
+def _by_chance(bound: Within, cells: dict[str, Float64], source: Column) -> bool:
     """Tell whether so many rows could agree by chance.
 
     A level of n rows is of one value by chance with probability sum p^n; bands of a number may not be more than there are values.
     """
-    both = ~np.isnan(cells[found.source]) & ~np.isnan(cells[found.target])
-    given, wanted = cells[found.source][both], cells[found.target][both]
+    both = ~np.isnan(cells[bound.source]) & ~np.isnan(cells[bound.target])
+    given, wanted = cells[bound.source][both], cells[bound.target][both]
     values, counts = np.unique(wanted, return_counts=True)
     if len(given) < _FEWEST or len(values) < 2:
         return True
@@ -199,7 +199,7 @@ def _by_chance(found: Within, cells: dict[str, Float64], source: Column) -> bool
         chance = sum(float(np.log((shares**n).sum())) for n in rows)
         return chance > _CHANCE or len(rows) < len(values)
     rare = counts[counts < 5]
-    return len(found.codes) > len(values) or bool(len(rare)) or len(np.unique(given)) < 2 * len(values)
+    return len(bound.codes) > len(values) or bool(len(rare)) or len(np.unique(given)) < 2 * len(values)
 
 
 def find_orders(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan) -> list[Ordered]:
@@ -225,15 +225,15 @@ def find_orders(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
         for high in numeric
         if low.id != high.id and (low.kind == "datetime") == (high.kind == "datetime") and (gap := _gap(cells[low.id], cells[high.id]))
     }
-    found = {pair: gap for pair, gap in pairs.items() if (pair[1], pair[0]) not in pairs}
+    orders = {pair: gap for pair, gap in pairs.items() if (pair[1], pair[0]) not in pairs}
     middles = {
         (low, high)
-        for low, high in found
+        for low, high in orders
         for between in numeric
-        if (low, between.id) in found and (between.id, high) in found and plan.links(low, between.id, high)
+        if (low, between.id) in orders and (between.id, high) in orders and plan.links(low, between.id, high)
     }
     added: list[Ordered] = []
-    for low, high in sorted(found.keys() - middles, key=lambda pair: found[pair]):
+    for low, high in sorted(orders.keys() - middles, key=lambda pair: orders[pair]):
         present = plan.by_target.get(high)
         if isinstance(present, Ordered) and len(present.lows) >= _MOST_LOWS:
             continue

@@ -33,16 +33,16 @@ class Reserve(NamedTuple):
 def reserve_of(cells: pd.Series) -> Reserve:
     """Return the usual cells of a column with at least one known cell."""
     codes = numbers_of(cells)
-    known = codes[~np.isnan(codes)]
+    present = codes[~np.isnan(codes)]
     if isinstance(cells.dtype, pd.CategoricalDtype):
-        levels, counts = np.unique(known, return_counts=True)
+        levels, counts = np.unique(present, return_counts=True)
         return Reserve(levels, counts / counts.sum())
-    values = np.quantile(known, _QUANTILES, method="closest_observation")
+    values = np.quantile(present, _QUANTILES, method="closest_observation")
     return Reserve(values, np.full(len(values), 1 / len(values)))
 
 
 def fill(
-    table: pd.DataFrame, known: dict[str, npt.NDArray[np.bool_]], reserves: dict[str, Reserve], rng: np.random.Generator
+    table: pd.DataFrame, present: dict[str, npt.NDArray[np.bool_]], reserves: dict[str, Reserve], rng: np.random.Generator
 ) -> pd.DataFrame:
     """Fill the missing cells that have to be known, column by column.
 
@@ -52,7 +52,7 @@ def fill(
     Parameters
     ----------
     table : pandas.DataFrame, shape (n, d)
-    known : dict of str to ndarray of bool, shape (n,)
+    present : dict of str to ndarray of bool, shape (n,)
         Where a column has to be known.
     reserves : dict of str to Reserve
         By column.
@@ -64,7 +64,7 @@ def fill(
     """
     design: dict[object, Float64] = {}
     filled = table.copy(deep=False)
-    for name, wanted in known.items():
+    for name, wanted in present.items():
         codes = numbers_of(filled[name])
         absent = wanted & np.isnan(codes)
         if not absent.any():
@@ -113,8 +113,8 @@ def _design(cells: pd.Series) -> Float64:
 
 def _matches(matrix: Float64, codes: Float64, donors: Intp, absent: Intp, rng: np.random.Generator) -> Intp:
     """Return for each row to be filled a donor whose prediction is among the nearest."""
-    own = matrix[donors]
-    solved = np.linalg.solve(own.T @ own + _RIDGE * np.eye(own.shape[1]), own.T @ codes[donors])
+    donor_cells = matrix[donors]
+    solved = np.linalg.solve(donor_cells.T @ donor_cells + _RIDGE * np.eye(donor_cells.shape[1]), donor_cells.T @ codes[donors])
     predicted = matrix @ solved
     order = donors[np.argsort(predicted[donors], kind="stable")]
     place = np.searchsorted(predicted[order], predicted[absent]) + rng.integers(-_NEAR, _NEAR, len(absent))

@@ -54,8 +54,8 @@ class GridTrait(NamedTuple):
 
 def find_grids(table: pd.DataFrame, columns: tuple[Column, ...]) -> GridTrait | None:
     """Find the grids of the datetime columns."""
-    found = {column: grid_of(column, table[column.id].to_numpy(dtype=np.float64)) for column in columns if column.kind == "datetime"}
-    kept = {column: grid for column, grid in found.items() if grid is not None}
+    grids = {column: grid_of(column, table[column.id].to_numpy(dtype=np.float64)) for column in columns if column.kind == "datetime"}
+    kept = {column: grid for column, grid in grids.items() if grid is not None}
     if not kept:
         return None
     return GridTrait({column.id: grid for column, grid in kept.items()}, {column.id: _ends(column, grid) for column, grid in kept.items()})

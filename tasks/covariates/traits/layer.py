@@ -240,9 +240,9 @@ def fit_layered_parts(
 
 def _refuted(layer: Layer, parts: Iterable[pd.DataFrame]) -> Refuted:
     """Return by kind the columns whose trait some of the training rows do not have."""
-    found: Refuted = dict.fromkeys(KINDS, frozenset())
+    refuted: Refuted = dict.fromkeys(KINDS, frozenset())
     for part in parts:
         for kind, trait in layer.traits.items():
-            found[kind] |= trait.refuted(part)
+            refuted[kind] |= trait.refuted(part)
             part = trait.encode(part)
-    return found
+    return refuted

@@ -77,13 +77,13 @@ class PatternTrait(NamedTuple):
     def decode(self, drawn: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         """Make exactly the cells missing that the drawn patterns say."""
         table = drawn.drop(columns=[block.id for block in self.blocks])
-        known: dict[str, Bool] = {}
+        present: dict[str, Bool] = {}
         for block in self.blocks:
             flags = block.patterns[drawn[block.id].cat.codes.to_numpy()]
             for k, name in enumerate(block.columns):
                 table[name] = table[name].where(~flags[:, k])
-                known[name] = ~flags[:, k]
-        return fill(table, known, self.reserves, rng)
+                present[name] = ~flags[:, k]
+        return fill(table, present, self.reserves, rng)
 
     def refuted(self, table: pd.DataFrame) -> set[str]:
         """Return nothing: patterns that only later rows have are merged into the nearest."""

@@ -62,14 +62,14 @@ class Plan:
 
     def _ancestors(self, name: str) -> set[str]:
         """Return a column and all columns that decide it."""
-        found: set[str] = set()
+        ancestors: set[str] = set()
         waiting = [name]
         while waiting:
             one = waiting.pop()
-            if one not in found:
-                found.add(one)
+            if one not in ancestors:
+                ancestors.add(one)
                 waiting.extend(self.by_target[one].inputs if one in self.by_target else ())
-        return found
+        return ancestors
 
     def _leads(self, low: str, high: str, first: str, last: str) -> bool:
         """Tell whether orders lead from one column up to another, through columns that are known where ``first`` and ``last`` are."""

@@ -68,8 +68,8 @@ class RelationTrait(NamedTuple):
             if bound.target in self.domains:
                 value = self.domains[bound.target].nearest(value)
             if bound.drawn:
-                own = cells[bound.target]
-                value = np.where(np.isnan(value) | np.isnan(own), own, value)
+                target = cells[bound.target]
+                value = np.where(np.isnan(value) | np.isnan(target), target, value)
             cells[bound.target] = value
         touched = {name for bound in self.relations for name in (bound.target, *bound.inputs)}
         series = {name: self._series(name, cells[name], drawn.get(name)) for name in sorted(touched)}
@@ -142,16 +142,16 @@ def find_relations(
     SpecError, EstimationError
         See :func:`tasks.covariates.traits.declared.plan_declared`.
     """
-    own = tuple(column for column in columns if column.role == "covariate")
-    cells = cells_of(table[[column.id for column in own]])
-    plan = plan_declared(declared, cells, own)
+    covariates = tuple(column for column in columns if column.role == "covariate")
+    cells = cells_of(table[[column.id for column in covariates]])
+    plan = plan_declared(declared, cells, covariates)
     kept = set(plan.by_target)
-    find_linear(cells, own, plan)
-    find_within(cells, own, plan)
-    find_orders(cells, own, plan)
+    find_linear(cells, covariates, plan)
+    find_within(cells, covariates, plan)
+    find_orders(cells, covariates, plan)
     for name in refuted - kept:
         plan.by_target.pop(name, None)
-    return make_trait(table, own, plan.in_order()) if plan.by_target else None
+    return make_trait(table, covariates, plan.in_order()) if plan.by_target else None
 
 
 def make_trait(table: pd.DataFrame, columns: tuple[Column, ...], relations: tuple[Bound, ...]) -> RelationTrait:
@@ -169,17 +169,17 @@ def make_trait(table: pd.DataFrame, columns: tuple[Column, ...], relations: tupl
     RelationTrait
     """
     cells, by_id = cells_of(table), {column.id: column for column in columns}
-    settled = tuple(bound if isinstance(bound, Ordered) else bound._replace(drawn=_apart(bound, cells)) for bound in relations)
-    touched = {name for bound in settled for name in (bound.target, *bound.inputs)}
+    bounds = tuple(bound if isinstance(bound, Ordered) else bound._replace(drawn=_apart(bound, cells)) for bound in relations)
+    touched = {name for bound in bounds for name in (bound.target, *bound.inputs)}
     domains = {}
     for name in sorted(touched):
         column = by_id[name]
         if not column.is_category:
             domains[name] = domain_of(column, grid_of(column, cells[name]) if column.kind == "datetime" else None)
-    _narrow(settled, domains)
-    slacks = {bound.target: _slack(bound, cells, by_id) for bound in settled if isinstance(bound, Ordered)}
+    _narrow(bounds, domains)
+    slacks = {bound.target: _slack(bound, cells, by_id) for bound in bounds if isinstance(bound, Ordered)}
     levels = {name: pd.CategoricalDtype(table[name].cat.categories) for name in touched if by_id[name].is_category}
-    return RelationTrait(settled, domains, slacks, levels)
+    return RelationTrait(bounds, domains, slacks, levels)
 
 
 def _apart(bound: Linear | Within, cells: Mapping[str, Float64]) -> bool:
@@ -208,18 +208,18 @@ def _narrow(relations: tuple[Bound, ...], domains: dict[str, Domain]) -> None:
 def _slack(bound: Ordered, cells: Mapping[str, Float64], columns: Mapping[str, Column]) -> Column:
     """Describe what an upper column adds."""
     values = bound.slack(dict(cells))
-    known = values[~np.isnan(values)]
+    present = values[~np.isnan(values)]
     target = columns[bound.target]
     parts = [target, *(columns[name] for name in bound.lows)]
     if target.kind == "datetime":
-        low, high = safe_bounds(known, 1.0)
+        low, high = safe_bounds(present, 1.0)
         field = pack_field(pa.field(target.name, pa.timestamp("us")))
         return target.model_copy(update={"low": low, "high": high, "field": field})
     digits = [column.decimals for column in parts if column.kind != "integer"]
     whole, decimals = not digits, None
     if digits and all(each is not None for each in digits):
         decimals = max(each for each in digits if each is not None)
-    low, high = safe_bounds(known, 1.0 if whole else 0.0 if decimals is None else 10.0**-decimals)
+    low, high = safe_bounds(present, 1.0 if whole else 0.0 if decimals is None else 10.0**-decimals)
     field = pack_field(pa.field(target.name, pa.float64()))
     kind = "integer" if whole else "continuous"
     update = {"kind": kind, "decimals": 0 if whole else decimals, "low": low, "high": high, "field": field}
