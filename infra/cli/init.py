@@ -37,7 +37,7 @@ def init(
     ask = not json_ and sys.stdin.isatty()
     a = _column(module, profiled, "treatment", treatment, ask)
     one = _label(module, a, treated, "treatment", ask)
-    y = _column(module, profiled, "outcome", outcome, ask)
+    y = _column(module, profiled, "outcome", outcome, ask, a.name)
     if y.name == a.name:
         raise SpecError(f"outcome of init must be another column than the treatment; got '{y.name}' for both.", "")
     counted = _label(module, y, event, "outcome", ask) if y.labels is not None and len(y.labels) == 2 and _worded(y.labels) else None
@@ -49,9 +49,9 @@ def init(
     print_reply({**reply, "spec": str(path)}, lines, json_)
 
 
-def _column(module: Any, profiled: Any, role: Literal["treatment", "outcome"], name: str | None, ask: bool) -> Any:
+def _column(module: Any, profiled: Any, role: Literal["treatment", "outcome"], name: str | None, ask: bool, taken: str = "") -> Any:
     """Return the column of a role: as an option names it, else as the user answers."""
-    names = module.candidates(profiled.columns, role)
+    names = [each for each in module.candidates(profiled.columns, role) if each != taken]
     if name is None:
         if not names:
             rule = "with two labels" if role == "treatment" else "of numbers or two labels"

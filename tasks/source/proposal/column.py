@@ -129,7 +129,7 @@ def examine(name: str, values: pa.ChunkedArray, text: bool) -> Examined:
 
 
 def _is_pair(labels: dict[str, int] | None) -> bool:
-    return labels is not None and len(labels) == 2
+    return labels is not None and len(labels) == 2 and min(labels.values()) >= EDGE
 
 
 def _findings(name: str, values: pa.ChunkedArray) -> ColumnFindings:
