@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from flows.stages.inputs import Found, find_release, find_table
+from flows.stages.inputs import PublishedRelease, find_release, find_table
 from flows.stages.source import another_table, read_plan, read_rows
 from infra.stages import Stages
 from infra.workspace import Run
@@ -65,7 +65,7 @@ def judged_spec(spec: Spec) -> Spec:
     )
 
 
-def find_other(spec: Spec) -> tuple[str, Found | None]:
+def find_other(spec: Spec) -> tuple[str, PublishedRelease | None]:
     """Return the URI that the other table is read from, and the release where it is one, before any work is done.
 
     Raises

@@ -13,7 +13,7 @@ from infra.workspace import Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy, Learnt, Made, Models
+from tasks.mechanisms.task import Copy, FittedCopy, Learnt, Models
 from tasks.nuisance.task import Table
 
 MOST_NAMED = 6
@@ -40,7 +40,7 @@ def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Par
     return Copy(models.fitted, models.anchored, models.models, drawn, models.targeting)
 
 
-def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Made:
+def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> FittedCopy:
     """Fit the synthesizer and, by cross-fitting, the mechanisms; target the outcome and calibrate the covariates.
 
     Parameters
@@ -68,7 +68,7 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
     if run.spec.release.mode == "hybrid":
         weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
         balance = stages.run(f"calibrate covariates{of}", mechanisms.calibrate, *weighted)
-    return Made(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
+    return FittedCopy(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
 
 
 def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:

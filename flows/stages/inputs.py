@@ -19,7 +19,7 @@ from tasks.source.locate import locate
 TRACES = ("claims/", "rejected/")
 
 
-class Found(NamedTuple):
+class PublishedRelease(NamedTuple):
     """A published release and the store it lies in."""
 
     store: Store
@@ -56,7 +56,7 @@ def find_table(uri: str, owner: str = "uri of source") -> None:
     locate(fs, path, uri, owner)
 
 
-def find_release(uri: str, owner: str) -> Found | None:
+def find_release(uri: str, owner: str) -> PublishedRelease | None:
     """Return the release that a URI names; None where it names a table.
 
     Parameters
@@ -82,7 +82,7 @@ def find_release(uri: str, owner: str) -> Found | None:
     store = open_store(where)
     try:
         if "/rejected/" not in uri:
-            return Found(store, show(store, name, version))
+            return PublishedRelease(store, show(store, name, version))
         traced = any(True for _ in store.list(f"{name_folder(name)}rejected/"))
     except StoreMissing:
         traced = any(item for trace in TRACES for item in store.list(name_folder(name) + trace))

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.stages.inputs import Found
+from flows.stages.inputs import PublishedRelease
 from flows.stages.tables import check_extras, numbers_of
 from tasks.contract.errors import SourceError
 from tasks.contract.nuisance import Float64
@@ -43,7 +43,7 @@ def say(text: str) -> None:
     sys.stderr.write(f"waymint estimate: {text}\n")
 
 
-def estimate_release(release: Found, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate on every copy of a release and combine."""
     manifest = release.manifest
     if manifest.profile == "augment":
@@ -66,7 +66,7 @@ def estimate_release(release: Found, options: dict[str, Any]) -> tuple[dict[str,
     return plain(reply), lines
 
 
-def _copy(release: Found, copy: int, options: dict[str, Any]) -> Analysis:
+def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Analysis:
     """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
     manifest = release.manifest
     schema = TableSchema.model_validate(manifest.table)
@@ -99,19 +99,19 @@ def _analyse_copy(table: Table | SpilledTable, manifest: Manifest, copy: int, op
     return analyse_table(table, plan, options["estimators"], learner, truncation, report)
 
 
-def _files(release: Found, copy: int) -> list[FileRef]:
+def _files(release: PublishedRelease, copy: int) -> list[FileRef]:
     """Return the parts of one copy, in order."""
     return sorted((file for file in release.manifest.files if file.path.startswith(copy_folder(copy))), key=lambda file: file.path)
 
 
-def _beyond_memory(release: Found, copy: int, options: dict[str, Any]) -> bool:
+def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]) -> bool:
     """Tell whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
     rows = sum(file.rows or 0 for file in _files(release, copy))
     return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not release.manifest.spec["roles"]["subgroups"]
 
 
 def _parts(
-    release: Found, schema: TableSchema, copy: int, options: dict[str, Any]
+    release: PublishedRelease, schema: TableSchema, copy: int, options: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
     """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
     store, manifest = release

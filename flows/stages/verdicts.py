@@ -12,7 +12,7 @@ import tasks.publish.task as publishing
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.measured import Measured
-from tasks.checks.methods.audit import attacks_asked
+from tasks.checks.methods.audit import attacks_of
 from tasks.checks.verdict import cautions, tells_of_holdout
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
@@ -87,7 +87,7 @@ def judge_release(run: Run, stages: Stages, source: Source, drawn: Sequence[Part
 
 def _attack(run: Run, stages: Stages, source: Source, drawn: Sequence[PartitionRef]) -> list[dict[str, Any]] | None:
     """Run the attacks that gates hang on; None where there are none."""
-    attacks = attacks_asked(run.spec.gates)
+    attacks = attacks_of(run.spec.gates)
     if not attacks:
         return None
     with stages.stage("attack", len(attacks) + 1) as stage:

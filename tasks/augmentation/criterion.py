@@ -31,7 +31,7 @@ class Inputs(NamedTuple):
         Outcome.
     nuisances : Nuisances
         The source's own out-of-fold predictions.
-    own, given : Ensemble
+    observed, given : Ensemble
         Predictions by the source's fold models, and by those of the table that outcomes come from (the same ones for "self").
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
     a: Int8
     y: Float64
     nuisances: Nuisances
-    own: Ensemble
+    observed: Ensemble
     given: Ensemble
     kind: str
     bound: float
@@ -168,13 +168,13 @@ def own_change(inputs: Inputs, filling: Filling) -> float:
 
     The bias that this may bring can't be seen in the same rows, so the whole change counts as error.
     """
-    return fused(inputs, filling, inputs.own.mean) - fused(inputs, fill(inputs.nuisances.g, inputs.bound), inputs.own.mean)
+    return fused(inputs, filling, inputs.observed.mean) - fused(inputs, fill(inputs.nuisances.g, inputs.bound), inputs.observed.mean)
 
 
 def nothing_of(inputs: Inputs) -> float:
     """Return noise and uncertainty of the source's own analysis: truncating at d is filling up to d with one's own predictions."""
     filling = fill(inputs.nuisances.g, inputs.bound)
-    return noise(inputs.nuisances.g, filling, spread(inputs)) + inputs.own.variance(*filling.borrowed)
+    return noise(inputs.nuisances.g, filling, spread(inputs)) + inputs.observed.variance(*filling.borrowed)
 
 
 def fused(inputs: Inputs, filling: Filling, q: tuple[Float64, Float64]) -> float:

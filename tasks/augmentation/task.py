@@ -98,13 +98,13 @@ class Analysed(NamedTuple):
 
     Attributes
     ----------
-    own : PartitionRef
+    observed : PartitionRef
         The source.
     other, pooled : PartitionRef or None
         The other table, and both as one with the source first; None where outcomes are the source's own.
     """
 
-    own: PartitionRef
+    observed: PartitionRef
     other: PartitionRef | None
     pooled: PartitionRef | None
 
@@ -125,7 +125,7 @@ def decide(
     key = "augmentation/decision.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    a, y, nuisances = _analysis(space, analysed.own)
+    a, y, nuisances = _analysis(space, analysed.observed)
     bound = truncation_bound(len(y), spec.mechanisms.truncation)
     mine: Ensemble = space.model(observed)
     theirs: Ensemble = mine if given is None else space.model(given)
@@ -167,7 +167,7 @@ def _pooled(space: Workspace, analysed: Analysed) -> Pooled | None:
 
 
 def _rows(analysed: Analysed) -> int:
-    return analysed.own.rows if analysed.pooled is None else analysed.pooled.rows
+    return analysed.observed.rows if analysed.pooled is None else analysed.pooled.rows
 
 
 def _candidates(g: Float64, chosen: Point) -> float:

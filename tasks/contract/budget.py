@@ -102,7 +102,7 @@ class Answer(NamedTuple):
         The noisy difference where it lies above.
     recorded : bool
         True for a repeated query: it is not charged, and the earlier answer is returned.
-    asked : int
+    earlier : int
         Earlier queries to this holdout.
     """
 
@@ -110,7 +110,7 @@ class Answer(NamedTuple):
     above: bool
     value: float | None
     recorded: bool
-    asked: int
+    earlier: int
 
     @property
     def spent(self) -> bool:

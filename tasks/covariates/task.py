@@ -27,7 +27,7 @@ from tasks.contract.roles import TableSchema
 from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
 from tasks.covariates.traits.layer import fit_layered, fit_layered_parts
 
-_TOLD_EVERY = 5.0  # seconds
+_REPORT_EVERY = 5.0  # seconds
 _IN_MEMORY = 50_000  # rows of a table that a synthesizer is handed whole
 
 
@@ -103,7 +103,7 @@ class WorkspaceJournal:
     """
 
     def __init__(self, space: Workspace, key: str) -> None:
-        self._space, self._key, self._told = space, key, -math.inf
+        self._space, self._key, self._reported = space, key, -math.inf
         self._figure: float | None = None
 
     def load(self) -> bytes | None:
@@ -117,9 +117,9 @@ class WorkspaceJournal:
     def tell(self, done: int, total: int, figure: float | None) -> None:
         """Write progress to the run's log and to the workspace, at most every five seconds."""
         now = time.monotonic()
-        if now - self._told < _TOLD_EVERY and done < total:
+        if now - self._reported < _REPORT_EVERY and done < total:
             return
-        self._told = now
+        self._reported = now
         if figure is not None:
             self._figure = figure
         text = f"epoch {done} of at most {total}"

@@ -208,7 +208,7 @@ class Learnt(NamedTuple):
     targeting: Ref
 
 
-class Made(NamedTuple):
+class FittedCopy(NamedTuple):
     """What a copy is drawn from."""
 
     fitted: Fitted

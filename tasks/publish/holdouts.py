@@ -22,13 +22,13 @@ class Splits(NamedTuple):
 
     Attributes
     ----------
-    asked : int
+    earlier : int
         Holdouts of it with at least one query; this one counts once it has one.
     charged : int
         Charges of all of them together.
     """
 
-    asked: int
+    earlier: int
     charged: int
 
 
@@ -76,7 +76,7 @@ def keep(store: Store, holdout: str, answered: Answer, entry: Entry) -> bool:
     if answered.recorded or answered.spent:
         return True
     try:
-        store.put_new(holdout_key(holdout, answered.asked + 1), f"{entry.model_dump_json(indent=2)}\n".encode())
+        store.put_new(holdout_key(holdout, answered.earlier + 1), f"{entry.model_dump_json(indent=2)}\n".encode())
     except StoreConflict:
         return False
     return True
@@ -119,9 +119,9 @@ def holdout_record(name: str, cut: Splits, answered: Answer, charged: bool, term
         "left": answered.left,
         "charged": charged and not answered.spent,
         "spent": answered.spent,
-        "asked_before": answered.asked,
+        "asked_before": answered.earlier,
         "repeated": answered.recorded,
-        "splits": cut.asked,
+        "splits": cut.earlier,
         "splits_charged": cut.charged,
     }
 

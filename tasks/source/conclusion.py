@@ -194,7 +194,7 @@ def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
 def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:
     """Return the field a release has: the file's own, or what a CSV column's texts read as."""
     column = findings.columns[field.name]
-    return pa.field(field.name, type_of(column.readings) if column.known else pa.string()) if text else field
+    return pa.field(field.name, type_of(column.readings) if column.present else pa.string()) if text else field
 
 
 def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:

@@ -69,8 +69,8 @@ def decide_covariate(name: str, identity: str, field: pa.Field, findings: Column
     SpecError
         If ``roles.kinds`` asks for what the column can't be.
     """
-    rows = findings.known + findings.missing
-    if not findings.known:
+    rows = findings.present + findings.missing
+    if not findings.present:
         raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
     if name not in roles.kinds:
         if is_identifier(field.type, findings):
@@ -140,7 +140,7 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
         kept, notes = _pooled(name, levels, is_text(field.type))
         warnings += notes
     shown, rare = shown_levels(kept)
-    rows = findings.known + findings.missing
+    rows = findings.present + findings.missing
     column = Column(
         id=identity,
         name=name,
@@ -220,7 +220,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
         role="covariate",
         kind=kind,
         missing=findings.missing,
-        missing_share=round(findings.missing / (findings.known + findings.missing), 4),
+        missing_share=round(findings.missing / (findings.present + findings.missing), 4),
         deciles=deciles(numbers, kind),
     )
     return Decided(column, profile, tuple(warnings))

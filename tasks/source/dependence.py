@@ -13,7 +13,7 @@ from tasks.source.numbers import Float64
 
 #: Rows looked at, share of variance that one covariate explains, share of rows whose arm it tells, least gain over the larger arm.
 MOST_ROWS = 50_000
-_EXPLAINED, _TOLD, _GAIN = 0.975, 0.985, 0.25
+_EXPLAINED, _DETERMINED, _GAIN = 0.975, 0.985, 0.25
 _BINS = 50
 
 
@@ -42,8 +42,8 @@ def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
         groups = _groups(column, rows.column(column.id))
         if groups is None:
             continue
-        share = _share_told(groups, a)
-        if share >= _TOLD and share >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
+        share = _majority_share(groups, a)
+        if share >= _DETERMINED and share >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
             pairs.append(Dependence(column.name, "treatment", share))
         explained = max(_explained(groups, y), _linear(column, rows.column(column.id), y))
         if explained >= _EXPLAINED:
@@ -94,7 +94,7 @@ def _groups(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64] | 
     return np.where(present, places, _BINS + 2).astype(np.int64)
 
 
-def _share_told(groups: npt.NDArray[np.int64], a: Float64) -> float:
+def _majority_share(groups: npt.NDArray[np.int64], a: Float64) -> float:
     """Return the share of rows in the larger arm of their group."""
     size = np.bincount(groups)
     treated = np.bincount(groups, weights=a)

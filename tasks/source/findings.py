@@ -18,7 +18,7 @@ class ColumnFindings(NamedTuple):
 
     Attributes
     ----------
-    known, missing : int
+    present, missing : int
         Cells of rows with treatment and outcome.
     levels : dict of str to int, or None
         Distinct texts with their rows; None where more than ``roles.max_levels``; empty for numeric types.
@@ -38,7 +38,7 @@ class ColumnFindings(NamedTuple):
         Of dictionary columns: the dictionaries seen, in their order.
     """
 
-    known: int
+    present: int
     missing: int
     levels: Levels
     numbers: Numbers | None

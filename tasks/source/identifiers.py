@@ -30,7 +30,7 @@ def is_identifier(arrow: pa.DataType, findings: ColumnFindings) -> bool:
     findings : ColumnFindings
         Over the rows used.
     """
-    return _names_things(arrow) and is_unique(findings.sample, findings.known, findings.missing)
+    return _names_things(arrow) and is_unique(findings.sample, findings.present, findings.missing)
 
 
 def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], findings: Findings, arms: Mapping[str, int]) -> tuple[str, ...]:
@@ -50,17 +50,17 @@ def repeated_units(names: Sequence[str], fields: Mapping[str, pa.Field], finding
     lines = []
     for name in names:
         column = findings.columns[name]
-        if not _names_things(fields[name].type) or not column.known:
+        if not _names_things(fields[name].type) or not column.present:
             continue
         values = distinct_values(column.sample)
-        if values < _FEWEST_VALUES or values > column.known / 1.5:
+        if values < _FEWEST_VALUES or values > column.present / 1.5:
             continue
         whole = repeats_by_unit(column.sample, share)
         if whole or names_units(name):
             each = " with one treatment each" if whole else ""
             lines.append(
-                f"column '{name}' looks like an identifier of units: about {values:.0f} values{each} in {column.known:,} rows; rows of one "
-                "unit are not independent, and standard errors that ignore it are too small."
+                f"column '{name}' looks like an identifier of units: about {values:.0f} values{each} in {column.present:,} rows; "
+                "rows of one unit are not independent, and standard errors that ignore it are too small."
             )
     return tuple(lines)
 

@@ -263,7 +263,7 @@ def _merge(left: ColumnFindings, right: ColumnFindings, cap: int) -> ColumnFindi
     if left.numbers is not None and right.numbers is not None and _agree(left, right, readings):
         numbers = measured.merge(left.numbers, right.numbers)
     return ColumnFindings(
-        known=left.known + right.known,
+        present=left.present + right.present,
         missing=left.missing + right.missing,
         levels=merge_levels(left.levels, right.levels, cap),
         numbers=numbers,

@@ -12,7 +12,7 @@ from tasks.source.sentinels import sentinels
 from tasks.source.strange import LEAST_SHARE, OTHER_DATE, OTHER_NUMBER, SIGNS, TEXT, declaration, described, main_class, repeated_codes
 from tasks.source.values import is_text
 
-_SHARE_TOLD = 0.5
+_SHARE_WARNED = 0.5
 _NOUNS = {"number": "numbers", "date": "dates", "true or false": "true or false"}
 
 
@@ -33,13 +33,15 @@ def refuse_mixed(role: str, name: str, arrow: pa.DataType, column: ColumnFinding
     main, share = main_class(column.classes)
     # quoted codes among numbers are of two minds: text by their quotes, missing by the company they keep
     least = (
-        _SHARE_TOLD if column.strange and set(column.strange) <= {*MISSING} and set(column.classes) <= {main, TEXT, SIGNS} else LEAST_SHARE
+        _SHARE_WARNED
+        if column.strange and set(column.strange) <= {*MISSING} and set(column.classes) <= {main, TEXT, SIGNS}
+        else LEAST_SHARE
     )
     if not main or not least <= share < 1.0:
         return
     good = column.classes[main]
     raise SourceError(
-        f"cells of {role} '{name}' must all read as {_NOUNS[main]}; got {good:,} of {column.known:,} that do ({share:.1%}), and "
+        f"cells of {role} '{name}' must all read as {_NOUNS[main]}; got {good:,} of {column.present:,} that do ({share:.1%}), and "
         f"{described(column.classes, main, column.strange)}.",
         _way_out(name, role, column),
     )
@@ -50,7 +52,7 @@ def mixed_warning(name: str, arrow: pa.DataType, column: ColumnFindings) -> tupl
     if not _is_plain_text(arrow):
         return ()
     main, share = main_class(column.classes)
-    if not main or share < _SHARE_TOLD:
+    if not main or share < _SHARE_WARNED:
         return ()
     return (f"covariate '{name}' is taken as text: {share:.1%} of its cells read as {_NOUNS[main]}.",)
 

@@ -98,7 +98,7 @@ def _answer(field: pa.Field, cells: ColumnFindings, roles: RolesSpec) -> Decided
             "Recode it as numbers.",
         )
     if len(levels) < 2:
-        raise SourceError(f"outcome '{name}' must vary; got the same value in all {cells.known} rows.", "There is no effect to keep.")
+        raise SourceError(f"outcome '{name}' must vary; got the same value in all {cells.present} rows.", "There is no effect to keep.")
     if roles.outcome_kind not in ("auto", "binary"):
         raise SourceError(f"outcome '{name}' must be numeric to be a {roles.outcome_kind} outcome; got {field.type}.", _HINT)
     pair = affirmative(levels) if roles.event is None else _by_event(name, levels, roles)
@@ -155,7 +155,9 @@ def _flag(field: pa.Field, cells: ColumnFindings, wish: str) -> DecidedOutcome:
         raise SourceError(f"outcome '{field.name}' must be numeric to be a {wish} outcome; got {field.type}.", _HINT)
     levels = found_levels(cells, field.type) or {}
     if len(levels) < 2:
-        raise SourceError(f"outcome '{field.name}' must vary; got the same value in all {cells.known} rows.", "There is no effect to keep.")
+        raise SourceError(
+            f"outcome '{field.name}' must vary; got the same value in all {cells.present} rows.", "There is no effect to keep."
+        )
     kind: Kind = "boolean"
     column = Column(id="y", name=field.name, role="outcome", kind=kind, field=pack_field(field), decimals=0, low=0.0, high=1.0)
     shown, rare = shown_levels(levels)

@@ -118,13 +118,13 @@ def unified(schemas: Sequence[pa.Schema]) -> tuple[pa.Schema, tuple[str, ...]]:
 
 
 def _common(name: str, kinds: Sequence[pa.DataType]) -> pa.DataType:
-    kinds_known = [kind for kind in kinds if not pa.types.is_null(kind)]
-    if len(kinds_known) > 1 and any(pa.types.is_dictionary(kind) for kind in kinds_known):
-        same = all(pa.types.is_dictionary(kind) and kind.value_type == kinds_known[0].value_type for kind in kinds_known)
+    typed = [kind for kind in kinds if not pa.types.is_null(kind)]
+    if len(typed) > 1 and any(pa.types.is_dictionary(kind) for kind in typed):
+        same = all(pa.types.is_dictionary(kind) and kind.value_type == typed[0].value_type for kind in typed)
         if same:  # of one kind of values, indexed by integers of several widths
-            return pa.dictionary(pa.int32(), kinds_known[0].value_type, any(kind.ordered for kind in kinds_known))
-        kinds_known = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds_known]
-    one_each = [pa.schema([pa.field(name, kind)]) for kind in kinds_known]
+            return pa.dictionary(pa.int32(), typed[0].value_type, any(kind.ordered for kind in typed))
+        typed = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in typed]
+    one_each = [pa.schema([pa.field(name, kind)]) for kind in typed]
     return pa.unify_schemas(one_each, promote_options="permissive").field(0).type
 
 

@@ -43,7 +43,7 @@ FIGURES: Mapping[str, Figure] = {
 }
 
 
-def attacks_asked(gates: GatesSpec) -> tuple[str, ...]:
+def attacks_of(gates: GatesSpec) -> tuple[str, ...]:
     """Return the attacks that the SPEC's gates hang on, each once."""
     return tuple(dict.fromkeys(figure.attack for name, figure in FIGURES.items() if gates.limit(name) is not None))
 

@@ -31,7 +31,7 @@ class HoldoutCheck:
             return []
         said = evidence.holdout.answer
         again = "; asked before: this answer is the one given then, and costs nothing" if said.recorded else ""
-        used = f"{max(0, gates.holdout_budget - said.left)} of {gates.holdout_budget} charged before, {said.asked} questions{again}"
+        used = f"{max(0, gates.holdout_budget - said.left)} of {gates.holdout_budget} charged before, {said.earlier} questions{again}"
         budget = gate("holdout_budget", float(said.left), gates, detail=used)
         if said.spent:
             return [budget, gate("holdout_query", None, gates, refused=True, detail=SPENT)]

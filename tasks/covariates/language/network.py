@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SPREAD = 0.02
 _REACH = 0.5
-_OWN = 0.1
+_NUGGET = 0.1
 
 
 class Packed(NamedTuple):
@@ -89,7 +89,7 @@ def new_network(size: int, longest: int, depth: int, width: int, heads: int, dro
     with torch.no_grad():
         for scale in scales:
             apart = np.abs(scale.place[:, None] - scale.place[None, :])
-            kernel = (1 - _OWN) * np.exp(-0.5 * (apart / _REACH) ** 2) + _OWN * np.eye(len(apart))
+            kernel = (1 - _NUGGET) * np.exp(-0.5 * (apart / _REACH) ** 2) + _NUGGET * np.eye(len(apart))
             factor = torch.from_numpy(np.linalg.cholesky(kernel)).to(table.dtype)
             table[torch.from_numpy(scale.tokens)] = _SPREAD * factor @ torch.randn(len(apart), width)
     return network

@@ -23,7 +23,7 @@ class Plan:
 
     def __init__(self, cells: Mapping[str, Float64]) -> None:
         self.by_target: dict[str, Bound] = {}
-        self._known = {name: ~np.isnan(values) for name, values in cells.items()}
+        self._present = {name: ~np.isnan(values) for name, values in cells.items()}
 
     def add(self, bound: Bound) -> bool:
         """Take a relation in; tell whether it could be."""
@@ -47,7 +47,7 @@ class Plan:
 
     def links(self, low: str, between: str, high: str) -> bool:
         """Tell whether a column is known wherever the two that it stands between are known."""
-        return not (self._known[low] & self._known[high] & ~self._known[between]).any()
+        return not (self._present[low] & self._present[high] & ~self._present[between]).any()
 
     def in_order(self) -> tuple[Bound, ...]:
         """Return the relations so that each comes after those that decide its inputs; sums come as early as they can."""

@@ -22,7 +22,7 @@ AUTO = "auto"
 _ROWS = 4_000  # rows that laws are compared on
 _FOLDS = 3
 _DRAWS = 32  # of each row
-_TOLD_APART = Z95  # standard errors
+_DISTINCT = Z95  # standard errors
 _KOLMOGOROV = 1.36  # 5 % point of sqrt(n) times the distance
 _SLACK = 0.01  # distance beyond it that a law may have
 _STRENGTH_ROWS = 5_000
@@ -250,6 +250,6 @@ def _simplest(scores: list[Scores], used: npt.NDArray[np.intp]) -> int:
     for at, score in enumerate(scores):
         gap = score.crps - best.crps
         error = float(gap.std()) / float(np.sqrt(max(len(used), 1)))
-        if score.distance <= max(best.distance, 0.0) + _SLACK and float(gap.mean()) <= _TOLD_APART * error:
+        if score.distance <= max(best.distance, 0.0) + _SLACK and float(gap.mean()) <= _DISTINCT * error:
             return at
     return scores.index(best)

@@ -40,7 +40,7 @@ class Examined(NamedTuple):
     Attributes
     ----------
     name, kind : str
-    known, missing : int
+    present, missing : int
         Cells, codes for missing among the latter.
     codes : tuple of (str or float)
         Values that look like codes for missing; at least five rows have each.
@@ -58,7 +58,7 @@ class Examined(NamedTuple):
 
     name: str
     kind: str
-    known: int
+    present: int
     missing: int
     codes: tuple[Code, ...] = ()
     coded: int = 0
@@ -70,7 +70,7 @@ class Examined(NamedTuple):
     @property
     def missing_share(self) -> float:
         """Share of missing cells in [0, 1]."""
-        return self.missing / max(self.known + self.missing, 1)
+        return self.missing / max(self.present + self.missing, 1)
 
     @property
     def two_armed(self) -> bool:
@@ -108,7 +108,7 @@ def examine(name: str, values: pa.ChunkedArray, text: bool) -> Examined:
         findings = _findings(name, without_values(pa.table({name: values}), reading, text).column(name))
     arrow = _type(values, findings, text)
     seen_as = family(arrow)
-    if not findings.known or seen_as is None:
+    if not findings.present or seen_as is None:
         return Examined(name, "empty", 0, len(values), codes, findings.missing - before, unfit="no cell is known")
     labels = found_levels(findings, arrow)
     labels = labels if labels is not None and len(labels) <= _MOST_LEVELS else None
@@ -117,7 +117,7 @@ def examine(name: str, values: pa.ChunkedArray, text: bool) -> Examined:
     return Examined(
         name,
         kind,
-        findings.known,
+        findings.present,
         findings.missing,
         codes,
         findings.missing - before,
@@ -139,7 +139,7 @@ def _findings(name: str, values: pa.ChunkedArray) -> ColumnFindings:
 def _type(values: pa.ChunkedArray, findings: ColumnFindings, text: bool) -> pa.DataType:
     if not text:
         return values.type
-    return type_of(findings.readings) if findings.known else pa.string()
+    return type_of(findings.readings) if findings.present else pa.string()
 
 
 def _codes(findings: ColumnFindings, arrow: pa.DataType) -> tuple[Code, ...]:
@@ -164,7 +164,7 @@ def _identity(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: d
     if hints.about_a_person(name) and (is_text(arrow) or family(arrow) == "integer") and not (labels and len(labels) <= _ROWS_PER_LEVEL):
         return "by its name, it identifies persons"
     units = distinct_values(findings.sample)
-    if names_units(name) and units >= _FEWEST_UNITS and findings.known < _ROWS_PER_LEVEL * units:
+    if names_units(name) and units >= _FEWEST_UNITS and findings.present < _ROWS_PER_LEVEL * units:
         return f"names units of several rows (about {units:.0f} values): rows of one unit are not independent"
     return ""
 
@@ -185,7 +185,7 @@ def _fitness(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: di
 
 def _is_prose(findings: ColumnFindings) -> bool:
     """Whether no cell is a number, a date or a code with leading zeros."""
-    return bool(findings.classes.get(TEXT)) and findings.classes[TEXT] == findings.known
+    return bool(findings.classes.get(TEXT)) and findings.classes[TEXT] == findings.present
 
 
 def _wish(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[str, int] | None) -> str:

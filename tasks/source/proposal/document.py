@@ -95,7 +95,7 @@ def _codes(draft: Draft) -> list[str]:
         return []
     lines = ["", "[source.missing_values] # values that look like codes for missing; a value that is real must go from here"]
     for column in coded:
-        share = column.coded / max(column.known + column.missing, 1)
+        share = column.coded / max(column.present + column.missing, 1)
         lines.append(f"{quoted(column.name)} = {_array(column.codes)} # {column.coded:,} cells ({share:.1%})")
     return lines
 
