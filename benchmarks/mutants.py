@@ -67,7 +67,7 @@ class Study(NamedTuple):
 def tests_of(area: Area, path: str) -> tuple[str, ...]:
     """Return the tests of a module: those of the longest entry that names it or a folder above it."""
     names = area.tests[max((name for name in area.tests if path.startswith(name)), key=len)]
-    return tuple(UNIT + name.replace("::", ".py::") if "::" in name else f"{UNIT}{name}.py" for name in names)
+    return tuple(UNIT + name.replace("::", ".py::") if "::" in name else f"{UNIT}{name}.py" for name in dict.fromkeys(names))
 
 
 def sample(name: str, seed: int, share: float) -> list[Mutant]:

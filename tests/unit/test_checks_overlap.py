@@ -7,6 +7,7 @@ from tasks.checks.methods.fidelity import FidelityCheck
 from tasks.checks.methods.overlap import OverlapCheck
 from tasks.contract.spec import GatesSpec
 from tasks.estimation.overlap import overlap
+from tasks.numerics.normal import Z95
 
 
 def draw(scale, n=4000, seed=0):
@@ -69,7 +70,7 @@ def fidelity(**changes):
 def test_fidelity_is_the_gap_in_combined_errors():
     metrics = by_name(fidelity(truth=2.05, truth_se=0.01))
     assert metrics["fidelity"].value == pytest.approx(0.1 / 0.5)
-    assert (metrics["effect_gap"].low, metrics["effect_gap"].high) == pytest.approx((0.1 - 0.98, 0.1 + 0.98))
+    assert (metrics["effect_gap"].low, metrics["effect_gap"].high) == pytest.approx((0.1 - 0.5 * Z95, 0.1 + 0.5 * Z95))
     assert metrics["truth_gap"].value == pytest.approx(0.05)
     assert by_name(fidelity(ate_release=0.0))["fidelity"].value > 2.58
 

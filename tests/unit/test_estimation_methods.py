@@ -158,6 +158,7 @@ def test_arrays_are_checked():
         ((a + 1, y, nuisances), "must be 0 or 1"),
         ((np.ones_like(a), y, nuisances), "at least 1 row each; got 0 and 100"),
         ((a, y, nuisances._replace(g=nuisances.g + 1)), r"g of the rows must be in \[0, 1\]"),
+        ((a, y, nuisances._replace(g=-nuisances.g)), r"g of the rows must be in \[0, 1\]"),
     ):
         with pytest.raises(EstimationError, match=match):
             evaluate(*case, "continuous", ("aipw",), 0.01)
