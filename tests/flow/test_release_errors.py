@@ -83,7 +83,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Path], str, str]] = {
     "outcome of text": (
         ".parquet",
         _with(score=lambda frame: [f"grade {number % 4}" for number in range(len(frame))]),
-        "outcome 'score' must be numeric or boolean",
+        "outcome 'score' must be numeric or two-valued",
         "",
     ),
     "constant outcome": (".parquet", _with(score="x"), "outcome 'score' must vary; got the same value in all 800 rows", ""),
