@@ -131,7 +131,7 @@ def reply_of(
 
 
 def _parameter_faults(spec: Spec) -> list[WaymintError]:
-    """Return what is wrong with the parameters of synthesizer and learner, whose names are known to be good or told already."""
+    """Return what is wrong with the parameters of synthesizer and learner, whose names are valid or already reported."""
     faults: list[WaymintError] = []
     wanted = (("synthesizer", spec.covariates.resolved(0).synthesizer, spec.covariates.params),)
     for kind, name, params in (*wanted, ("learner", spec.mechanisms.learner, spec.mechanisms.params)):
