@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from flows.stages.precheck import early_faults
+from flows.stages.relations import relation_faults
 from flows.stages.tables import OpenTable, open_table
 from infra.store import open_store
 from tasks.contract.errors import SourceError, SpecError, WaymintError
@@ -130,7 +131,7 @@ def reply_of(
 
 
 def _parameter_faults(spec: Spec) -> list[WaymintError]:
-    """Return what is wrong with the parameters of synthesizer and learner, whose names are known to be good or told already."""
+    """Return what is wrong with the parameters of synthesizer and learner, whose names are valid or already reported."""
     faults: list[WaymintError] = []
     wanted = (("synthesizer", spec.covariates.resolved(0).synthesizer, spec.covariates.params),)
     for kind, name, params in (*wanted, ("learner", spec.mechanisms.learner, spec.mechanisms.params)):
@@ -160,7 +161,9 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
     concluded = decide(state, roles, folds=folds, text=text, index=opened.index_columns)
     lines = [*opened.notes, *concluded.warnings]
     if concluded.schema is not None:
-        lines += near_functions(canonical(held, concluded.schema, opened.form), concluded.schema)
+        rows = canonical(held, concluded.schema, opened.form)
+        lines += near_functions(rows, concluded.schema)
+        faults = [*faults, *relation_faults(rows, concluded.schema, roles)]
     return lines, concluded._replace(faults=(*faults, *concluded.faults))
 
 

@@ -78,7 +78,7 @@ def _python() -> Diagnosis:
 
 
 def _packages() -> Diagnosis:
-    """Tell which packages that waymint needs are not installed; those of extras are nobody's fault."""
+    """Return which packages that waymint needs are not installed; those of extras are nobody's fault."""
     try:
         needed = [line for line in importlib.metadata.requires("waymint") or [] if "extra ==" not in line]
     except importlib.metadata.PackageNotFoundError:

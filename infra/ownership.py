@@ -41,7 +41,7 @@ def private_folder(path: Path) -> Path:
 
 
 def is_private(path: Path) -> bool:
-    """Tell whether a folder is there, is no link and belongs to this user."""
+    """Return whether a folder is there, is no link and belongs to this user."""
     try:
         status = path.lstat()
     except OSError:
@@ -60,7 +60,7 @@ def sign(message: bytes) -> bytes:
 
 
 def is_signed(message: bytes, signature: bytes) -> bool:
-    """Tell whether a signature is the message's, in constant time."""
+    """Return whether a signature is the message's, in constant time."""
     return hmac.compare_digest(sign(message), signature)
 
 

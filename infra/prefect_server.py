@@ -110,7 +110,7 @@ def _running(home: Path) -> Server | None:
 
 
 def _listens(server: Server) -> bool:
-    """Tell whether the keeper's own process listens on the port: another user's may have taken it and would be told the secret."""
+    """Return whether the keeper's own process listens on the port: another user's may have taken it and would be told the secret."""
     try:
         keeper = psutil.Process(server.keeper)
         family = [keeper, *keeper.children(recursive=True)] if keeper.uids().real == os.getuid() else []
@@ -195,7 +195,7 @@ def keep(home: Path, port: int, idle_seconds: float) -> None:
 
 
 def _locked(users: int) -> bool:
-    """Tell whether a run holds its shared lock."""
+    """Return whether a run holds its shared lock."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -66,7 +66,7 @@ def look(workspace: str, token: str, source: str | None) -> View:
 
 
 def _is_there(uri: str) -> bool:
-    """Tell whether a file, a folder, or the folder of a glob is there."""
+    """Return whether a file, a folder, or the folder of a glob is there."""
     try:
         files, path = filesystem(uri)
         plain = re.split(r"[*?\[]", path)[0]

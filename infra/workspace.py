@@ -211,12 +211,12 @@ class Workspace:
 
 
 class Run(BaseModel):
-    """What every task is told of the run it belongs to.
+    """What every task knows of the run it belongs to.
 
     Attributes
     ----------
     spec : Spec
-        What is asked for.
+        The SPEC of the run.
     workspace : str
         URI of the run's workspace.
     id : str

@@ -39,7 +39,7 @@ def release(
     treatment, outcome : str, optional
         Columns; needed unless the SPEC names them.
     name : str, optional
-        Name in the store; by default made of treatment and outcome.
+        Name in the store; by default from treatment and outcome.
     store : str or Path, optional
         Where the release lands; by default ``./releases``.
     spec : SPEC, optional

@@ -34,7 +34,7 @@ def composed(data: Data, spec: SpecLike | None, given: Mapping[str, Any], settin
     data : frame, SPEC, URI of a table or Release
         A text or path that ends in .toml, .yaml or .yml is a SPEC; any other is the URI of a table.
     spec : SPEC, optional
-        What else is asked, where ``data`` is a table.
+        Further settings, where ``data`` is a table.
     given : mapping
         Keywords by dotted keys; None is left out.
     settings : mapping, optional
@@ -58,7 +58,7 @@ def composed(data: Data, spec: SpecLike | None, given: Mapping[str, Any], settin
 
 
 def is_spec(value: object) -> bool:
-    """Tell whether a value is a SPEC in one of its forms, and no table."""
+    """Return whether a value is a SPEC in one of its forms, and no table."""
     from tasks.contract.spec import Spec
 
     return isinstance(value, Spec | Mapping) or (isinstance(value, str | Path) and str(value).lower().endswith(ENDINGS))

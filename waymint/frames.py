@@ -22,7 +22,7 @@ PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
 
 
 def is_frame(value: object) -> bool:
-    """Tell whether an object is a table in memory."""
+    """Return whether an object is a table in memory."""
     return any(hasattr(value, protocol) for protocol in PROTOCOLS)
 
 
@@ -115,7 +115,7 @@ def _without_views(table: pa.Table) -> pa.Table:
 def stored(frame: Any) -> Iterator[str]:
     """Keep a frame as Parquet for the length of the block.
 
-    The path is made of the content, so an interrupted run is resumed when the same frame is given again. What a killed session left
+    The path is a digest of the content, so an interrupted run is resumed when the same frame is given again. What a killed session left
     is removed when no session uses the folder.
 
     Parameters

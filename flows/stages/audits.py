@@ -1,4 +1,4 @@
-"""What ``waymint audit`` is asked, made from a release's manifest: no Prefect needed, so mistakes are told at once."""
+"""The request for ``waymint audit``, from a release's manifest: no Prefect needed, so mistakes are reported at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the augment flow is made of: the other table read, the worth judged, the facts gathered."""
+"""Stages of the augment flow: read the other table, judge the gain, gather the facts."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def effects_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_release(manifest: Manifest | None, schema: TableSchema) -> None:
-    """Refuse an earlier release that is no table of its own: added rows alone are nobody's population."""
+    """Refuse an earlier release that is no table of its own: added rows alone represent no population."""
     if manifest is not None and manifest.profile == "augment":
         raise SpecError(
             f"augment.outcome must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",

@@ -1,4 +1,4 @@
-"""What can be told of a SPEC without reading its table: names of plug-ins, that source and store are there. No Prefect needed."""
+"""Checks of a SPEC that need no row of its table: names of plug-ins, that source and store are there. No Prefect needed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
 
 def _find_source(spec: Spec, purpose: Purpose) -> None:
     if purpose == "simulate":
-        from flows.stages.simulations import resolve_source  # loads pandas: only who needs it waits
+        from flows.stages.simulations import resolve_source  # loads pandas: imported where it is needed
 
         if resolve_source(spec)[1] is not None:
             return

@@ -16,12 +16,12 @@ from tasks.contract.spec import Purpose, Spec
 
 
 def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Callable[[Run], None] | None = None) -> dict[str, Any]:
-    """Do a flow's work in its own workspace: begun or resumed, on clusters that may be lost, cleared once there is nothing to resume.
+    """Run a flow's work in its own workspace: started or resumed, on clusters that may be lost, cleared once there is nothing to resume.
 
     Parameters
     ----------
     spec : Spec
-        What is asked for.
+        The SPEC of the run.
     purpose : str
         Name of the flow.
     work : Flow

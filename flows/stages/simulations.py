@@ -1,4 +1,4 @@
-"""What ``waymint simulate`` is asked where its source is a published release: found, checked, and where its laws lie. No Prefect needed."""
+"""The request for ``waymint simulate`` on a published release: find it, check it, locate its laws. No Prefect needed."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def _refuse_designs(spec: Spec, manifest: Manifest) -> None:
-    """Refuse designs made of the fitted g where the release holds another one."""
+    """Refuse designs that need the fitted g where the release holds another one."""
     design = manifest.spec["mechanisms"]["treatment"]
     wanted = [name for name in spec.simulate.designs if name != "randomized"]
     if design != "fitted" and wanted:

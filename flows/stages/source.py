@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tasks.source.task as source
+from flows.stages.relations import relation_faults
 from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
@@ -23,7 +24,10 @@ def read_source(run: Run, stages: Stages) -> Source:
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
     parts = read_rows(run, stages, plan, schema, buckets)
-    warnings = (*described.warnings, *near_functions(run.space().first_rows(parts, MOST_ROWS), schema))
+    rows = run.space().first_rows(parts, MOST_ROWS)
+    for fault in relation_faults(rows, schema, spec.roles):
+        raise fault
+    warnings = (*described.warnings, *near_functions(rows, schema))
     return Source(plan, described._replace(warnings=warnings), parts)
 
 

@@ -52,7 +52,7 @@ class Judged(NamedTuple):
 
 
 def judge_release(run: Run, stages: Stages, source: Source, drawn: Sequence[PartitionRef], measured: Measured) -> Judged:
-    """Judge a release by its SPEC's gates, and write down what its holdout was asked.
+    """Judge a release by its SPEC's gates, and record the query to its holdout.
 
     Parameters
     ----------

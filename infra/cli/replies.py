@@ -27,7 +27,7 @@ def call_entry(module: str, name: str, as_json: bool, *arguments: object) -> Non
 
 
 def print_reply(reply: Any, lines: Sequence[str], as_json: bool) -> None:
-    """Print a reply in the form that was asked for."""
+    """Print a reply in the requested form."""
     if as_json:
         print_json(reply)
     else:

@@ -30,7 +30,7 @@ def simulate(spec: SpecArgument, store: StoreOption = None, set_: SetOption = No
 
 
 def compare(spec: SpecArgument, store: StoreOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
-    """Compare synthesizers, hybrid and full: looks, prediction, closeness, and what becomes of the effect."""
+    """Compare synthesizers, hybrid and full: fidelity, prediction, closeness, and the change of the effect."""
     _run_flow("compare", spec, set_, store, json_)
 
 

@@ -99,7 +99,7 @@ class FileStore:
                     raise StoreError(f"object '{key}' of store {self.uri} must have at most {most} bytes; got {error}.") from None
 
     def exists(self, key: str) -> bool:
-        """Tell whether the key is there."""
+        """Return whether the key is there."""
         with self._spoken(key):
             return self._read_status(key)
 
@@ -153,7 +153,7 @@ class FileStore:
             raise StoreError(f"uri of store must be a folder; got {self.uri}, where {first[0]} is a file.", "Give store.uri another path.")
 
     def _read_status(self, key: str) -> bool:
-        """Tell whether a plain file has the key."""
+        """Return whether a plain file has the key."""
         *above, name = self._names(key)
         try:
             with entered(str(self._root), above) as folder:

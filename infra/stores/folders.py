@@ -95,7 +95,7 @@ def _enter(folder: int, name: str, create: bool, mode: int | None) -> int:
 
 
 def is_link(place: At) -> bool:
-    """Tell whether a name is a symbolic link."""
+    """Return whether a name is a symbolic link."""
     return stat.S_ISLNK(os.stat(place.name, dir_fd=place.folder, follow_symlinks=False).st_mode)
 
 

@@ -112,7 +112,7 @@ class S3Store:
             return answer["Body"].read()
 
     def exists(self, key: str) -> bool:
-        """Tell whether the key is there."""
+        """Return whether the key is there."""
         name = self._name(key)
         try:
             with spoken(self.uri, self._endpoint, key):

@@ -10,7 +10,7 @@ from scipy.stats import f as fisher
 from tasks.augmentation.ensemble import Ensemble
 from tasks.contract.nuisance import Float64, Int8
 
-#: Chance of seeing a disagreement where there is none: above it the user, who named the other table, is believed.
+#: Chance of seeing a disagreement where there is none: above it the two tables are taken to agree.
 CHANCE = 0.05
 _EDGE = 1e-6
 _RIDGE = 1e-3

@@ -1,4 +1,4 @@
-"""Effects of the augmented table: added rows teach, and the average runs over the rows that were there."""
+"""Effects of the augmented table: nuisances are fitted with the added rows, and averaged over the source's rows."""
 
 from __future__ import annotations
 

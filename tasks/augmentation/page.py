@@ -104,7 +104,7 @@ def verdict(section: Mapping[str, Any]) -> str:
 
 
 def _apart(left: float, right: float) -> tuple[str, str]:
-    """Write two numbers with as many digits as tell them apart, three at least."""
+    """Write two numbers with as many digits as distinguish them, three at least."""
     texts = [(number(left, digits), number(right, digits)) for digits in range(3, 9)]
     return next((pair for pair in texts if pair[0] != pair[1]), texts[0])
 

@@ -181,7 +181,7 @@ def _predicts(rows: Sequence[Row]) -> bool:
 
 
 def _off(rows: Sequence[Row], figure: Spread | None, estimator: str) -> bool:
-    """Tell whether a mean error is beyond chance and beyond what the source itself leaves open."""
+    """Return whether a mean error is beyond chance and beyond what the source itself leaves open."""
     error = spread([row.source_se for row in rows])
     if figure is None or error is None:
         return False

@@ -33,7 +33,7 @@ FORMAT = "waymint-comparison/1"
 
 @coarse("tell apart", "tell drawn rows from real ones")
 def tell_apart(run: Run, schema: TableSchema, training: PartitionRef, holdout: PartitionRef, drawn: PartitionRef) -> Ref:
-    """Measure how well a classifier tells drawn from held-out covariates, and which reference drawn rows are closer to.
+    """Measure how well a classifier separates drawn from held-out covariates, and which reference drawn rows are closer to.
 
     Returns
     -------

@@ -46,7 +46,7 @@ class TwoSample(NamedTuple):
 
 
 def two_sample(real: pd.DataFrame, drawn: pd.DataFrame, rng: np.random.Generator, most: int = MOST) -> TwoSample:
-    """Cross-validate boosted trees that tell drawn from real rows.
+    """Cross-validate boosted trees that separate drawn from real rows.
 
     As many rows of either side, at most ``most``; five folds, each as balanced as the whole. The AUC of each fold has DeLong's variance v
     (DeLong, DeLong, Clarke-Pearson 1988, DOI 10.2307/2531595). Folds share training rows, so the variance of their mean is not v / K but

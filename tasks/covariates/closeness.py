@@ -23,7 +23,7 @@ _FEWEST_KNOWN = 40
 
 
 def held_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROWS) -> npt.NDArray[np.bool_]:
-    """Choose the rows that validate and teach nothing.
+    """Choose the validation rows, which are not trained on.
 
     A tenth of the rows validates, at least 200 and at most ``most`` of them, and never more than about a quarter of the table. Copies of
     one row stay on one side, where copies are not the table's nature: a bootstrap sample holds many rows twice.
@@ -50,7 +50,7 @@ def held_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROW
 
 
 def hold_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cut a table into rows that teach and rows that validate, each in the table's order with an index from 0; see :func:`held_out`."""
+    """Cut a table into training and validation rows, each in the table's order with an index from 0; see :func:`held_out`."""
     held = held_out(table, rng, most)
     return table[~held].reset_index(drop=True), table[held].reset_index(drop=True)
 
@@ -58,7 +58,7 @@ def hold_out(table: pd.DataFrame, rng: np.random.Generator, most: int = MOST_ROW
 def two_sample(
     validation: pd.DataFrame, drawn: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Generator, most: int = MOST_ROWS
 ) -> float:
-    """Return how well a classifier tells drawn rows from real ones.
+    """Return how well a classifier separates drawn rows from real ones.
 
     The classifier two-sample test (Lopez-Paz, Oquab 2017, arXiv 1610.06545): boosted trees on mixed types with missing cells,
     cross-validated in three folds; on at most ``most`` rows of each table. More drawn rows than

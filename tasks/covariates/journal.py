@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Journal(Protocol):
-    """Where a training run keeps its state and tells how far it is; a new journal holds no state."""
+    """Where a training run keeps its state and reports its progress; a new journal holds no state."""
 
     def load(self) -> bytes | None:
         """Return the state saved last, None where there is none."""
         ...
 
     def save(self, state: bytes) -> None:
-        """Keep a state in the place of the one before, all of it or nothing."""
+        """Replace the state before by a new one, all of it or nothing."""
         ...
 
     def tell(self, done: int, total: int, figure: float | None) -> None:

@@ -20,7 +20,7 @@ _INSTANTS = frozenset({"datetime64", "datetime", "date"})
 
 
 def kind_of(values: pd.Series) -> CellKind | None:
-    """Tell whether a column is compared by difference or by equality.
+    """Return whether a column is compared by difference or by equality.
 
     Parameters
     ----------

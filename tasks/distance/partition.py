@@ -161,7 +161,7 @@ def _categorical_worth(sample: Codes) -> tuple[Float64, Int64]:
     flat = sample.astype(np.int64) + LEVELS * np.arange(columns)
     counts = np.bincount(flat.ravel(), minlength=LEVELS * columns).reshape(columns, LEVELS)
     share = -np.sort(-counts, axis=1)[:, :16].cumsum(axis=1) / len(sample)
-    # an all-in-one level sums to 1 at once and is worth nothing
+    # an all-in-one level sums to 1 at once and gives no split
     return np.asarray((2 * share * (1 - share)).max(axis=1)) if columns else np.empty(0), counts
 
 

@@ -75,7 +75,7 @@ class Plan:
         return rng_for(self.seed, f"fit {self.name}", f"{repeat}/{fold}")
 
     def refines(self, learner: Learner, rows: int) -> bool:
-        """Tell whether a learner goes on from the sample its models were fitted on to all of so many rows."""
+        """Return whether a learner goes on from the sample its models were fitted on to all of so many rows."""
         if self.fit_rows is None or not isinstance(learner, PartitionedLearner):
             return False
         return rows * (self.folds - 1) > self.fit_rows * self.folds

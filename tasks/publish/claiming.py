@@ -67,7 +67,7 @@ def claim(
 
 
 def _is_open(store: Store, name: str, version: int, run_id: str) -> bool:
-    """Tell whether a version is this run's and not given up."""
+    """Return whether a version is this run's and not given up."""
     owner = read_owner(store, name, version)
     if owner is None or owner.run != run_id:
         return False

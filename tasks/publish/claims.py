@@ -77,7 +77,7 @@ class Owner(_Record):
         )
 
     def is_dead(self) -> bool:
-        """Tell whether the process is known to be gone; False also where that can't be known from here."""
+        """Return whether the process is known to be gone; False also where that can't be known from here."""
         if self.place != this_place():
             return False
         try:

@@ -129,7 +129,7 @@ def heir_key(name: str, version: int, token: str) -> str:
 
 
 def is_owner(place: Place) -> bool:
-    """Tell whether a place holds an owner or an heir of a claim."""
+    """Return whether a place holds an owner or an heir of a claim."""
     return place.kind == "claim" and (place.path == _OWNER or place.path.startswith(_HEIR))
 
 

@@ -204,7 +204,7 @@ def read_manifest(data: bytes, owner: str = "release") -> Manifest:
 
 
 def _deeper(value: object, depth: int) -> bool:
-    """Tell whether a JSON value is nested deeper, without recursion of its own depth."""
+    """Return whether a JSON value is nested deeper, without recursion of its own depth."""
     level: list[Any] = [value]
     for _ in range(depth):
         level = [inner for each in level if isinstance(each, dict | list) for inner in (each.values() if isinstance(each, dict) else each)]

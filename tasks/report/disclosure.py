@@ -14,7 +14,7 @@ SMALLEST_CELL = 5
 
 
 def small(counts: Int64) -> npt.NDArray[np.bool_]:
-    """Tell which counts would give single rows away: 1 to 4. A cell without rows tells of nobody."""
+    """Return which counts would give single rows away: 1 to 4. A cell without rows tells of nobody."""
     return np.asarray((counts > 0) & (counts < SMALLEST_CELL), dtype=np.bool_)
 
 

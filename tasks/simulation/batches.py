@@ -43,7 +43,7 @@ def batches(number: int, cell: Cell, draw: int, first: int, last: int) -> list[W
 
 
 def enough(tallies: Mapping[str, Tally], done: int, settings: SimulateSpec) -> bool:
-    """Tell whether a cell needs no more replicates."""
+    """Return whether a cell needs no more replicates."""
     if done >= settings.replicates:
         return True
     precise = [each.is_precise(settings.precision, settings.rmse_precision) for each in tallies.values()]

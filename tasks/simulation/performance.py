@@ -134,10 +134,10 @@ class Tally(NamedTuple):
         return Tally(self.answered + other.answered, self.covered + other.covered, self.square + other.square, self.fourth + other.fourth)
 
     def is_precise(self, precision: float, rmse_precision: float) -> bool:
-        """Tell whether coverage and RMSE are known well enough; an estimator without any estimate does not count.
+        """Return whether coverage and RMSE are known well enough; an estimator without any estimate does not count.
 
         The error of coverage is that of (covered + 2) / (answered + 4) (Agresti, Coull 1998, DOI 10.1080/00031305.1998.10480550):
-        twenty hits of twenty are no certainty.
+        twenty hits of twenty do not show a coverage of one.
         """
         if self.answered == 0:
             return True

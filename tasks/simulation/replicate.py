@@ -35,7 +35,7 @@ class Method(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one estimator made of one data set; ``estimate`` is None where it failed. ``seconds`` of CPU, cross-fitting apart."""
+    """The result of one estimator on one data set; ``estimate`` is None where it failed. ``seconds`` of CPU, cross-fitting apart."""
 
     estimator: str
     estimate: Estimate | None

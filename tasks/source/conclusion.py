@@ -128,7 +128,7 @@ def _failed(*faults: WaymintError) -> Conclusion:
 
 
 def _attempt(faults: list[WaymintError], decision: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
-    """Decide, or note why that can't be done: all faults are told at once."""
+    """Decide, or note why that can't be done: all faults are reported at once."""
     try:
         return decision(*arguments, **named)
     except WaymintError as fault:

@@ -148,7 +148,7 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
         kind=kind,
         field=pack_field(field),
         levels=tuple(sorted(kept)),
-        # a word of one to four rows is pooled, and its name is nobody's business either
+        # a word of one to four rows is pooled, and its name is not shown either
         dictionary=tuple(word for word in one_dictionary(name, field.type, findings) if not 0 < levels.get(word, 0) < EDGE),
         missing=findings.missing,
         constant=constant,

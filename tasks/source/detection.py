@@ -65,7 +65,7 @@ def sample(fs: pafs.FileSystem, path: str, shown: str, wishes: CsvSpec) -> Sampl
     Raises
     ------
     SourceError
-        If the encoding can't be told.
+        If the encoding can't be determined.
     """
     encoding = wishes.encoding or detect_encoding(fs, path, shown)
     text, more = head_text(fs, path, shown, encoding)

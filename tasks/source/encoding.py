@@ -44,7 +44,7 @@ _FEWEST_BYTES = 4
 def detect_encoding(fs: pafs.FileSystem, path: str, shown: str) -> str:
     """Return the encoding of a text file.
 
-    The whole file is read once: an ASCII head says nothing of what follows.
+    The whole file is read once: an ASCII head does not determine the rest.
 
     Parameters
     ----------

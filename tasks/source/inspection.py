@@ -277,5 +277,5 @@ def _merge(left: ColumnFindings, right: ColumnFindings, cap: int) -> ColumnFindi
 
 
 def _agree(left: ColumnFindings, right: ColumnFindings, readings: frozenset[str]) -> bool:
-    """Tell whether two findings measured the same thing: numbers, or instants, not one of each."""
+    """Return whether two findings measured the same thing: numbers, or instants, not one of each."""
     return bool(readings) or not (left.readings or right.readings)

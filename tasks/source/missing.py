@@ -79,7 +79,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _hits(column: pa.ChunkedArray, values: Sequence[str | int | float], codes: Sequence[str]) -> pa.Array | None:
-    """Tell which cells are declared missing; None where none of the values can stand in such a column."""
+    """Return which cells are declared missing; None where none of the values can stand in such a column."""
     cells = plain_values(column)
     kind = cells.type
     if is_text(kind):

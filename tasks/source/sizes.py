@@ -30,7 +30,7 @@ def size_faults(spec: Spec, rows: int, arms: Mapping[str, int]) -> tuple[SourceE
 
 
 def size_warnings(spec: Spec, rows: int) -> tuple[str, ...]:
-    """Return what the number of rows may rule out, by the luck of the split."""
+    """Return what the number of rows may rule out, by the chance of the split."""
     least = spec.gates.min_reference_rows
     expected, doubt = _holdout(rows, spec.source.holdout)
     if not _judged(spec) or expected - doubt >= least or expected + doubt < least:

@@ -92,7 +92,7 @@ def main_class(classes: Classes) -> tuple[str, float]:
 
 
 def described(classes: Classes, main: str, strange: Levels) -> str:
-    """Describe the cells that are not of the main class: counts by class, and codes that stand for nobody."""
+    """Describe the cells that are not of the main class: counts by class, and codes without a known meaning."""
     rest = {name: rows for name, rows in classes.items() if name != main}
     parts = [f"{rows:,} {name}" for name, rows in sorted(rest.items(), key=lambda one: (-one[1], one[0]))]
     codes = repeated_codes(strange)

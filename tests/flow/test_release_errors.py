@@ -69,7 +69,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Path], str, str]] = {
     "a header alone": (".csv", lambda path: write(table().head(0), path), "must be at least one", ""),
     "truncated Parquet": (".parquet", _cut, "truncated or damaged", ""),
     "ragged CSV": (".csv", lambda path: _text(path, _ragged), "row 51 of", "quoted"),
-    "another ending": (".xlsx", _empty, "must be a Parquet or CSV file", ".parquet"),
+    "another ending": (".xlsx", _empty, "must be a Parquet, CSV, JSON Lines or Feather file", "Save the sheet as CSV"),
     "role column missing": (
         ".parquet",
         lambda path: write(table().rename(columns={"score": "scores"}), path),
@@ -80,7 +80,13 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Path], str, str]] = {
     "three arms": (".parquet", _with(drug=lambda frame: np.arange(len(frame)) % 3), "exactly two labels; got 3", "two arms"),
     "small arm": (".parquet", _with(drug=lambda frame: (np.arange(len(frame)) < 3).astype(int)), "must be at least 5; got 3", "folds"),
     "all-missing covariate": (".parquet", _with(bmi=np.nan), "covariate 'bmi' must have known cells", "roles.exclude"),
-    "outcome of text": (".parquet", _with(score="x"), "outcome 'score' must be numeric or boolean", ""),
+    "outcome of text": (
+        ".parquet",
+        _with(score=lambda frame: [f"grade {number % 4}" for number in range(len(frame))]),
+        "outcome 'score' must be numeric or two-valued",
+        "",
+    ),
+    "constant outcome": (".parquet", _with(score="x"), "outcome 'score' must vary; got the same value in all 800 rows", ""),
     "infinite covariate": (".parquet", _one("bmi", np.inf), "'bmi' must be finite; got 1 infinite", ""),
     "infinite outcome": (".parquet", _one("score", -np.inf), "'score' must be finite; got 1 infinite", ""),
     "missing outcome": (".parquet", _one("score", np.nan), "must be known in every row; got 1 of 800", "missing_outcome"),

@@ -9,7 +9,7 @@ import pytest
 from tasks.checks.evidence import DistanceEvidence, Evidence, GroupEvidence
 from tasks.checks.groups import associations, column_groups
 from tasks.checks.joint import RELABELLINGS, joint_closeness, single_counts
-from tasks.checks.methods.audit import FIGURES, AuditCheck, attacks_asked
+from tasks.checks.methods.audit import FIGURES, AuditCheck, attacks_of
 from tasks.checks.methods.closeness import ClosenessCheck
 from tasks.checks.pool import distinct
 from tasks.checks.reuse import training_knowledge
@@ -252,8 +252,8 @@ def test_gates_on_attacks_judge_the_loudest_statistic():
         finding("reconstruction", "accuracy_forest", None, None, None),
     ]
     gates = GatesSpec(membership_tpr=0.05, membership_auc=0.6, attribute_advantage=0.1)
-    assert attacks_asked(gates) == ("membership", "reconstruction")
-    assert attacks_asked(GatesSpec()) == ()
+    assert attacks_of(gates) == ("membership", "reconstruction")
+    assert attacks_of(GatesSpec()) == ()
     metrics = {metric.name: metric for metric in AuditCheck().measure(Evidence(audit=tuple(findings)), gates)}
     assert list(metrics) == ["membership_tpr", "membership_auc", "attribute_advantage"]
     assert (metrics["membership_tpr"].value, metrics["membership_tpr"].low) == (0.3, 0.25)

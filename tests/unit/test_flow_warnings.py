@@ -10,6 +10,7 @@ from flows.check import check
 from flows.stages.source import read_source
 from infra.logging import PlainDisplay
 from infra.stages import Stages
+from tasks.contract.errors import SourceError
 from tasks.contract.spec import Spec
 from tests.direct import DirectWork, run_of
 from tests.releasing import spec_of, table, write
@@ -26,3 +27,16 @@ def test_near_functions_are_named_by_check_and_flow(tmp_path: Path, column: str,
     assert len(said) == 1
     reply, _ = check(Spec.model_validate(values))
     assert any(f"'{column}' nearly determines" in finding["message"] for finding in reply["findings"])
+
+
+def test_a_relation_that_rows_break_is_said_before_anything_is_fitted(tmp_path: Path) -> None:
+    frame = table(400)
+    frame["first"], frame["last"] = range(400), range(5, 405)
+    values = spec_of(write(frame, tmp_path / "t.parquet"), tmp_path / "store", roles__relations=["last <= first", "first <= last"])
+    values["roles"]["kinds"] = {"first": "integer", "last": "integer"}
+    reply, _ = check(Spec.model_validate(values))
+    errors = [finding for finding in reply["findings"] if finding["severity"] == "error"]
+    assert [(one["code"], one["name"]) for one in errors] == [(4, "relation 'last <= first' of roles")]
+    assert "400 of 400" in errors[0]["message"]
+    with pytest.raises(SourceError, match="last <= first"):
+        read_source(run_of(values, tmp_path / "work"), Stages(PlainDisplay(), work=DirectWork()))

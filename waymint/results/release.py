@@ -23,7 +23,7 @@ GATE_COLUMNS = ("name", "status", "value", "rule", "threshold", "detail")
 
 @dataclass(frozen=True, repr=False)
 class Release(Result):
-    """A published release: its rows are read when asked for, each file checked against its SHA-256 in the manifest."""
+    """A published release: its rows are read on first use, each file checked against its SHA-256 in the manifest."""
 
     PLOTS = ("effects", "overlap", "cate", "margins")
 

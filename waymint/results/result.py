@@ -49,7 +49,7 @@ class Result(abc.ABC):
         return self.frame()
 
     def _plotted(self, kind: str | None) -> str:
-        """Return the kind of plot asked for, the default where none is named."""
+        """Return the kind of plot that is named, or the default."""
         if kind is not None and kind not in self.PLOTS:
             raise SpecError(f"kind of plot must be among {', '.join(self.PLOTS)}; got '{kind}'.")
         return self.PLOTS[0] if kind is None else kind

@@ -18,7 +18,7 @@ _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 class Lift(NamedTuple):
-    """Logits by linear predictions of the common states: few rows teach a weak tie to many columns sooner than trees do.
+    """Logits by linear predictions of the common states: with few rows they fit a weak dependence on many columns better than trees.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ class Shapes(NamedTuple):
 
 
 def normal_shapes(depth: int) -> Shapes:
-    """Return the standard normal law, whatever a row's codes: for a column with too few continuous cells to tell."""
+    """Return the standard normal law, whatever a row's codes: for a column with too few continuous cells to fit one."""
     edges = scipy.special.ndtri(np.arange(1, 32) / 32)
     tail = float(scipy.stats.norm.pdf(edges[-1]) * 32 - edges[-1])
     nodes = 2 ** (depth + 1) - 1
@@ -74,7 +74,7 @@ def normal_shapes(depth: int) -> Shapes:
 
 
 def fit_shapes(codes: UInt8, residual: Float64, trees: int, depth: int, prior: float, rng: np.random.Generator) -> Shapes:
-    """Grow trees that tell apart rows whose residuals have another law.
+    """Grow trees that separate rows whose residuals differ in law.
 
     A split is made where the chi-square statistic of its two sides against eight classes of residuals is beyond chance at level 0.01, with
     Bonferroni's correction for all splits that were tried (the rule of Kass 1980, 10.2307/2986296). Half of the rows choose the splits of a

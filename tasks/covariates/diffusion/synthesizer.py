@@ -60,7 +60,7 @@ class Diffusion(NamedTuple):
 
     Flow matching along straight paths (Lipman et al. 2023, arXiv 2210.02747); numbers are normal scores, atoms spread over the piece of
     their share; states are indicators whose estimate is a probability (Eijkelboom et al. 2024, arXiv 2406.04843). Missing cells are
-    categories. What is drawn is a moving average of the weights, kept where a classifier tells rows held out from drawn ones least.
+    categories. What is drawn is a moving average of the weights, kept where a classifier separates held-out rows from drawn ones least.
     """
 
     params: Params

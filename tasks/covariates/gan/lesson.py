@@ -21,7 +21,7 @@ class Lesson(NamedTuple):
     layout : Layout
         Of all rows: margins need no validation.
     taught : Encoded
-        The rows that teach.
+        The training rows.
     validation : DataFrame
         The rows that don't.
     columns : tuple of Column
@@ -67,7 +67,7 @@ def prepare(table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Gen
 
 
 def batch_rows(rows: int, batch_size: int | None, multiple: int = 1) -> int:
-    """Return the rows of a training step: a tenth of the table, 60 to 500, unless asked otherwise; a multiple of ``multiple``.
+    """Return the rows of a training step: a tenth of the table, 60 to 500, unless set; a multiple of ``multiple``.
 
     A small table so gets about ten steps an epoch.
     """

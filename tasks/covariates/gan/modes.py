@@ -137,7 +137,7 @@ def encode(table: pd.DataFrame, columns: tuple[Column, ...], rng: np.random.Gene
 
     Modes come from a variational Gaussian mixture on 1,000 points of the column's smoothed quantile function, not on the rows
     themselves, and a mode of fewer than 20 rows is none: no mode can stand on single rows. Rounded values are spread
-    over their rounding interval, else a critic would tell real cells by their grid.
+    over their rounding interval, else a critic would recognise real cells by their grid.
 
     Parameters
     ----------

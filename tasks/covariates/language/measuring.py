@@ -31,10 +31,10 @@ def make_measure(
 ) -> Callable[[], float]:
     """Return what measures the covariate law of the present weights on rows outside training.
 
-    The figure is the area under the curve of a classifier that tells drawn rows from real ones. Such a classifier is blind to memory:
-    rows of the training table, written again, look as real as can be. So the figure is no less than what the likelihood of held-out
-    rows says: where they have become less likely by k nats than they once were, two normal laws that differ by as much are told apart
-    with an area of ``Phi(sqrt k)``.
+    The figure is the area under the curve of a classifier that separates drawn rows from real ones. Such a classifier does not detect
+    memorised rows: rows of the training table, written again, look as real as can be. So the figure is no less than what the likelihood
+    of held-out rows says: where they have become less likely by k nats than they once were, two normal laws that differ by as much are
+    told apart with an area of ``Phi(sqrt k)``.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def require_pretrained(model: str) -> None:
     SpecError
         If neither the folder nor the local cache has its configuration.
     """
-    from transformers.utils import cached_file  # loads transformers: only who names a model waits
+    from transformers.utils import cached_file  # loads transformers: imported where a model is named
 
     try:
         cached_file(model, "config.json", local_files_only=True)

@@ -125,7 +125,7 @@ def borrowed_vocabulary(margins: Sequence[Margin], columns: Sequence[Column], en
     Raises
     ------
     SpecError
-        If the tokenizer can't tell the cells of a column apart.
+        If the tokenizer gives two cells of a column the same tokens.
     """
     tables: list[Cells] = []
     spelling: Spelling = []
@@ -158,7 +158,7 @@ def _words(text: str, numeric: bool, encode: Encode) -> list[int]:
 
 
 def _prefix_free(spelt: list[list[int]]) -> bool:
-    """Return whether no token sequence begins with another: neighbours in sorted order tell."""
+    """Return whether no token sequence begins with another: neighbours in sorted order decide."""
     return all(longer[: len(shorter)] != shorter for shorter, longer in pairwise(sorted(spelt)))
 
 

@@ -30,6 +30,6 @@ class Params(BaseModel):
 
 def build(params: Params) -> Synthesizer:
     """Return the conditional tabular GAN."""
-    from tasks.covariates.gan.ctgan import CTGAN  # loads torch: only who names it waits
+    from tasks.covariates.gan.ctgan import CTGAN  # loads torch: imported where it is named
 
     return CTGAN(params)

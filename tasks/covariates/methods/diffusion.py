@@ -28,6 +28,6 @@ class Params(BaseModel):
 
 def build(params: Params) -> Synthesizer:
     """Return the diffusion synthesizer."""
-    from tasks.covariates.diffusion.synthesizer import Diffusion  # loads torch: only who names it waits
+    from tasks.covariates.diffusion.synthesizer import Diffusion  # loads torch: imported where it is named
 
     return Diffusion(params)

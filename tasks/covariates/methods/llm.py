@@ -59,6 +59,6 @@ def build(params: Params) -> Trained:
     """Return the language model, or refuse a pretrained one that is not there before any work is done."""
     if params.model is not None and not params.download:
         require_pretrained(params.model)
-    from tasks.covariates.language.synthesizer import Llm  # loads torch: only who names it waits
+    from tasks.covariates.language.synthesizer import Llm  # loads torch: imported where it is named
 
     return Llm(params)

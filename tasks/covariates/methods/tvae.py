@@ -28,6 +28,6 @@ class Params(BaseModel):
 
 def build(params: Params) -> Synthesizer:
     """Return the tabular variational autoencoder."""
-    from tasks.covariates.gan.tvae import TVAE  # loads torch: only who names it waits
+    from tasks.covariates.gan.tvae import TVAE  # loads torch: imported where it is named
 
     return TVAE(params)

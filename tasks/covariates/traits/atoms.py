@@ -203,7 +203,7 @@ def _closed(column: Column, pieces: Pieces) -> Column:
 
 
 def _between(pieces: Pieces, values: Float64) -> bool:
-    """Tell whether values lie in a gap, further from its atom than rounding explains."""
+    """Return whether values lie in a gap, further from its atom than rounding explains."""
     present = values[~np.isnan(values)]
     ends = np.array([(piece.low, piece.high) for piece in pieces.pieces])
     atoms = ends[:, 0] == ends[:, 1]

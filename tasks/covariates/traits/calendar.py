@@ -78,7 +78,7 @@ class Grid(NamedTuple):
             return self.instants(nearest + (self.instants(nearest) < values))
 
     def holds(self, values: Float64) -> bool:
-        """Tell whether all known instants lie on the grid."""
+        """Return whether all known instants lie on the grid."""
         present = values[~np.isnan(values)]
         return bool((self.instants(self.number(present)) == present).all())
 

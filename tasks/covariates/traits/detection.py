@@ -142,7 +142,7 @@ def find_within(cells: dict[str, Float64], columns: Sequence[Column], plan: Plan
 
 
 def _could(given: Float64, wanted: Float64, source: Column) -> bool:
-    """Tell whether the first rows leave it open that a source decides a target: nearly all pairs of columns end here."""
+    """Return whether the first rows leave it open that a source decides a target: nearly all pairs of columns end here."""
     both = ~np.isnan(given) & ~np.isnan(wanted)
     given, wanted = given[both], wanted[both]
     if source.is_category:
@@ -184,7 +184,7 @@ def learn_within(cells: dict[str, Float64], source: Column, target: Column) -> W
 
 
 def _by_chance(bound: Within, cells: dict[str, Float64], source: Column) -> bool:
-    """Tell whether so many rows could agree by chance.
+    """Return whether so many rows could agree by chance.
 
     A level of n rows is of one value by chance with probability sum p^n; bands of a number may not be more than there are values.
     """
@@ -249,7 +249,7 @@ def usual(values: Float64) -> float:
 
 
 def _derived(plan: Plan, name: str) -> bool:
-    """Tell whether a column is derived in a way that leaves nothing of its own: a copy, or decided by another."""
+    """Return whether a column is derived in a way that leaves no further information: a copy, or decided by another."""
     bound = plan.by_target.get(name)
     return isinstance(bound, Within) or (isinstance(bound, Linear) and len(bound.terms) == 1)
 

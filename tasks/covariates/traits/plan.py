@@ -26,7 +26,7 @@ class Plan:
         self._present = {name: ~np.isnan(values) for name, values in cells.items()}
 
     def add(self, bound: Bound) -> bool:
-        """Take a relation in; tell whether it could be."""
+        """Add a relation; return whether it could be added."""
         if self.implied(bound):
             return True
         present = self.by_target.get(bound.target)
@@ -42,11 +42,11 @@ class Plan:
         return True
 
     def implied(self, bound: Bound) -> bool:
-        """Tell whether the relations taken in already make this one hold: a low that leads up to its target."""
+        """Return whether the relations taken in already make this one hold: a low that leads up to its target."""
         return isinstance(bound, Ordered) and all(self._leads(low, bound.target, low, bound.target) for low in bound.lows)
 
     def links(self, low: str, between: str, high: str) -> bool:
-        """Tell whether a column is known wherever the two that it stands between are known."""
+        """Return whether a column is known wherever the two that it stands between are known."""
         return not (self._present[low] & self._present[high] & ~self._present[between]).any()
 
     def in_order(self) -> tuple[Bound, ...]:
@@ -72,7 +72,7 @@ class Plan:
         return ancestors
 
     def _leads(self, low: str, high: str, first: str, last: str) -> bool:
-        """Tell whether orders lead from one column up to another, through columns that are known where ``first`` and ``last`` are."""
+        """Return whether orders lead from one column up to another, through columns that are known where ``first`` and ``last`` are."""
         if low == high:
             return True
         if high != last and not self.links(first, high, last):

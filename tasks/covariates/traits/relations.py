@@ -183,7 +183,7 @@ def make_trait(table: pd.DataFrame, columns: tuple[Column, ...], relations: tupl
 
 
 def _apart(bound: Linear | Within, cells: Mapping[str, Float64]) -> bool:
-    """Tell whether a target is missing in other rows than the columns that decide it."""
+    """Return whether a target is missing in other rows than the columns that decide it."""
     absent = np.any([np.isnan(cells[name]) for name in bound.inputs], axis=0)
     return bool((absent != np.isnan(cells[bound.target])).any())
 

@@ -201,7 +201,7 @@ def _candidates(law: str, support: Support, kind: str, y: Float64) -> list[Candi
 
 
 def _skewed(support: Support, y: Float64) -> bool:
-    """Tell whether the safe range reaches far beyond the median of positive values."""
+    """Return whether the safe range reaches far beyond the median of positive values."""
     return support.sign > 0 and bool(np.any(y > 0.0)) and support.inner[1] > _SKEWED * float(np.median(y[y > 0.0]))
 
 

@@ -72,7 +72,7 @@ def read_counts(values: dict[str, Any]) -> CountLaw:
 
 
 def counted(support: Support, kind: str) -> bool:
-    """Tell whether a family of counts stays in the support: whole numbers from 0 on, one apart, without heaps or an upper bound."""
+    """Return whether a family of counts stays in the support: whole numbers from 0 on, one apart, without heaps or an upper bound."""
     starts = support.sign >= 0 and support.origin == 0.0
     return kind == "count" and starts and support.step in (0.0, 1.0) and not (support.heaped or support.bounded[1] or support.declared)
 

@@ -88,7 +88,7 @@ class LawMethod(Protocol):
         ...
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether its draws lie in the support: only such laws are chosen by themselves."""
+        """Return whether its draws lie in the support: only such laws are chosen by themselves."""
         ...
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> OutcomeLaw:

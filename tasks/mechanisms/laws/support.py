@@ -133,7 +133,7 @@ def _lattice(values: Float64) -> tuple[float, int | None, bool]:
 
 
 def _standing_out(counts: np.ndarray[tuple[int], np.dtype[np.int64]], rows: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Tell which values hold far more rows than their neighbours."""
+    """Return which values hold far more rows than their neighbours."""
     total = np.concatenate(([0], np.cumsum(counts)))
     at = np.arange(len(counts))
     first, last = np.maximum(at - _NEIGHBOURS, 0), np.minimum(at + _NEIGHBOURS + 1, len(counts))
@@ -158,7 +158,7 @@ def _safe(y: Float64, values: Float64, counts: np.ndarray[tuple[int], np.dtype[n
 
 
 def _ends(y: Float64, signed: bool) -> bool:
-    """Tell whether a law ends below at a bound rather than in a tail."""
+    """Return whether a law ends below at a bound rather than in a tail."""
     if len(y) < _ENOUGH:
         return False
     least, lower, middle = (float(value) for value in np.quantile(y, [0.01, 0.10, 0.50]))

@@ -1,1 +1,1 @@
-"""A SPEC proposed for a table that nobody has described: what each column looks like, and why."""
+"""A SPEC proposed for a table without a description: what each column looks like, and why."""

@@ -1,4 +1,4 @@
-"""One column of a table that nobody has described: its kind, its codes for missing, and whether it can be a covariate."""
+"""One column of a table without a description: its kind, its codes for missing, and whether it can be a covariate."""
 
 from __future__ import annotations
 

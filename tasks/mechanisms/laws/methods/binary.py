@@ -51,7 +51,7 @@ class Binary:
     rank: int = 0
 
     def suits(self, support: Support, kind: str) -> bool:  # noqa: ARG002, the LawMethod protocol
-        """Tell whether the outcome is binary."""
+        """Return whether the outcome is binary."""
         return kind == "binary"
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> BinaryLaw:  # noqa: ARG002, the LawMethod protocol

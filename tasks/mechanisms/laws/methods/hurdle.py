@@ -91,7 +91,7 @@ class Hurdle:
     rank: int = 4
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether counts are unbounded."""
+        """Return whether counts are unbounded."""
         return counted(support, kind)
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> HurdleLaw:  # noqa: ARG002, the LawMethod protocol

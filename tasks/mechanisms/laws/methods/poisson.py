@@ -26,7 +26,7 @@ class Poisson:
     rank: int = 1
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether counts are unbounded."""
+        """Return whether counts are unbounded."""
         return counted(support, kind)
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> CountLaw:  # noqa: ARG002, the LawMethod protocol

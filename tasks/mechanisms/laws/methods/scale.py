@@ -137,7 +137,7 @@ class Scale:
     rank: int = 1
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether its draws lie in the support."""
+        """Return whether its draws lie in the support."""
         return kind == "continuous" and not support.shaped
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> ScaleLaw:

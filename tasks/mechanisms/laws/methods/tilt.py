@@ -162,7 +162,7 @@ class Tilt:
     rank: int = 5
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether it is a choice: wherever atoms, a bound or a grid is found, and for counts."""
+        """Return whether it is a choice: wherever atoms, a bound or a grid is found, and for counts."""
         return kind != "binary" and (support.shaped or kind == "count")
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> TiltLaw:

@@ -84,7 +84,7 @@ class ZeroInflated:
     rank: int = 3
 
     def suits(self, support: Support, kind: str) -> bool:
-        """Tell whether counts are unbounded."""
+        """Return whether counts are unbounded."""
         return counted(support, kind)
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> ZeroInflatedLaw:  # noqa: ARG002, the LawMethod protocol
