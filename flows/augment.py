@@ -40,6 +40,7 @@ from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.augmentation.page import render, verdict
+from tasks.augmentation.settings import check_settings
 from tasks.augmentation.task import Added, Analysed, Donor
 from tasks.checks.measured import Measured
 from tasks.checks.rejection import rejection
@@ -102,7 +103,7 @@ def enlarge(run: Run) -> dict[str, Any]:
     stages.note(profile_line(source.described.profile, schema))
     for warning in source.described.warnings:
         stages.warn(warning)
-    augmentation.check(run, schema)
+    check_settings(run.spec, schema)
     publishing.check_name(run, marked(schema))
     other = None
     if spec.augment.outcome == "self":

@@ -18,9 +18,10 @@ from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
-from tasks.estimation.analysis import Analysis, analyse, analyse_table, known_propensity, known_weights, plan_of
+from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
 from tasks.estimation.answer import answer
 from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tasks.contract.errors import (
     EstimationError,
     GateFailed,
+    InfrastructureError,
     SourceError,
     SpecError,
     StoreConflict,
@@ -40,6 +41,7 @@ __all__ = [
     "Estimates",
     "EstimationError",
     "GateFailed",
+    "InfrastructureError",
     "Release",
     "Simulation",
     "SourceError",

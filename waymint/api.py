@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.targeting.estimators import ATE
-from waymint.composing import Data, SpecLike, composed
-from waymint.frames import stored
-from waymint.running import call, run_audit, run_estimate, run_flow
+from waymint.composing import Data, SpecLike
+from waymint.frames import located
+from waymint.running import call, run_audit, run_composed, run_estimate
 
 if TYPE_CHECKING:
-    from tasks.contract.spec import Purpose
     from waymint.results import Audit, Comparison, Estimates, Release, Simulation
 
 
@@ -67,7 +66,7 @@ def release(
     """
     from waymint.results import Release
 
-    return Release.of(_run("release", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Release.of(run_composed("release", data, (treatment, outcome, name, store), spec, settings, progress))
 
 
 def augment(
@@ -92,7 +91,7 @@ def augment(
     """
     from waymint.results import Release
 
-    return Release.of(_run("augment", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Release.of(run_composed("augment", data, (treatment, outcome, name, store), spec, settings, progress))
 
 
 def simulate(
@@ -117,7 +116,7 @@ def simulate(
     """
     from waymint.results import Simulation
 
-    return Simulation(_run("simulate", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Simulation(run_composed("simulate", data, (treatment, outcome, name, store), spec, settings, progress))
 
 
 def compare(
@@ -141,7 +140,7 @@ def compare(
     """
     from waymint.results import Comparison
 
-    return Comparison(_run("compare", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Comparison(run_composed("compare", data, (treatment, outcome, name, store), spec, settings, progress))
 
 
 def audit(
@@ -187,8 +186,8 @@ def audit(
     uri = release if isinstance(release, str) else release.uri
     texts = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
     with contextlib.ExitStack() as stack:
-        table = _located(source, stack)
-        planted = None if canaries is None else _located(canaries, stack)
+        table = located(source, stack)
+        planted = None if canaries is None else located(canaries, stack)
         return Audit(run_audit(uri, table, wanted, planted, texts, progress))
 
 
@@ -272,7 +271,7 @@ def estimate(
         "seed": seed,
     }
     with contextlib.ExitStack() as stack:
-        return Estimates(run_estimate(_located(data, stack), roles, options, progress))
+        return Estimates(run_estimate(located(data, stack), roles, options, progress))
 
 
 def load(uri: str | Path) -> Release:
@@ -297,27 +296,3 @@ def load(uri: str | Path) -> Release:
     from waymint.results import Release
 
     return call(lambda: Release.load(str(uri)))
-
-
-def _run(
-    flow: Purpose,
-    data: Data,
-    named: tuple[str | None, str | None, str | None, str | Path | None],
-    spec: SpecLike | None,
-    settings: Mapping[str, Any] | None,
-    progress: bool,
-) -> dict[str, Any]:
-    """Compose the SPEC of a flow and run it."""
-    treatment, outcome, name, store = named
-    given = {"roles.treatment": treatment, "roles.outcome": outcome, "name": name, "store.uri": None if store is None else str(store)}
-    with composed(data, spec, given, settings) as whole:
-        return run_flow(flow, whole, progress)
-
-
-def _located(data: Any, stack: contextlib.ExitStack) -> str:
-    """Return the URI of a table or a release; a frame is kept on disk as long as the stack is open."""
-    from waymint.results import Release
-
-    if isinstance(data, Release):
-        return data.uri
-    return str(data) if isinstance(data, str | Path) else stack.enter_context(stored(data))

@@ -176,3 +176,12 @@ def _clear_unused(home: Path, users: IO[str]) -> None:
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
     fcntl.flock(users, fcntl.LOCK_UN)
+
+
+def located(data: Any, stack: contextlib.ExitStack) -> str:
+    """Return the URI of a table or a release; a frame is kept on disk as long as the stack is open."""
+    from waymint.results import Release
+
+    if isinstance(data, Release):
+        return data.uri
+    return str(data) if isinstance(data, str | Path) else stack.enter_context(stored(data))

@@ -10,9 +10,12 @@ import ctypes
 import importlib
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from waymint.composing import Data, SpecLike, composed
 
 if TYPE_CHECKING:
     from tasks.contract.spec import Purpose, Spec
@@ -141,3 +144,18 @@ def _in_thread(work: Callable[[], T]) -> T:
         raise
     finally:
         executor.shutdown(wait=False)
+
+
+def run_composed(
+    flow: Purpose,
+    data: Data,
+    named: tuple[str | None, str | None, str | None, str | Path | None],
+    spec: SpecLike | None,
+    settings: Mapping[str, Any] | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Compose the SPEC of a flow and run it."""
+    treatment, outcome, name, store = named
+    given = {"roles.treatment": treatment, "roles.outcome": outcome, "name": name, "store.uri": None if store is None else str(store)}
+    with composed(data, spec, given, settings) as whole:
+        return run_flow(flow, whole, progress)

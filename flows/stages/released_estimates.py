@@ -22,10 +22,11 @@ from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64, release_keys
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
-from tasks.estimation.analysis import Analysis, analyse_table, known_propensity, known_weights, plan_of
+from tasks.estimation.analysis import Analysis, analyse_table, plan_of
 from tasks.estimation.answer import answer
 from tasks.estimation.combine import Combined, combine
 from tasks.estimation.released import released_table
+from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.table import Table

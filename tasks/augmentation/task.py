@@ -22,7 +22,7 @@ from tasks.augmentation.regions import regions
 from tasks.augmentation.rivals import Pooled, rivals, tolerance, worth
 from tasks.augmentation.rows import choose_rows, flipped
 from tasks.contract.columns import MARKER, conform, constant_array, decode
-from tasks.contract.errors import EstimationError, SpecError
+from tasks.contract.errors import EstimationError
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -39,27 +39,6 @@ CANDIDATES = (4.0, 60.0)
 #: Rows added at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 10_000
 NUISANCES = ("g", "q0", "q1")
-
-
-def check(run: Run, schema: TableSchema) -> None:
-    """Refuse settings that an augmentation does not support.
-
-    Raises
-    ------
-    SpecError
-        If copies, mode or flips don't go with an augmentation, or the source has a column of the marker's name.
-    """
-    spec = run.spec
-    if spec.release.copies != 1 or spec.release.mode != "hybrid":
-        raise SpecError('release of an augmentation must have copies = 1 and mode = "hybrid"; got others.', "Leave them out.")
-    if spec.augment.flip and spec.augment.outcome == "self":
-        raise SpecError(f'flip of augment must be 0 where outcome is "self"; got {spec.augment.flip}.', "It tests another table's labels.")
-    if spec.augment.flip and schema.outcome_kind != "binary":
-        raise SpecError(
-            f"flip of augment must be 0 for a {schema.outcome_kind} outcome; got {spec.augment.flip}.", "Only labels can be flipped."
-        )
-    if MARKER in {column.name for column in schema.columns}:
-        raise SpecError(f"columns of source must not hold '{MARKER}'; it marks added rows.", "Rename or exclude it (roles.exclude).")
 
 
 @coarse("flip labels", "flip labels")
