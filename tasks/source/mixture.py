@@ -13,6 +13,8 @@ from tasks.source.strange import LEAST_SHARE, OTHER_DATE, OTHER_NUMBER, SIGNS, T
 from tasks.source.values import is_text
 
 _SHARE_WARNED = 0.5
+#: Distinct texts up to which numbers stored as text are codes of categories.
+_CODES = 20
 _NOUNS = {"number": "numbers", "date": "dates", "true or false": "true or false"}
 
 
@@ -48,12 +50,14 @@ def refuse_mixed(role: str, name: str, arrow: pa.DataType, column: ColumnFinding
 
 
 def mixed_warning(name: str, arrow: pa.DataType, column: ColumnFindings) -> tuple[str, ...]:
-    """Warn of a text column of which most cells, or all that a typed file holds, read as one type."""
+    """Warn of a text column of which most cells, or all of more than ``_CODES`` distinct ones, read as one type."""
     if not _is_plain_text(arrow):
         return ()
     main, share = main_class(column.classes)
     if not main or share < _SHARE_WARNED:
         return ()
+    if share == 1.0 and column.levels is not None and len(column.levels) <= _CODES:
+        return ()  # a file with types that stores 0 and 1 as text means categories
     return (f"covariate '{name}' is taken as text: {share:.1%} of its cells read as {_NOUNS[main]}.",)
 
 

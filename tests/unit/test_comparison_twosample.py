@@ -77,5 +77,5 @@ def test_copies_of_the_seed_are_closer_to_it() -> None:
 
 
 def test_a_reference_of_a_few_rows_is_refused() -> None:
-    with pytest.raises(EstimationError, match="at least 20 in seed and holdout"):
+    with pytest.raises(EstimationError, match="at least 20 in training rows and holdout"):
         closer_share(table(100, 0), table(10, 1), table(50, 2), np.random.default_rng(0))

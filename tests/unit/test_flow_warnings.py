@@ -40,3 +40,11 @@ def test_a_relation_that_rows_break_is_said_before_anything_is_fitted(tmp_path: 
     assert "400 of 400" in errors[0]["message"]
     with pytest.raises(SourceError, match="last <= first"):
         read_source(run_of(values, tmp_path / "work"), Stages(PlainDisplay(), work=DirectWork()))
+
+
+@pytest.mark.parametrize(("levels", "warned"), [(4, False), (40, True)])
+def test_numbers_stored_as_text_are_named_where_they_are_too_many_for_codes(tmp_path: Path, levels: int, warned: bool) -> None:
+    frame = table(400)
+    frame["ward"] = [str(number % levels) for number in range(len(frame))]
+    reply, _ = check(Spec.model_validate(spec_of(write(frame, tmp_path / "t.parquet"), tmp_path / "store")))
+    assert any("'ward' is taken as text" in finding["message"] for finding in reply["findings"]) is warned
