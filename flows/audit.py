@@ -24,7 +24,7 @@ from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show
 
 
-@flow(name="audit", flow_run_name="audit {asked.name} version {asked.version}", log_prints=False)
+@flow(name="audit", flow_run_name="audit {request.name} version {request.version}", log_prints=False)
 def audit(request: Audit) -> dict[str, Any]:
     """Attack one release; keep the answers beside it.
 
@@ -69,7 +69,7 @@ def audit_release(release: str, source: str, attacks: str = "all", canaries: str
     return audit(compose(release, source, [], attacks, canaries))
 
 
-@flow(name="probe", flow_run_name="probe {asked.name} version {asked.version}", validate_parameters=False)
+@flow(name="probe", flow_run_name="probe {request.name} version {request.version}", validate_parameters=False)
 def probe(run: Run, request: Audit) -> dict[str, Any]:
     """Do the work of one audit on the run's task runner; returns the reply."""
     stages = Stages.current()

@@ -69,7 +69,7 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     return space.put_model(key, _possible(run.spec, population))
 
 
-@coarse("read law", "read the law of copy {found.copy}")
+@coarse("read law", "read the law of copy {law_files.copy}")
 def read_law(run: Run, schema: TableSchema, law_files: Published) -> ModelRef:
     """Put together what data sets are sampled from, from the files of a release that kept its mechanisms; nothing is fitted.
 

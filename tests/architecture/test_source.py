@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -168,3 +169,23 @@ def test_a_participle_alone_is_an_offender(text: str) -> None:
 @pytest.mark.parametrize("text", ["known_rows = 1", "own_vocabulary = 1", "x.found", "f(known=1)", "'found'"])
 def test_a_participle_with_a_noun_is_none(text: str) -> None:
     assert list(participles(ast.parse(text))) == []
+
+
+def label_faults(tree: ast.AST) -> Iterator[str]:
+    """Functions whose run name, the second text of ``@coarse`` or ``flow_run_name``, uses a name that is no parameter of theirs."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        parameters = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+        for call in (each for each in node.decorator_list if isinstance(each, ast.Call)):
+            texts = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "flow_run_name")]
+            labels = [text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str)]
+            fields = {field.split(".")[0] for label in labels for _, field, _, _ in string.Formatter().parse(label) if field}
+            if fields - parameters:
+                yield node.name
+
+
+def test_names_of_runs_use_the_parameters_of_their_function() -> None:
+    assert [f"{name_of(path)}: {name}" for path in FILES for name in label_faults(ast.parse(path.read_text()))] == []
+    assert list(label_faults(ast.parse('@coarse("a", "a {x.y}")\ndef f(z): ...'))) == ["f"]
+    assert list(label_faults(ast.parse('@flow(flow_run_name="a {x}")\ndef f(x): ...'))) == []
