@@ -295,7 +295,7 @@ def test_evidence_of_the_wrong_shape_is_refused():
         DistanceEvidence(np.zeros(4), np.zeros(3), ones, 1 - ones, distances, rows, 0)
     with pytest.raises(EstimationError, match="below 5"):
         DistanceEvidence(np.zeros(4), np.zeros(2), ones, 1 - ones, distances, rows + 5, 0)
-    with pytest.raises(EstimationError, match="nobody"):
+    with pytest.raises(EstimationError, match="must count at least one row each"):
         DistanceEvidence(np.zeros(4), np.zeros(0), ones, 0 * ones, distances, rows, 0)
 
 
