@@ -24,12 +24,16 @@ from infra.cli import signals
 signals.GRACE = float(sys.argv.pop(1))
 how = sys.argv.pop(1)
 def stuck(**_):
-    print("ready", flush=True)
+    ready = False
     if how == "thread":  # what Python joins at its end
         threading.Thread(target=time.sleep, args=(60,)).start()
+        print("ready", flush=True)
         time.sleep(60)
     while True:
         try:
+            if not ready:  # inside the block: a signal that comes at once is caught like any other
+                ready = True
+                print("ready", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             if how == "error":
