@@ -99,3 +99,22 @@ def test_a_pool_that_could_not_be_balanced_fails():
     fine, bad = calibration(0.0)["calibration"], calibration(0.4)["calibration"]
     assert fine.value <= fine.threshold < bad.value
     assert CalibrationCheck().measure(Evidence(), GatesSpec()) == []
+
+
+def test_what_is_shown_of_each_table_written_out():
+    one = OverlapEvidence(100, 0.05, 0.1, 30, 70, 0.5, 0.4, 0.2, 0.9)
+    other = OverlapEvidence(100, 0.05, 0.3, 60, 40, 0.6, 0.7, 0.1)
+    found = [
+        (metric.name, metric.value, metric.detail) for metric in OverlapCheck().measure(Evidence(source=one, release=other), GatesSpec())
+    ]
+    share, outside = "share of its arm's weights that one row carries", "share of 100 rows with g outside [0.05, 0.95]"
+    assert found == [
+        ("source_overlap", 0.1, outside),
+        ("source_ess", 0.4, "effective share of the control arm; treated 0.500, control 0.400"),
+        ("min_arm", 30.0, "30 treated and 70 control rows"),
+        ("source_largest_weight", 0.2, share),
+        ("source_calibration_slope", 0.9, "of g: 1 where calibrated, below 1 where too extreme"),
+        ("release_overlap", 0.3, outside),
+        ("release_largest_weight", 0.1, share),
+        ("release_ess", 0.6, "smallest effective share of an arm"),
+    ]
