@@ -39,7 +39,8 @@ AREAS: dict[str, Area] = {
     }),
     "targeting": Area(12, {
         "tasks/targeting/fluctuation.py": ("estimation_fluctuation", "targeting_truncation"),
-        "tasks/targeting/influence.py": ("estimation_methods",), "tasks/targeting/truncation.py": ("targeting_truncation",),
+        "tasks/targeting/influence.py": ("targeting_truncation", "estimation_methods"),
+        "tasks/targeting/truncation.py": ("targeting_truncation",),
     }),
     "gate table": Area(12, {
         "tasks/contract/gates": VERDICTS, "tasks/checks/metric.py": VERDICTS, "tasks/checks/verdict.py": VERDICTS,

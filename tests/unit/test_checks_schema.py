@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from tasks.checks.conformity import compare, inspect
+from tasks.checks.conformity import _beyond, compare, inspect
 from tasks.checks.evidence import Evidence, SchemaEvidence
 from tasks.checks.methods.schema import SchemaCheck
 from tasks.contract.columns import decode
@@ -99,3 +99,17 @@ def test_switched_off_and_nothing_seen():
     columns, levels = SchemaCheck().measure(Evidence(schema=SchemaEvidence(0)), GatesSpec(columns=False))
     assert columns.threshold is None
     assert levels.refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "decimals", "slack"),
+    [("integer", None, 0.5), ("datetime", None, 0.5), ("continuous", 0, 0.5), ("continuous", 2, 0.005), ("continuous", None, 0.0)],
+)
+def test_half_a_unit_of_the_last_digit_may_lie_beyond_the_bounds(kind, decimals, slack):
+    one = column("w0", "age", "covariate", kind, pa.float64(), low=-40.0, high=60.0, decimals=decimals)
+    slack += 60e-6
+    inside = [-40.0 - 0.999 * slack, 60.0 + 0.999 * slack, None, float("nan")]
+    assert _beyond(one, pa.chunked_array([pa.array(inside)])) == 0
+    assert _beyond(one, pa.chunked_array([pa.array([-40.0 - 1.001 * slack, 60.0 + 1.001 * slack, float("inf"), 0.0])])) == 3
+    free = column("w0", "age", "covariate", kind, pa.float64(), decimals=decimals)
+    assert _beyond(free, pa.chunked_array([pa.array([1e300, float("-inf"), None])])) == 1

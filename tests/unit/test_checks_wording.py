@@ -57,6 +57,7 @@ def metric(rule="at most", value=1.0, threshold=2.0, low=None, high=None, refuse
 )
 def test_outcomes(given: Metric, expected: str) -> None:
     assert outcome(given) == expected
+    assert verdict_of(given) == verdict_of(given, False)
     for strict in (False, True):
         answer = verdict_of(given, strict)
         status = "refused" if given.refused and expected != "off" else {"pass": "passed", "fail": "failed"}.get(expected, expected)

@@ -86,6 +86,9 @@ def test_the_design_written_out() -> None:
 def test_levels_of_one_frequency_are_kept_by_name() -> None:
     frame = pd.DataFrame({"w": pd.Categorical(["b", "a", "c", "c", "d"], categories=["d", "c", "b", "a"])})
     assert fit_design(frame, max_levels=3).category[0].levels == ("a", "b", "c")
+    names = [f"{at:02}" for at in range(51)]
+    many = pd.DataFrame({"w": pd.Categorical(names, categories=names)})
+    assert len(fit_design(many).category[0].levels) == Params().max_levels == 50
 
 
 # -- ridge GLMs --------------------------------------------------------------------------------------------------------

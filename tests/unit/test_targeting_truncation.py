@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import brentq
 
+from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Nuisances
 from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate, truncation_bound
+from tasks.targeting.influence import cluster_error
 from tasks.targeting.truncation import choose_truncation
 
 N = 400
@@ -212,3 +215,17 @@ def test_truncation_off_keeps_propensities_from_the_ends_all_the_same() -> None:
     assert truncation_bound(2, "auto") == 0.25
     assert truncation_bound(400, "auto") == pytest.approx(5 / (20 * np.log(400)))
     assert truncation_bound(5, 0.0) == 0.0
+
+
+# -- standard errors ---------------------------------------------------------------------------------------------------
+def test_the_standard_error_over_clusters_written_out() -> None:
+    rng = np.random.default_rng(4)
+    values, weights, clusters = rng.normal(size=40), rng.integers(0, 3, 40) * 1.0, rng.integers(3, 9, 40).astype(np.uint64)
+    weights[clusters == 8] = 0.0  # a cluster without weight is none
+    sums = [float(np.sum((weights * values)[clusters == cluster])) for cluster in range(3, 8)]
+    se, quantile = cluster_error(values, weights, clusters)
+    assert se == pytest.approx(np.sqrt(5 / 4 * np.sum(np.square(sums))) / weights.sum())
+    assert quantile == pytest.approx(stats.t.ppf(0.975, 4))
+    one = np.where(clusters < 8, np.uint64(1), clusters)
+    with pytest.raises(EstimationError, match="clusters of an estimate must be at least 2; got 1"):
+        cluster_error(values, weights, one)
