@@ -126,7 +126,7 @@ def test_only_the_smallest_error_is_called_so() -> None:
     ]
     found = chosen(rows)
     assert found.synthesizer == "b"
-    assert "The error of a (0.11 ± 0.00) is about the same" in found.reason
+    assert "The error of a (0.11 ± 0.01) is about the same" in found.reason
     assert "That of c (1.74 ± " in found.reason
     assert "smallest error" not in found.reason
     without = chosen([each for each in rows if each.synthesizer != "a"])
