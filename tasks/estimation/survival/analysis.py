@@ -97,12 +97,12 @@ def analyse_survival(
     known = horizon if horizon is not None else table.largest_horizon()
     table.require_horizon(known, times)
     methods = {name: cast("CurveEstimator", resolve("survival", name)) for name in dict.fromkeys(estimators)}
+    adjusted = any(name != "km" for name in methods)
     rows = table.rows
     grid = event_grid(rows.time, rows.event, known, tuple(times), periods)
     functionals = [*(survival_at(grid, time) for time in sorted(set(times))), restricted_mean(grid)]
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     plan = Plan(SOURCE, seed, folds, repeats)
-    adjusted = any(name != "km" for name in methods)
     nuisances = cross_fit_hazards(plan, fitter, rows, table.covariates, grid, len(table.arms), report) if adjusted else None
     bound = truncation_bound(len(rows.time), truncation)
     cases = _cases(table, grid, nuisances, bound)
