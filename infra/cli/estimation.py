@@ -17,7 +17,8 @@ def estimate(
     outcome: Annotated[str, typer.Option(help="outcome column (a release knows its own)")] = "",
     covariates: Annotated[str, typer.Option(help='comma-separated columns, or "*" for all others')] = "*",
     exclude: Annotated[str, typer.Option(help='comma-separated columns left out of "*"')] = "",
-    treated: Annotated[str, typer.Option(help="the label that means 'treated', as a TOML value")] = "1",
+    treated: Annotated[str | None, typer.Option(help="the label that means 'treated', as a TOML value [default: 1]")] = None,
+    control: Annotated[str | None, typer.Option(help="the label of the reference arm; needed with more than two arms")] = None,
     event: Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1")] = None,
     cluster: Annotated[str | None, typer.Option(metavar="COLUMN", help="units whose rows are not independent: persons, villages")] = None,
     outcome_kind: Annotated[str, typer.Option(help="auto, binary, continuous or count")] = "auto",
@@ -54,7 +55,6 @@ def estimate(
         "treatment": treatment,
         "outcome": outcome,
         "covariates": covariates if covariates == "*" else tuple(name.strip() for name in covariates.split(",")),
-        "treated": literal(treated),
         "outcome_kind": outcome_kind,
         "missing_outcome": missing_outcome,
         "missing_treatment": missing_treatment,
@@ -63,6 +63,7 @@ def estimate(
         "kinds": dict(_pair("kind", one) for one in kind or ()),
         "max_levels": max_levels,
     }
+    roles |= {key: literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
     names = tuple(name.strip() for name in estimators.split(","))
     options = {
         "estimators": names,
