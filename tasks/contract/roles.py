@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
-Role = Literal["covariate", "treatment", "outcome"]
+Role = Literal["covariate", "treatment", "outcome", "id", "cluster", "weight", "stratum", "passenger"]
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
@@ -22,7 +22,8 @@ class Column(BaseModel):
     Attributes
     ----------
     id : str
-        ``"w0"``, ``"w1"``, ... for covariates in their order, ``"a"``, ``"y"``.
+        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"``; ``"i0"``, ... for ids, ``"c"`` for the
+        cluster, ``"v"`` for the weight, ``"p0"``, ``"p1"``, ... for passengers.
     name : str
         As in the source.
     field : str
@@ -62,6 +63,16 @@ class Column(BaseModel):
         """Whether canonical values are strings from ``levels``."""
         return self.kind in ("boolean", "categorical")
 
+    @property
+    def is_covariate(self) -> bool:
+        """Whether the column is part of W: a covariate, or a stratum, which is one with levels."""
+        return self.role in ("covariate", "stratum")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether released values come from a fitted law of canonical values: covariates, strata and passengers."""
+        return self.is_covariate or self.role == "passenger"
+
     def arrow(self) -> pa.Field:
         """Return the source's Arrow field: name, type, nullability."""
         return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.field))).field(0)
@@ -78,7 +89,7 @@ class TableSchema(BaseModel):
     Attributes
     ----------
     columns : tuple of Column
-        Covariates, treatment and outcome in the source's order.
+        Every column with a role, in the source's order.
     treated, control : str
         Canonical text of the two treatment labels; of more than two, the first arm beside the control, and the control.
     arms : tuple of str
@@ -108,9 +119,8 @@ class TableSchema(BaseModel):
 
     @property
     def covariates(self) -> tuple[Column, ...]:
-        """Covariates by id order (w0, w1, ...), constant ones included."""
-        selected = [column for column in self.columns if column.role == "covariate"]
-        return tuple(sorted(selected, key=lambda column: int(column.id[1:])))
+        """Covariates and strata by id order (w0, w1, ...), constant ones included."""
+        return self._numbered("covariate", "stratum")
 
     @property
     def modelled(self) -> tuple[Column, ...]:
@@ -126,6 +136,40 @@ class TableSchema(BaseModel):
     def outcome(self) -> Column:
         """The outcome column."""
         return next(column for column in self.columns if column.role == "outcome")
+
+    @property
+    def ids(self) -> tuple[Column, ...]:
+        """Columns that name rows (i0, i1, ...)."""
+        return self._numbered("id")
+
+    @property
+    def cluster(self) -> Column | None:
+        """The column that names clusters, where there is one."""
+        return next((column for column in self.columns if column.role == "cluster"), None)
+
+    @property
+    def weight(self) -> Column | None:
+        """The column of survey weights, where there is one."""
+        return next((column for column in self.columns if column.role == "weight"), None)
+
+    @property
+    def strata(self) -> tuple[Column, ...]:
+        """Strata that vary, by id order: covariates all of them."""
+        return tuple(column for column in self.modelled if column.role == "stratum")
+
+    @property
+    def passengers(self) -> tuple[Column, ...]:
+        """Passengers (p0, p1, ...), constant ones included."""
+        return self._numbered("passenger")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Ids of canonical columns that say how rows count: ``"c"`` (hash of the cluster) and ``"v"`` (weight), as far as there are."""
+        return tuple(column.id for column in (self.cluster, self.weight) if column is not None)
+
+    def _numbered(self, *roles: Role) -> tuple[Column, ...]:
+        selected = [column for column in self.columns if column.role in roles]
+        return tuple(sorted(selected, key=lambda column: int(column.id[1:])))
 
 
 class ColumnRoles(BaseModel):

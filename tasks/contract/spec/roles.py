@@ -33,8 +33,25 @@ class RolesSpec(Section):
         "*", description='columns that are covariates; "*" means all others', examples=[["age", "sex", "start", "end"]]
     )
     exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["patient"]])
+    id: tuple[str, ...] = Field(
+        (), description="columns that name rows: never modelled, released as fresh keys of the same type and length", examples=[["patient"]]
+    )
+    cluster: str | None = Field(
+        None, min_length=1, description="column of the unit that several rows belong to: a person, a village", examples=["village"]
+    )
+    weight: str | None = Field(
+        None, min_length=1, description="column of survey weights; the release is self-weighting", examples=["sampling_weight"]
+    )
+    strata: tuple[str, ...] = Field(
+        (), description="columns of randomisation strata: covariates with levels that folds and standard errors use", examples=[["site"]]
+    )
+    passengers: tuple[str, ...] = Field(
+        (), description="columns drawn after the outcome and not targeted, such as other results", examples=[["adverse_event"]]
+    )
     kinds: dict[str, Kind] = Field(
-        default_factory=dict, description="kinds of covariates, by column, in place of the detected ones", examples=[{"age": "integer"}]
+        default_factory=dict,
+        description="kinds of covariates and passengers, by column, in place of the detected ones",
+        examples=[{"age": "integer"}],
     )
     subgroups: tuple[str, ...] = Field(
         (), description="covariates whose levels define subgroups; the release keeps the effect in each of them", examples=[["sex"]]
@@ -79,9 +96,41 @@ class RolesSpec(Section):
                 raise ValueError("covariates must not name a column twice")
             if {self.treatment, self.outcome} & set(self.covariates):
                 raise ValueError("covariates must not contain the treatment or the outcome")
+        self._refuse_two_roles()
         for text in self.relations:
             self._refuse_other_columns(text)
         return self
+
+    @property
+    def columns_by_role(self) -> dict[str, tuple[str, ...]]:
+        """Names of the columns that are declared, by key; "covariates" only where they are listed."""
+        return {
+            "treatment": (self.treatment,),
+            "outcome": (self.outcome,),
+            "covariates": self.covariates if isinstance(self.covariates, tuple) else (),
+            "id": self.id,
+            "cluster": () if self.cluster is None else (self.cluster,),
+            "weight": () if self.weight is None else (self.weight,),
+            "strata": self.strata,
+            "passengers": self.passengers,
+            "exclude": self.exclude,
+        }
+
+    def _refuse_two_roles(self) -> None:
+        """Raise ``ValueError`` where a column is named twice."""
+        later = {"id", "cluster", "weight", "strata", "passengers"}
+        taken: dict[str, str] = {}
+        for role, names in self.columns_by_role.items():
+            for name in names:
+                if name in taken and (role in later or taken[name] in later):
+                    twice = "a column twice" if taken[name] == role else f"a column of {taken[name]}"
+                    raise ValueError(f"{role} must not name {twice}; got '{name}'")
+                taken.setdefault(name, role)
+        if self.weight is not None and self.weight in self.kinds:
+            raise ValueError(f"kinds must name covariates or passengers; got the weight '{self.weight}'")
+        for name in self.strata:
+            if self.kinds.get(name, "categorical") not in ("categorical", "boolean"):
+                raise ValueError(f"kinds.{name} must be 'categorical' or 'boolean' for a column of strata; got '{self.kinds[name]}'")
 
     def _refuse_other_columns(self, text: str) -> None:
         """Raise ``ValueError`` where a relation names a column that is no covariate."""
@@ -89,5 +138,7 @@ class RolesSpec(Section):
             if name in (self.treatment, self.outcome):
                 role = "treatment" if name == self.treatment else "outcome"
                 raise ValueError(f"relation '{text}' must name covariates; got the {role} '{name}'")
-            if name in self.exclude or (isinstance(self.covariates, tuple) and name not in self.covariates):
+            others = {*self.exclude, *self.id, self.cluster, self.weight, *self.passengers}
+            listed = isinstance(self.covariates, tuple) and name not in (*self.covariates, *self.strata)
+            if name in others or listed:
                 raise ValueError(f"relation '{text}' must name covariates; got '{name}', which is none")
