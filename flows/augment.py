@@ -96,7 +96,7 @@ def _early_checks(run: Run) -> None:
 def enlarge(run: Run) -> dict[str, Any]:
     """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
-    source = read_source(run, stages)
+    source = read_source(run, stages, "augment")
     schema, parts = source.described.table, source.parts
     run = resolve_synthesizer(run, schema)
     spec = run.spec

@@ -92,7 +92,7 @@ def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
 
 def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
-    source = read_source(run, stages)
+    source = read_source(run, stages, "simulate")
     schema = source.described.table
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))

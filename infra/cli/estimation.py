@@ -19,7 +19,8 @@ def estimate(
     outcome: given.Outcome = "",
     covariates: given.Covariates = "*",
     exclude: given.Exclude = "",
-    treated: given.Treated = "1",
+    treated: given.Treated = None,
+    control: given.Control = None,
     event: given.Event = None,
     cluster: given.Cluster = None,
     outcome_kind: given.OutcomeKind = "auto",
@@ -45,7 +46,8 @@ def estimate(
 ) -> None:
     """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
     columns = {"treatment": treatment, "outcome": outcome, "covariates": covariates if covariates == "*" else _names(covariates)}
-    labels = {"treated": _literal(treated), "event": _literal(event), "exclude": _names(exclude)}
+    arms = {key: _literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
+    labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
     named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])

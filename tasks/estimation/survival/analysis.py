@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
+from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Learner
 from tasks.contract.registry import resolve
 from tasks.contract.survival import Grid, event_grid, restricted_mean, survival_at
@@ -97,7 +98,12 @@ def analyse_survival(
     known = horizon if horizon is not None else table.largest_horizon()
     table.require_horizon(known, times)
     methods = {name: cast("CurveEstimator", resolve("survival", name)) for name in dict.fromkeys(estimators)}
-    adjusted = any(name != "km" for name in methods)
+    adjusted = [name for name in methods if name != "km"]
+    if adjusted and len(table.arms) > 2:
+        raise SpecError(
+            f"estimators of a survival outcome with {len(table.arms)} arms must be km; got {adjusted[0]}.",
+            "Keep the rows of two arms for adjusted estimates.",
+        )
     rows = table.rows
     grid = event_grid(rows.time, rows.event, known, tuple(times), periods)
     functionals = [*(survival_at(grid, time) for time in sorted(set(times))), restricted_mean(grid)]
