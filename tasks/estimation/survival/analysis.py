@@ -95,8 +95,8 @@ def analyse_survival(
     EstimationError
         If the table can't answer.
     """
-    known = horizon if horizon is not None else table.largest_horizon()
-    table.require_horizon(known, times)
+    end = horizon if horizon is not None else table.largest_horizon()
+    table.require_horizon(end, times)
     methods = {name: cast("CurveEstimator", resolve("survival", name)) for name in dict.fromkeys(estimators)}
     adjusted = [name for name in methods if name != "km"]
     if adjusted and len(table.arms) > 2:
@@ -105,7 +105,7 @@ def analyse_survival(
             "Keep the rows of two arms for adjusted estimates.",
         )
     rows = table.rows
-    grid = event_grid(rows.time, rows.event, known, tuple(times), periods)
+    grid = event_grid(rows.time, rows.event, end, tuple(times), periods)
     functionals = [*(survival_at(grid, time) for time in sorted(set(times))), restricted_mean(grid)]
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     plan = Plan(SOURCE, seed, folds, repeats)
@@ -121,7 +121,7 @@ def analyse_survival(
         unsolved = max(unsolved, *(fit.residual for fit in fits))
         estimates += curve_estimates(name, table, cases, fits, functionals, bound, seed)
         curves += [arm_curve(name, table, grid, arm, fit) for arm, fit in enumerate(fits)]
-    return SurvivalAnalysis(estimates, curves, known, bound, unsolved, len(rows.time))
+    return SurvivalAnalysis(estimates, curves, end, bound, unsolved, len(rows.time))
 
 
 def _cases(table: SurvivalTable, grid: Grid, nuisances: SurvivalNuisances | None, bound: float) -> list[ArmCase]:

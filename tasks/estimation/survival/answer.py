@@ -52,15 +52,15 @@ def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: di
 
 def cautions(analysis: SurvivalAnalysis) -> list[str]:
     """Warn of truncated propensities and of scores that targeting did not solve."""
-    said = []
+    warnings = []
     share = max((one.clipped for one in analysis.estimates), default=0.0)
     if share > WARNED:
-        said.append(
+        warnings.append(
             f"poor overlap: {share:.0%} of the rows have a propensity below {analysis.bound:.3g} in an arm; intervals may be too narrow."
         )
     if analysis.unsolved > UNSOLVED:
-        said.append(f"targeting left {analysis.unsolved:.2g} standard errors of an equation unsolved; compare tmle with aipw.")
-    return said
+        warnings.append(f"targeting left {analysis.unsolved:.2g} standard errors of an equation unsolved; compare tmle with aipw.")
+    return warnings
 
 
 def curve_points(curve: ArmCurve) -> list[dict[str, Any]]:
