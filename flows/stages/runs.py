@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flows.stages.engines import choose_engine
 from infra.cluster import outlasting, probe
 from infra.settings import Settings
 from infra.stages import open_stages
@@ -13,6 +14,9 @@ from infra.workspace import RUN_RECORD, Run
 from infra.workspaces import run_workspace
 from tasks.contract.errors import EstimationError, SourceError, SpecError
 from tasks.contract.spec import Purpose, Spec
+
+#: What ``engine.dask`` is called on the screen.
+_ENGINES = {"threads": "threads of this process", "local": "worker processes of this machine"}
 
 
 def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Callable[[Run], None] | None = None) -> dict[str, Any]:
@@ -34,11 +38,14 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     dict
         What the work returns.
     """
+    spec, reason = choose_engine(spec, purpose)
     with run_workspace(spec, Settings(), purpose) as space, open_stages(spec.engine.timeout) as stages:
         record, new = space.load_or_create_run()
         if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
         run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))
+        if reason:
+            stages.note(f"engine    {_ENGINES[spec.engine.dask]}: {reason}")
         if check is not None:
             check(run)
         space.put_record(RUN_RECORD, record)

@@ -6,6 +6,7 @@ from typing import Any
 
 from infra.cli import estimation_options as given
 from infra.cli.options import JsonOption
+from infra.cli.progress import suggest
 from infra.cli.replies import call_entry
 from tasks.contract.errors import SpecError
 
@@ -56,7 +57,8 @@ def estimate(
     curves = {"horizon": horizon, "times": _times(times)}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
-    call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+    reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcome}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:
