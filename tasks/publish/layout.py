@@ -4,6 +4,10 @@
 
     <name>/v000001/data/copy-0/part-00000.parquet
     <name>/v000001/report.html
+    <name>/v000001/codebook.{html,csv}      what the columns hold
+    <name>/v000001/datapackage.json         the same for programs: Frictionless Data Package,
+    <name>/v000001/croissant.json           MLCommons Croissant,
+    <name>/v000001/odcs.yaml                and Open Data Contract Standard
     <name>/v000001/mechanisms.json          where include_nuisances asks for it: the outcome's law of each copy
     <name>/v000001/checks/...
     <name>/v000001/manifest.json            written last
@@ -30,6 +34,8 @@ from tasks.contract.spec import NAME_PATTERN
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 MECHANISMS = "mechanisms.json"
+CODEBOOK_PAGE, CODEBOOK_TABLE = "codebook.html", "codebook.csv"
+DATA_PACKAGE, CROISSANT, DATA_CONTRACT = "datapackage.json", "croissant.json", "odcs.yaml"
 
 _OWNER = "owner.json"
 _HEIR = "heir-"
