@@ -179,9 +179,14 @@ def simulation_key(name: str, run_id: str, path: str) -> str:
     return f"{name_folder(name)}simulations/{checked_run(run_id)}/{checked_path(path)}"
 
 
+def is_run(text: str) -> bool:
+    """Return whether a text can be the id of a run."""
+    return _RUN.fullmatch(text) is not None
+
+
 def checked_run(run_id: str) -> str:
     """Return a run id if it is valid in a key."""
-    if not _RUN.fullmatch(run_id):
+    if not is_run(run_id):
         raise StoreError(f"run id or token of release must be letters, digits, dots and dashes; got {run_id!r}.")
     return run_id
 

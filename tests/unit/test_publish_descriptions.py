@@ -20,21 +20,16 @@ from tasks.publish.descriptions.codebook import Level, as_csv, as_html, codebook
 from tasks.publish.descriptions.files import descriptions
 from tasks.publish.descriptions.labels import label_faults
 from tasks.publish.manifest import Manifest
+from tests.publishing import OLD_MANIFEST as OLD
+from tests.publishing import old_manifest
 from tests.reporting import schema
 
-ROOT = Path(__file__).parents[2]
-OLD = json.loads((ROOT / "tests/data/manifest-0.1.0.json").read_text())
 LABELS = {
     "x": {"label": "Body <b>mass</b>", "unit": "kg"},
     "site": {"label": "Hospital", "values": {"north": "Northern"}},
     "drug": {"label": "Drug", "values": {"0": "placebo", "1": "verum"}},
 }
 ABOUT = {"title": "A trial", "description": "Patients.", "licence": "CC-BY-4.0", "creators": ["Clinic A", "Clinic B"]}
-
-
-def manifest(**spec: Any) -> Manifest:
-    """Return a stored manifest of version 0.1.0 with sections of its SPEC replaced."""
-    return Manifest.model_validate({**OLD, "spec": {**OLD["spec"], **spec}})
 
 
 def with_column(name: str, **values: Any) -> Manifest:
@@ -44,7 +39,7 @@ def with_column(name: str, **values: Any) -> Manifest:
 
 
 def test_the_codebook_names_every_column_once() -> None:
-    entries = codebook(manifest())
+    entries = codebook(old_manifest())
     assert [entry.column for entry in entries if entry.role != "truth"] == [column["name"] for column in OLD["schema"]["columns"]]
     by_name = {entry.column: entry for entry in entries}
     assert [level.value for level in by_name["site"].levels] == ["north", "south", "west"]
@@ -77,17 +72,17 @@ def test_no_description_gives_away_a_range() -> None:
 
 def test_columns_that_waymint_adds_are_described_where_they_are_released() -> None:
     release = {**OLD["spec"]["release"], "include_nuisances": True}
-    entries = codebook(manifest(release=release))
+    entries = codebook(old_manifest(release=release))
     assert [entry.column for entry in entries[-3:]] == ["waymint_g", "waymint_q0", "waymint_q1"]
     assert {entry.role for entry in entries[-3:]} == {"truth"}
-    plain = codebook(manifest(release={**release, "include_nuisances": False}))
+    plain = codebook(old_manifest(release={**release, "include_nuisances": False}))
     assert len(plain) == len(entries) - 3
     augmented = codebook(Manifest.model_validate({**OLD, "profile": "augment"}))
     assert [(entry.column, entry.logical) for entry in augmented[len(plain) :]] == [("waymint_added", "boolean")]
 
 
 def test_labels_of_the_spec_reach_every_description_and_are_escaped() -> None:
-    record = manifest(labels=LABELS, about=ABOUT)
+    record = old_manifest(labels=LABELS, about=ABOUT)
     entries = codebook(record)
     assert (entries[0].label, entries[0].unit, entries[1].levels[0]) == ("Body <b>mass</b>", "kg", Level("north", "Northern"))
     page = as_html(entries, record).decode()
@@ -105,16 +100,16 @@ def test_labels_of_the_spec_reach_every_description_and_are_escaped() -> None:
 
 
 def test_the_same_manifest_gives_the_same_bytes() -> None:
-    assert descriptions(manifest()) == descriptions(Manifest.model_validate(json.loads(json.dumps(OLD))))
+    assert descriptions(old_manifest()) == descriptions(Manifest.model_validate(json.loads(json.dumps(OLD))))
 
 
 def test_the_data_package_is_valid() -> None:
     from frictionless import Package
 
-    package = Package.from_descriptor(json.loads(descriptions(manifest(labels=LABELS, about=ABOUT))["datapackage.json"]))
+    package = Package.from_descriptor(json.loads(descriptions(old_manifest(labels=LABELS, about=ABOUT))["datapackage.json"]))
     (resource,) = package.resources
-    assert [resource.path, *resource.extrapaths] == [file.path for file in manifest().files if file.path.startswith("data/")]
-    assert resource.schema.field_names == [entry.column for entry in codebook(manifest())]
+    assert [resource.path, *resource.extrapaths] == [file.path for file in old_manifest().files if file.path.startswith("data/")]
+    assert resource.schema.field_names == [entry.column for entry in codebook(old_manifest())]
     assert resource.schema.get_field("day").type == "datetime"
 
 
@@ -122,31 +117,33 @@ def test_the_croissant_is_valid(tmp_path: Path) -> None:
     import mlcroissant
 
     path = tmp_path / "croissant.json"
-    path.write_bytes(descriptions(manifest(about=ABOUT))["croissant.json"])
+    path.write_bytes(descriptions(old_manifest(about=ABOUT))["croissant.json"])
     dataset = mlcroissant.Dataset(path)
     assert dataset.metadata.issues.errors == set()
     assert dataset.metadata.issues.warnings == set()
     (records,) = dataset.metadata.record_sets
-    assert [field.name for field in records.fields] == [entry.column for entry in codebook(manifest())]
+    assert [field.name for field in records.fields] == [entry.column for entry in codebook(old_manifest())]
 
 
 def test_the_data_contract_is_valid_and_its_rules_are_the_gates() -> None:
     from open_data_contract_standard.model import OpenDataContractStandard
 
-    content = descriptions(manifest(labels=LABELS, about=ABOUT))["odcs.yaml"]
+    content = descriptions(old_manifest(labels=LABELS, about=ABOUT))["odcs.yaml"]
     contract = yaml.safe_load(content)
     standard = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text("utf-8"))
     jsonschema.Draft201909Validator(standard).validate(contract)
     assert OpenDataContractStandard.from_string(content.decode()).apiVersion == "v3.1.0"
     rows, *rules = contract["schema"][0]["quality"]
-    assert (rows["metric"], rows["mustBe"]) == ("rowCount", manifest().rows)
-    gates = [gate for gate in manifest().gates if gate.status != "off"]
+    assert (rows["metric"], rows["mustBe"]) == ("rowCount", old_manifest().rows)
+    gates = [gate for gate in old_manifest().gates if gate.status != "off"]
     assert [rule["name"] for rule in rules] == [gate.name for gate in gates]
     assert [rule["implementation"]["threshold"] for rule in rules] == [gate.threshold for gate in gates]
     titles = {row.name: row.title for row in GATES}
     assert all(rule["description"].startswith(titles[rule["name"]]) for rule in rules)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft201909Validator(standard).validate({**contract, "schema": [{**contract["schema"][0], "quality": [{"type": "custom"}]}]})
+        jsonschema.Draft201909Validator(standard).validate(
+            {**contract, "schema": [{**contract["schema"][0], "quality": [{"type": "custom"}]}]}
+        )
 
 
 def test_a_label_of_a_column_that_is_not_released_is_refused() -> None:
