@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Role = Literal["covariate", "treatment", "outcome", "id", "cluster", "weight", "stratum", "passenger"]
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
@@ -91,7 +91,9 @@ class TableSchema(BaseModel):
     columns : tuple of Column
         Every column with a role, in the source's order.
     treated, control : str
-        Canonical text of the two treatment labels.
+        Canonical text of the two treatment labels; of more than two, the first arm beside the control, and the control.
+    arms : tuple of str
+        Canonical text of all treatment labels, the control first; canonical treatments are places in it. Two to eight.
     outcome_kind : str
         ``"binary"``, ``"continuous"`` or ``"count"``.
     rows : int
@@ -105,6 +107,15 @@ class TableSchema(BaseModel):
     control: str
     outcome_kind: Literal["binary", "continuous", "count"]
     rows: int
+    arms: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_arms(cls, values: Any) -> Any:
+        """Take the two arms from their labels where a manifest is older than the field."""
+        if isinstance(values, dict) and not values.get("arms") and {"treated", "control"} <= set(values):
+            return {**values, "arms": (values["control"], values["treated"])}
+        return values
 
     @property
     def covariates(self) -> tuple[Column, ...]:
@@ -176,5 +187,6 @@ class ColumnRoles(BaseModel):
     outcome: str
     covariates: tuple[str, ...]
     treated: str | int | float | bool = 1
+    control: str | int | float | bool | None = None
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
     subgroups: tuple[str, ...] = ()

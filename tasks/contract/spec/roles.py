@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.contract.labels import label_text
 from tasks.contract.relations import GRAMMAR, Relation, parse_relation
 from tasks.contract.spec.section import Section
 
@@ -16,8 +17,13 @@ Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 class RolesSpec(Section):
     """Which column is the treatment, the outcome or a covariate."""
 
-    treatment: str = Field(min_length=1, description="column of the treatment; it has two labels", examples=["drug"])
-    treated: Label = Field(1, description="label of the treatment column that means treated")
+    treatment: str = Field(min_length=1, description="column of the treatment; more than two labels need control", examples=["drug"])
+    treated: Label | None = Field(
+        1, description="label of the treatment column that means treated, of two labels; beside control it may be left out"
+    )
+    control: Label | None = Field(
+        None, description="label of the reference arm; needed where the treatment has more than two labels (at most 8)", examples=[0]
+    )
     outcome: str = Field(min_length=1, description="column of the outcome", examples=["score"])
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = Field("auto", description='kind of the outcome; "auto" detects it')
     event: Label | None = Field(
@@ -26,7 +32,7 @@ class RolesSpec(Section):
     covariates: Literal["*"] | tuple[str, ...] = Field(
         "*", description='columns that are covariates; "*" means all others', examples=[["age", "sex", "start", "end"]]
     )
-    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["patient"]])
+    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["notes"]])
     id: tuple[str, ...] = Field(
         (), description="columns that name rows: never modelled, released as fresh keys of the same type and length", examples=[["patient"]]
     )
@@ -57,6 +63,14 @@ class RolesSpec(Section):
         (), description=f"relations of covariates that hold in every released row: {GRAMMAR}", examples=[["start <= end"]]
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_control(cls, values: Any) -> Any:
+        """Leave ``treated`` open where ``control`` alone is given: then the other labels are the treated ones."""
+        if isinstance(values, dict) and values.get("control") is not None and "treated" not in values:
+            return {**values, "treated": None}
+        return values
+
     @property
     def declared_relations(self) -> tuple[Relation, ...]:
         """The relations, read."""
@@ -71,6 +85,8 @@ class RolesSpec(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> RolesSpec:
+        if self.control is not None and self.treated is not None and label_text(self.control) == label_text(self.treated):
+            raise ValueError("control must be another label than treated")
         if self.treatment == self.outcome:
             raise ValueError("treatment and outcome must be two different columns")
         if isinstance(self.covariates, tuple):
