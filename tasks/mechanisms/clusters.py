@@ -98,7 +98,7 @@ def constant_within(frame: pd.DataFrame, place: Intp) -> set[str]:
 
 def likeness_of(frame: pd.DataFrame, place: Intp) -> dict[str, float]:
     """Return the intraclass correlation of each column's normal scores; of categories, of its levels' indicators on average."""
-    found = {}
+    likeness = {}
     for name in frame.columns:
         codes = codes_of(frame[name])
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
@@ -110,8 +110,8 @@ def likeness_of(frame: pd.DataFrame, place: Intp) -> dict[str, float]:
         else:
             value = intraclass(scores_of(codes), place)
         if value > _FAINT:
-            found[str(name)] = min(value, 0.999)
-    return found
+            likeness[str(name)] = min(value, 0.999)
+    return likeness
 
 
 def fit_rho(
