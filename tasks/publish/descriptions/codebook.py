@@ -130,7 +130,7 @@ def _added(name: str, role: str, of: pa.DataType, drawn: str) -> Entry:
 
 def _levels(column: Column, schema: TableSchema, labels: Mapping[str, Any]) -> tuple[Level, ...]:
     """Return values with their labels, in the order of an ordered dictionary, else as the schema lists them."""
-    values = column.levels or ((schema.control, schema.treated) if column.role == "treatment" else ())
+    values = schema.arms if column.role == "treatment" else column.levels
     if column.dictionary:
         values = (*(word for word in column.dictionary if word in values), *(level for level in values if level not in column.dictionary))
     return tuple(Level(value, str(labels.get(value, ""))) for value in values)
@@ -145,10 +145,18 @@ def _share(missing: int, rows: int) -> float | None:
 
 def _drawn(column: Column, spec: Mapping[str, Any]) -> str:
     """Say in a few words what a column's values were drawn from."""
-    if column.role == "covariate" or spec["release"]["mode"] == "full":
+    if column.role in ("id", "cluster"):
+        return "fresh keys, those of no unit of the source"
+    if column.role == "weight":
+        return "1 in every row: the release stands for the weighted population"
+    if column.constant:
+        return "constant, as in the source"
+    if column.is_covariate or spec["release"]["mode"] == "full":
         return f"synthesizer '{spec['covariates']['synthesizer']}'"
     if column.role == "treatment":
         return f"design '{spec['mechanisms']['treatment']}'"
+    if column.role == "passenger":
+        return "law given covariates, treatment and outcome, fitted to the source"
     return "cross-fitted, targeted outcome mechanism"
 
 
