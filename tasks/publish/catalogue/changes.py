@@ -47,17 +47,17 @@ def steps(versions: Sequence[Manifest]) -> tuple[Step, ...]:
 
 
 def _step(left: Manifest, right: Manifest) -> Step:
-    found = diff(left, right)
-    if found.identical:
+    difference = diff(left, right)
+    if difference.identical:
         return Step(left.version, right.version, True, "identical: the same bytes of data, SPEC, code, effects and gates", (), 0)
     lines = [] if left.rows == right.rows else [("rows", number(left.rows), number(right.rows))]
-    for effect in found.effects:
+    for effect in difference.effects:
         if effect.left != effect.right and effect.key in ("source.ate", "release.ate", "truth.ate"):
             lines.append((f"effect {effect.key}", number(effect.left, 4), number(effect.right, 4)))
     for group, title in _GROUPS.items():
-        changes: tuple[Change, ...] = getattr(found, group)
+        changes: tuple[Change, ...] = getattr(difference, group)
         lines += [(f"{title} {change.key}", _text(change.left), _text(change.right)) for change in changes]
-    data = "the same bytes of data" if found.data else "other data"
+    data = "the same bytes of data" if difference.data else "other data"
     count = "no other difference" if not lines else f"{len(lines)} {'difference' if len(lines) == 1 else 'differences'}"
     return Step(left.version, right.version, False, f"{data}, {count}", tuple(lines[:MOST]), max(len(lines) - MOST, 0))
 

@@ -52,8 +52,8 @@ def citation(manifest: Manifest) -> str:
     subject = Subject.of(manifest)
     who = f"{', '.join(subject.creators)}. " if subject.creators else ""
     what = subject.title if subject.title == manifest.name else f"{subject.title} ({manifest.name})"
-    made = f"Synthetic release of a (W, A, Y) table, made by waymint {manifest.code.get('version', '?')}."
-    return f"{who}{what}, version {manifest.version} ({manifest.created[:10]}). {made}"
+    origin = f"Synthetic release of a (W, A, Y) table, made by waymint {manifest.code.get('version', '?')}."
+    return f"{who}{what}, version {manifest.version} ({manifest.created[:10]}). {origin}"
 
 
 def _table(manifest: Manifest) -> str:
