@@ -10,9 +10,6 @@ from infra.cli.progress import suggest
 from infra.cli.replies import call_entry
 from tasks.contract.errors import SpecError
 
-#: Estimators where none are named, by the outcome's kind.
-ESTIMATORS = {"auto": ("or", "ipw", "aipw", "tmle"), "survival": ("km", "ipcw", "aipw", "tmle")}
-
 
 def estimate(
     data: given.Data,
@@ -51,8 +48,7 @@ def estimate(
     labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
-    named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])
-    models = {"estimators": named, "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
+    models = {"estimators": _names(estimators), "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
     beside = {"propensity": _number_or_name(propensity), "weights": weights, "cluster": cluster}
     curves = {"horizon": horizon, "times": _times(times)}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
