@@ -131,6 +131,7 @@ def estimate(
         "horizon": horizon,
         "times": tuple(times),
     }
+    curves = {"horizon": horizon, "times": tuple(times)}
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows, "reading": _reading(missing, missing_values, csv)}
     with contextlib.ExitStack() as stack:
