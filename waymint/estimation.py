@@ -128,8 +128,6 @@ def estimate(
         "folds": folds,
         "repeats": repeats,
         "seed": seed,
-        "horizon": horizon,
-        "times": tuple(times),
     }
     curves = {"horizon": horizon, "times": tuple(times)}
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
