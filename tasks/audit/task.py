@@ -45,7 +45,7 @@ def gather(
     if not schema.modelled:
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
-    held = in_holdout(keys, spec.seed, spec.source.holdout)
+    held = in_holdout(keys, spec.split_seed, spec.source.holdout)
     seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(

@@ -25,6 +25,20 @@ class ReleaseSpec(Section):
         False,
         description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
+    seed_from: Literal["spec", "run"] = Field(
+        "spec",
+        description="spec: the same SPEC gives the same bytes; run: each run draws anew with a seed of its own, which the manifest names",
+    )
+    unchanged: Literal["publish", "skip"] = Field(
+        "publish",
+        description="where source, SPEC and code are those of the latest version: publish its bytes again as a new version, or skip",
+    )
+
+    @model_validator(mode="after")
+    def _check_repetition(self) -> ReleaseSpec:
+        if self.unchanged == "skip" and self.seed_from == "run":
+            raise ValueError('unchanged "skip" needs seed_from "spec": with "run" every run draws other rows')
+        return self
 
     @model_validator(mode="after")
     def _check_mode(self) -> ReleaseSpec:
