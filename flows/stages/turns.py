@@ -116,12 +116,12 @@ def _return_left(client: SyncPrefectClient, name: str, lock: TextIO) -> None:
         record: dict[str, Any] = json.loads(lock.read())
     except ValueError:
         return
-    if record.get("lease") and record.get("server") == str(client.api_url):
+    if "lease" in record:
         _return(client, name, UUID(record["lease"]))
 
 
 def _return(client: SyncPrefectClient, name: str, lease: UUID) -> None:
-    """Return a leased slot; one whose lease the server forgot, as it does when it restarts, would stay taken for ever."""
+    """Return a leased slot. One whose lease the server does not know, as after a restart, would stay taken for ever."""
     try:
         client.renew_concurrency_lease(lease, LEASE_SECONDS)
     except (PrefectHTTPStatusError, ObjectNotFound):
@@ -153,7 +153,7 @@ class _Slot:
     def kept(self, lock: TextIO) -> Iterator[None]:
         """Renew it for the length of the block, and return it."""
         assert self._lease is not None
-        _write(lock, {"lease": str(self._lease), "server": str(self._client.api_url)})
+        _write(lock, {"lease": str(self._lease)})
         ended = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(ended,), name="turn", daemon=True)
         renewing.start()

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from tasks.contract.spec.section import Section
+from tasks.contract.spec.section import Section, never_together
 
 
 class ReleaseSpec(Section):
     """Size and form of the release."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                never_together(draws="balanced", mode="full"),
+                never_together(include_nuisances=True, mode="full"),
+                never_together(unchanged="skip", seed_from="run"),
+            ]
+        }
+    )
 
     rows: int = Field(10_000, ge=1, le=1_000_000_000, description="released rows of each copy")
     copies: int = Field(1, ge=1, le=100, description="synthetic tables; with more than one, each is fitted to a Bayesian bootstrap draw")
