@@ -11,6 +11,7 @@ from prefect.runtime import deployment, flow_run
 
 from flows.stages.turns import turn
 from infra.cluster import outlasting, probe
+from infra.lineage import lineage
 from infra.settings import Settings
 from infra.stages import open_stages
 from infra.workspace import RUN_RECORD, Run
@@ -48,6 +49,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
         stages = stack.enter_context(open_stages(spec.engine.timeout))
         if publishes:
             stack.enter_context(turn(spec, settings, stages))
+        conclude = stack.enter_context(lineage(spec, purpose, str(flow_run.id), stages.warn))
         space = stack.enter_context(run_workspace(spec, settings, purpose))
         record, new = space.load_or_create_run(_scheduled_run() if draws_anew else None)
         if not new:
@@ -66,6 +68,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
             space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
             raise
         space.clear()
+        conclude(reply)
     return reply
 
 
