@@ -84,7 +84,7 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     latest = latest_repeated(run, "release", plan.fingerprint)
     if latest is not None and latest.same_code:
         return latest.reply()
-    source = read_source(run, stages, plan)
+    source = read_source(run, stages, plan=plan)
     schema = source.described.table
     for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
         raise fault
