@@ -192,7 +192,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running([*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], environment, log) as server:
         wait_healthy(url, server, log)
         here = Site(url, environment, folder)
-        here.prefect("work-pool", "create", "waymint", "--type", "process", "--concurrency-limit", "2")
+        here.prefect("work-pool", "create", "waymint", "--type", "process")
+        here.prefect("work-pool", "set-concurrency-limit", "waymint", "2")
         here.prefect("deploy", "--all")
         early = here.start("release/release-on-demand", here.spec("demanded")).json()
         here.seen(lambda: here.ask(f"flow_runs/{early['id']}")["state_name"] == "Late", 60)
