@@ -11,6 +11,7 @@ import importlib.util
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from infra.provenance import package_versions
@@ -56,14 +57,9 @@ def lineage(spec: Spec, purpose: Purpose, run: str, warn: Callable[[str], None])
         yield lambda _reply: None
         return
     teller.tell("START")
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.push(teller.end)
         yield teller.conclude
-    except WaymintError as error:
-        teller.tell("FAIL", error=error.message)
-        raise
-    except BaseException as error:
-        teller.tell("FAIL" if isinstance(error, Exception) else "ABORT", error=type(error).__name__)
-        raise
 
 
 def _open(spec: Spec, purpose: Purpose, run: str, warn: Callable[[str], None]) -> _Teller | None:
@@ -93,6 +89,12 @@ class _Teller:
             self.tell("FAIL", manifest, error=f"gates failed: {', '.join(failed)}")
         else:
             self.tell("COMPLETE", manifest, published=reply.get("status") == "published")
+
+    def end(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
+        """Tell that a run was ended by an error. Only messages of our own errors are quoted: others may hold a cell."""
+        if error is not None:
+            text = error.message if isinstance(error, WaymintError) else type(error).__name__
+            self.tell("FAIL" if isinstance(error, Exception) else "ABORT", error=text)
 
     def tell(self, kind: str, manifest: Mapping[str, Any] | None = None, *, error: str = "", published: bool = False) -> None:
         """Send one event."""
