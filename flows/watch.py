@@ -41,14 +41,14 @@ def watch(spec: Spec) -> dict[str, Any] | State[Any]:
         SourceError, StoreError: see docs/errors.md.
     """
     fingerprint = _fingerprint(spec)
-    known = f"waymint_source_{spec.name.replace('-', '_')}"
-    if fingerprint is None or fingerprint in (Variable.get(known), _released(spec)):
+    variable = f"waymint_source_{spec.name.replace('-', '_')}"
+    if fingerprint is None or fingerprint in (Variable.get(variable), _released(spec)):
         return Completed(
             name="Unchanged", message=f"{spec.source.uri} has not changed.", data={"status": "unchanged", "fingerprint": fingerprint}
         )
     resource = {"prefect.resource.id": source_resource(spec.name), "prefect.resource.name": spec.source.uri}
     emit_event(CHANGED, resource, payload={"name": spec.name, "uri": spec.source.uri, "fingerprint": fingerprint})
-    Variable.set(known, fingerprint, overwrite=True)
+    Variable.set(variable, fingerprint, overwrite=True)
     return {"status": "changed", "fingerprint": fingerprint}
 
 
