@@ -39,7 +39,7 @@ class Site:
     def prefect(self, *arguments: str) -> str:
         """Run the prefect command in the project's folder and return what it prints."""
         command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        result = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        result = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from tasks.contract.spec import Spec, parse_spec
+from tests.forms import BROWSER, form
 from tests.site import ROOT, Site, site, write_source
 
 __all__ = ["site"]
@@ -52,10 +55,25 @@ def test_the_deployments_are_on_the_server(site: Site) -> None:
     # the UI draws its form from this: one parameter, with the SPEC's own schema
     schema = on_demand["parameter_openapi_schema"]
     assert list(schema["properties"]) == ["spec"]
-    assert schema["definitions"].keys() == Spec.model_json_schema()["$defs"].keys() | {"Spec"}
+    definitions = json.loads(json.dumps(schema["definitions"]).replace("#/definitions/", "#/$defs/"))
+    whole = definitions.pop("Spec")
+    assert whole | {"$defs": definitions} == Spec.model_json_schema()
     [automation] = site.ask("automations/filter", {})
     assert automation["trigger"]["expect"] == ["waymint.source.changed"]
     assert [action["deployment_id"] for action in automation["actions"]] == [found["release-on-change"]["id"]]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+def test_the_form_of_a_run_has_a_field_for_every_key(site: Site) -> None:
+    """The picture in the docs is ``python -m tests.forms SERVER docs/run-form.png``."""
+    page = form(site.url.removesuffix("/api"), "--dump-dom")
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    sections = [name for name in Spec.model_fields if hasattr(Spec.model_fields[name].annotation, "model_fields")]
+    for key in (*sections, "name", "seed", "holdout_seed", "seed_from", "unchanged"):
+        assert f" {key.replace('_', ' ').title()} " in words, key
+    # a key that may be left out is one field, and no choice between a type and none
+    assert " Holdout Seed (Optional) seed of the split into training rows and holdout; where left out: seed Roles " in words
 
 
 def test_a_run_without_a_worker_is_late_and_then_publishes(site: Site) -> None:
