@@ -79,10 +79,10 @@ class Site:
         found = self.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
         return {each["key"]: each for each in found}
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the events of a name, oldest first."""
-        found = self.ask("events/filter", {"filter": {"event": {"name": [name]}, "order": "ASC"}})
-        return list(found["events"])
+    def events(self, name: str, resource: str) -> list[dict[str, Any]]:
+        """Return the events of a name and a resource, oldest first, once there is one: servers keep events with some delay."""
+        body = {"filter": {"event": {"name": [name]}, "any_resource": {"id": [resource]}, "order": "ASC"}}
+        return list(self.seen(lambda: self.ask("events/filter", body)["events"], 60))
 
     def ended(self, run: dict[str, Any], seconds: float = 240) -> dict[str, Any]:
         """Wait for a flow run to end."""
