@@ -57,7 +57,7 @@ def released_table(
         covariates=frame,
         names={column.id: column.name for column in schema.modelled},
         label=rows.column("a").to_numpy().astype(np.int8)[order],
-        flipped=False,
+        ranks=tuple(range(len(schema.arms))),
         y=rows.column("y").to_numpy().astype(np.float64)[order],
         kind=schema.outcome_kind,
         keys=keys[order],
@@ -65,4 +65,5 @@ def released_table(
         subgroups=levels,
         weights=None if weights is None else weights[order],
         propensity=None if propensity is None else propensity[order],
+        labels=schema.arms,
     )

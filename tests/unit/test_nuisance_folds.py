@@ -29,7 +29,7 @@ def test_an_arm_of_one_row_is_refused_whichever_it_is() -> None:
         with pytest.raises(EstimationError, match="at least 2 rows; got 1"):
             require_arms(np.array([arm, arm, 1 - arm, arm], dtype=np.int8))
     with pytest.raises(EstimationError, match="at least 4 rows; got 3"):
-        require_arms(np.repeat([0, 1], [3, 9]).astype(np.int8), 4)
+        require_arms(np.repeat([0, 1], [3, 9]).astype(np.int8), fewest=4)
 
 
 def test_folds_are_ranks_of_hashes_within_strata() -> None:
@@ -83,10 +83,10 @@ def test_a_plan_decides_folds_training_rows_and_randomness() -> None:
             Plan("trial", 3, folds, repeats)
     Plan("trial", 3, 2, 1)
     for treated in (8, 32):
-        require_rows_per_fold((np.arange(40) < treated).astype(np.int8), 4)
+        require_rows_per_fold((np.arange(40) < treated).astype(np.int8), fewest=4)
     for treated in (7, 33):
         with pytest.raises(EstimationError, match="must be at least 8 for 4 folds; got 7"):
-            require_rows_per_fold((np.arange(40) < treated).astype(np.int8), 4)
+            require_rows_per_fold((np.arange(40) < treated).astype(np.int8), fewest=4)
 
 
 # -- models of a fold --------------------------------------------------------------------------------------------------
