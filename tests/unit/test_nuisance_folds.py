@@ -83,10 +83,10 @@ def test_a_plan_decides_folds_training_rows_and_randomness() -> None:
             Plan("trial", 3, folds, repeats)
     Plan("trial", 3, 2, 1)
     for treated in (8, 32):
-        require_rows_per_fold((np.arange(40) < treated).astype(np.int8), fewest=4)
+        require_rows_per_fold((np.arange(40) < treated).astype(np.int8), 4)
     for treated in (7, 33):
         with pytest.raises(EstimationError, match="must be at least 8 for 4 folds; got 7"):
-            require_rows_per_fold((np.arange(40) < treated).astype(np.int8), fewest=4)
+            require_rows_per_fold((np.arange(40) < treated).astype(np.int8), 4)
 
 
 # -- models of a fold --------------------------------------------------------------------------------------------------

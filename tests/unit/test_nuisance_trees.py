@@ -112,7 +112,7 @@ def test_an_arm_is_predicted_by_its_own_trees_and_few_rows_by_their_mean() -> No
     model = build(Params(iterations=2)).fit_outcome(frame, a, y, "continuous", rng, weights)
     assert model.arms[1].forest is not None  # 40 rows are two leaves of 20
     few = build(Params(iterations=2)).fit_outcome(frame.iloc[1:], a[1:], y[1:], "continuous", rng, weights[1:])
-    assert few.treated.forest is None
+    assert few.arms[1].forest is None
     expected = np.average(y[1:40], weights=weights[1:40])
     np.testing.assert_allclose(few.predict(frame, np.ones(140, dtype=np.int8)), expected, rtol=1e-12)
     zeros, ones = np.zeros(140, dtype=np.int8), np.ones(140, dtype=np.int8)
