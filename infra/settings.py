@@ -65,6 +65,12 @@ def shared_key() -> str | None:
     return os.environ.get("WAYMINT_KEY") or None
 
 
+def sign_key_path() -> Path | None:
+    """Return the file of the key that signs releases (``WAYMINT_SIGN_KEY``), if any: no SPEC, and so no manifest, names it."""
+    text = os.environ.get("WAYMINT_SIGN_KEY")
+    return Path(text).expanduser() if text else None
+
+
 def prepare_environment() -> None:
     """Set one thread per process and no telemetry, before numpy, Prefect or Dask are imported.
 
