@@ -96,7 +96,7 @@ def _early_checks(run: Run) -> None:
 def enlarge(run: Run) -> dict[str, Any]:
     """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
     stages = Stages.current()
-    source = read_source(run, stages)
+    source = read_source(run, stages, "augment")
     schema, parts = source.described.table, source.parts
     run = resolve_synthesizer(run, schema)
     spec = run.spec
@@ -165,15 +165,41 @@ def _conclude(
     judged: tuple[Any, dict[str, bytes]],
 ) -> dict[str, Any]:
     """Estimate again, judge the added rows, and publish them or keep the reasons why not."""
-    schema, parts = source.described.table, source.parts
     rows = [part.canonical for part in added]
-    table = Table("augmented", (*parts, *rows))
-    fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
+    table = Table("augmented", (*source.parts, *rows))
+    fitted = cross_fit(run, stages, source.described.table, table, "fit source and added rows")
+    measured, after = _measure(run, stages, source, added, (fit_of_source, fitted), decision, before)
+    verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
+    said = judge_release(verdict_run, stages, source, rows, measured)
+    wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
+    gates = (*judged[0], *wanted)
+    records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
+    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
+    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
+    overlap = {name: each["overlap"] for name, each in records.items()}
+    outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
+    stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
+    files = judged[1] | said.judgement.files
+    if any(gate.passed is False for gate in gates):
+        return _keep(run, stages, source, other, outcome, files)
+    released = {part_path(0, each.released.part): each.released for each in added}
+    page = functools.partial(render, status="published")
+    return publish_release(run, stages, marked(source.described.table), released, facts_of(run, source, other, outcome), files, page)
+
+
+def _measure(
+    run: Run, stages: Stages, source: Source, added: Sequence[Added], fits: tuple[Fitted, Fitted], decision: Ref, before: Ref
+) -> tuple[Measured, dict[str, Any]]:
+    """Measure source and added rows together; also return the effects after, by every way to average.
+
+    ``fits``: of the source alone, and of source and added rows.
+    """
+    schema, rows, (of_source, of_all) = source.described.table, [part.canonical for part in added], fits
     with stages.stage("measure effects and distances", len(added) + 4) as stage:
         conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
-        sampled = stages.submit(checks.sample, run, schema, parts, rows)
-        whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
-        again = stages.submit(augmentation.after, run, schema, fit_of_source.nuisances, rows, fitted.nuisances, decision)
+        sampled = stages.submit(checks.sample, run, schema, source.parts, rows)
+        whole = stages.submit(estimation.effects, run, schema, of_all.table.parts, of_all.nuisances, "augmented")
+        again = stages.submit(augmentation.after, run, schema, of_source.nuisances, rows, of_all.nuisances, decision)
         sample = stage.wait([sampled])[0]
         distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
@@ -189,24 +215,7 @@ def _conclude(
             people=nothing,
             coverage=None,
         )
-        after = read_json(run, stage.wait([again])[0])
-    verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
-    said = judge_release(verdict_run, stages, source, rows, measured)
-    wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
-    gates = (*judged[0], *wanted)
-    records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
-    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
-    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
-    overlap = {name: each["overlap"] for name, each in records.items()}
-    outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
-    stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
-    files = judged[1] | said.judgement.files
-    if any(gate.passed is False for gate in gates):
-        return _keep(run, stages, source, other, outcome, files)
-    released = {part_path(0, each.released.part): each.released for each in added}
-    facts = facts_of(run, source, other, outcome)
-    page = functools.partial(render, status="published")
-    return publish_release(run, stages, marked(schema), released, facts, files, page)
+        return measured, read_json(run, stage.wait([again])[0])
 
 
 def _keep(run: Run, stages: Stages, source: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from flows.stages.arms import arm_faults
 from flows.stages.precheck import early_faults
 from flows.stages.relations import relation_faults
 from flows.stages.tables import OpenTable, open_table
@@ -93,6 +94,7 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
             warnings += findings
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
+                faults += arm_faults(concluded.schema, purpose)
                 faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms)
                 warnings += size_warnings(spec, concluded.schema.rows)
         except WaymintError as fault:

@@ -72,7 +72,7 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
         field = column.arrow()
         values = table.column(column.id)
         if column.role == "treatment":
-            labels = pa.array([schema.control, schema.treated])
+            labels = pa.array(schema.arms)
             values = labels.take(values.combine_chunks().cast(pa.int32()))
         elif column.role == "outcome" and column.levels:
             values = pa.array(column.levels, pa.string()).take(values.combine_chunks().cast(pa.int32()))

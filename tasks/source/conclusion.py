@@ -150,8 +150,9 @@ def _described(
     ordered = [name for name in selection.ordered if name in columns]
     schema = TableSchema(
         columns=tuple(columns[name] for name in ordered),
-        treated=treatment.treated,
-        control=treatment.control,
+        treated=treatment.labels[1],
+        control=treatment.labels[0],
+        arms=treatment.labels,
         outcome_kind=outcome.kind,
         rows=findings.used,
     )

@@ -178,7 +178,7 @@ def _numbered(ordered: UInt64) -> UInt64:
 
 
 def _treatment(labels: pa.DictionaryArray, schema: TableSchema) -> pa.Array:
-    return _recoded(labels, _codes(labels, (schema.control, schema.treated)), schema.treatment)
+    return _recoded(labels, _codes(labels, schema.arms), schema.treatment)
 
 
 def _codes(labels: pa.DictionaryArray, wanted: tuple[str, ...]) -> npt.NDArray[np.int8]:
