@@ -182,9 +182,10 @@ def _drop(path: str, data: bytes) -> None:
 
 
 def _unsound(name: str, version: int, problems: list[Problem]) -> StoreError:
-    first = problems[0]
+    first = min(problems, key=lambda problem: problem.fault != "missing")
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return StoreError(
+    kind = StoreMissing if first.fault == "missing" else StoreError
+    return kind(
         f"{name} version {version} must be as its manifest says; got {first.fault}: {first.path}: {first.detail}{more}.",
         "Nothing was copied or signed; 'waymint releases verify' lists every fault.",
     )
