@@ -71,6 +71,11 @@ def sign_key_path() -> Path | None:
     return Path(text).expanduser() if text else None
 
 
+def lineage_configured() -> bool:
+    """Return whether the environment says where OpenLineage events go."""
+    return any(name in os.environ for name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE"))
+
+
 def prepare_environment() -> None:
     """Set one thread per process and no telemetry, before numpy, Prefect or Dask are imported.
 
