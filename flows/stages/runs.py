@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.cluster import outlasting, probe
+from infra.faults import count_failed_requests
 from infra.settings import Settings
 from infra.stages import open_stages
 from infra.workspace import RUN_RECORD, Run
@@ -44,7 +45,12 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
         space.put_record(RUN_RECORD, record)
         probe(run, stages.warn)
         try:
-            reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn)
+            with count_failed_requests() as failed_requests:
+                reply: dict[str, Any] = outlasting(
+                    lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn
+                )
+            if failed_requests.warning is not None:
+                stages.warn(failed_requests.warning)
         except (SourceError, SpecError, EstimationError):
             space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
             raise
