@@ -9,6 +9,9 @@ from infra.cli.options import JsonOption
 from infra.cli.replies import call_entry
 from tasks.contract.errors import SpecError
 
+#: Estimators where none are named, by the outcome's kind.
+ESTIMATORS = {"auto": ("or", "ipw", "aipw", "tmle"), "survival": ("km", "ipcw", "aipw", "tmle")}
+
 
 def estimate(
     data: given.Data,
@@ -28,7 +31,9 @@ def estimate(
     missing: given.Missing = None,
     missing_value: given.MissingValue = None,
     csv: given.Csv = None,
-    estimators: given.Estimators = "or,ipw,aipw,tmle",
+    horizon: given.Horizon = None,
+    times: given.Times = "",
+    estimators: given.Estimators = "",
     learner: given.Learner = "stack",
     folds: given.Folds = 5,
     repeats: given.Repeats = 1,
@@ -45,11 +50,20 @@ def estimate(
     labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
-    models = {"estimators": _names(estimators), "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
+    named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])
+    models = {"estimators": named, "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
     beside = {"propensity": _number_or_name(propensity), "weights": weights, "cluster": cluster}
+    curves = {"horizon": horizon, "times": _times(times)}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
-    options = {**models, **beside, **sizes, "reading": _reading(missing, missing_value or [], csv or [])}
+    options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+
+
+def _times(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(time) for time in _names(text))
+    except ValueError:
+        raise SpecError(f"--times must be numbers; got '{text}'.", "Separate them by commas: --times 365,730.") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ Covariates = Annotated[str, typer.Option(help='comma-separated columns, or "*" f
 Exclude = Annotated[str, typer.Option(help='comma-separated columns left out of "*"')]
 Treated = Annotated[str | None, typer.Option(help="the label that means 'treated', as a TOML value [default: 1]")]
 Control = Annotated[str | None, typer.Option(help="the label of the reference arm; needed with more than two arms")]
-Event = Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1")]
+Event = Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1; of a survival outcome its column")]
 Cluster = Annotated[str | None, typer.Option(metavar="COLUMN", help="units whose rows are not independent: persons, villages")]
-OutcomeKind = Annotated[str, typer.Option(help="auto, binary, continuous or count")]
+OutcomeKind = Annotated[str, typer.Option(help="auto, binary, continuous, count or survival")]
+Horizon = Annotated[float | None, typer.Option(help="of a survival outcome: the time that mean survival is restricted to")]
+Times = Annotated[str, typer.Option(help="of a survival outcome: comma-separated times of survival probabilities")]
 MissingOutcome = Annotated[str, typer.Option(help="error or drop")]
 MissingTreatment = Annotated[str, typer.Option(help="error or drop")]
 Kind = Annotated[list[str] | None, typer.Option(metavar="COLUMN=KIND", help="overrides a covariate's kind, e.g. grade=categorical")]
@@ -27,7 +29,7 @@ MissingValue = Annotated[
 Csv = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="the dialect of CSV files, e.g. decimal=, or dates.visit=%d.%m.%Y")
 ]
-Estimators = Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato")]
+Estimators = Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato; of survival km, ipcw, aipw, tmle")]
 Learner = Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")]
 Folds = Annotated[int, typer.Option(min=2, max=20)]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="cross-fittings whose predictions are averaged")]

@@ -229,7 +229,8 @@ def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, rep
         raise SpecError(f"propensity of estimate must be left out of {arms} arms; it is P(treated) of two.", "Leave it to be fitted.")
     of_label = None if given is None else given if table.ranks == as_sorted else 1.0 - given
     clusters = table.clusters if isinstance(table, Table) else None
-    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, arms)
+    strata = table.strata if isinstance(table, Table) else None
+    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, strata, arms)
     fitted = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
     nuisances = fitted.nuisances if table.ranks == as_sorted else fitted.nuisances.rearranged(table.ranks)
     if given is not None:

@@ -32,7 +32,7 @@ class RolesSpec(Section):
     covariates: Literal["*"] | tuple[str, ...] = Field(
         "*", description='columns that are covariates; "*" means all others', examples=[["age", "sex", "start", "end"]]
     )
-    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["patient"]])
+    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["notes"]])
     id: tuple[str, ...] = Field(
         (), description="columns that name rows: never modelled, released as fresh keys of the same type and length", examples=[["patient"]]
     )
