@@ -33,6 +33,7 @@ from flows.stages.augmentations import (
 from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
+from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
@@ -98,10 +99,11 @@ def enlarge(run: Run) -> dict[str, Any]:
     stages = Stages.current()
     source = read_source(run, stages)
     schema, parts = source.described.table, source.parts
+    cautions_of_size = check_sizes(run.spec, schema.rows, source.described.profile.arms, "augment")
     run = resolve_synthesizer(run, schema)
     spec = run.spec
     stages.note(profile_line(source.described.profile, schema))
-    for warning in source.described.warnings:
+    for warning in (*source.described.warnings, *cautions_of_size):
         stages.warn(warning)
     check_settings(run.spec, schema)
     publishing.check_name(run, marked(schema))

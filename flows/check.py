@@ -93,8 +93,8 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
             warnings += findings
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
-                faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms)
-                warnings += size_warnings(spec, concluded.schema.rows)
+                faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms, purpose)
+                warnings += size_warnings(spec, concluded.schema.rows, concluded.profile.arms, purpose)
         except WaymintError as fault:
             faults.append(fault)
     faults += _store_faults(spec, faults)

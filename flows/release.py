@@ -17,6 +17,7 @@ import tasks.report.task as reporting
 from flows.releases import summary
 from flows.stages.copies import check_models, make_copy, resolve_synthesizer
 from flows.stages.measures import measure
+from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
@@ -30,7 +31,6 @@ from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Verdict
 from tasks.source.profile import profile_line
-from tasks.source.sizes import size_faults
 from tasks.source.task import Source
 
 # Stages of reading, of a cross-fitting, of drawing one copy (beside cross-fitting and calibration), of judging and publishing.
@@ -77,11 +77,10 @@ def mint(run: Run) -> dict[str, Any]:
     stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
     source = read_source(run, stages)
     schema = source.described.table
-    for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
-        raise fault
+    cautions = check_sizes(run.spec, schema.rows, source.described.profile.arms, "release")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
-    for warning in source.described.warnings:
+    for warning in (*source.described.warnings, *cautions):
         stages.warn(warning)
     publishing.check_name(run, schema)
     publishing.check_added_columns(run, schema)
