@@ -288,6 +288,21 @@ def later(to: Path) -> Made:
     return _parquet(to, frame.assign(**more, weight82=rng.normal(72, 9, len(frame)).round(1)))
 
 
+def written(to: Path, form: str) -> Made:
+    """Write the confounder as text that is no plain number."""
+    frame, _ = base(27)
+    amount = (100 * np.exp(0.8 * frame.x)).round().astype(int)
+    days = pd.Timestamp("2019-01-01") + pd.to_timedelta(amount, "D")
+    texts = {
+        "percent": [f"{value % 100}%" for value in amount],
+        "dollars": [f"${value:.2f}" for value in 1.37 * amount],
+        "minus": [str(value).replace("-", "\u2212") for value in frame.x],
+        "clock": [f"{value // 4 % 24:02d}:{value % 4 * 15:02d}" for value in amount],
+        "packed": list(days.dt.strftime("%Y%m%d")),
+    }
+    return Made(text_csv(frame.assign(dose=texts[form]), to / "t.csv"), roles())
+
+
 def rule(to: Path) -> Made:
     """Treat by a threshold."""
     frame, rng = base(24)
@@ -352,6 +367,11 @@ TRAITS: tuple[Trait, ...] = (
         "warned",
         "'visit' as %d/%m/%Y",
     ),
+    Trait("dates as 20211231", lambda to: written(to, "packed"), "warned", 'source.csv = { dates = { "dose" = "%Y%m%d" } }'),
+    Trait("times as 08:15", lambda to: written(to, "clock"), "warned", "its cells are times or durations"),
+    Trait("numbers as 45%", lambda to: written(to, "percent"), "warned", "its cells are numbers with signs, units or marks"),
+    Trait("numbers as $137.20", lambda to: written(to, "dollars"), "refused", "write them as plain numbers"),
+    Trait("numbers with a typographic minus", lambda to: written(to, "minus"), "refused", "write them as plain numbers"),
     Trait("CSV in .gz", lambda to: packed(to, "gz"), "kept", "x: continuous"),
     Trait("CSV in .bz2", lambda to: packed(to, "bz2"), "kept", "x: continuous"),
     Trait("CSV in .xz", lambda to: packed(to, "xz"), "kept", "x: continuous"),
