@@ -17,6 +17,7 @@ import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
+from flows.stages.announcements import announce
 from flows.stages.augmentations import (
     Other,
     Outcome,
@@ -31,10 +32,11 @@ from flows.stages.augmentations import (
     section,
 )
 from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
+from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
 from flows.stages.precheck import check_sizes
-from flows.stages.publications import keep_rejected, publish_release
+from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
@@ -58,7 +60,7 @@ SELF_NOTE = "Outcomes of added rows come from the source itself: they add no inf
 
 
 @flow(name="augment", flow_run_name="augment {spec.name}", log_prints=False)
-def augment(spec: Spec) -> dict[str, Any]:
+def augment(spec: Spec) -> Ending:
     """Add synthetic rows where a treatment arm is missing; publish them like a release.
 
     Parameters
@@ -69,7 +71,8 @@ def augment(spec: Spec) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"status": "published", "uri", "version", "manifest"}``.
+        ``{"status": "published", "uri", "version", "manifest"}``; status "unchanged" where ``release.unchanged`` says to skip a version
+        that is there already.
 
     Raises
     ------
@@ -79,10 +82,7 @@ def augment(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    reply = carry_out(spec, "augment", enlarge, check=_early_checks)
-    if reply["status"] == "rejected":
-        raise _rejection(reply)
-    return reply
+    return ending(announce(carry_out(spec, "augment", enlarge, check=_early_checks)), _rejection)
 
 
 def _early_checks(run: Run) -> None:
@@ -94,10 +94,14 @@ def _early_checks(run: Run) -> None:
 
 
 @flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)
-def enlarge(run: Run) -> dict[str, Any]:
-    """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
-    stages = Stages.current()
-    source = read_source(run, stages)
+def enlarge(run: Run) -> Ending:
+    """Do the work of one augmentation on the run's task runner; returns the reply."""
+    return ending(_reply(run, Stages.current()), _rejection)
+
+
+def _reply(run: Run, stages: Stages) -> dict[str, Any]:
+    """Read, fit, weigh, add, judge and publish; return the reply: published, rejected or unchanged."""
+    source = read_source(run, stages, "augment")
     schema, parts = source.described.table, source.parts
     cautions_of_size = check_sizes(run.spec, schema.rows, source.described.profile.arms, "augment")
     run = resolve_synthesizer(run, schema)
@@ -114,6 +118,9 @@ def enlarge(run: Run) -> dict[str, Any]:
         other = read_other(run, stages, schema)
         if spec.augment.flip:
             other = other._replace(parts=tuple(stages.run("flip labels of the other table", augmentation.flip, run, other.parts)))
+    latest = latest_repeated(run, "augment", source.plan.fingerprint, None if other is None else other.fingerprint)
+    if latest is not None and latest.same_code:
+        return latest.reply()
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
@@ -167,15 +174,42 @@ def _conclude(
     judged: tuple[Any, dict[str, bytes]],
 ) -> dict[str, Any]:
     """Estimate again, judge the added rows, and publish them or keep the reasons why not."""
-    schema, parts = source.described.table, source.parts
     rows = [part.canonical for part in added]
-    table = Table("augmented", (*parts, *rows))
-    fitted = cross_fit(run, stages, schema, table, "fit source and added rows")
+    table = Table("augmented", (*source.parts, *rows))
+    fitted = cross_fit(run, stages, source.described.table, table, "fit source and added rows")
+    measured, after = _measure(run, stages, source, added, (fit_of_source, fitted), decision, before)
+    verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
+    said = judge_release(verdict_run, stages, source, rows, measured)
+    wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
+    gates = (*judged[0], *wanted)
+    records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
+    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
+    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
+    overlap = {name: each["overlap"] for name, each in records.items()}
+    outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
+    stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
+    files = judged[1] | said.judgement.files
+    if any(gate.passed is False for gate in gates):
+        return _keep(run, stages, source, other, outcome, files)
+    released = {part_path(0, each.released.part): each.released for each in added}
+    facts = facts_of(run, source, other, outcome).model_copy(update={"metrics": stages.metrics(sum(part.rows for part in rows))})
+    page = functools.partial(render, status="published")
+    return publish_release(run, stages, marked(source.described.table), released, facts, files, page)
+
+
+def _measure(
+    run: Run, stages: Stages, source: Source, added: Sequence[Added], fits: tuple[Fitted, Fitted], decision: Ref, before: Ref
+) -> tuple[Measured, dict[str, Any]]:
+    """Measure source and added rows together; also return the effects after, by every way to average.
+
+    ``fits``: of the source alone, and of source and added rows.
+    """
+    schema, rows, (of_source, of_all) = source.described.table, [part.canonical for part in added], fits
     with stages.stage("measure effects and distances", len(added) + 4) as stage:
         conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
-        sampled = stages.submit(checks.sample, run, schema, parts, rows)
-        whole = stages.submit(estimation.effects, run, schema, table.parts, fitted.nuisances, "augmented")
-        again = stages.submit(augmentation.after, run, schema, fit_of_source.nuisances, rows, fitted.nuisances, decision)
+        sampled = stages.submit(checks.sample, run, schema, source.parts, rows)
+        whole = stages.submit(estimation.effects, run, schema, of_all.table.parts, of_all.nuisances, "augmented")
+        again = stages.submit(augmentation.after, run, schema, of_source.nuisances, rows, of_all.nuisances, decision)
         sample = stage.wait([sampled])[0]
         distances = submit_distances(run, stages, schema, sample)
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
@@ -191,24 +225,7 @@ def _conclude(
             people=nothing,
             coverage=None,
         )
-        after = read_json(run, stage.wait([again])[0])
-    verdict_run = run.model_copy(update={"spec": judged_spec(run.spec)})
-    said = judge_release(verdict_run, stages, source, rows, measured)
-    wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
-    gates = (*judged[0], *wanted)
-    records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
-    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
-    effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
-    overlap = {name: each["overlap"] for name, each in records.items()}
-    outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
-    stages.table("gates", [gate.model_dump() for gate in gates], f"Gates of {run.spec.name}, run {run.id}")
-    files = judged[1] | said.judgement.files
-    if any(gate.passed is False for gate in gates):
-        return _keep(run, stages, source, other, outcome, files)
-    released = {part_path(0, each.released.part): each.released for each in added}
-    facts = facts_of(run, source, other, outcome)
-    page = functools.partial(render, status="published")
-    return publish_release(run, stages, marked(schema), released, facts, files, page)
+        return measured, read_json(run, stage.wait([again])[0])
 
 
 def _keep(run: Run, stages: Stages, source: Source, other: Other | None, outcome: Outcome, files: dict[str, bytes]) -> dict[str, Any]:
@@ -236,7 +253,7 @@ def _rejection(reply: dict[str, Any]) -> GateFailed:
 
 
 def describe(reply: dict[str, Any]) -> list[str]:
-    """Return the lines a user reads at the end of a published run."""
+    """Return the lines a user reads at the end of a run that was not rejected."""
     summary, uri = reply["manifest"]["augmentation"], reply["uri"]
     lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {summary['rows']:,} rows added, {summary['treated']:,} of them treated"]
     lines += [f"outcomes  {summary['outcome']['source']}", *(f"missing   {each['sentence']}" for each in summary["regions"])]
@@ -247,4 +264,5 @@ def describe(reply: dict[str, Any]) -> list[str]:
         text = "" if was is None else f"{was['estimate']:9.4g} (SE {was['se']:.2g})  to"
         lines.append(f"{name:<10}{text}{each['estimate']:9.4g} (SE {each['se']:.2g})")
     lines.append(verdict(summary))
-    return [*lines, "", f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]
+    lines = [*unchanged_line(reply), *lines, *cost_line(reply), ""]
+    return [*lines, f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]

@@ -66,7 +66,7 @@ def _early_checks(run: Run) -> None:
 def contest(run: Run) -> dict[str, Any]:
     """Do the work of one comparison on the run's task runner; returns the reply."""
     stages = Stages.current()
-    source_read = read_source(run, stages)
+    source_read = read_source(run, stages, "compare")
     schema = source_read.described.table
     cautions = check_sizes(run.spec, schema.rows, source_read.described.profile.arms, "compare")
     stages.note(profile_line(source_read.described.profile, schema))

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from flows.stages.inputs import find_release
 from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say
+from flows.stages.survival import estimate_times
 from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
 from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
@@ -60,6 +61,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
         return estimate_release(release, options)
     try:
+        if roles.get("outcome_kind") == "survival":
+            return _of_times(data, roles, options)
         return _of_table(data, roles, options)
     except (SourceError, SpecError) as fault:
         raise in_options(fault) from None
@@ -86,6 +89,14 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         outcome_kind=schema.outcome_kind,
         subgroups=tuple(subgroups),
     )
+
+
+def _of_times(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Estimate a time to event: the event names a column there, not a label."""
+    event = roles.get("event")
+    table_roles = role_spec(roles | {"outcome_kind": "continuous", "event": None})
+    reply, lines = estimate_times(data, table_roles, event, reading_spec(options.get("reading", {})), options)
+    return plain(reply), lines
 
 
 def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -23,8 +23,8 @@ from tasks.publish.layout import simulation_key
 from tasks.publish.manifest import Manifest
 from tasks.simulation.batches import ROUND, batches, enough, joined
 from tasks.simulation.grid import cells
-from tasks.simulation.page import headlines
 from tasks.simulation.performance import Tally
+from tasks.simulation.reading import lines
 from tasks.simulation.seconds import WHOLE, Seconds
 from tasks.simulation.seconds import joined as joined_seconds
 from tasks.simulation.task import Batch
@@ -93,7 +93,7 @@ def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
 
 def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
-    source = read_source(run, stages)
+    source = read_source(run, stages, "simulate")
     schema = source.described.table
     small = check_sizes(run.spec, schema.rows, source.described.profile.arms, "simulate")
     run = resolve_synthesizer(run, schema)
@@ -191,21 +191,4 @@ def _expect(run: Run, stages: Stages, done: Sequence[Batch], left: dict[int, int
 
 def describe(reply: dict[str, Any]) -> list[str]:
     """Return the lines a user reads at the end of a simulation."""
-    columns = f"{'estimator':<12}{'bias':>10}{'rmse':>10}{'coverage':>10}{'width':>10}{'power':>8}{'failed':>8}{'runs':>7}"
-    law, copies = "fitted law", reply["source"].get("copies")
-    if copies is not None:
-        law = f"law of {reply['source']['uri']}" + (f", copy 0 of {copies}" if copies > 1 else "")
-    lines, cell = [f"true effect (ATE) of the {law}: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"], None
-    for row in reply["rows"]:
-        if row["title"] != cell:
-            cell = row["title"]
-            lines += ["", cell, columns]
-        shown_as = "–" if row["rmse"] is None else ""
-        numbers = (
-            f"{shown_as:>10}" * 4 + f"{shown_as:>8}"
-            if shown_as
-            else f"{row['bias']:>10.4g}{row['rmse']:>10.4g}{row['coverage']:>10.3f}{row['ci_width']:>10.4g}{row['power']:>8.2f}"
-        )
-        lines.append(f"{row['estimator']:<12}{numbers}{row['failures']:>8.1%}{row['replicates']:>7}")
-    lines += ["", *headlines(reply), "", *(f"warning   {text}" for text in reply["cautions"])]
-    return [*lines, f"report    {reply['uri']}/simulate.html"]
+    return lines(reply)

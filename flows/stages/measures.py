@@ -3,65 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tasks.checks.task as checks
 import tasks.distance.task as distance
 import tasks.estimation.task as estimation
 import tasks.nuisance.task as nuisance
 from flows.stages.nuisances import cross_fit
-from infra.stages import Future, Stages
+from infra.stages import Future, Stage, Stages
 from infra.workspace import Run
 from tasks.checks.measured import Measured, Sample
 from tasks.contract.refs import Ref
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.task import Copy
 from tasks.nuisance.plan import SOURCE, release_name
-from tasks.nuisance.task import Table
+from tasks.nuisance.task import Fitted, Table
 from tasks.source.task import Source
+
+
+class Estimation(NamedTuple):
+    """Effects under way: how each table was fitted, and the estimates that are being made.
+
+    Attributes
+    ----------
+    source : Fitted
+        The source, all rows of equal weight.
+    refits : tuple of Fitted
+        Each copy.
+    effects : tuple of futures
+        Each copy's effects.
+    """
+
+    source: Fitted
+    refits: tuple[Fitted, ...]
+    effects: tuple[Future, ...]
 
 
 def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> tuple[Measured, list[Ref]]:
     """Estimate effects on source and release, distances, conformity; also return the effects of every copy."""
     schema = source.described.table
-    canonical = [part.canonical for copy in copies for part in copy.drawn]
+    drawn = [(number, part) for number, copy in enumerate(copies) for part in copy.drawn]
+    canonical = [part.canonical for _, part in drawn]
     sampled = stages.submit(checks.sample, run, schema, source.parts, canonical)
     conform = [
-        stages.submit(checks.conformity, run, schema, part.canonical, part.released, number, part.canonical.part)
-        for number, copy in enumerate(copies)
-        for part in copy.drawn
+        stages.submit(checks.conformity, run, schema, part.canonical, part.released, number, part.canonical.part) for number, part in drawn
     ]
     possible = stages.submit(checks.natural_support, run, schema, source.parts)
-    refits, effects = [], []
-    for number, copy in enumerate(copies):
-        name = release_name(number)
-        title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
-        refits.append(cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
-        effects.append(stages.submit(estimation.effects, run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
-    first, refit = copies[0], refits[0]
-    source_fit = first.fitted
-    if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
-        source_fit = cross_fit(run, stages, schema, Table(SOURCE, source.parts, None, run.spec.mechanisms.propensity), "estimate on source")
-    with stages.stage("measure effects and distances", len(source.parts) + len(effects) + 2 * len(conform) + 8) as stage:
+    fits = _refit(run, stages, source, copies)
+    with stages.stage("measure effects and distances", len(source.parts) + len(fits.effects) + 2 * len(conform) + 8) as stage:
         sample = stage.wait([sampled])[0]
         support = stage.wait([possible])[0]
         cells = [
             stages.submit(checks.outside_support, run, schema, support, part.canonical, number, part.canonical.part)
-            for number, copy in enumerate(copies)
-            for part in copy.drawn
+            for number, part in drawn
         ]
-        laws = stages.submit(checks.compare_laws, run, schema, source.parts, source_fit.nuisances, canonical)
+        laws = stages.submit(checks.compare_laws, run, schema, source.parts, fits.source.nuisances, canonical)
         near = sample.training.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.training, sample.holdout, sample.drawn) if near else None
-        canonical_first = [part.canonical for part in first.drawn]
-        people = stages.submit(estimation.people, run, schema, source.parts, source_fit.nuisances, canonical_first, refit.nuisances)
-        source_effects = stage.run(estimation.effects, run, schema, source.parts, source_fit.nuisances, "source")
-        transfer = Table("transfer", source.parts)
-        learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in source.parts])
-        released = stage.wait(effects)
-        anchored = [part.predictions for part in first.anchored]
-        drawn = canonical_first if run.spec.release.mode == "hybrid" else [refit.nuisances]
-        fidelity = stages.submit(estimation.fidelity, run, schema, source_fit.nuisances, anchored, learnt, drawn, released[0])
+        source_effects, released, fidelity, people = _effects(run, stages, stage, source, copies[0], fits)
         measured = Measured(
             source=source_effects,
             release=released[0],
@@ -77,6 +77,38 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
     return measured, released
+
+
+def _refit(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> Estimation:
+    """Cross-fit every copy as a table of its own, and start its estimates."""
+    schema = source.described.table
+    refits, effects = [], []
+    for number, copy in enumerate(copies):
+        name = release_name(number)
+        title = "estimate on release" + (f", copy {number}" if len(copies) > 1 else "")
+        refits.append(cross_fit(run, stages, schema, Table(name, tuple(part.canonical for part in copy.drawn)), title))
+        effects.append(stages.submit(estimation.effects, run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
+    source_fit = copies[0].fitted
+    if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
+        source_fit = cross_fit(run, stages, schema, Table(SOURCE, source.parts, None, run.spec.mechanisms.propensity), "estimate on source")
+    return Estimation(source_fit, tuple(refits), tuple(effects))
+
+
+def _effects(
+    run: Run, stages: Stages, stage: Stage, source: Source, first: Copy, fits: Estimation
+) -> tuple[Ref, list[Ref], Future, Future]:
+    """Estimate the source's effects, wait for the copies', and start fidelity and effects of people of the first copy."""
+    schema, parts, refit = source.described.table, source.parts, fits.refits[0]
+    canonical = [part.canonical for part in first.drawn]
+    people = stages.submit(estimation.people, run, schema, parts, fits.source.nuisances, canonical, refit.nuisances)
+    source_effects = stage.run(estimation.effects, run, schema, parts, fits.source.nuisances, "source")
+    transfer = Table("transfer", parts)
+    learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in parts])
+    released = stage.wait(fits.effects)
+    anchored = [part.predictions for part in first.anchored]
+    drawn = canonical if run.spec.release.mode == "hybrid" else [refit.nuisances]
+    fidelity = stages.submit(estimation.fidelity, run, schema, fits.source.nuisances, anchored, learnt, drawn, released[0])
+    return source_effects, released, fidelity, people
 
 
 def submit_distances(run: Run, stages: Stages, schema: TableSchema, sample: Sample) -> Future | None:

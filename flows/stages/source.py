@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import tasks.source.task as source
+from flows.stages.arms import arm_faults
 from flows.stages.relations import relation_faults
 from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Purpose
 from tasks.source.dependence import MOST_ROWS, near_functions
 from tasks.source.fragments import SourcePlan
 from tasks.source.task import Source
 
 
-def read_source(run: Run, stages: Stages) -> Source:
-    """Bring the source into the workspace: typed, hashed, in hash order, cut into partitions."""
+def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: SourcePlan | None = None) -> Source:
+    """Bring the source of a command into the workspace: typed, hashed, in hash order, cut into partitions; ``plan`` where there is one."""
     spec = run.spec
-    plan = read_plan(run, stages)
+    plan = plan or read_plan(run, stages)
     _forget_other_source(run, plan)
     shards = source.shards(plan, spec.source.partition_rows)
     states = stages.map("read source: inspect", source.inspect, [(run, plan, shard, number) for number, shard in enumerate(shards)])
@@ -25,7 +27,7 @@ def read_source(run: Run, stages: Stages) -> Source:
     buckets = -(-schema.rows // spec.source.partition_rows)
     parts = read_rows(run, stages, plan, schema, buckets)
     rows = run.space().first_rows(parts, MOST_ROWS)
-    for fault in relation_faults(rows, schema, spec.roles):
+    for fault in (*arm_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
         raise fault
     warnings = (*described.warnings, *near_functions(rows, schema))
     return Source(plan, described._replace(warnings=warnings), parts)

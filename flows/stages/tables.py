@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from infra.store import filesystem
@@ -85,8 +87,7 @@ def open_table(data: str, wishes: ReadingSpec | None = None, owner: str = "DATA 
 
 def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dict[str, Any]) -> tuple[pa.Table, Beside]:
     """Give a batch its canonical form, and read weights and propensities of the same rows."""
-    rows = canonical(batch, schema, form)
-    used = ~(is_missing(batch.column(schema.treatment.name)) | is_missing(batch.column(schema.outcome.name)))
+    rows, used = canonical(batch, schema, form), rows_used(batch, schema)
     beside = [
         None if not isinstance(name, str) else numbers_of(batch, name)[used] for name in (options.get("weights"), options["propensity"])
     ]
@@ -97,10 +98,14 @@ def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dic
     return rows, (beside[0], beside[1])
 
 
+def rows_used(batch: pa.Table, schema: TableSchema) -> npt.NDArray[np.bool_]:
+    """Return which rows have treatment and outcome, shape (n,)."""
+    return np.asarray(~(is_missing(batch.column(schema.treatment.name)) | is_missing(batch.column(schema.outcome.name))))
+
+
 def cluster_hashes(batch: pa.Table, schema: TableSchema, name: str) -> UInt64:
     """Return a hash of the cluster of each row that has treatment and outcome."""
-    used = ~(is_missing(batch.column(schema.treatment.name)) | is_missing(batch.column(schema.outcome.name)))
-    cells = plain_values(batch.column(name).filter(pa.array(used)))
+    cells = plain_values(batch.column(name).filter(pa.array(rows_used(batch, schema))))
     if cells.null_count:
         raise SourceError(f"cluster '{name}' must be known in every row; got {cells.null_count} missing cells.", "Drop these rows.")
     return cell_hashes(cells)

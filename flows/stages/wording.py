@@ -14,10 +14,10 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"source\.csv declares", r"--csv declares"),
     (r"source\.missing_values\.(\S+)", r"--missing-value \1=VALUE"),
     (r'roles\.missing_(outcome|treatment) = "drop"', r"--missing-\1 drop"),
-    (r"roles\.(exclude|treated|event|covariates|subgroups|treatment|outcome)\b", r"--\1"),
+    (r"roles\.(exclude|treated|control|event|covariates|subgroups|treatment|outcome)\b", r"--\1"),
     (r"roles\.(max|outcome)_(levels|kind)", r"--\1-\2"),
     (r"mechanisms\.folds", r"--folds"),
-    (r"\b(treated|event|exclude|covariates|subgroups) of roles\b", r"--\1"),
+    (r"\b(treated|control|event|exclude|covariates|subgroups) of roles\b", r"--\1"),
     (r"\bkinds\.(\S+) of roles", r"--kind \1"),
     (r"(column '([^']+)' looks like an identifier of units.*too small)\.$", r"\1; --cluster '\2' takes them into account."),
 )

@@ -2,82 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from infra.cli import estimation_options as given
 from infra.cli.options import JsonOption
 from infra.cli.replies import call_entry
 from tasks.contract.errors import SpecError
 
+#: Estimators where none are named, by the outcome's kind.
+ESTIMATORS = {"auto": ("or", "ipw", "aipw", "tmle"), "survival": ("km", "ipcw", "aipw", "tmle")}
+
 
 def estimate(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="a table (file, folder, glob, s3://, builtin:NAME) or a release")],
-    treatment: Annotated[str, typer.Option(help="treatment column (a release knows its own)")] = "",
-    outcome: Annotated[str, typer.Option(help="outcome column (a release knows its own)")] = "",
-    covariates: Annotated[str, typer.Option(help='comma-separated columns, or "*" for all others')] = "*",
-    exclude: Annotated[str, typer.Option(help='comma-separated columns left out of "*"')] = "",
-    treated: Annotated[str, typer.Option(help="the label that means 'treated', as a TOML value")] = "1",
-    event: Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1")] = None,
-    cluster: Annotated[str | None, typer.Option(metavar="COLUMN", help="units whose rows are not independent: persons, villages")] = None,
-    outcome_kind: Annotated[str, typer.Option(help="auto, binary, continuous or count")] = "auto",
-    missing_outcome: Annotated[str, typer.Option(help="error or drop")] = "error",
-    missing_treatment: Annotated[str, typer.Option(help="error or drop")] = "error",
-    kind: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=KIND", help="overrides a covariate's kind, e.g. grade=categorical")
-    ] = None,
-    max_levels: Annotated[int, typer.Option(min=2, max=5000, help="most levels a categorical covariate may have")] = 200,
-    missing: Annotated[str | None, typer.Option(help="comma-separated text cells that mean missing")] = None,
-    missing_value: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="a value of a column that means missing, e.g. bmi=-99")
-    ] = None,
-    csv: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="the dialect of CSV files, e.g. decimal=, or dates.visit=%d.%m.%Y")
-    ] = None,
-    estimators: Annotated[str, typer.Option(help="comma-separated: or, ipw, aipw, tmle, att, atc, ato")] = "or,ipw,aipw,tmle",
-    learner: Annotated[str, typer.Option(help="stack, glm, boosted or a plug-in")] = "stack",
-    folds: Annotated[int, typer.Option(min=2, max=20)] = 5,
-    repeats: Annotated[int, typer.Option(min=1, max=100, help="cross-fittings whose predictions are averaged")] = 1,
-    propensity: Annotated[str | None, typer.Option(metavar="NUMBER|COLUMN", help="known P(treated), as in a trial")] = None,
-    weights: Annotated[str | None, typer.Option(metavar="COLUMN", help="row weights")] = None,
-    memory_rows: Annotated[int, typer.Option(min=0, help="rows beyond which the table is not held in memory")] = 1_000_000,
-    fit_rows: Annotated[
-        int, typer.Option(min=200, help="beyond memory-rows: rows a learner gets at once; glm goes on from there to all rows")
-    ] = 100_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    data: given.Data,
+    treatment: given.Treatment = "",
+    outcome: given.Outcome = "",
+    covariates: given.Covariates = "*",
+    exclude: given.Exclude = "",
+    treated: given.Treated = None,
+    control: given.Control = None,
+    event: given.Event = None,
+    cluster: given.Cluster = None,
+    outcome_kind: given.OutcomeKind = "auto",
+    missing_outcome: given.MissingOutcome = "error",
+    missing_treatment: given.MissingTreatment = "error",
+    kind: given.Kind = None,
+    max_levels: given.MaxLevels = 200,
+    missing: given.Missing = None,
+    missing_value: given.MissingValue = None,
+    csv: given.Csv = None,
+    horizon: given.Horizon = None,
+    times: given.Times = "",
+    estimators: given.Estimators = "",
+    learner: given.Learner = "stack",
+    folds: given.Folds = 5,
+    repeats: given.Repeats = 1,
+    propensity: given.Propensity = None,
+    weights: given.Weights = None,
+    memory_rows: given.MemoryRows = 1_000_000,
+    fit_rows: given.FitRows = 100_000,
+    seed: given.Seed = 0,
     json_: JsonOption = False,
 ) -> None:
     """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
+    columns = {"treatment": treatment, "outcome": outcome, "covariates": covariates if covariates == "*" else _names(covariates)}
+    arms = {key: _literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
+    labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
+    missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
+    kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
+    named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])
+    models = {"estimators": named, "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
+    beside = {"propensity": _number_or_name(propensity), "weights": weights, "cluster": cluster}
+    curves = {"horizon": horizon, "times": _times(times)}
+    sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
+    options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
+    call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+
+
+def _times(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(time) for time in _names(text))
+    except ValueError:
+        raise SpecError(f"--times must be numbers; got '{text}'.", "Separate them by commas: --times 365,730.") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _literal(text: str | None) -> Any:
+    """Read a label as a TOML value; None stays None."""
     from infra.specfile import literal
 
-    roles = {
-        "treatment": treatment,
-        "outcome": outcome,
-        "covariates": covariates if covariates == "*" else tuple(name.strip() for name in covariates.split(",")),
-        "treated": literal(treated),
-        "outcome_kind": outcome_kind,
-        "missing_outcome": missing_outcome,
-        "missing_treatment": missing_treatment,
-        "exclude": tuple(name.strip() for name in exclude.split(",") if name.strip()),
-        "event": None if event is None else literal(event),
-        "kinds": dict(_pair("kind", one) for one in kind or ()),
-        "max_levels": max_levels,
-    }
-    names = tuple(name.strip() for name in estimators.split(","))
-    options = {
-        "estimators": names,
-        "learner": learner,
-        "folds": folds,
-        "repeats": repeats,
-        "propensity": _number_or_name(propensity),
-        "weights": weights,
-        "cluster": cluster,
-        "reading": _reading(missing, missing_value or [], csv or []),
-        "memory_rows": memory_rows,
-        "fit_rows": fit_rows,
-        "seed": seed,
-    }
-    call_entry("estimate", "estimate", json_, data, roles, options)
+    return None if text is None else literal(text)
 
 
 def _reading(missing: str | None, values: list[str], csv: list[str]) -> dict[str, Any]:

@@ -154,7 +154,8 @@ def _because(taken: Summary, alike: Sequence[Summary], close: Sequence[Summary],
         parts.append(_by_looks(taken, min(others, key=_auc)))
     unsure = [each for each in close if each not in alike]
     if unsure:
-        parts.append(f"It is the smallest error; that of {_named(unsure)} is larger, but chance may explain it{_why_not(taken)}.")
+        first = "" if others else "It is the smallest error. "
+        parts.append(f"{first}That of {_named(unsure)} is larger, but chance may explain it{_why_not(taken)}.")
     worse = [each for each in eligible if each not in close]
     if worse:
         parts.append(f"The error of {_named(worse)} is larger beyond chance.")

@@ -20,6 +20,7 @@ KINDS: Mapping[str, str] = {
     "synthesizer": "tasks.covariates.methods",
     "learner": "tasks.nuisance.methods",
     "estimator": "tasks.estimation.methods",
+    "survival": "tasks.estimation.survival.methods",
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",
     "law": "tasks.mechanisms.laws.methods",

@@ -26,6 +26,8 @@ class Estimate(NamedTuple):
         Effective sample size of the inverse-probability weights, (sum w)^2 / sum w^2, both arms together.
     clipped : float
         Share of rows whose propensity was truncated, in [0, 1].
+    arm, control : str or None
+        Labels of the two arms compared; None where there are only two. Of a mean (estimand ``"mean"``) the arm alone.
     """
 
     estimand: str
@@ -37,6 +39,8 @@ class Estimate(NamedTuple):
     n: int
     ess: float
     clipped: float
+    arm: str | None = None
+    control: str | None = None
 
 
 class Gate(BaseModel):

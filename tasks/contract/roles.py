@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-Role = Literal["covariate", "treatment", "outcome"]
+Role = Literal["covariate", "treatment", "outcome", "id", "cluster", "weight", "stratum", "passenger"]
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
@@ -22,7 +22,8 @@ class Column(BaseModel):
     Attributes
     ----------
     id : str
-        ``"w0"``, ``"w1"``, ... for covariates in their order, ``"a"``, ``"y"``.
+        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"``; ``"i0"``, ... for ids, ``"c"`` for the
+        cluster, ``"v"`` for the weight, ``"p0"``, ``"p1"``, ... for passengers.
     name : str
         As in the source.
     field : str
@@ -62,6 +63,16 @@ class Column(BaseModel):
         """Whether canonical values are strings from ``levels``."""
         return self.kind in ("boolean", "categorical")
 
+    @property
+    def is_covariate(self) -> bool:
+        """Whether the column is part of W: a covariate, or a stratum, which is one with levels."""
+        return self.role in ("covariate", "stratum")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether released values come from a fitted law of canonical values: covariates, strata and passengers."""
+        return self.is_covariate or self.role == "passenger"
+
     def arrow(self) -> pa.Field:
         """Return the source's Arrow field: name, type, nullability."""
         return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.field))).field(0)
@@ -78,9 +89,11 @@ class TableSchema(BaseModel):
     Attributes
     ----------
     columns : tuple of Column
-        Covariates, treatment and outcome in the source's order.
+        Every column with a role, in the source's order.
     treated, control : str
-        Canonical text of the two treatment labels.
+        Canonical text of the two treatment labels; of more than two, the first arm beside the control, and the control.
+    arms : tuple of str
+        Canonical text of all treatment labels, the control first; canonical treatments are places in it. Two to eight.
     outcome_kind : str
         ``"binary"``, ``"continuous"`` or ``"count"``.
     rows : int
@@ -94,12 +107,20 @@ class TableSchema(BaseModel):
     control: str
     outcome_kind: Literal["binary", "continuous", "count"]
     rows: int
+    arms: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_arms(cls, values: Any) -> Any:
+        """Take the two arms from their labels where a manifest is older than the field."""
+        if isinstance(values, dict) and not values.get("arms") and {"treated", "control"} <= set(values):
+            return {**values, "arms": (values["control"], values["treated"])}
+        return values
 
     @property
     def covariates(self) -> tuple[Column, ...]:
-        """Covariates by id order (w0, w1, ...), constant ones included."""
-        selected = [column for column in self.columns if column.role == "covariate"]
-        return tuple(sorted(selected, key=lambda column: int(column.id[1:])))
+        """Covariates and strata by id order (w0, w1, ...), constant ones included."""
+        return self._numbered("covariate", "stratum")
 
     @property
     def modelled(self) -> tuple[Column, ...]:
@@ -116,6 +137,46 @@ class TableSchema(BaseModel):
         """The outcome column."""
         return next(column for column in self.columns if column.role == "outcome")
 
+    @property
+    def ids(self) -> tuple[Column, ...]:
+        """Columns that name rows (i0, i1, ...)."""
+        return self._numbered("id")
+
+    @property
+    def cluster(self) -> Column | None:
+        """The column that names clusters, where there is one."""
+        return next((column for column in self.columns if column.role == "cluster"), None)
+
+    @property
+    def weight(self) -> Column | None:
+        """The column of survey weights, where there is one."""
+        return next((column for column in self.columns if column.role == "weight"), None)
+
+    @property
+    def strata(self) -> tuple[Column, ...]:
+        """Strata that vary, by id order: covariates all of them."""
+        return tuple(column for column in self.modelled if column.role == "stratum")
+
+    @property
+    def passengers(self) -> tuple[Column, ...]:
+        """Passengers (p0, p1, ...), constant ones included."""
+        return self._numbered("passenger")
+
+    @property
+    def drawn(self) -> tuple[Column, ...]:
+        """Columns that vary and whose released values come from fitted laws, in the source's order: no id, cluster or weight."""
+        others = ("id", "cluster", "weight")
+        return tuple(column for column in self.columns if column.role not in others and not column.constant)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Ids of canonical columns that say how rows count: ``"c"`` (hash of the cluster) and ``"v"`` (weight), as far as there are."""
+        return tuple(column.id for column in (self.cluster, self.weight) if column is not None)
+
+    def _numbered(self, *roles: Role) -> tuple[Column, ...]:
+        selected = [column for column in self.columns if column.role in roles]
+        return tuple(sorted(selected, key=lambda column: int(column.id[1:])))
+
 
 class ColumnRoles(BaseModel):
     """Roles by plain column names, for callers who bring a frame of their own."""
@@ -126,5 +187,6 @@ class ColumnRoles(BaseModel):
     outcome: str
     covariates: tuple[str, ...]
     treated: str | int | float | bool = 1
+    control: str | int | float | bool | None = None
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
     subgroups: tuple[str, ...] = ()

@@ -226,7 +226,8 @@ def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, rep
     given = table.propensity
     of_label = None if given is None else 1.0 - given if table.flipped else given
     clusters = table.clusters if isinstance(table, Table) else None
-    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters)
+    strata = table.strata if isinstance(table, Table) else None
+    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, strata)
     fitted = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
     g, first, second = fitted.nuisances
     nuisances = Nuisances(1.0 - g, second, first) if table.flipped else fitted.nuisances

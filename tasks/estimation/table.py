@@ -54,6 +54,8 @@ class Table:
         Row weights, all positive; known P(treated | W).
     clusters : ndarray of uint64, optional
         Hash of each row's cluster.
+    strata : ndarray of int64, optional
+        Number of each row's cell of declared strata.
     """
 
     covariates: pd.DataFrame
@@ -68,6 +70,7 @@ class Table:
     weights: Float64 | None = None
     propensity: Float64 | None = None
     clusters: UInt64 | None = None
+    strata: npt.NDArray[np.int64] | None = None
 
     @property
     def a(self) -> Int8:

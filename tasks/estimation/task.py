@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
+from tasks.contract.columns import clusters_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
@@ -48,10 +49,11 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
     fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
-    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None)
+    weights, clusters = survey_weights(table), clusters_of(table)
+    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
-    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound).as_dict()}
+    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound, weights).as_dict()}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 

@@ -43,6 +43,8 @@ class Rows(NamedTuple):
         P(A = 1 | W) where it is known, by row or one for all: g is then not fitted.
     clusters : ndarray of uint64, optional
         Hash of each row's cluster: folds hold whole clusters.
+    strata : ndarray of int64, optional
+        Declared stratum of each row, from 0: folds are stratified by it.
     """
 
     keys: UInt64
@@ -52,6 +54,7 @@ class Rows(NamedTuple):
     weights: Float64 | None = None
     propensity: Float64 | float | None = None
     clusters: UInt64 | None = None
+    strata: npt.NDArray[np.int64] | None = None
 
 
 class Covariates(Protocol):
@@ -129,7 +132,7 @@ def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, 
     models: list[FoldModel] = []
     used = 0
     for repeat in range(plan.repeats):
-        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat, rows.clusters)
+        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat, rows.clusters, rows.strata)
         fits, seen = fit_folds(plan, learner, rows, covariates, fold_of, repeat, report)
         report("predicting")
         for sums, values in zip(total, predict_folds(fits, fold_of, covariates)):
@@ -189,7 +192,7 @@ def fit_folds(
     tuple of list of FoldModel and int
         One model per fold, and the number of rows that any of them was fitted on.
     """
-    chosen = [plan.training(rows.keys, fold_of, fold) for fold in range(plan.folds)]
+    chosen = [plan.training(rows.keys, fold_of, fold, rows.clusters) for fold in range(plan.folds)]
     union = np.logical_or.reduce(chosen)
     places, frame = np.flatnonzero(union), covariates.take(union)
     models = []

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.frames import to_frame
+from tasks.contract.columns import clusters_of, survey_weights, unit_keys
+from tasks.contract.frames import strata_codes, to_frame
 from tasks.contract.nuisance import Float64, FoldRows, Learner, Nuisances, Refinement
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
@@ -119,20 +120,31 @@ def nuisances_of(table: pa.Table) -> Nuisances:
 
 
 def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
-    """Return the Bayesian bootstrap weights of a copy's rows, shape (n,); None for equal weights."""
-    return None if table.copy is None else bootstrap_weights(rows.column("key").to_numpy(), run.spec.seed, table.copy)
+    """Return the survey weights of rows times a copy's Bayesian bootstrap weights, shape (n,); None for equal weights.
+
+    Rows of one cluster share their bootstrap weight.
+    """
+    given = survey_weights(rows)
+    if table.copy is None:
+        return given
+    drawn = bootstrap_weights(unit_keys(rows), run.spec.seed, table.copy)
+    return drawn if given is None else given * drawn
 
 
 @coarse("assign folds", "assign folds of {table.name}, repeat {repeat}")
 def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> PartitionRef:
-    """Assign all rows to folds, stratified by treatment and, where binary, outcome. Columns: key, a, y, fold."""
+    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, y, the schema's c and v, fold."""
     space = run.space()
     key = f"{table.name}/folds-{repeat}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    rows = pa.concat_tables([space.table(part, ["key", "a", "y"]) for part in table.parts])
+    rows = pa.concat_tables([space.table(part, ["key", "a", "y", *schema.beside]) for part in table.parts])
     keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
-    fold_of = plan_of(run.spec, table).assign(keys, a, y, schema.outcome_kind, repeat)
+    strata = None
+    if schema.strata:
+        names = [column.id for column in schema.strata]
+        strata = strata_codes(pa.concat_tables([space.table(part, names) for part in table.parts]), schema.strata)
+    fold_of = plan_of(run.spec, table).assign(keys, a, y, schema.outcome_kind, repeat, clusters_of(rows), strata)
     return space.put_table(key, rows.append_column("fold", pa.array(fold_of)))
 
 
@@ -145,7 +157,7 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
         return done
     rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
-    train = plan.training(keys, fold_of, fold)
+    train = plan.training(keys, fold_of, fold, clusters_of(rows))
     sample = rows_at(Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity), train)
     everything = np.ones(len(sample.a), dtype=bool)
     model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)

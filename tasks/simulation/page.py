@@ -67,7 +67,7 @@ def headlines(record: Mapping[str, Any]) -> list[str]:
 
 def _sentence(each: Mapping[str, Any]) -> str:
     """Return the advice of one cell in words."""
-    name, coverage = label(each["estimator"]), percent(each["coverage"], 1)
+    name, coverage = label(each["estimator"]), f"{percent(each['coverage'], 1)} (± {percent(each['coverage_mcse'], 1)})"
     if not each["sound"]:
         return (
             f"{each['title']}: no estimator covers the truth in {percent(LEAST_COVERAGE, 1)} of data sets; "
@@ -86,7 +86,7 @@ def _sentence(each: Mapping[str, Any]) -> str:
 
 def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one cell's section shows."""
-    key, null = rows[0]["cell"], _no_effect(rows)
+    key, null = rows[0]["cell"], is_null(rows)
     places = {place["estimator"]: place for place in record["ranking"] if place["cell"] == key}
     moves = {each["estimator"]: each for each in record["stability"] if each["cell"] == key}
     drawn = zip(rows, lines(rows, "bias", 0.0), lines(rows, "rmse", floor=0.0), lines(rows, "coverage", 0.95), strict=True)
@@ -120,7 +120,8 @@ def _heading(name: str, heading: str, null: bool) -> str:
     return "type-1 error" if name == "power" and null else heading
 
 
-def _no_effect(rows: Sequence[Mapping[str, Any]]) -> bool:
+def is_null(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the law of some rows of figures has no effect."""
     return all(row["effect_scale"] == 0.0 for row in rows)
 
 
@@ -132,7 +133,7 @@ def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             groups.setdefault(tuple(row[name] for name in SCENARIO), []).append(row)
     scenarios = []
     for group in groups.values():
-        null = _no_effect(group)
+        null = is_null(group)
         last = ("power", "type-1 error (5 % is meant)", TYPE1) if null else ("power", "power", None)
         measured = (("rmse", "RMSE", None), ("coverage", "coverage (95 % is meant)", 0.95), last)
         charts = [{"title": title, "svg": svg} for name, title, guide in measured if (svg := chart(group, name, title, guide)) is not None]

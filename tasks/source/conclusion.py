@@ -11,6 +11,7 @@ from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
+from tasks.source.beside import decide_beside
 from tasks.source.covariate import Decided, decide_covariate
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
@@ -111,18 +112,20 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], findings.columns[name], roles)
         if decided is not None:
             covariates[name] = decided
+    beside = decide_beside(fields, findings, roles, folds)
+    faults += beside.faults
     if not faults:
         _attempt(faults, check_relations, roles.declared_relations, tuple(decided.column for decided in covariates.values()))
     if not faults and all(decided.column.constant for decided in covariates.values()):
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
     warnings = (*_index_line(index, roles), *warnings, *(outcome.warnings if outcome is not None else ()))
-    warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings)
+    warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings) + beside.warnings
     warnings += _later_line(tuple(covariates), roles)
     if treatment is not None:
         warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
         return Conclusion(None, None, warnings, tuple(faults))
-    return Conclusion(*_described(findings, selection, covariates, treatment, outcome), warnings, ())
+    return Conclusion(*_described(findings, selection, covariates | beside.columns, treatment, outcome), warnings, ())
 
 
 def _failed(*faults: WaymintError) -> Conclusion:
@@ -141,19 +144,20 @@ def _attempt(faults: list[WaymintError], decision: Callable[P, T], *arguments: P
 def _described(
     findings: Findings,
     selection: Selection,
-    covariates: dict[str, Decided],
+    others: dict[str, Decided],
     treatment: DecidedTreatment,
     outcome: DecidedOutcome,
 ) -> tuple[TableSchema, Profile]:
-    columns = {name: decided.column for name, decided in covariates.items()}
+    columns = {name: decided.column for name, decided in others.items()}
     columns |= {treatment.column.name: treatment.column, outcome.column.name: outcome.column}
-    profiles = {name: decided.profile for name, decided in covariates.items()}
+    profiles = {name: decided.profile for name, decided in others.items()}
     profiles |= {treatment.column.name: treatment.profile, outcome.column.name: outcome.profile}
     ordered = [name for name in selection.ordered if name in columns]
     schema = TableSchema(
         columns=tuple(columns[name] for name in ordered),
-        treated=treatment.treated,
-        control=treatment.control,
+        treated=treatment.labels[1],
+        control=treatment.labels[0],
+        arms=treatment.labels,
         outcome_kind=outcome.kind,
         rows=findings.used,
     )
@@ -173,7 +177,7 @@ def _without_identifiers(
     """Leave identifiers out of ``"*"``; return the covariates that stay and a line for each that does not."""
     if roles.covariates != "*":
         return selection.covariates, ()
-    kept = {*roles.kinds, *roles.subgroups}
+    kept = {*roles.kinds, *roles.subgroups, *roles.strata}
     out = [name for name in selection.covariates if name not in kept and is_identifier(fields[name].type, findings.columns[name])]
     if len(out) == len(selection.covariates):
         return selection.covariates, ()  # nothing else is left: to be refused by name
@@ -186,7 +190,8 @@ def _without_identifiers(
 
 def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
     """Say which stored row index columns are left out of ``"*"``."""
-    out = [name for name in index if name not in (roles.treatment, roles.outcome, *roles.exclude, *roles.kinds)]
+    declared = {name for key, names in roles.columns_by_role.items() if key != "covariates" for name in names}
+    out = [name for name in index if name not in declared and name not in roles.kinds]
     if roles.covariates != "*" or not out:
         return ()
     listed = ", ".join(f"'{name}'" for name in out)

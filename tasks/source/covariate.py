@@ -72,7 +72,7 @@ def decide_covariate(name: str, identity: str, field: pa.Field, findings: Column
     rows = findings.present + findings.missing
     if not findings.present:
         raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
-    if name not in roles.kinds:
+    if name not in roles.kinds and name not in roles.strata:
         if is_identifier(field.type, findings):
             raise SourceError(
                 f"covariate '{name}' must not be an identifier; got another value in every row.",
@@ -85,7 +85,20 @@ def decide_covariate(name: str, identity: str, field: pa.Field, findings: Column
     else:
         decided = _with_range(name, identity, kind, field, findings)
     warnings = decided.warnings + mixed_warning(name, field.type, findings) + _told_missing(name, findings.missing, rows)
+    if name in roles.strata:
+        decided = _as_stratum(decided)
     return decided._replace(warnings=warnings)
+
+
+def _as_stratum(decided: Decided) -> Decided:
+    """Return a covariate with levels as a stratum, which must have several."""
+    column = decided.column
+    if column.constant or len(column.levels) < 2:
+        raise SourceError(
+            f"levels of stratum '{column.name}' must be at least 2; got {len(column.levels)} in all rows.",
+            "A stratum that is constant says nothing: take it out of roles.strata.",
+        )
+    return Decided(column.model_copy(update={"role": "stratum"}), decided.profile.model_copy(update={"role": "stratum"}), ())
 
 
 def found_levels(findings: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
@@ -111,9 +124,9 @@ def _kind(name: str, arrow: pa.DataType, findings: ColumnFindings, roles: RolesS
     seen_as = family(arrow)
     if seen_as is None:
         raise SourceError(f"type of column '{name}' must be known; got {arrow}.", "Cast it or add it to roles.exclude.")
-    if name not in roles.kinds:
+    if name not in roles.kinds and name not in roles.strata:
         return _DETECTED[seen_as]
-    wish = roles.kinds[name]
+    wish = roles.kinds.get(name, "boolean" if seen_as == "boolean" else "categorical")
     possible = _POSSIBLE[seen_as]
     if pa.types.is_decimal(arrow) or pa.types.is_timestamp(arrow):
         possible = tuple(kind for kind in possible if kind != "categorical")

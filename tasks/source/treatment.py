@@ -1,4 +1,4 @@
-"""The treatment: two labels, one of them meaning "treated", each with rows enough."""
+"""The treatment: two labels, one of them meaning "treated", or up to eight with a control; each with rows enough."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ SHOWN_LABELS = 5
 _KINDS: dict[str, Kind] = {"boolean": "boolean", "integer": "integer", "float": "continuous", "text": "categorical"}
 
 
+#: Most arms of a treatment.
+MOST_ARMS = 8
+
+
 class DecidedTreatment(NamedTuple):
-    """The treatment column, its two labels as canonical text, and the rows of each."""
+    """The treatment column, its labels as canonical text (the control first), and the rows of each label."""
 
     column: Column
     profile: ColumnProfile
-    treated: str
-    control: str
+    labels: tuple[str, ...]
     arms: dict[str, int]
 
 
 def decide_treatment(field: pa.Field, findings: ColumnFindings, roles: RolesSpec, folds: int) -> DecidedTreatment:
-    """Decide which label is treated.
+    """Decide which label is the control, and the order of the arms.
 
     Parameters
     ----------
@@ -51,46 +54,86 @@ def decide_treatment(field: pa.Field, findings: ColumnFindings, roles: RolesSpec
     Raises
     ------
     SourceError
-        If there are not exactly two labels, ``treated`` is neither, or an arm is too small.
+        If there are fewer than two labels, more than two without a ``control``, or more than eight; if ``control`` or ``treated`` is
+        none of them, or an arm is too small.
     """
     name = field.name
     seen_as = family(field.type)
     if seen_as is None or seen_as == "datetime":
         raise SourceError(f"treatment '{name}' must be of type boolean, integer, float or text; got {field.type}.", "")
     labels = found_levels(findings, field.type)
-    if labels is None or len(labels) != 2:
-        count = "too many to count" if labels is None else str(len(labels))
-        raise SourceError(
-            f"treatment '{name}' must have exactly two labels; got {count}{listed_labels(labels, EDGE, SHOWN_LABELS)}.",
-            _way_out(name, labels),
-        )
-    listed = listed_labels(labels, EDGE, SHOWN_LABELS)
-    treated = match_label(roles.treated, labels)
-    if treated is None:
-        raise SourceError(
-            f"treated of roles must be one of the two labels of '{name}'{listed}; got {roles.treated!r}.",
-            "Set roles.treated to the label that means treated.",
-        )
-    control = next(label for label in labels if label != treated)
+    arms = _arms(name, labels, roles)
+    assert labels is not None  # too many to count were refused
     fewest = max(folds, EDGE)
-    for label, arm in ((treated, "treated"), (control, "control")):
+    for place, label in reversed([*enumerate(arms)]):
         if labels[label] < fewest:
+            which = ("control" if place == 0 else "treated") if len(arms) == 2 else "smallest"
             raise SourceError(
-                f"rows of the {arm} arm of '{name}' must be at least {fewest}; got {labels[label]}.",
-                f"Every one of the {folds} folds needs rows of both arms; lower mechanisms.folds or bring more data.",
+                f"rows of the {which} arm of '{name}' must be at least {fewest}; got {min(labels.values())}.",
+                f"Every one of the {folds} folds needs rows of {'both' if len(arms) == 2 else 'all'} arms; "
+                "lower mechanisms.folds or bring more data.",
             )
     kind = _KINDS[seen_as]
     levels = tuple(sorted(labels)) if kind in ("boolean", "categorical") else ()
     column = Column(id="a", name=name, role="treatment", kind=kind, field=pack_field(field), levels=levels)
     profile = ColumnProfile(name=name, role="treatment", kind=kind, missing=0, missing_share=0.0, levels=dict(labels))
-    return DecidedTreatment(column, profile, treated, control, {label: labels[label] for label in sorted(labels)})
+    return DecidedTreatment(column, profile, arms, {label: labels[label] for label in sorted(labels)})
+
+
+def _arms(name: str, labels: dict[str, int] | None, roles: RolesSpec) -> tuple[str, ...]:
+    """Return the labels in the order of the arms: the control first, the others sorted."""
+    listed = listed_labels(labels, EDGE, SHOWN_LABELS)
+    if labels is None or len(labels) < 2 or (len(labels) > 2 and roles.control is None):
+        count = "too many to count" if labels is None else str(len(labels))
+        raise SourceError(f"treatment '{name}' must have exactly two labels; got {count}{listed}.", _way_out(name, labels))
+    if len(labels) > MOST_ARMS:
+        raise SourceError(
+            f"treatment '{name}' must have at most {MOST_ARMS} labels; got {len(labels)}{listed}.", "Merge arms, or keep the rows of some."
+        )
+    if len(labels) > 2 and roles.treated is not None:
+        raise SourceError(
+            f"treated of roles must be left out where '{name}' has more than two labels{listed}; got {roles.treated!r}.",
+            "Every arm is compared with roles.control; keep the rows of two arms to compare those alone.",
+        )
+    if roles.control is None:
+        treated = match_label(1 if roles.treated is None else roles.treated, labels)
+        if treated is None:
+            raise SourceError(
+                f"treated of roles must be one of the two labels of '{name}'{listed}; got {roles.treated!r}.",
+                "Set roles.treated to the label that means treated.",
+            )
+        return next(label for label in labels if label != treated), treated
+    control = match_label(roles.control, labels)
+    if control is None:
+        raise SourceError(
+            f"control of roles must be one of the labels of '{name}'{listed}; got {roles.control!r}.",
+            "Set roles.control to the label of the reference arm.",
+        )
+    others = tuple(sorted((label for label in labels if label != control), key=_place))
+    if len(others) == 1 and roles.treated is not None and match_label(roles.treated, labels) != others[0]:
+        raise SourceError(
+            f"treated of roles must be the label beside control{listed}; got {roles.treated!r} beside {roles.control!r}.",
+            "Leave one of the two out.",
+        )
+    return control, *others
+
+
+def _place(label: str) -> tuple[bool, float, str]:
+    """Sort numbers by value, before texts."""
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
 
 
 def _way_out(name: str, labels: dict[str, int] | None) -> str:
     """Say what to do about a treatment that has not two labels."""
     if labels is not None and len(labels) < 2:
         return "A causal contrast needs both arms."
-    hint = "Keep the rows of two arms."
+    hint = "Keep the rows of two arms"
+    if labels is not None and len(labels) <= MOST_ARMS:
+        hint += ", or name the reference arm in roles.control to compare all of them"
+    hint += "."
     if labels is not None and len(labels) == 3:
         hint += f' If a label means missing: source.missing_values.{name} declares it, and roles.missing_treatment = "drop".'
     return hint

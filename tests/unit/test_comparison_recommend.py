@@ -107,13 +107,30 @@ def test_the_recommendation_agrees_with_its_table() -> None:
     found = chosen(rows)
     assert found.synthesizer == "copula"
     assert found.undecided == ("forest",)
-    assert "It is the smallest error; that of forest (1.18 ± " in found.reason
+    assert "It is the smallest error. That of forest (1.18 ± " in found.reason
     assert "within its error" not in found.reason
     # where the errors are alike, these covariates are told apart by the errors that the table shows
     alike = [each.model_copy(update={"effect_error": rows[0].effect_error}) for each in rows]
     reason = chosen(alike).reason
     assert reason.startswith("Take forest")
     assert "harder to tell from real ones (two-sample AUC 0.559 ± 0.008 against 0.817 ± 0.024 of copula)" in reason
+
+
+def test_only_the_smallest_error_is_called_so() -> None:
+    """Covariates decide between a and b, whose errors are alike; b's is not the smallest, and that of c may be larger by chance."""
+    errors = {"a": (0.10, 0.12, 0.11), "b": (0.05, 0.30, 0.10), "c": (0.1, 0.2, 3.0)}
+    rows = [
+        row(name, seed=seed, error=errors[name][seed], c2st_auc=(0.52 if name == "b" else 0.7) + 0.001 * seed)
+        for name in errors
+        for seed in range(3)
+    ]
+    found = chosen(rows)
+    assert found.synthesizer == "b"
+    assert "The error of a (0.11 ± 0.01) is about the same" in found.reason
+    assert "That of c (1.74 ± " in found.reason
+    assert "smallest error" not in found.reason
+    without = chosen([each for each in rows if each.synthesizer != "a"])
+    assert "It is the smallest error. That of c" in without.reason
 
 
 def test_one_seed_takes_the_smallest_error_and_says_that_it_cannot_tell() -> None:

@@ -57,6 +57,12 @@ def test_a_schema_survives_json_and_pickling() -> None:
     assert pickle.loads(pickle.dumps(schema())) == schema()
 
 
+def test_a_schema_older_than_arms_has_its_two() -> None:
+    older = schema().model_dump(mode="json")
+    del older["arms"]
+    assert TableSchema.model_validate(older).arms == ("placebo", "drug")
+
+
 def test_drawn_numbers_are_cut_to_what_the_column_can_hold() -> None:
     drawn = pa.array([-5.0, 1.26, 2.74, 99.0, np.nan], type=pa.float64())
     decimal = covariate(0, pa.field("x", pa.float64()), "continuous", low=0.0, high=10.0, decimals=1)

@@ -41,6 +41,7 @@ def estimate(estimator: str, estimand: str = "ate", value: float = 1.0) -> dict[
 def cell(n: int, scale: float, estimator: str, power: float) -> dict[str, Any]:
     errors = dict.fromkeys(("power_mcse", "coverage_mcse", "bias_mcse", "rmse_mcse"), 0.01)
     measures = {"bias": 0.01, "rmse": 0.2, "coverage": 0.94, "ci_width": 0.8, "power": power, "failures": 0.0}
+    measures["type1_error"] = power if scale == 0.0 else None
     place = {"title": f"n {n}, effect × {scale}", "n": n, "design": "fitted", "effect_scale": scale, "estimator": estimator, "truth": scale}
     return {**place, **measures, **errors, "replicates": 200, "withheld": None, "noise": 1.0, "learner": "glm"}
 
@@ -173,6 +174,11 @@ def test_power_without_an_effect_is_called_type_1_error() -> None:
     assert panels["fitted, effect × 1"].get_ylabel() == "power"
     assert [line.get_ydata()[0] for line in panels["fitted, effect × 0"].lines if line.get_linestyle() == ":"] == [0.05]
     assert "ATT" not in texts(SIMULATION.plot("power"))
+    shown = SIMULATION.table()
+    null = shown["effect_scale"] == 0.0
+    assert shown.loc[null, "power"].isna().all()
+    assert shown.loc[~null, "type1_error"].isna().all()
+    assert shown.loc[null, "type1_error"].notna().all()
 
 
 def test_margins_lay_release_and_source_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 from tasks.simulation.page import headlines, render
 from tasks.simulation.plots import HEIGHT, LINE_WIDTH, WIDTH, chart, lines
+from tasks.simulation.reading import lines as reading_lines
 from tests.simulated import record
 
 
@@ -88,3 +89,14 @@ def test_where_there_is_no_effect_it_is_a_type_1_error_with_its_line() -> None:
     assert ">type-1 error<" in section
     assert "In the one refit of the law the same estimator" in page
     assert "% of the refits" not in page
+
+
+def test_the_terminal_calls_it_a_type_1_error_too() -> None:
+    given = record() | {"uri": "file:///s/trial/simulations/x"}
+    text = reading_lines(given)
+    heads = {text[at - 1]: line for at, line in enumerate(text) if line.startswith("estimator ")}
+    assert len(heads) == 4
+    for title, line in heads.items():
+        assert ("type-1" in line.split()) == ("no effect" in title)
+        assert ("power" in line.split()) == ("no effect" not in title)
+    assert sum("5% is meant" in line for line in text) == 2

@@ -198,6 +198,36 @@ def test_arms() -> None:
     assert "got 'maybe'" in said
     assert "treated arm of 't' must be at least 5; got 4" in refused(frame(t=[1] * 4 + [0] * (N - 4)))
     assert "must be at least 9" in refused(frame(t=[1] * 8 + [0] * (N - 8)), folds=9)
+
+
+def test_several_arms_are_ordered_from_the_control() -> None:
+    four = inspect(frame(t=[f"{i % 4 * 5}" for i in range(N)]), control="10").table
+    assert four.arms == ("10", "0", "5", "15")
+    assert (four.control, four.treated) == ("10", "0")
+    assert inspect(frame(), control=1).table.arms == ("1", "0")
+    assert inspect(frame(), control=0, treated=1).table.arms == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "roles", "message"),
+    [
+        (4, {}, "exactly two labels; got 4 ('0': 15 rows, '1': 15 rows"),
+        (4, {"control": 9}, "control of roles must be one of the labels of 't' ('0': 15 rows"),
+        (4, {"control": 0, "treated": 1}, "treated of roles must be left out where 't' has more than two labels"),
+        (9, {"control": 0}, "at most 8 labels; got 9"),
+        (2, {"control": 0, "treated": 7}, "must be the label beside control"),
+    ],
+)
+def test_arms_that_can_not_be_used(labels: int, roles: dict[str, Any], message: str) -> None:
+    assert message in refused(frame(t=[i % labels for i in range(N)]), **roles)
+
+
+def test_an_arm_of_several_that_is_too_small() -> None:
+    said = refused(frame(t=["rare"] * 3 + [f"arm{i % 3}" for i in range(N - 3)]), control="arm0")
+    assert "smallest arm of 't' must be at least 5; got 3" in said
+    assert "rare" not in said
+    with pytest.raises(ValueError, match="control must be another label than treated"):
+        RolesSpec(treatment="t", outcome="y", control="a", treated="a")
     assert "type boolean, integer, float or text" in refused(frame(t=DAYS))
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SHOWN = ("n", "design", "effect_scale", "estimator", "bias", "rmse", "coverage", "ci_width", "power", "failures", "replicates")
+SHOWN = (
+    "n", "design", "effect_scale", "estimator", "bias", "rmse", "coverage", "ci_width", "power", "type1_error", "failures", "replicates",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,8 +40,9 @@ class Simulation(Result):
         return pd.DataFrame(list(self.reply["rows"]))
 
     def table(self) -> pd.DataFrame:
-        """Return the main columns."""
+        """Return the main columns; of a law without an effect the share of intervals without 0 is ``type1_error`` and no power."""
         frame = self.frame()
+        frame["power"] = frame["power"].where(frame["truth"] != 0.0)
         return frame[[name for name in SHOWN if name in frame]]
 
     def headline(self) -> str:

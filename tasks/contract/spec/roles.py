@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.contract.labels import label_text
 from tasks.contract.relations import GRAMMAR, Relation, parse_relation
 from tasks.contract.spec.section import Section
 
@@ -16,8 +17,13 @@ Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 class RolesSpec(Section):
     """Which column is the treatment, the outcome or a covariate."""
 
-    treatment: str = Field(min_length=1, description="column of the treatment; it has two labels", examples=["drug"])
-    treated: Label = Field(1, description="label of the treatment column that means treated")
+    treatment: str = Field(min_length=1, description="column of the treatment; more than two labels need control", examples=["drug"])
+    treated: Label | None = Field(
+        1, description="label of the treatment column that means treated, of two labels; beside control it may be left out"
+    )
+    control: Label | None = Field(
+        None, description="label of the reference arm; needed where the treatment has more than two labels (at most 8)", examples=[0]
+    )
     outcome: str = Field(min_length=1, description="column of the outcome", examples=["score"])
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = Field("auto", description='kind of the outcome; "auto" detects it')
     event: Label | None = Field(
@@ -26,9 +32,26 @@ class RolesSpec(Section):
     covariates: Literal["*"] | tuple[str, ...] = Field(
         "*", description='columns that are covariates; "*" means all others', examples=[["age", "sex", "start", "end"]]
     )
-    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["patient"]])
+    exclude: tuple[str, ...] = Field((), description='columns left out of "*"', examples=[["notes"]])
+    id: tuple[str, ...] = Field(
+        (), description="columns that name rows: never modelled, released as fresh keys of the same type and length", examples=[["patient"]]
+    )
+    cluster: str | None = Field(
+        None, min_length=1, description="column of the unit that several rows belong to: a person, a village", examples=["village"]
+    )
+    weight: str | None = Field(
+        None, min_length=1, description="column of survey weights; the release is self-weighting", examples=["sampling_weight"]
+    )
+    strata: tuple[str, ...] = Field(
+        (), description="columns of randomisation strata: covariates with levels that folds and standard errors use", examples=[["site"]]
+    )
+    passengers: tuple[str, ...] = Field(
+        (), description="columns drawn after the outcome and not targeted, such as other results", examples=[["adverse_event"]]
+    )
     kinds: dict[str, Kind] = Field(
-        default_factory=dict, description="kinds of covariates, by column, in place of the detected ones", examples=[{"age": "integer"}]
+        default_factory=dict,
+        description="kinds of covariates and passengers, by column, in place of the detected ones",
+        examples=[{"age": "integer"}],
     )
     subgroups: tuple[str, ...] = Field(
         (), description="covariates whose levels define subgroups; the release keeps the effect in each of them", examples=[["sex"]]
@@ -39,6 +62,14 @@ class RolesSpec(Section):
     relations: tuple[str, ...] = Field(
         (), description=f"relations of covariates that hold in every released row: {GRAMMAR}", examples=[["start <= end"]]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_control(cls, values: Any) -> Any:
+        """Leave ``treated`` open where ``control`` alone is given: then the other labels are the treated ones."""
+        if isinstance(values, dict) and values.get("control") is not None and "treated" not in values:
+            return {**values, "treated": None}
+        return values
 
     @property
     def declared_relations(self) -> tuple[Relation, ...]:
@@ -54,6 +85,8 @@ class RolesSpec(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> RolesSpec:
+        if self.control is not None and self.treated is not None and label_text(self.control) == label_text(self.treated):
+            raise ValueError("control must be another label than treated")
         if self.treatment == self.outcome:
             raise ValueError("treatment and outcome must be two different columns")
         if isinstance(self.covariates, tuple):
@@ -63,9 +96,41 @@ class RolesSpec(Section):
                 raise ValueError("covariates must not name a column twice")
             if {self.treatment, self.outcome} & set(self.covariates):
                 raise ValueError("covariates must not contain the treatment or the outcome")
+        self._refuse_two_roles()
         for text in self.relations:
             self._refuse_other_columns(text)
         return self
+
+    @property
+    def columns_by_role(self) -> dict[str, tuple[str, ...]]:
+        """Names of the columns that are declared, by key; "covariates" only where they are listed."""
+        return {
+            "treatment": (self.treatment,),
+            "outcome": (self.outcome,),
+            "covariates": self.covariates if isinstance(self.covariates, tuple) else (),
+            "id": self.id,
+            "cluster": () if self.cluster is None else (self.cluster,),
+            "weight": () if self.weight is None else (self.weight,),
+            "strata": self.strata,
+            "passengers": self.passengers,
+            "exclude": self.exclude,
+        }
+
+    def _refuse_two_roles(self) -> None:
+        """Raise ``ValueError`` where a column is named twice."""
+        later = {"id", "cluster", "weight", "strata", "passengers"}
+        taken: dict[str, str] = {}
+        for role, names in self.columns_by_role.items():
+            for name in names:
+                if name in taken and (role in later or taken[name] in later):
+                    twice = "a column twice" if taken[name] == role else f"a column of {taken[name]}"
+                    raise ValueError(f"{role} must not name {twice}; got '{name}'")
+                taken.setdefault(name, role)
+        if self.weight is not None and self.weight in self.kinds:
+            raise ValueError(f"kinds must name covariates or passengers; got the weight '{self.weight}'")
+        for name in self.strata:
+            if self.kinds.get(name, "categorical") not in ("categorical", "boolean"):
+                raise ValueError(f"kinds.{name} must be 'categorical' or 'boolean' for a column of strata; got '{self.kinds[name]}'")
 
     def _refuse_other_columns(self, text: str) -> None:
         """Raise ``ValueError`` where a relation names a column that is no covariate."""
@@ -73,5 +138,7 @@ class RolesSpec(Section):
             if name in (self.treatment, self.outcome):
                 role = "treatment" if name == self.treatment else "outcome"
                 raise ValueError(f"relation '{text}' must name covariates; got the {role} '{name}'")
-            if name in self.exclude or (isinstance(self.covariates, tuple) and name not in self.covariates):
+            others = {*self.exclude, *self.id, self.cluster, self.weight, *self.passengers}
+            listed = isinstance(self.covariates, tuple) and name not in (*self.covariates, *self.strata)
+            if name in others or listed:
                 raise ValueError(f"relation '{text}' must name covariates; got '{name}', which is none")

@@ -1,0 +1,98 @@
+"""Estimates of a time to event on a table, for ``waymint estimate --outcome-kind survival``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table, rows_used
+from flows.stages.wording import as_options
+from tasks.contract.columns import decode
+from tasks.contract.errors import SpecError
+from tasks.contract.roles import TableSchema
+from tasks.contract.spec import ReadingSpec, RolesSpec
+from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.row_values import known_weights
+from tasks.estimation.survival.analysis import analyse_survival
+from tasks.estimation.survival.answer import survival_answer
+from tasks.estimation.survival.table import SurvivalRoles, read_survival
+from tasks.source.inspection import Inspection
+from tasks.source.values import plain_values
+
+
+def estimate_times(
+    data: str, roles: RolesSpec, event: str | None, reading: ReadingSpec, options: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Read a table and estimate survival probabilities and restricted means.
+
+    Parameters
+    ----------
+    data : str
+        As for :func:`flows.estimate.estimate`; no release.
+    roles : RolesSpec
+        The outcome is the time.
+    event : str or None
+        Column that holds 1 for an event and 0 for censoring.
+    reading : ReadingSpec
+    options : dict
+        ``horizon``, ``times``, ``estimators``, ``learner``, ``folds``, ``repeats``, ``seed``, ``weights``, ``cluster``.
+
+    Returns
+    -------
+    tuple of dict and list of str
+
+    Raises
+    ------
+    SpecError
+        If no column of events is named, or an option is given that a time to event has no use for.
+    """
+    if not event:
+        raise SpecError("--event must name the column of events for a survival outcome; got nothing.", "1 is an event, 0 is censoring.")
+    if options.get("propensity") is not None:
+        raise SpecError("--propensity must be left out for a survival outcome; got a value.", "It is estimated.")
+    opened = open_table(data, reading)
+    weights, cluster = options.get("weights"), options.get("cluster")
+    extras = tuple(dict.fromkeys(name for name in (event, weights, cluster) if name))
+    if roles.covariates == "*":
+        roles = roles.model_copy(update={"exclude": tuple(dict.fromkeys((*roles.exclude, *extras)))})
+    check_extras(extras, opened.names, roles)
+    inspection = Inspection(roles, opened.index_columns)
+    wanted = (*inspection.columns(opened.names), *extras)
+    batches, state = [], inspection.start()
+    for batch in opened.read(wanted):
+        state = inspection.visit(state, batch)
+        batches.append(batch)
+    described = inspection.finish(state, roles, folds=options["folds"], source_format=opened.form)
+    schema = described.table
+    rows = [canonical_rows(batch, schema, opened.form, {"weights": weights, "propensity": None}) for batch in batches]
+    frame = decode(schema, pa.concat_tables([table for table, _ in rows]).unify_dictionaries()).to_pandas()
+    frame[event] = pd.concat([_events(batch, schema, event) for batch in batches], ignore_index=True)
+    given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in rows]), len(frame))
+    clusters = None if not cluster else np.concatenate([cluster_hashes(batch, schema, cluster) for batch in batches])
+    table = read_survival(frame, _named(schema, event), given, clusters)
+    chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
+    analysis = analyse_survival(table, options.get("horizon"), options.get("times", ()), **chosen)
+    warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]
+    if clusters is not None:
+        warnings = [line for line in warnings if not line.startswith(f"column '{cluster}'")]
+        warnings += cluster_warnings(len(np.unique(clusters)))
+    return survival_answer(analysis, warnings, {"learner": options["learner"], "periods": len(analysis.curves[0].times)})
+
+
+def _events(batch: pa.Table, schema: TableSchema, name: str) -> pd.Series:
+    """Return the events of the rows that have treatment and time, as they are."""
+    cells = plain_values(batch.column(name).filter(pa.array(rows_used(batch, schema))))
+    return pd.Series(cells.to_pandas(), name=name)
+
+
+def _named(schema: TableSchema, event: str) -> SurvivalRoles:
+    return SurvivalRoles(
+        treatment=schema.treatment.name,
+        time=schema.outcome.name,
+        event=event,
+        covariates=tuple(column.name for column in schema.modelled),
+        control=schema.control,
+    )

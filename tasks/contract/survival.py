@@ -1,0 +1,194 @@
+"""Time to event: who is asked when, and what is estimated."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.rng import UInt64
+
+
+class EventRows(NamedTuple):
+    """Rows (A, min(T, C), 1(T <= C)) of one table; arrays of shape (n,).
+
+    Attributes
+    ----------
+    keys : ndarray of uint64
+        Distinct.
+    a : ndarray of int8
+        Arm, in [0, K).
+    time : ndarray of float64
+        Time of the event or of censoring, not negative, in the source's unit.
+    event : ndarray of bool
+        True for an event, False for censoring. A row censored at a time was at risk then: events come first.
+    weights : ndarray of float64, optional
+        Row weights, not negative; None for equal ones.
+    propensity : ndarray of float64, shape (n, K), optional
+        P(A = k | W) where it is known: g is then not fitted.
+    clusters : ndarray of uint64, optional
+        Hash of each row's cluster.
+    """
+
+    keys: UInt64
+    a: Int8
+    time: Float64
+    event: npt.NDArray[np.bool_]
+    weights: Float64 | None = None
+    propensity: Float64 | None = None
+    clusters: UInt64 | None = None
+
+    def at(self, places: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> EventRows:
+        """Return the rows at some places."""
+        weights, propensity = (None if values is None else values[places] for values in (self.weights, self.propensity))
+        clusters = None if self.clusters is None else self.clusters[places]
+        return EventRows(self.keys[places], self.a[places], self.time[places], self.event[places], weights, propensity, clusters)
+
+
+class Periods(NamedTuple):
+    """Person-period counts on a grid; arrays of shape (n, m).
+
+    Attributes
+    ----------
+    risk : ndarray of float64
+        Share of a period's counted events that a row was at risk of, in [0, 1]: 1 where it ended with one of them.
+    ends : ndarray of bool
+        Whether the event that is counted came in the period.
+    """
+
+    risk: Float64
+    ends: npt.NDArray[np.bool_]
+
+
+class Grid(NamedTuple):
+    """Periods (t_0, t_1], ..., (t_{m-1}, t_m] with t_0 = 0 and t_m the horizon; the first holds time 0 too.
+
+    Attributes
+    ----------
+    edges : tuple of float
+        t_1 < ... < t_m, in the source's unit.
+    """
+
+    edges: tuple[float, ...]
+
+    @property
+    def horizon(self) -> float:
+        """t_m."""
+        return self.edges[-1]
+
+    @property
+    def widths(self) -> Float64:
+        """Lengths of the periods, shape (m,)."""
+        return np.diff(np.array((0.0, *self.edges)))
+
+    def period(self, time: Float64) -> npt.NDArray[np.intp]:
+        """Return the period of each time, shape (n,), in [0, m]; m beyond the horizon."""
+        return np.searchsorted(np.array(self.edges), time, side="left")
+
+    def place(self, time: float) -> int:
+        """Return the number of the period that ends at a time.
+
+        Raises
+        ------
+        EstimationError
+            If none does.
+        """
+        if time not in self.edges:
+            raise EstimationError(f"time of a survival probability must end a period of the grid; got {time:g}.", "Add it to the grid.")
+        return self.edges.index(time)
+
+    def counts(self, time: Float64, event: npt.NDArray[np.bool_], censoring: bool = False) -> Periods:
+        """Count events, or censorings, and the time at risk of them.
+
+        A row that leaves within a period for the other reason was at risk of those counted events that came before. Without that
+        correction hazards on a coarse grid are too low. Where each event time ends a period, hazards are those of Kaplan and Meier.
+
+        Parameters
+        ----------
+        time, event : ndarray, shape (n,)
+            As in :class:`EventRows`.
+        censoring : bool
+            Whether censorings are counted in place of events.
+
+        Returns
+        -------
+        Periods
+        """
+        edges, period = np.array(self.edges), self.period(time)
+        counted = ~event if censoring else event
+        ordered = np.sort(time[counted])
+        last = np.searchsorted(ordered, edges, side="right")
+        first = np.append(0, last[:-1])
+        # at one time events come before censorings
+        before = np.searchsorted(ordered, time, side="left" if censoring else "right")
+        by_events = (before[:, None] - first) / np.maximum(last - first, 1)
+        by_length = (time[:, None] - (edges - self.widths)) / self.widths
+        risk = np.clip(np.where(last > first, by_events, by_length), 0.0, 1.0)
+        ends = (np.arange(len(edges)) == period[:, None]) & counted[:, None]
+        risk[ends] = 1.0
+        return Periods(risk, ends)
+
+
+def event_grid(time: Float64, event: npt.NDArray[np.bool_], horizon: float, times: tuple[float, ...] = (), most: int = 30) -> Grid:
+    """Choose the periods: the declared times and the horizon, and between them quantiles of the event times.
+
+    Parameters
+    ----------
+    time, event : ndarray, shape (n,)
+        As in :class:`EventRows`.
+    horizon : float
+        Last time that is looked at, above 0.
+    times : tuple of float
+        Times in (0, horizon] that must end a period.
+    most : int
+        Most periods, declared times aside. Where there are fewer distinct event times, each ends a period.
+
+    Returns
+    -------
+    Grid
+    """
+    seen = np.unique(time[event & (time > 0.0) & (time < horizon)])
+    if len(seen) >= most:
+        inside = time[event & (time > 0.0) & (time < horizon)]
+        seen = np.unique(np.quantile(inside, np.arange(1, most) / most, method="inverted_cdf"))
+    return Grid(tuple(float(edge) for edge in np.unique(np.concatenate((seen, times, [horizon])))))
+
+
+class Functional(NamedTuple):
+    """A number that is linear in a survival curve on a grid: constant + sum_j weights_j S(t_j).
+
+    Attributes
+    ----------
+    estimand : str
+        ``"survival"`` or ``"rmst"``.
+    time : float
+        Where the curve is read, or the horizon.
+    constant : float
+    weights : ndarray of float64, shape (m,)
+    """
+
+    estimand: str
+    time: float
+    constant: float
+    weights: Float64
+
+    def value(self, survival: Float64) -> Float64:
+        """Return the number of each curve, shape (n,), from curves of shape (n, m)."""
+        return np.asarray(self.constant + survival @ self.weights)
+
+
+def survival_at(grid: Grid, time: float) -> Functional:
+    """Return S(time)."""
+    weights = np.zeros(len(grid.edges))
+    weights[grid.place(time)] = 1.0
+    return Functional("survival", time, 0.0, weights)
+
+
+def restricted_mean(grid: Grid) -> Functional:
+    """Return the mean survival time restricted to the horizon: the area under the curve, straight between the grid's times."""
+    widths = grid.widths
+    weights = (widths + np.append(widths[1:], 0.0)) / 2.0
+    return Functional("rmst", grid.horizon, float(widths[0]) / 2.0, weights)

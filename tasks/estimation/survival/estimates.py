@@ -1,0 +1,157 @@
+"""Numbers of curves with their intervals: of single arms, and against the control arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.nuisance import Float64
+from tasks.contract.survival import Functional, Grid
+from tasks.estimation.survival.bands import critical_value
+from tasks.estimation.survival.protocol import ArmCase
+from tasks.estimation.survival.table import SurvivalTable
+from tasks.numerics.normal import Z95
+from tasks.targeting.influence import cluster_error, effective_size, standard_error
+from tasks.targeting.survival import ArmData, CurveEstimate
+
+
+class SurvivalEstimate(NamedTuple):
+    """One number of an arm's curve, or of its contrast with the control arm.
+
+    Attributes
+    ----------
+    estimand : str
+        ``"survival"`` S(time); ``"risk_difference"`` (1 - S(time)) of the arm less that of the control; ``"rmst"``, the mean survival
+        time restricted to ``time``; ``"rmst_difference"``.
+    estimator : str
+        ``"km"``, ``"ipcw"``, ``"aipw"``, ``"tmle"``.
+    arm : str
+        Label.
+    control : str or None
+        Label of the control arm; None where the number is one arm's.
+    time : float
+        In the source's unit.
+    estimate, se, ci_low, ci_high : float
+        A probability, or a time in the source's unit; the interval is two-sided at 95 %.
+    band_low, band_high : float
+        Interval that holds for all contrasts of the estimator at once, or for all numbers of single arms.
+    n : int
+        Rows used.
+    ess : float
+        Effective sample size of the arm's weights 1 / g; for a contrast the smaller of the two.
+    clipped : float
+        Share of rows whose propensity of the arm was truncated, in [0, 1].
+    """
+
+    estimand: str
+    estimator: str
+    arm: str
+    control: str | None
+    time: float
+    estimate: float
+    se: float
+    ci_low: float
+    ci_high: float
+    band_low: float
+    band_high: float
+    n: int
+    ess: float
+    clipped: float
+
+
+class ArmCurve(NamedTuple):
+    """One estimator's curve of one arm on the grid, with pointwise standard errors; arrays of shape (m,)."""
+
+    arm: str
+    estimator: str
+    times: Float64
+    survival: Float64
+    se: Float64
+    at_risk: npt.NDArray[np.intp]
+
+
+class _Number(NamedTuple):
+    """A point with its influence values, before its interval."""
+
+    estimand: str
+    arm: int
+    control: int | None
+    time: float
+    point: float
+    values: Float64
+
+
+def curve_estimates(
+    name: str,
+    table: SurvivalTable,
+    cases: Sequence[ArmCase],
+    fits: Sequence[CurveEstimate],
+    functionals: Sequence[Functional],
+    bound: float,
+    seed: int,
+) -> list[SurvivalEstimate]:
+    """Return one estimator's numbers: of each arm, then of each pair of arms, those against the control first."""
+    single = [
+        _Number(functional.estimand, arm, None, functional.time, float(fit.points[at]), fit.values[:, at])
+        for arm, fit in enumerate(fits)
+        for at, functional in enumerate(functionals)
+    ]
+    contrasts = [
+        _contrast(functional, arm, control, float(fit.points[at] - other.points[at]), fit.values[:, at] - other.values[:, at])
+        for control, other in enumerate(fits)
+        for arm, fit in enumerate(fits)
+        if arm > control
+        for at, functional in enumerate(functionals)
+    ]
+    of_arm = [(effective_size(case.data.weights * case.data.here / case.data.share), _clipped(case.data, bound)) for case in cases]
+    return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm, seed)]
+
+
+def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> _Number:
+    if functional.estimand == "survival":
+        return _Number("risk_difference", arm, control, functional.time, -difference, -values)
+    return _Number("rmst_difference", arm, control, functional.time, difference, values)
+
+
+def _intervals(
+    name: str, table: SurvivalTable, family: Sequence[_Number], of_arm: Sequence[tuple[float, float]], seed: int
+) -> list[SurvivalEstimate]:
+    rows, n = table.rows, len(table.rows.time)
+    w = np.ones(n) if rows.weights is None else rows.weights
+    errors = [_error(number.values, w, table) for number in family]
+    width = critical_value(np.column_stack([number.values for number in family]), w, rows.clusters, seed)
+    results = []
+    for number, (se, quantile) in zip(family, errors):
+        reach, band = quantile * se, max(width, quantile) * se
+        arms = [number.arm] if number.control is None else [number.arm, number.control]
+        low, high = (0.0, 1.0) if number.estimand == "survival" else (-np.inf, np.inf)
+        limits = (max(low, number.point - reach), min(high, number.point + reach))
+        bands = (max(low, number.point - band), min(high, number.point + band))
+        control = None if number.control is None else table.arms[number.control]
+        ess, clipped = min(of_arm[arm][0] for arm in arms), max(of_arm[arm][1] for arm in arms)
+        of = (number.estimand, name, table.arms[number.arm], control, number.time)
+        results.append(SurvivalEstimate(*of, number.point, se, *limits, *bands, n, ess, 0.0 if name == "km" else clipped))
+    return results
+
+
+def _error(values: Float64, weights: Float64, table: SurvivalTable) -> tuple[float, float]:
+    clusters = table.rows.clusters
+    return (standard_error(values, weights), Z95) if clusters is None else cluster_error(values, weights, clusters)
+
+
+def _clipped(data: ArmData, bound: float) -> float:
+    return float(data.mean((data.share <= bound).astype(np.float64)))
+
+
+def arm_curve(name: str, table: SurvivalTable, grid: Grid, arm: int, fit: CurveEstimate) -> ArmCurve:
+    """Return one estimator's curve of one arm with its standard errors and the rows at risk."""
+    rows = table.rows
+    w = np.ones(len(rows.time)) if rows.weights is None else rows.weights
+    se = np.array([_error(values, w, table)[0] for values in fit.curve_values.T])
+    edges = np.array(grid.edges)
+    ordered = np.sort(rows.time[rows.a == arm])
+    at_risk = len(ordered) - np.searchsorted(ordered, edges, side="left")
+    return ArmCurve(table.arms[arm], name, edges, fit.curve, se, at_risk)

@@ -1,0 +1,188 @@
+"""Hazards of the event and of censoring, pooled over person-periods and cross-fitted with g.
+
+A hazard is the mean of a binary outcome among the rows at risk in a period, so every learner of :mod:`tasks.nuisance.methods` fits it: its
+covariates are those of the row and the period's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.errors import EstimationError
+from tasks.contract.nuisance import Float64, Learner, OutcomeModel
+from tasks.contract.survival import EventRows, Grid
+from tasks.nuisance.plan import Plan
+from tasks.numerics.threads import one_thread
+
+#: Columns that person-periods have beyond the covariates.
+PERIOD, BAND = "period", "band"
+#: Most groups of neighbouring periods that a linear learner gets a level for.
+BANDS = 10
+
+
+class SurvivalNuisances(NamedTuple):
+    """Out-of-fold predictions for every row under every arm.
+
+    Attributes
+    ----------
+    g : ndarray of float64, shape (n, K)
+        P(A = k | W), not truncated.
+    event, censoring : ndarray of float64, shape (K, n, m)
+        Hazards of the event and of censoring in each period.
+    """
+
+    g: Float64
+    event: Float64
+    censoring: Float64
+
+
+def cross_fit_hazards(
+    plan: Plan,
+    learner: Learner,
+    rows: EventRows,
+    covariates: pd.DataFrame,
+    grid: Grid,
+    arms: int,
+    report: Callable[[str], None] = lambda _: None,
+) -> SurvivalNuisances:
+    """Fit g and both hazards on each fold's training rows and predict the fold with them; average over repeats.
+
+    Parameters
+    ----------
+    plan : Plan
+        A fold holds whole rows (persons), never single periods of one.
+    learner : Learner
+    rows : EventRows
+        In the order of their keys.
+    covariates : DataFrame, n rows
+        Canonical covariates.
+    grid : Grid
+    arms : int
+        K.
+    report : callable
+        Gets a line of text as the work goes on.
+
+    Returns
+    -------
+    SurvivalNuisances
+
+    Raises
+    ------
+    EstimationError
+        If training rows lack an arm, or events in an arm.
+    """
+    n, m = len(rows.time), len(grid.edges)
+    total = SurvivalNuisances(np.zeros((n, arms)), np.zeros((arms, n, m)), np.zeros((arms, n, m)))
+    for repeat in range(plan.repeats):
+        fold_of = plan.assign(rows.keys, rows.a, rows.event.astype(np.float64), "binary", repeat, rows.clusters)
+        for fold in range(plan.folds):
+            train = np.flatnonzero(plan.training(rows.keys, fold_of, fold))
+            held = np.flatnonzero(fold_of == fold)
+            report(f"fitting fold {fold + 1} of {plan.folds} on {len(train):,} rows")
+            with one_thread():
+                part = _fold(learner, rows.at(train), covariates.iloc[train], covariates.iloc[held], grid, arms, plan.rng(repeat, fold))
+            total.g[held] += part.g
+            total.event[:, held] += part.event
+            total.censoring[:, held] += part.censoring
+    g, event, censoring = (sums / plan.repeats for sums in total)
+    return SurvivalNuisances(g if rows.propensity is None else rows.propensity, event, censoring)
+
+
+def _fold(
+    learner: Learner, rows: EventRows, train: pd.DataFrame, held: pd.DataFrame, grid: Grid, arms: int, rng: np.random.Generator
+) -> SurvivalNuisances:
+    """Fit on training rows and predict others."""
+    train, held = train.reset_index(drop=True), held.reset_index(drop=True)
+    if rows.propensity is None:
+        g = arm_shares(learner.fit_propensity(train, rows.a, rng, rows.weights).predict(held))
+    else:
+        g = np.full((len(held), arms), 1.0 / arms)
+    hazards = []
+    for censoring in (False, True):
+        model = fit_hazard(learner, rows, train, grid, rng, censoring)
+        hazards.append(predict_hazard(model, held, grid, arms))
+    return SurvivalNuisances(g, *hazards)
+
+
+def arm_shares(g: Float64) -> Float64:
+    """Return P(A = k | W) of every arm, shape (n, K), from that of arm 1 alone or of all arms."""
+    return np.column_stack((1.0 - g, g)) if g.ndim == 1 else g
+
+
+def fit_hazard(
+    learner: Learner, rows: EventRows, covariates: pd.DataFrame, grid: Grid, rng: np.random.Generator, censoring: bool
+) -> OutcomeModel | None:
+    """Fit one hazard on person-periods.
+
+    Parameters
+    ----------
+    learner : Learner
+    rows : EventRows
+    covariates : DataFrame, n rows
+    grid : Grid
+    rng : numpy.random.Generator
+    censoring : bool
+        Whether the hazard is that of censoring.
+
+    Returns
+    -------
+    OutcomeModel or None
+        None where nothing was censored before the horizon: the hazard is 0.
+
+    Raises
+    ------
+    EstimationError
+        If an arm has no event before the horizon.
+    """
+    periods = grid.counts(rows.time, rows.event, censoring)
+    row, period = np.nonzero(periods.risk > 0.0)
+    ends, risk, a = periods.ends[row, period], periods.risk[row, period], rows.a[row]
+    if not ends.any():
+        if censoring:
+            return None
+        raise EstimationError("events of the training rows must be at least 1 before the horizon; got 0.", "Choose a later horizon.")
+    weights = risk if rows.weights is None else risk * rows.weights[row]
+    frame = with_period(covariates.iloc[row], period, grid)
+    return learner.fit_outcome(frame, a, ends.astype(np.float64), "binary", rng, weights)
+
+
+def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: Grid, arms: int) -> Float64:
+    """Predict a hazard of every row under every arm in every period.
+
+    Parameters
+    ----------
+    model : OutcomeModel or None
+        None for a hazard of 0.
+    covariates : DataFrame, n rows
+    grid : Grid
+    arms : int
+        K.
+
+    Returns
+    -------
+    ndarray of float64, shape (K, n, m)
+    """
+    n, m = len(covariates), len(grid.edges)
+    hazard = np.zeros((arms, n, m))
+    if model is None:
+        return hazard
+    for period in range(m):
+        frame = with_period(covariates, np.full(n, period), grid)
+        for arm in range(arms):
+            hazard[arm, :, period] = model.predict(frame, np.full(n, arm, dtype=np.int8))
+    return hazard
+
+
+def with_period(covariates: pd.DataFrame, period: np.ndarray[tuple[int, ...], np.dtype[np.intp]], grid: Grid) -> pd.DataFrame:
+    """Return covariates of person-periods: those of the row, the period's number, and the band of neighbouring periods it lies in."""
+    m = len(grid.edges)
+    bands = min(m, BANDS)
+    names = pd.Index([f"{number:02d}" for number in range(bands)])
+    band = pd.Categorical.from_codes((period * bands // m).astype(np.int64), categories=names)
+    frame = covariates.reset_index(drop=True)
+    frame[PERIOD], frame[BAND] = period.astype(np.float64), band
+    return frame

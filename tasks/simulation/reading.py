@@ -1,0 +1,48 @@
+"""A simulation as people read it at the end of a run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.simulation.page import TYPE1, headlines, is_null
+
+ABSENT = "–"
+
+
+def lines(reply: Mapping[str, Any]) -> list[str]:
+    """Return the lines a user reads at the end of a simulation.
+
+    Parameters
+    ----------
+    reply : mapping
+        As ``--json`` prints it.
+    """
+    law, copies = "fitted law", reply["source"].get("copies")
+    if copies is not None:
+        law = f"law of {reply['source']['uri']}" + (f", copy 0 of {copies}" if copies > 1 else "")
+    text = [f"true effect (ATE) of the {law}: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"]
+    for title, rows in itertools.groupby(reply["rows"], key=lambda row: str(row["title"])):
+        text += _cell(title, list(rows))
+    text += ["", *headlines(reply), "", *(f"warning   {caution}" for caution in reply["cautions"])]
+    return [*text, f"report    {reply['uri']}/simulate.html"]
+
+
+def _cell(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of one cell; without an effect the share of intervals without 0 is the type-1 error."""
+    null = is_null(rows)
+    name = "type-1" if null else "power"
+    head = f"{'estimator':<12}{'bias':>10}{'RMSE':>10}{'coverage':>10}{'width':>10}{name:>9}{'failed':>8}{'runs':>7}"
+    text = ["", title, head, *(_row(row) for row in rows)]
+    if null:
+        text.append(f"type-1: type-1 error, the share of intervals without 0 though there is no effect; {TYPE1:.0%} is meant")
+    return text
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    if row["rmse"] is None:
+        numbers = f"{ABSENT:>10}" * 4 + f"{ABSENT:>9}"
+    else:
+        numbers = f"{row['bias']:>10.4g}{row['rmse']:>10.4g}{row['coverage']:>10.1%}{row['ci_width']:>10.4g}{row['power']:>9.1%}"
+    return f"{row['estimator']:<12}{numbers}{row['failures']:>8.1%}{row['replicates']:>7}"
