@@ -16,6 +16,7 @@ from tasks.audit.case import Bool, Case, Rows, require_rows
 from tasks.audit.finding import Finding
 from tasks.audit.page import render
 from tasks.audit.request import Audit
+from tasks.contract.columns import unit_keys
 from tasks.contract.errors import SourceError
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -44,8 +45,9 @@ def gather(
     space, spec = run.space(), run.spec
     if not schema.modelled:
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
-    keys = np.concatenate([np.asarray(space.table(part, ["key"]).column("key").to_numpy()) for part in source])
-    held = in_holdout(keys, spec.seed, spec.source.holdout)
+    keyed = pa.concat_tables([space.table(part, ["key", *schema.beside]) for part in source])
+    keys = np.asarray(keyed.column("key").to_numpy())
+    held = in_holdout(unit_keys(keyed), spec.split_seed, spec.source.holdout)
     seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(

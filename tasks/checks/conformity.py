@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.checks.evidence import SchemaEvidence
+from tasks.contract.columns import SELF_WEIGHT
 from tasks.contract.roles import Column, TableSchema
 
 
@@ -60,7 +61,11 @@ def _outside(column: Column, schema: TableSchema, canonical: pa.Table) -> int:
     if column.id not in canonical.column_names:
         return int(canonical.num_rows)
     values = canonical.column(column.id)
-    if column.role == "covariate":
+    if column.role in ("id", "cluster"):
+        return int(values.null_count)
+    if column.role == "weight":
+        return int(np.sum(values.to_numpy() != SELF_WEIGHT))
+    if column.is_drawn:
         faults = int(values.null_count) if column.missing == 0 and not column.constant else 0
         return faults + (_unknown(column, values) if column.is_category else _beyond(column, values))
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)

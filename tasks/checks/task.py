@@ -30,7 +30,7 @@ from tasks.checks.pool import distinct, gather, identical_pairs
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
-from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
+from tasks.contract.columns import MARKER, NUISANCE_COLUMNS, unit_keys
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import in_holdout, rng_for, salt
@@ -97,8 +97,8 @@ def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: Tab
     """Take rows of one side, rounded and bounded as released rows are: all distances see the same values."""
     names, tables, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
     for part in parts:
-        table = space.table(part, ["key", *names])
-        chosen = in_holdout(table.column("key").to_numpy(), run.spec.seed, run.spec.source.holdout) == held_out
+        table = space.table(part, ["key", *schema.beside, *names])
+        chosen = in_holdout(unit_keys(table), run.spec.split_seed, run.spec.source.holdout) == held_out
         tables.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
         wanted -= tables[-1].num_rows
         if wanted <= 0:
@@ -128,7 +128,7 @@ def natural_support(run: Run, schema: TableSchema, source: Sequence[PartitionRef
     key = "checks/support"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.mechanisms.outcome_range)
+    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.outcome.range)
     for part in source:
         table = space.table(part, list(limits))
         for name, support in limits.items():

@@ -6,10 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.contract.rng import Float64, UInt64
 from tasks.contract.roles import Column, TableSchema
 
 #: Names that ``release.include_nuisances`` adds to a release: the design's g, Q*0 and Q*1 of each row.
 NUISANCE_COLUMNS = {"g": "waymint_g", "q0": "waymint_q0", "q1": "waymint_q1"}
+
+#: Weight of every released row: the release stands for the weighted population by itself.
+SELF_WEIGHT = 1.0
+
+#: Canonical columns that say how rows count: the hash of a row's cluster, and its survey weight.
+CLUSTER, WEIGHT = "c", "v"
 
 #: Name of the column that marks the rows of an augmentation.
 MARKER = "waymint_added"
@@ -19,9 +26,30 @@ def canonical_type(column: Column) -> pa.DataType:
     """Return the Arrow type of a column's canonical values."""
     if column.role == "treatment":
         return pa.int8()
-    if column.role == "covariate" and column.is_category:
+    if (column.is_drawn and column.is_category) or column.role == "id":
         return pa.dictionary(pa.int32(), pa.string())
-    return pa.float64()
+    return pa.uint64() if column.role == "cluster" else pa.float64()
+
+
+def unit_keys(table: pa.Table) -> UInt64:
+    """Return the keys of what is sampled as one, shape (n,): the hash of a row's cluster, or the row's own key.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Canonical rows with ``key``, and with ``c`` where the schema has a cluster.
+    """
+    return np.asarray(table.column(CLUSTER if CLUSTER in table.column_names else "key").to_numpy(), dtype=np.uint64)
+
+
+def clusters_of(table: pa.Table) -> UInt64 | None:
+    """Return the hash of each row's cluster, shape (n,); None where rows come in none."""
+    return unit_keys(table) if CLUSTER in table.column_names else None
+
+
+def survey_weights(table: pa.Table) -> Float64 | None:
+    """Return the survey weight of each row, shape (n,); None where there is none."""
+    return np.asarray(table.column(WEIGHT).to_numpy(), dtype=np.float64) if WEIGHT in table.column_names else None
 
 
 def conform(column: Column, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -30,7 +58,7 @@ def conform(column: Column, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa
     Parameters
     ----------
     column : Column
-        A numeric covariate, or the outcome.
+        A numeric covariate or passenger, or the outcome.
     values : pyarrow float64 array, shape (n,)
         Canonical values; NaN is read as missing.
 
@@ -41,7 +69,7 @@ def conform(column: Column, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa
     """
     raw = np.asarray(values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy(), dtype=np.float64)
     kept = raw
-    if column.role == "covariate" and column.low is not None and column.high is not None:
+    if column.is_drawn and column.low is not None and column.high is not None:
         kept = np.clip(kept, column.low, column.high)
     if column.kind in ("integer", "datetime") or pa.types.is_integer(column.arrow().type):
         kept = np.rint(kept)
@@ -60,7 +88,8 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
     schema : TableSchema
         The source's schema.
     table : pyarrow.Table
-        Columns by id: every covariate, ``a`` (int8 0/1) and ``y`` (float64), already conformed.
+        Columns by id: every covariate and passenger, ``a`` (int8 0/1) and ``y`` (float64), already conformed; ids and the cluster as
+        texts.
 
     Returns
     -------
@@ -76,6 +105,10 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
             values = labels.take(values.combine_chunks().cast(pa.int32()))
         elif column.role == "outcome" and column.levels:
             values = pa.array(column.levels, pa.string()).take(values.combine_chunks().cast(pa.int32()))
+        elif column.role in ("id", "cluster"):
+            arrays.append(_named(values, field.type))
+            fields.append(field)
+            continue
         if column.dictionary:
             arrays.append(_with_dictionary(values, column, field.type))
             fields.append(field)
@@ -92,6 +125,14 @@ def _with_dictionary(values: pa.Array | pa.ChunkedArray, column: Column, to: pa.
     words = pa.array([*column.dictionary, *(level for level in column.levels if level not in column.dictionary)], pa.string())
     codes = pc.index_in(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values, words)
     return pa.DictionaryArray.from_arrays(codes.cast(to.index_type), words.cast(to.value_type), ordered=to.ordered)
+
+
+def _named(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Write the texts of keys in the source's type: whole numbers of any length keep all digits."""
+    texts = values.cast(pa.string())
+    if pa.types.is_dictionary(to):
+        return texts.cast(to.value_type).dictionary_encode().cast(to)
+    return texts.cast(to)
 
 
 def _to_source(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:

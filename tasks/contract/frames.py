@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.contract.columns import canonical_type, conform
 from tasks.contract.roles import Column, TableSchema
@@ -87,6 +89,23 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
         binary = table.column("y").cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
         frame["y"] = binary.astype("category").cat.set_categories(["0", "1"])
     return frame
+
+
+def strata_codes(table: pa.Table, columns: Sequence[Column]) -> npt.NDArray[np.int64]:
+    """Return the number of each row's cell of declared strata, shape (n,): the same in every partition; missing is a level of its own.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Canonical table with the columns.
+    columns : sequence of Column
+        Strata, each with levels.
+    """
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    for column in columns:
+        places = pc.index_in(table.column(column.id).cast(pa.string()), value_set=pa.array(column.levels, type=pa.string()))
+        codes = codes * (len(column.levels) + 1) + places.fill_null(len(column.levels)).to_numpy().astype(np.int64)
+    return codes
 
 
 def levels_of(column: pd.Series) -> pd.Series:

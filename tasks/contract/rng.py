@@ -161,7 +161,24 @@ def bootstrap_rows(keys: UInt64, seed: int, copy: int) -> npt.NDArray[np.int64]:
     ndarray of int64, shape (n,)
         Row numbers in ascending order; a row may come more than once.
     """
-    weights = bootstrap_weights(keys, seed, copy)
-    edges = np.cumsum(weights / weights.sum()) * len(keys)
-    points = np.arange(len(keys)) + rng_for(seed, "bootstrap rows", copy).random()
-    return np.minimum(np.searchsorted(edges, points, side="right"), len(keys) - 1).astype(np.int64)
+    return weighted_rows(bootstrap_weights(keys, seed, copy), rng_for(seed, "bootstrap rows", copy))
+
+
+def weighted_rows(weights: Float64, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw as many rows as there are weights, each as often as its weight says (systematic sampling).
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (n,)
+        Not negative, not all 0.
+    rng : numpy.random.Generator
+        Spent on one number.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Row numbers in ascending order; a row may come more than once, or never.
+    """
+    edges = np.cumsum(weights / weights.sum()) * len(weights)
+    points = np.arange(len(weights)) + rng.random()
+    return np.minimum(np.searchsorted(edges, points, side="right"), len(weights) - 1).astype(np.int64)

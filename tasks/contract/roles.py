@@ -163,6 +163,12 @@ class TableSchema(BaseModel):
         return self._numbered("passenger")
 
     @property
+    def drawn(self) -> tuple[Column, ...]:
+        """Columns that vary and whose released values come from fitted laws, in the source's order: no id, cluster or weight."""
+        others = ("id", "cluster", "weight")
+        return tuple(column for column in self.columns if column.role not in others and not column.constant)
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """Ids of canonical columns that say how rows count: ``"c"`` (hash of the cluster) and ``"v"`` (weight), as far as there are."""
         return tuple(column.id for column in (self.cluster, self.weight) if column is not None)

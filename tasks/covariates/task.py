@@ -17,12 +17,12 @@ from prefect.logging import get_run_logger
 from infra.cluster import coarse
 from infra.metering import metered
 from infra.workspace import Run, Workspace
-from tasks.contract.columns import joint_columns
+from tasks.contract.columns import joint_columns, survey_weights, unit_keys
 from tasks.contract.errors import EstimationError
 from tasks.contract.frames import joint_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
-from tasks.contract.rng import bootstrap_rows, in_holdout, rng_for
+from tasks.contract.rng import bootstrap_weights, in_holdout, rng_for, weighted_rows
 from tasks.contract.roles import TableSchema
 from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
 from tasks.covariates.traits.layer import fit_layered, fit_layered_parts
@@ -37,7 +37,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
 
     In mode "hybrid" all copies share one fit: each copy's calibration meets the means of its own Bayesian bootstrap draw of the
     source, which carries the uncertainty in W. Mode "full" has no calibration: there each of several copies is fitted on its own
-    bootstrap sample of the training rows.
+    bootstrap sample of the training rows. With survey weights every fit is on a sample drawn by them.
     """
     space, spec = run.space(), run.spec
     full = spec.release.mode == "full"
@@ -51,7 +51,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
     columns, relations = joint_columns(schema) if full else schema.modelled, spec.roles.declared_relations
     partwise = isinstance(synthesizer, PartwiseSynthesizer)
     most = spec.covariates.fit_rows or (schema.rows if partwise else _IN_MEMORY)
-    resampled = full and spec.release.copies > 1
+    resampled = (full and spec.release.copies > 1) or schema.weight is not None
 
     def framed(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:
         return (joint_frame(table, schema) if full else to_frame(table, schema.modelled) for table in tables)
@@ -60,7 +60,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
         return framed(_training_rows(run, space, parts, most))
 
     def rows() -> Iterator[pd.DataFrame]:
-        return framed(_resampled_rows(run, space, parts, copy, most)) if resampled else plain_rows()
+        return framed(_resampled_rows(run, space, parts, copy, most, schema.beside)) if resampled else plain_rows()
 
     rng = rng_for(spec.seed, "covariates", draw)
     with metered() as meter:
@@ -169,7 +169,7 @@ def _training_rows(
     spec, wanted = run.spec, most
     for part in parts:
         table = space.table(part, columns)
-        training = ~in_holdout(table.column("key").to_numpy(), spec.seed, spec.source.holdout)
+        training = ~in_holdout(unit_keys(table), spec.split_seed, spec.source.holdout)
         table = table.filter(pa.array(training)).slice(0, wanted)
         yield table
         wanted -= table.num_rows
@@ -177,10 +177,18 @@ def _training_rows(
             break
 
 
-def _resampled_rows(run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int, most: int) -> Iterator[pa.Table]:
-    """Read a copy's bootstrap sample of the training rows: weights are normalised over all of them, so their keys are read ahead."""
-    keys = np.concatenate([table.column("key").to_numpy() for table in _training_rows(run, space, parts, most, ["key"])])
-    chosen, first = bootstrap_rows(keys, run.spec.seed, copy), 0
+def _resampled_rows(
+    run: Run, space: Workspace, parts: Sequence[PartitionRef], copy: int, most: int, beside: tuple[str, ...] = ()
+) -> Iterator[pa.Table]:
+    """Read a copy's sample of the training rows by weight: weights are normalised over all of them, so their keys are read ahead."""
+    spec = run.spec
+    keyed = pa.concat_tables(_training_rows(run, space, parts, most, ["key", *beside]))
+    weights = survey_weights(keyed)
+    if spec.release.mode == "full" and spec.release.copies > 1:
+        drawn = bootstrap_weights(unit_keys(keyed), spec.seed, copy)
+        weights = drawn if weights is None else weights * drawn
+    assert weights is not None  # nothing else asks for a sample
+    chosen, first = weighted_rows(weights, rng_for(spec.seed, "bootstrap rows", copy)), 0
     for table in _training_rows(run, space, parts, most):
         low, high = np.searchsorted(chosen, [first, first + table.num_rows])
         yield table.take(pa.array(chosen[low:high] - first))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from tasks.contract.frames import levels_of, to_frame
+from tasks.contract.columns import clusters_of
+from tasks.contract.frames import levels_of, strata_codes, to_frame
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
@@ -57,7 +58,7 @@ def released_table(
         covariates=frame,
         names={column.id: column.name for column in schema.modelled},
         label=rows.column("a").to_numpy().astype(np.int8)[order],
-        flipped=False,
+        ranks=tuple(range(len(schema.arms))),
         y=rows.column("y").to_numpy().astype(np.float64)[order],
         kind=schema.outcome_kind,
         keys=keys[order],
@@ -65,4 +66,7 @@ def released_table(
         subgroups=levels,
         weights=None if weights is None else weights[order],
         propensity=None if propensity is None else propensity[order],
+        clusters=None if (clusters := clusters_of(rows)) is None else clusters[order],
+        strata=strata_codes(rows, schema.strata)[order] if schema.strata else None,
+        labels=schema.arms,
     )

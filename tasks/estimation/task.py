@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
+from tasks.contract.columns import clusters_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
@@ -31,7 +32,8 @@ from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
-from tasks.targeting.influence import prepare_rows, pseudo_outcomes
+from tasks.targeting.influence import pseudo_outcomes
+from tasks.targeting.sample import prepare_rows
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000
@@ -48,10 +50,11 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
     fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
-    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None)
+    weights, clusters = survey_weights(table), clusters_of(table)
+    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
-    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound).as_dict()}
+    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound, weights).as_dict()}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 

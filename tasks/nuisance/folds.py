@@ -38,10 +38,37 @@ def training_rows(keys: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: in
     return kept
 
 
-def fold_strata(arm: Int8, y: Float64, kind: str) -> npt.NDArray[np.int64]:
-    """Return the strata that folds are assigned in, shape (n,): the arm, times the outcome where it is binary."""
-    strata = np.asarray(arm, dtype=np.int64)
-    return 2 * strata + np.asarray(y, dtype=np.int64) if kind == "binary" else strata
+def training_clusters(clusters: UInt64, train: npt.NDArray[np.bool_], cap: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Pick whole clusters of the training rows of one fold, at most ``cap`` rows of them.
+
+    Parameters
+    ----------
+    clusters : ndarray of uint64, shape (n,)
+        Hash of each row's cluster.
+    train, cap, seed
+        As in :func:`training_rows`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        ``train`` itself, or the rows of its clusters with the smallest hashes, as many as fit; never fewer than one cluster.
+    """
+    if int(np.count_nonzero(train)) <= cap:
+        return train.copy()
+    distinct, place, sizes = np.unique(clusters[train], return_inverse=True, return_counts=True)
+    order = np.argsort(mix(distinct, salt(seed, "fit-rows")))
+    taken = np.zeros(len(distinct), dtype=bool)
+    taken[order] = np.cumsum(sizes[order]) <= max(cap, int(sizes[order[0]]))
+    kept = np.zeros(len(train), dtype=bool)
+    kept[np.flatnonzero(train)] = taken[place]
+    return kept
+
+
+def fold_strata(arm: Int8, y: Float64, kind: str, strata: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+    """Return the strata that folds are assigned in, shape (n,): the arm, times the outcome where it is binary, times declared strata."""
+    cells = np.asarray(arm, dtype=np.int64)
+    cells = 2 * cells + np.asarray(y, dtype=np.int64) if kind == "binary" else cells
+    return cells if strata is None else strata * (int(cells.max(initial=0)) + 1) + cells
 
 
 def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, repeat: int = 0) -> Int8:
@@ -54,7 +81,7 @@ def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, rep
     clusters : ndarray of uint64, shape (n,)
         Hash of each row's cluster.
     arm : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     folds, seed, repeat
         As in :func:`assign_folds`.
 
@@ -64,8 +91,8 @@ def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, rep
         In ``[0, folds)``.
     """
     distinct, place = np.unique(clusters, return_inverse=True)
-    treated = np.bincount(place, weights=arm) / np.bincount(place)
-    return assign_folds(distinct, (treated > 0.5).astype(np.int64), folds, seed, repeat)[place]
+    counts = np.stack([np.bincount(place, weights=arm == one) for one in range(int(arm.max(initial=1)) + 1)])
+    return assign_folds(distinct, counts.argmax(axis=0), folds, seed, repeat)[place]
 
 
 def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:

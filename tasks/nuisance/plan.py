@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, PartitionedLearner
 from tasks.contract.rng import UInt64, rng_for
-from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata, training_rows
+from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata, training_clusters, training_rows
 
 Mask = npt.NDArray[np.bool_]
 #: Fewest rows that an arm must have per fold.
@@ -59,24 +59,43 @@ class Plan:
                 "Use more rows, or other numbers.",
             )
 
-    def assign(self, keys: UInt64, a: Int8, y: Float64, kind: str, repeat: int, clusters: UInt64 | None = None) -> Int8:
-        """Return the fold of each row in one repeat, shape (n,): stratified by treatment and, where binary, outcome; clusters whole."""
+    def assign(
+        self,
+        keys: UInt64,
+        a: Int8,
+        y: Float64,
+        kind: str,
+        repeat: int,
+        clusters: UInt64 | None = None,
+        strata: npt.NDArray[np.int64] | None = None,
+    ) -> Int8:
+        """Return the fold of each row in one repeat, shape (n,).
+
+        Stratified by treatment, declared strata and, where binary, outcome; with clusters, whole clusters by the arm of most of their rows.
+        """
         if clusters is not None:
             return assign_cluster_folds(clusters, a, self.folds, self.seed, repeat)
-        return assign_folds(keys, fold_strata(a, y, kind), self.folds, self.seed, repeat)
+        return assign_folds(keys, fold_strata(a, y, kind, strata), self.folds, self.seed, repeat)
 
-    def training(self, keys: UInt64, fold_of: Int8, fold: int) -> Mask:
-        """Return which rows a fold's models are fitted on, shape (n,): rows of other folds, all or a hash sample of them."""
+    def training(self, keys: UInt64, fold_of: Int8, fold: int, clusters: UInt64 | None = None) -> Mask:
+        """Return which rows a fold's models are fitted on, shape (n,): rows of other folds, all or a hash sample of them.
+
+        With clusters the sample is of whole clusters.
+        """
         others = np.asarray(fold_of != fold, dtype=np.bool_)
-        return others if self.fit_rows is None else training_rows(keys, others, self.fit_rows, self.seed)
+        if self.fit_rows is None:
+            return others
+        if clusters is not None:
+            return training_clusters(clusters, others, self.fit_rows, self.seed)
+        return training_rows(keys, others, self.fit_rows, self.seed)
 
     def rng(self, repeat: int, fold: int) -> np.random.Generator:
         """Return the generator that the models of one fold are fitted with: g first, then Q."""
         return rng_for(self.seed, f"fit {self.name}", f"{repeat}/{fold}")
 
-    def refines(self, learner: Learner, rows: int) -> bool:
-        """Return whether a learner goes on from the sample its models were fitted on to all of so many rows."""
-        if self.fit_rows is None or not isinstance(learner, PartitionedLearner):
+    def refines(self, learner: Learner, rows: int, arms: int = 2) -> bool:
+        """Return whether a learner goes on from the sample its models were fitted on to all of so many rows; of two arms only."""
+        if arms > 2 or self.fit_rows is None or not isinstance(learner, PartitionedLearner):
             return False
         return rows * (self.folds - 1) > self.fit_rows * self.folds
 
@@ -87,7 +106,7 @@ def require_rows_per_fold(a: Int8, folds: int) -> None:
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1; every arm is there.
     folds : int
 
     Raises
@@ -95,9 +114,10 @@ def require_rows_per_fold(a: Int8, folds: int) -> None:
     EstimationError
         If an arm has fewer than two rows per fold.
     """
-    treated = int(np.count_nonzero(a))
-    smallest, least = min(treated, len(a) - treated), ARM_ROWS_PER_FOLD * folds
+    counts = np.bincount(a, minlength=2)
+    smallest, least = int(counts.min()), ARM_ROWS_PER_FOLD * folds
     if smallest < least:
         raise EstimationError(
-            f"rows of the smaller arm must be at least {least} for {folds} folds; got {smallest}.", "Use fewer folds, or bring more rows."
+            f"rows of the {'smaller' if len(counts) == 2 else 'smallest'} arm must be at least {least} for {folds} folds; got {smallest}.",
+            "Use fewer folds, or bring more rows.",
         )

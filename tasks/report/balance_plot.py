@@ -41,7 +41,7 @@ def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list
     blocks = blocks_of(schema)
     rows = []
     for block, place in zip(blocks, places_of(blocks)):
-        if block.column.role == "covariate":
+        if block.column.is_covariate:
             rows += _of_block(block, source[:, place], release[:, place])
     return sorted(rows, key=lambda row: -max(abs(row["source"] or 0.0), abs(row["release"] or 0.0)))
 

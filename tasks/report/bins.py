@@ -59,7 +59,7 @@ def bins_of(column: Column, schema: TableSchema) -> Bins:
 
     All edges are round numbers strictly between the safe ends ``Column.low`` and ``Column.high``: no exact extreme shows.
     """
-    missing = column.missing > 0 and column.role == "covariate"
+    missing = column.missing > 0 and column.is_drawn
     if column.role == "treatment":
         return Bins((f"{schema.control} (control)", f"{schema.treated} (treated)"), None, False, missing)
     if column.role == "outcome" and schema.outcome_kind == "binary":

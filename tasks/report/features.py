@@ -64,7 +64,7 @@ def paired_blocks(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
 
 
 def _block(column: Column) -> Block:
-    if column.is_category and column.role == "covariate":
+    if column.is_category and column.is_covariate:
         levels = column.levels if len(column.levels) <= MOST_LEVELS else (*column.levels[: MOST_LEVELS - 1], "others")
         return Block(column, levels, 0.0, 1.0)
     low, high = (0.0, 1.0) if column.low is None or column.high is None else (column.low, column.high)

@@ -22,7 +22,7 @@ class Marginals:
     """Reduction: counts per cell of every column that varies (contract/reduction.py)."""
 
     def __init__(self, schema: TableSchema) -> None:
-        self._bins = {column.id: (column, bins_of(column, schema)) for column in schema.columns if not column.constant}
+        self._bins = {column.id: (column, bins_of(column, schema)) for column in schema.drawn}
 
     def start(self) -> Counts:
         """Return zero counts."""
@@ -61,7 +61,7 @@ def _cells(edges: np.typing.NDArray[np.float64], values: pa.ChunkedArray) -> Int
 
 def _levels(column: Column, values: pa.ChunkedArray) -> Int64:
     """Return each row's level, -1 where missing (or of no level of the source: the gate `levels` tells of those)."""
-    if column.role != "covariate":
+    if not column.is_drawn:
         return np.asarray(values.cast(pa.float64()).fill_null(-1.0).to_numpy().astype(np.int64))
     found = pc.index_in(values.cast(pa.string()), value_set=pa.array(column.levels, type=pa.string()))
     return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
@@ -85,13 +85,12 @@ def paired(schema: TableSchema, source: Counts, release: Counts) -> list[dict[st
         of missing values) and ``distance``, the total variation distance between the two over the cells shown, in [0, 1].
     """
     rows = []
-    for column in schema.columns:
-        if not column.constant:
-            bins = bins_of(column, schema)
-            both = np.stack((source[column.id], release[column.id]))
-            row = by_level(bins, both) if bins.edges is None else by_range(bins, both)
-            gap = np.abs(np.subtract(row["source"], row["release"])).sum() / 2
-            rows.append({"name": column.name, "role": column.role, **row, "distance": float(gap)})
+    for column in schema.drawn:
+        bins = bins_of(column, schema)
+        both = np.stack((source[column.id], release[column.id]))
+        row = by_level(bins, both) if bins.edges is None else by_range(bins, both)
+        gap = np.abs(np.subtract(row["source"], row["release"])).sum() / 2
+        rows.append({"name": column.name, "role": column.role, **row, "distance": float(gap)})
     return rows
 
 

@@ -30,7 +30,7 @@ def marginals(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], name
     key = f"report/marginals-{name}"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    names = [column.id for column in schema.columns if not column.constant]
+    names = [column.id for column in schema.drawn]
     return space.put_model(key, reduce_parts(Tallies(schema), (space.table(part, names) for part in parts)))
 
 

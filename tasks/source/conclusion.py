@@ -11,9 +11,11 @@ from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
+from tasks.source.beside import decide_beside
 from tasks.source.covariate import Decided, decide_covariate
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
+from tasks.source.hints import later_waves, measured_later
 from tasks.source.identifiers import is_identifier, repeated_units
 from tasks.source.outcome import DecidedOutcome, decide_outcome
 from tasks.source.profile import Profile
@@ -110,17 +112,20 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         decided = _attempt(faults, decide_covariate, name, f"w{number}", fields[name], findings.columns[name], roles)
         if decided is not None:
             covariates[name] = decided
+    beside = decide_beside(fields, findings, roles, folds)
+    faults += beside.faults
     if not faults:
         _attempt(faults, check_relations, roles.declared_relations, tuple(decided.column for decided in covariates.values()))
     if not faults and all(decided.column.constant for decided in covariates.values()):
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
     warnings = (*_index_line(index, roles), *warnings, *(outcome.warnings if outcome is not None else ()))
-    warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings)
+    warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings) + beside.warnings
+    warnings += _later_line(tuple(covariates), roles)
     if treatment is not None:
         warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
         return Conclusion(None, None, warnings, tuple(faults))
-    return Conclusion(*_described(findings, selection, covariates, treatment, outcome), warnings, ())
+    return Conclusion(*_described(findings, selection, covariates | beside.columns, treatment, outcome), warnings, ())
 
 
 def _failed(*faults: WaymintError) -> Conclusion:
@@ -139,13 +144,13 @@ def _attempt(faults: list[WaymintError], decision: Callable[P, T], *arguments: P
 def _described(
     findings: Findings,
     selection: Selection,
-    covariates: dict[str, Decided],
+    others: dict[str, Decided],
     treatment: DecidedTreatment,
     outcome: DecidedOutcome,
 ) -> tuple[TableSchema, Profile]:
-    columns = {name: decided.column for name, decided in covariates.items()}
+    columns = {name: decided.column for name, decided in others.items()}
     columns |= {treatment.column.name: treatment.column, outcome.column.name: outcome.column}
-    profiles = {name: decided.profile for name, decided in covariates.items()}
+    profiles = {name: decided.profile for name, decided in others.items()}
     profiles |= {treatment.column.name: treatment.profile, outcome.column.name: outcome.profile}
     ordered = [name for name in selection.ordered if name in columns]
     schema = TableSchema(
@@ -172,7 +177,7 @@ def _without_identifiers(
     """Leave identifiers out of ``"*"``; return the covariates that stay and a line for each that does not."""
     if roles.covariates != "*":
         return selection.covariates, ()
-    kept = {*roles.kinds, *roles.subgroups}
+    kept = {*roles.kinds, *roles.subgroups, *roles.strata}
     out = [name for name in selection.covariates if name not in kept and is_identifier(fields[name].type, findings.columns[name])]
     if len(out) == len(selection.covariates):
         return selection.covariates, ()  # nothing else is left: to be refused by name
@@ -185,11 +190,27 @@ def _without_identifiers(
 
 def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
     """Say which stored row index columns are left out of ``"*"``."""
-    out = [name for name in index if name not in (roles.treatment, roles.outcome, *roles.exclude, *roles.kinds)]
+    declared = {name for key, names in roles.columns_by_role.items() if key != "covariates" for name in names}
+    out = [name for name in index if name not in declared and name not in roles.kinds]
     if roles.covariates != "*" or not out:
         return ()
     listed = ", ".join(f"'{name}'" for name in out)
     return (f'stored row index left out of "*": {listed}; name it in roles.covariates, or in roles.kinds, to use it.',)
+
+
+def _later_line(names: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
+    """Say which columns of ``"*"`` are, by their names, measured after treatment."""
+    if roles.covariates != "*":
+        return ()
+    waves = later_waves(names)
+    later = [name for name in names if (measured_later(name) or name in waves) and name not in (*roles.kinds, *roles.subgroups)]
+    if not later:
+        return ()
+    listed = ", ".join(f"'{name}'" for name in later)
+    return (
+        f'columns of "*" with a name of something measured after treatment: {listed}. Adjusting for such a column biases the effect; '
+        "name it in roles.exclude, or the covariates in roles.covariates.",
+    )
 
 
 def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:

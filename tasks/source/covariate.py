@@ -12,7 +12,7 @@ from tasks.contract.spec import RolesSpec
 from tasks.source.findings import ColumnFindings
 from tasks.source.identifiers import is_identifier
 from tasks.source.levels import fold_flags, one_dictionary, pooled_name
-from tasks.source.mixture import mixed_warning, refuse_inexact, refuse_mixed, sentinel_warnings
+from tasks.source.mixture import mixed_warning, packed_dates, refuse_inexact, refuse_mixed, sentinel_warnings, written_otherwise
 from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, exact_values
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
@@ -72,7 +72,7 @@ def decide_covariate(name: str, identity: str, field: pa.Field, findings: Column
     rows = findings.present + findings.missing
     if not findings.present:
         raise SourceError(f"covariate '{name}' must have known cells; got {rows} rows, all missing.", f"Add '{name}' to roles.exclude.")
-    if name not in roles.kinds:
+    if name not in roles.kinds and name not in roles.strata:
         if is_identifier(field.type, findings):
             raise SourceError(
                 f"covariate '{name}' must not be an identifier; got another value in every row.",
@@ -85,7 +85,20 @@ def decide_covariate(name: str, identity: str, field: pa.Field, findings: Column
     else:
         decided = _with_range(name, identity, kind, field, findings)
     warnings = decided.warnings + mixed_warning(name, field.type, findings) + _told_missing(name, findings.missing, rows)
+    if name in roles.strata:
+        decided = _as_stratum(decided)
     return decided._replace(warnings=warnings)
+
+
+def _as_stratum(decided: Decided) -> Decided:
+    """Return a covariate with levels as a stratum, which must have several."""
+    column = decided.column
+    if column.constant or len(column.levels) < 2:
+        raise SourceError(
+            f"levels of stratum '{column.name}' must be at least 2; got {len(column.levels)} in all rows.",
+            "A stratum that is constant says nothing: take it out of roles.strata.",
+        )
+    return Decided(column.model_copy(update={"role": "stratum"}), decided.profile.model_copy(update={"role": "stratum"}), ())
 
 
 def found_levels(findings: ColumnFindings, arrow: pa.DataType) -> dict[str, int] | None:
@@ -111,9 +124,9 @@ def _kind(name: str, arrow: pa.DataType, findings: ColumnFindings, roles: RolesS
     seen_as = family(arrow)
     if seen_as is None:
         raise SourceError(f"type of column '{name}' must be known; got {arrow}.", "Cast it or add it to roles.exclude.")
-    if name not in roles.kinds:
+    if name not in roles.kinds and name not in roles.strata:
         return _DETECTED[seen_as]
-    wish = roles.kinds[name]
+    wish = roles.kinds.get(name, "boolean" if seen_as == "boolean" else "categorical")
     possible = _POSSIBLE[seen_as]
     if pa.types.is_decimal(arrow) or pa.types.is_timestamp(arrow):
         possible = tuple(kind for kind in possible if kind != "categorical")
@@ -129,9 +142,12 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
         refuse_infinite(name, findings.numbers)
     levels = found_levels(findings, field.type)
     if levels is None or len(levels) > most:
+        noun = written_otherwise(findings)
         raise SourceError(
             f"levels of covariate '{name}' must be at most {most}; got more.",
-            f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
+            f"Its cells are {noun}: write them as plain numbers, or add '{name}' to roles.exclude."
+            if noun
+            else f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
         )
     constant = len(levels) == 1 and not findings.missing
     warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
@@ -201,6 +217,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
     if constant:
         warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
     warnings += sentinel_warnings(name, numbers, field.type)
+    warnings += packed_dates(name, numbers) if kind == "integer" else ()
     low, high = safe_range(numbers, kind, field.type)
     decimals = numbers.decimals if kind == "continuous" and numbers.decimals < MANY_DECIMALS else 0 if kind == "integer" else None
     column = Column(

@@ -8,17 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.contract.columns import canonical_type
+from tasks.contract.columns import CLUSTER, canonical_type
 from tasks.contract.errors import SourceError
 from tasks.contract.rng import UInt64, mix, salt
 from tasks.contract.roles import Column, TableSchema
 from tasks.source.levels import pool_of
-from tasks.source.values import as_floats, as_levels, is_text, level_number
+from tasks.source.sampled import cell_hashes
+from tasks.source.values import as_floats, as_levels, as_names, is_text, level_number
 
 HASH = "hash"
 KEY = "key"
 _MISSING_FLOAT = np.uint64(0x7FF8000000000000)
 _MISSING_LEVEL = np.uint64(0)
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Table:
@@ -37,14 +39,16 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     -------
     pyarrow.Table
         Columns w0, w1, ..., a, y of their canonical types, missing as null, rare levels pooled; rows without treatment
-        or outcome left out.
+        or outcome left out. Then, as far as there are such roles: passengers, ``c`` (uint64, hash of the cluster), ``v`` (weight),
+        ids as texts.
 
     Raises
     ------
     SourceError
         If a cell does not fit the schema: the source has changed since it was inspected.
     """
-    ordered = [*schema.covariates, schema.treatment, schema.outcome]
+    beside = [column for column in (schema.cluster, schema.weight) if column is not None]
+    ordered = [*schema.covariates, schema.treatment, schema.outcome, *schema.passengers, *beside, *schema.ids]
     arrays = []
     for column in ordered:
         kind = column.arrow().type
@@ -54,8 +58,16 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
                 values = values.cast(kind)
             if column.role == "treatment":
                 arrays.append(_treatment(as_levels(values, kind), schema))
-            elif column.role == "covariate" and column.is_category:
+            elif column.is_drawn and column.is_category:
                 arrays.append(_levels(as_levels(values, kind), column, kind))
+            elif column.role == "cluster":
+                names = as_names(values, kind)
+                hashes = np.zeros(len(names), dtype=np.uint64)
+                present = names.is_valid().to_numpy(zero_copy_only=False)
+                hashes[present] = cell_hashes(names.drop_null())
+                arrays.append(pa.array(hashes, mask=~present))
+            elif column.role == "id":
+                arrays.append(as_names(values, kind).dictionary_encode())
             elif column.role == "outcome" and column.levels:
                 answers = as_levels(values, kind)
                 arrays.append(_recoded(answers, _codes(answers, column.levels), column).cast(pa.float64()))
@@ -66,11 +78,14 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
             raise _changed(column) from None
     whole = pa.table(arrays, schema=pa.schema([pa.field(column.id, canonical_type(column)) for column in ordered]))
     complete = ~(_nulls(whole.column("a")) | _nulls(whole.column("y")))
+    for column in (*beside, *schema.ids):
+        if (_nulls(whole.column(column.id)) & complete).any():
+            raise _changed(column)
     return whole if complete.all() else whole.filter(pa.array(complete))
 
 
 def content_hash(table: pa.Table) -> UInt64:
-    """Hash every row's content.
+    """Hash every row's content; rows of one cluster share the upper 32 bits, so that they stand together in hash order.
 
     Parameters
     ----------
@@ -85,6 +100,9 @@ def content_hash(table: pa.Table) -> UInt64:
     hashes = np.zeros(table.num_rows, dtype=np.uint64)
     for name in _content(table):
         hashes = mix(hashes ^ _cells(table.column(name)), salt("column", name))
+    if CLUSTER in table.column_names:
+        cluster = mix(_cells(table.column(CLUSTER)), salt("cluster order"))
+        hashes = (cluster & ~_LOW) | (hashes & _LOW)
     return hashes
 
 
@@ -239,6 +257,8 @@ def _cells(values: pa.ChunkedArray) -> UInt64:
         table = np.array([int.from_bytes(digest, "little") for digest in digests] or [0], dtype=np.uint64)
         cells = table[np.asarray(whole.indices.fill_null(0).to_numpy(), dtype=np.int64)]
         return np.where(_nulls(values), _MISSING_LEVEL, cells)
+    if pa.types.is_uint64(whole.type):  # a hash already; as a double it would lose its last bits
+        return np.asarray(whole.fill_null(0).to_numpy(), dtype=np.uint64)
     floats = np.asarray(whole.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64) + 0.0
     return np.where(np.isnan(floats), _MISSING_FLOAT, floats.view(np.uint64))
 

@@ -16,9 +16,9 @@ class Selection(NamedTuple):
     Attributes
     ----------
     covariates : tuple of str
-        In the order of their ids: as the SPEC lists them, or as in the source for ``"*"``.
+        In the order of their ids: as the SPEC lists them, or as in the source for ``"*"``. Strata are among them.
     ordered : tuple of str
-        Covariates, treatment and outcome in the source's order.
+        Every column with a role, in the source's order.
     """
 
     covariates: tuple[str, ...]
@@ -50,12 +50,14 @@ def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), wh
     SpecError
         If ``kinds`` or ``subgroups`` name a column that is no covariate.
     """
-    for role, name in (("treatment", roles.treatment), ("outcome", roles.outcome)):
-        _present(role, name, names)
-    for name in roles.exclude if whole else ():
-        _present("exclude", name, names)
+    declared = roles.columns_by_role
+    for role, given in declared.items():
+        for name in given if role not in ("exclude", "covariates") or (role == "exclude" and whole) else ():
+            _present(role, name, names)
+    beside = {*roles.id, *declared["cluster"], *declared["weight"], *roles.passengers}
     if roles.covariates == "*":
-        others = {roles.treatment, roles.outcome, *roles.exclude, *(name for name in index if name not in roles.kinds)}
+        named = {*roles.kinds, *roles.strata}
+        others = {roles.treatment, roles.outcome, *roles.exclude, *beside, *(name for name in index if name not in named)}
         covariates = tuple(name for name in names if name not in others)
         if not covariates:
             raise SourceError(
@@ -63,14 +65,14 @@ def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), wh
                 "Shorten roles.exclude.",
             )
     else:
-        covariates = tuple(roles.covariates)
+        covariates = (*roles.covariates, *roles.strata)
         for name in covariates:
             _present("covariates", name, names)
-    for key, named in (("kinds", roles.kinds), ("subgroups", roles.subgroups)):
-        for name in named:
-            if name not in covariates:
-                raise SpecError(f"{key} of roles must name covariates; got '{name}', which is none.", _nearest(name, covariates))
-    wanted = {*covariates, roles.treatment, roles.outcome}
+    for key, keyed, allowed in (("kinds", roles.kinds, (*covariates, *roles.passengers)), ("subgroups", roles.subgroups, covariates)):
+        for name in keyed:
+            if name not in allowed:
+                raise SpecError(f"{key} of roles must name covariates; got '{name}', which is none.", _nearest(name, allowed))
+    wanted = {*covariates, roles.treatment, roles.outcome, *beside}
     return Selection(covariates, tuple(name for name in names if name in wanted))
 
 

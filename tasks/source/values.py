@@ -115,6 +115,33 @@ def as_levels(values: pa.ChunkedArray, kind: pa.DataType) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes_, mask=~present), texts)
 
 
+def as_names(values: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    """Read a column of ids or clusters as texts: whole numbers in their shortest form, texts as they are; null where missing.
+
+    Parameters
+    ----------
+    values : pyarrow.ChunkedArray, shape (n,)
+        Of type ``kind``, or CSV text that reads as ``kind``.
+    kind : pyarrow.DataType
+        Of whole numbers, texts or dictionaries of either.
+
+    Returns
+    -------
+    pyarrow.StringArray, shape (n,)
+    """
+    whole = plain_values(values)
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if _is_text(inner):
+        return whole.cast(pa.string())
+    if _is_text(whole.type):
+        whole = pc.utf8_trim_whitespace(whole)
+        try:
+            whole = whole.cast(pa.int64())
+        except pa.ArrowInvalid:  # digits in groups, or behind a plus sign
+            whole = pa.array(_parsed(whole, inner).cast(pa.float64()), from_pandas=True).cast(pa.int64())
+    return whole.cast(pa.string())
+
+
 def level_text(value: float, kind: pa.DataType) -> str:
     """Write a canonical number as a level: shortest decimal text, no ``.0`` behind whole numbers, ISO for dates."""
     if pa.types.is_date(kind):

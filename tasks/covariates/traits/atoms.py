@@ -106,7 +106,7 @@ def find_atoms(table: pd.DataFrame, columns: tuple[Column, ...]) -> AtomTrait | 
     pieces = {
         column.id: cut(table[column.id].to_numpy(dtype=np.float64), column)
         for column in columns
-        if column.role == "covariate" and not column.is_category
+        if column.is_covariate and not column.is_category
     }
     kept = {name: piece for name, piece in pieces.items() if piece is not None}
     return AtomTrait(kept) if kept else None

@@ -115,7 +115,7 @@ def find_patterns(table: pd.DataFrame, columns: tuple[Column, ...]) -> PatternTr
     PatternTrait or None
         None where no columns are missing together.
     """
-    names = [column.id for column in columns if column.role == "covariate"]
+    names = [column.id for column in columns if column.is_covariate]
     flags = table[names].isna().to_numpy()
     some = flags.any(axis=0) & ~flags.all(axis=0)
     present = np.flatnonzero(some)

@@ -142,7 +142,7 @@ def find_relations(
     SpecError, EstimationError
         See :func:`tasks.covariates.traits.declared.plan_declared`.
     """
-    covariates = tuple(column for column in columns if column.role == "covariate")
+    covariates = tuple(column for column in columns if column.is_covariate)
     cells = cells_of(table[[column.id for column in covariates]])
     plan = plan_declared(declared, cells, covariates)
     kept = set(plan.by_target)

@@ -1,0 +1,257 @@
+"""Clusters of a release: their sizes, what is the same in all their rows, and how alike their rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.rng import UInt64
+from tasks.contract.roles import Column
+from tasks.mechanisms.cube import cube
+from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.nuisance.bounds import EDGE
+
+Intp = npt.NDArray[np.intp]
+
+#: Outcomes that each row's law is laid out in: the resolution of a uniform rank.
+_STEPS = 16
+#: Sets of ranks that are drawn where draws are balanced; the best balanced one is kept.
+_CANDIDATES = 24
+#: Likeness of a covariate within clusters below which rows are put together without regard to it.
+_FAINT = 0.02
+_HALVINGS = 20
+
+
+class ClusterLaw(NamedTuple):
+    """How rows of a source hang together.
+
+    Attributes
+    ----------
+    sizes : ndarray of intp, shape (G,)
+        Rows of the source's clusters, ascending.
+    shares : ndarray of float64, shape (G,)
+        Chance of each size, in sum 1: equal, or by the mean survey weight of its cluster.
+    constant : tuple of str
+        Covariates that are the same in all rows of each cluster, by id.
+    likeness : dict of str to float
+        Intraclass correlation of the normal scores of other covariates, in (0, 1), where it is not faint.
+    treated_whole : bool
+        Whether each cluster has one treatment.
+    rho : float
+        Correlation of the normal scores of outcomes' ranks within a cluster, in [0, 1).
+    icc : float
+        Intraclass correlation of the source's outcome residuals.
+    """
+
+    sizes: Intp
+    shares: Float64
+    constant: tuple[str, ...]
+    likeness: Mapping[str, float]
+    treated_whole: bool
+    rho: float
+    icc: float
+
+
+def intraclass(values: Float64, place: Intp) -> float:
+    """Return the intraclass correlation of values in clusters, by one-way analysis of variance (Donner 1986, doi:10.2307/1403259).
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster, from 0.
+
+    Returns
+    -------
+    float
+        At most 1; below 0 where clusters differ less than rows do. 0 where nothing varies or no cluster has two rows.
+    """
+    sizes = np.bincount(place).astype(np.float64)
+    n, count = float(len(values)), float(np.count_nonzero(sizes))
+    if count < 2 or n <= count:
+        return 0.0
+    means = np.bincount(place, weights=values) / np.maximum(sizes, 1.0)
+    between = float(np.sum(sizes * (means - values.mean()) ** 2)) / (count - 1)
+    within = float(np.sum((values - means[place]) ** 2)) / (n - count)
+    typical = (n - float(np.sum(sizes**2)) / n) / (count - 1)
+    total = between + (typical - 1) * within
+    return (between - within) / total if total > 0 else 0.0
+
+
+def constant_within(frame: pd.DataFrame, place: Intp) -> set[str]:
+    """Return the columns whose cells are the same in all rows of each cluster, missing equal to missing."""
+    first = np.full(int(place.max(initial=-1)) + 1, len(place), dtype=np.intp)
+    np.minimum.at(first, place, np.arange(len(place)))
+    same = set()
+    for name in frame.columns:
+        codes = codes_of(frame[name])
+        if np.array_equal(codes, codes[first[place]], equal_nan=True):
+            same.add(str(name))
+    return same
+
+
+def likeness_of(frame: pd.DataFrame, place: Intp) -> dict[str, float]:
+    """Return the intraclass correlation of each column's normal scores; of categories, of its levels' indicators on average."""
+    likeness = {}
+    for name in frame.columns:
+        codes = codes_of(frame[name])
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            levels, counts = np.unique(codes, return_counts=True)
+            common = levels[np.argsort(-counts, kind="stable")][:10]
+            parts = [((codes == level).astype(np.float64)) for level in common]
+            spread = np.array([part.var() for part in parts])
+            value = float(np.dot(spread, [intraclass(part, place) for part in parts]) / spread.sum()) if spread.sum() > 0 else 0.0
+        else:
+            value = intraclass(scores_of(codes), place)
+        if value > _FAINT:
+            likeness[str(name)] = min(value, 0.999)
+    return likeness
+
+
+def fit_rho(
+    law: OutcomeLaw, a: Int8, y: Float64, mean: Float64, covariates: pd.DataFrame, place: Intp, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Find the correlation of ranks within clusters under which drawn outcomes are as alike as the source's.
+
+    Parameters
+    ----------
+    law : OutcomeLaw
+        Fitted around the mean.
+    a, y, mean : ndarray, shape (n,)
+        Treatment, outcome, and out-of-fold mean of the own arm.
+    covariates : DataFrame, n rows
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of float
+        The correlation, in [0, 1), and the intraclass correlation of the residuals ``y - mean`` that it gives.
+    """
+    wanted = intraclass(y - mean, place)
+    if wanted <= 0.0:
+        return 0.0, wanted
+    steps = _outcomes(law, a, mean, covariates, rng)
+    shared, alone = rng.normal(size=(8, int(place.max()) + 1)), rng.normal(size=(8, len(y)))
+
+    def reached(rho: float) -> float:
+        ranks = (ndtr(np.sqrt(rho) * z[place] + np.sqrt(1.0 - rho) * e) for z, e in zip(shared, alone, strict=True))
+        return float(np.mean([intraclass(_at(steps, u) - mean, place) for u in ranks]))
+
+    low, high = 0.0, 0.999
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reached(middle) < wanted else (low, middle)
+    return (low + high) / 2, wanted
+
+
+def treat_clusters(g: Float64, nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator) -> Int8:
+    """Draw one treatment for each cluster, with the mean of its rows' propensities; shape (n,).
+
+    Balanced draws balance the number of rows in each arm and what an effect estimate feels of Q.
+    """
+    sizes = np.bincount(place)
+    chance = np.clip(np.bincount(place, weights=g) / sizes, EDGE, 1.0 - EDGE)
+    if not balanced:
+        return np.asarray((rng.random(len(chance)) < chance)[place], dtype=np.int8)
+    felt = (nuisances.q1 - nuisances.q1.mean()) / chance[place] + (nuisances.q0 - nuisances.q0.mean()) / (1.0 - chance[place])
+    directions = np.column_stack([np.bincount(place, weights=felt), sizes.astype(np.float64)])
+    return cube(chance, directions, np.argsort(-np.abs(directions[:, 0]), kind="stable"), rng)[place]
+
+
+def draw_alike(
+    law: OutcomeLaw,
+    a: Int8,
+    designed: Nuisances,
+    covariates: pd.DataFrame,
+    place: Intp,
+    rho: float,
+    balanced: bool,
+    rng: np.random.Generator,
+) -> Float64:
+    """Draw outcomes that depend on one another within clusters: a one-factor Gaussian copula of their laws' uniform ranks.
+
+    A row's law is laid out in 16 outcomes, one at random from each sixteenth of its ranks, in ascending order; the row's rank picks one of
+    them. Each row alone so has its law exactly. Balanced draws take, of 24 sets of ranks, the one whose residuals best balance in the
+    directions of :func:`tasks.mechanisms.balanced.balanced_outcome`.
+
+    Parameters
+    ----------
+    law : OutcomeLaw
+    a : ndarray of int8, shape (n,)
+        Drawn treatments.
+    designed : Nuisances
+        g of the release's own design, targeted Q*0 and Q*1.
+    covariates : DataFrame, n rows
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster.
+    rho : float
+        Correlation of the normal scores of ranks, in [0, 1).
+    balanced : bool
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    mean = np.where(a == 1, designed.q1, designed.q0)
+    steps = _outcomes(law, a, mean, covariates, rng)
+    weight = 1.0 / np.clip(np.where(a == 1, designed.g, 1.0 - designed.g), EDGE, 1.0)
+    directions = np.column_stack([(a == arm) * weight * part for arm in (0, 1) for part in (np.ones(len(a)), mean - mean.mean())])
+    size = np.sqrt(np.maximum(np.sum(directions**2, axis=0), 1e-300))
+    best, least = np.empty(0), np.inf
+    for _ in range(_CANDIDATES if balanced else 1):
+        u = ndtr(np.sqrt(rho) * rng.normal(size=int(place.max(initial=0)) + 1)[place] + np.sqrt(1.0 - rho) * rng.normal(size=len(a)))
+        y = _at(steps, u)
+        gap = float(np.sum((directions.T @ (y - mean) / size) ** 2))
+        if gap < least:
+            best, least = y, gap
+    return best
+
+
+def _outcomes(law: OutcomeLaw, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
+    """Return outcomes of each row's law at ranks of 16 equal stretches, ascending; shape (n, 16)."""
+    inverted = law.invert(a, mean, covariates, rng)
+    return np.sort(np.column_stack([inverted.quantile((step + rng.random(len(a))) / _STEPS) for step in range(_STEPS)]), axis=1)
+
+
+def _at(steps: Float64, u: Float64) -> Float64:
+    return np.asarray(steps[np.arange(len(u)), np.minimum((u * _STEPS).astype(np.intp), _STEPS - 1)])
+
+
+def codes_of(cells: pd.Series) -> Float64:
+    """Return cells as numbers, missing as NaN, categories by their code."""
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        codes = cells.cat.codes.to_numpy().astype(np.float64)
+        return np.where(codes < 0, np.nan, codes)
+    return cells.to_numpy(dtype=np.float64)
+
+
+def scores_of(codes: Float64) -> Float64:
+    """Return normal scores of ranks, equal values alike, missing as the least."""
+    filled = np.where(np.isnan(codes), -np.inf, codes)
+    _, place, counts = np.unique(filled, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    return np.asarray(ndtri(middle / len(codes))[place])
+
+
+def numbered(clusters: UInt64) -> Intp:
+    """Return the number of each row's cluster, from 0."""
+    return np.unique(clusters, return_inverse=True)[1].astype(np.intp)
+
+
+def linked(constant: Sequence[str], columns: Sequence[Column], relations: Sequence[Sequence[str]]) -> str | None:
+    """Return the name of a column that is constant within clusters and declared in a relation with one that is not."""
+    names = {column.name for column in columns if column.id in constant}
+    for related in relations:
+        inside = [name for name in related if name in names]
+        if inside and len(inside) < len(related):
+            return inside[0]
+    return None
