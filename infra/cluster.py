@@ -112,7 +112,7 @@ def probe(run: Run, warn: Callable[[str], None]) -> None:
             raise InfrastructureError(
                 f"workers of {address} must be at least 1; got none within {WORKER_SECONDS:.0f} s.", f"Start one. {RESUMES}"
             ) from None
-        _compare(client, run)
+        _compare(client, run, warn)
 
 
 def _reach(address: str) -> Client:
@@ -125,13 +125,14 @@ def _reach(address: str) -> Client:
         ) from None
 
 
-def _compare(client: Client, run: Run) -> None:
+def _compare(client: Client, run: Run, warn: Callable[[str], None]) -> None:
     """Refuse workers that lack what the run needs, or have other code or packages."""
     space, token = run.space(), f"probe-{uuid4().hex}"
-    uri = run.spec.source.uri
+    uri, store = run.spec.source.uri, run.absolute(run.spec.store.uri)
+    source = None if uri.startswith(BUILTIN) else run.absolute(uri)
     space.put_plain(token, token.encode())
     try:
-        views = client.run(look, run.workspace, token, None if uri.startswith(BUILTIN) else run.absolute(uri), on_error="return")
+        views = client.run(look, run.workspace, token, source, store, on_error="return")
     finally:
         space.drop(token)
     here, digest = package_versions(), code_digest()
@@ -144,6 +145,8 @@ def _compare(client: Client, run: Run) -> None:
             lacks = [*view.lacks, *others, *(["other code of waymint"] if view.digest != digest and not others else [])]
         if lacks:
             raise InfrastructureError(f"worker {worker} must have what the run needs; it lacks: {'; '.join(lacks)}.", RESUMES)
+        if view.store is not None:  # no error: a release is published by the flow's own process
+            warn(f"worker {worker} can't read the store (store.uri); what is published must be written from here: {view.store}")
 
 
 def outlasting(work: Callable[[TaskRunner[Any]], R], engine: EngineSpec, warn: Callable[[str], None]) -> R:

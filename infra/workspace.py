@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -9,7 +10,7 @@ import json
 import pickle
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.ownership import is_signed, sign
 from infra.store import absolute_uri, filesystem, open_store
-from tasks.contract.errors import StoreError, StoreMissing
+from tasks.contract.errors import StoreError, StoreMissing, StoreUnavailable
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec
 from tasks.contract.store import Store
@@ -29,6 +30,7 @@ from tasks.contract.store import Store
 RefT = TypeVar("RefT", bound=Ref)
 
 RUN_RECORD = "run.json"
+_LOST = "Nobody else may remove or change files there (engine.workspace, WAYMINT_WORKSPACE). The same command makes anew what is lost."
 # Hexadecimal digits of a signature.
 _SIGNATURE = 64
 
@@ -107,7 +109,7 @@ class Workspace:
 
     def table(self, ref: Ref, columns: list[str] | None = None) -> pa.Table:
         """Read a table, or some of its columns."""
-        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+        with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             return pq.ParquetFile(source).read(columns=columns)
 
     def first_rows(self, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
@@ -122,7 +124,7 @@ class Workspace:
 
     def tagged_row_group(self, ref: Ref, tag: str, value: int) -> pa.Table | None:
         """Read the row group that the file's metadata names for a value: ``{tag: {value: row group}}``; None if it names none."""
-        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+        with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             file = pq.ParquetFile(source)
             groups = json.loads(file.schema_arrow.metadata[tag.encode()])
             number = groups.get(str(value))
@@ -135,7 +137,8 @@ class Workspace:
 
     def read(self, key: str) -> bytes:
         """Read an object by its key."""
-        return self._store.get(key)
+        with _readable(self.uri, key):
+            return self._store.get(key)
 
     def put_model(self, key: str, model: object) -> ModelRef:
         """Pickle a fitted model; :meth:`model` reads it back only by its reference, which holds its SHA-256."""
@@ -261,9 +264,24 @@ class Run(BaseModel):
         return absolute_uri(uri, self.base)
 
 
+@contextlib.contextmanager
+def _readable(uri: str, key: str) -> Iterator[None]:
+    """Say what a task's input lacks in the words of the contract: somebody removed or cut it while the run was under way."""
+    try:
+        yield
+    except (FileNotFoundError, StoreMissing):
+        raise StoreMissing(f"object '{key}' of the workspace {uri} must stay while the run is under way; it is gone.", _LOST) from None
+    except pa.ArrowInvalid:
+        raise StoreError(f"object '{key}' of the workspace {uri} must be as the run wrote it; it is cut or damaged.", _LOST) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreUnavailable(f"object '{key}' of the workspace {uri} must be readable; got '{reason}'.", _LOST) from None
+
+
 @functools.lru_cache(maxsize=8)
 def _load(uri: str, key: str, sha256: str) -> Any:
-    data = open_store(uri, private=True).get(key)
+    with _readable(uri, key):
+        data = open_store(uri, private=True).get(key)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(
             f"object '{key}' of the workspace {uri} must be as the run wrote it; got other bytes.",

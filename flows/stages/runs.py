@@ -11,6 +11,7 @@ from prefect.runtime import deployment, flow_run
 
 from flows.stages.turns import turn
 from infra.cluster import outlasting, probe
+from infra.faults import count_failed_requests
 from infra.lineage import lineage
 from infra.settings import Settings
 from infra.stages import open_stages
@@ -60,13 +61,18 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
             check(run)
         space.put_record(RUN_RECORD, record)
         probe(run, stages.warn)
-        try:
-            reply: dict[str, Any] = outlasting(lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn)
-        except GateFailed as error:
-            reply = dict(error.reply or {})
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
+        with count_failed_requests() as failed_requests:
+            try:
+                reply: dict[str, Any] = outlasting(
+                    lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn
+                )
+            except GateFailed as error:
+                reply = dict(error.reply or {})
+            except (SourceError, SpecError, EstimationError):
+                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+                raise
+        if failed_requests.warning is not None:
+            stages.warn(failed_requests.warning)
         space.clear()
         conclude(reply)
     return reply
