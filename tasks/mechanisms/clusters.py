@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,6 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.contract.rng import UInt64
-from tasks.contract.roles import Column
 from tasks.mechanisms.cube import cube
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.nuisance.bounds import EDGE
@@ -240,18 +238,3 @@ def scores_of(codes: Float64) -> Float64:
     _, place, counts = np.unique(filled, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
     return np.asarray(ndtri(middle / len(codes))[place])
-
-
-def numbered(clusters: UInt64) -> Intp:
-    """Return the number of each row's cluster, from 0."""
-    return np.unique(clusters, return_inverse=True)[1].astype(np.intp)
-
-
-def linked(constant: Sequence[str], columns: Sequence[Column], relations: Sequence[Sequence[str]]) -> str | None:
-    """Return the name of a column that is constant within clusters and declared in a relation with one that is not."""
-    names = {column.name for column in columns if column.id in constant}
-    for related in relations:
-        inside = [name for name in related if name in names]
-        if inside and len(inside) < len(related):
-            return inside[0]
-    return None
