@@ -160,7 +160,7 @@ def _clustered(
         a = balanced_treatment(designed, rng, features(frame, kept, schema.modelled)[:, : -len(Nuisances._fields)])
     else:
         a = draw_treatment(designed.g, rng)
-    y = clipped(draw_alike(mechanisms.law, a, designed, frame, place, clusters.rho, balanced, rng), spec.outcome_range).y
+    y = clipped(draw_alike(mechanisms.law, a, designed, frame, place, clusters, balanced, rng), spec.outcome_range).y
     return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed).append_column("place", pa.array(place))
 
 
