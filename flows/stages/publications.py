@@ -11,6 +11,7 @@ from infra.workspace import Run
 from tasks.contract.errors import StoreConflict
 from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
+from tasks.publish.descriptions.files import descriptions
 from tasks.publish.layout import REPORT
 from tasks.publish.record import Facts
 
@@ -51,8 +52,8 @@ def publish_release(
         for attempt in range(1, MOST_CLAIMS + 1):
             try:
                 draft = stage.call(publishing.draft, run, schema, parts)
-                report = render(facts.manifest(draft.version, draft.parts).as_dict())
-                files = publishing.check_files(checks) | {REPORT: report}
+                manifest = facts.manifest(draft.version, draft.parts)
+                files = publishing.check_files(checks) | descriptions(manifest) | {REPORT: render(manifest.as_dict())}
                 reply: dict[str, Any] = stage.call(publishing.publish, run, draft, facts, files, parts)
             except StoreConflict:
                 # garbage collection took this run for dead, or a killed run left a file that differs: claim anew
