@@ -1,6 +1,6 @@
 # make setup, then make demo. Needs nothing but Python 3.11 or newer (with venv) and make.
 .DELETE_ON_ERROR:
-.PHONY: setup setup-dev peers demo test test-all bench lint lock clean
+.PHONY: setup setup-dev peers demo test test-all stack bench lint lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -62,6 +62,10 @@ test: lint
 test-all: lint peers
 	$(BIN)/python -m pytest --junitxml=build/tests.xml
 	$(BIN)/python .ci/left_out.py build/tests.xml
+
+# The site of infra/compose.yaml as processes on loopback, until Ctrl-C. Needs Postgres (Debian: postgresql).
+stack: setup-dev
+	$(BIN)/python -m tests.stack
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks.$(BENCH)

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 from tasks.contract.errors import InfrastructureError
 
 RESUMES = "The same command resumes: finished parts are kept."
 _UNREACHABLE = "Failed to reach API"
+# What distributed raises as a bare OSError.
+_NO_SCHEDULER = ("Timed out trying to connect to ", "Timed out during handshake ")
+# Loggers of Prefect's client, and how their lines about a failed request begin.
+_SERVER_LINES = {
+    "prefect.client": ("Encountered retryable exception", "Received response with retryable status code"),
+    "prefect._internal.concurrency": ("Service ",),
+    "prefect.events.clients": ("Unable to connect to ",),
+}
 
 
 def lost_cluster() -> tuple[type[Exception], ...]:
     """Return the errors of a cluster that lost its workers or its scheduler; a new one may go on."""
-    from distributed.client import ClosedClientError, FutureCancelledError, WorkerStartTimeoutError
-    from distributed.comm import CommClosedError
-    from distributed.scheduler import KilledWorker, NoValidWorkerError
+    from concurrent.futures import CancelledError
 
-    return (
-        KilledWorker,
-        NoValidWorkerError,
-        CommClosedError,
-        FutureCancelledError,
-        ClosedClientError,
-        WorkerStartTimeoutError,
-        TimeoutError,
-    )
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
+
+    # CancelledError: what becomes of all futures of a scheduler that is gone. TimeoutError: also of workers that do not start
+    return (KilledWorker, NoValidWorkerError, NoWorkerError, CommClosedError, CancelledError, ClosedClientError, TimeoutError)
 
 
 def lost_server() -> tuple[type[Exception], ...]:
@@ -54,7 +58,11 @@ def infrastructure() -> Iterator[None]:
     except lost_server() as error:
         raise server_error(error) from None
     except lost_cluster() as error:
-        raise ClusterLost(type(error).__name__) from None
+        raise ClusterLost("TimeoutError" if isinstance(error, TimeoutError) else type(error).__name__) from None
+    except OSError as error:
+        if not str(error).startswith(_NO_SCHEDULER):
+            raise
+        raise ClusterLost("no scheduler answers") from None
 
 
 def server_error(error: Exception) -> InfrastructureError:
@@ -83,3 +91,60 @@ class ClusterLost(InfrastructureError):
 
     def __reduce__(self) -> tuple[type[ClusterLost], tuple[str]]:
         return (ClusterLost, (self.cause,))
+
+
+class FailedRequests(logging.Filter):
+    """Counts requests to the Prefect server that failed, by the lines that its client logs.
+
+    A filter sees a line before any handler does: what a logger would not have written at its own level is only counted.
+
+    Attributes
+    ----------
+    count : int
+        Failed requests since the block of :func:`count_failed_requests` began, in this process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self._levels = {name: logging.getLogger(name).getEffectiveLevel() for name in _SERVER_LINES}
+        self._own = {name: logging.getLogger(name).level for name in _SERVER_LINES}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Count a line about a failed request; return whether the line is to be written."""
+        if str(record.msg).startswith(_SERVER_LINES[record.name]):
+            self.count += 1
+        return record.levelno >= self._levels[record.name]
+
+    def attach(self) -> None:
+        """Begin to count."""
+        for name in _SERVER_LINES:
+            logging.getLogger(name).addFilter(self)
+            logging.getLogger(name).setLevel(logging.DEBUG if name == "prefect.client" else logging.WARNING)
+
+    def detach(self) -> None:
+        """Leave the loggers as they were."""
+        for name, level in self._own.items():
+            logging.getLogger(name).removeFilter(self)
+            logging.getLogger(name).setLevel(level)
+
+    @property
+    def warning(self) -> str | None:
+        """One line for the user; None where no request failed."""
+        if not self.count:
+            return None
+        return (
+            f"{self.count} requests of this process to the Prefect server failed; they were repeated or dropped. "
+            "What the run wrote is whole; its page in Prefect may lack states, logs and events."
+        )
+
+
+@contextlib.contextmanager
+def count_failed_requests() -> Iterator[FailedRequests]:
+    """Count failed requests to the Prefect server for the length of the block; Prefect must be imported."""
+    failed = FailedRequests()
+    failed.attach()
+    try:
+        yield failed
+    finally:
+        failed.detach()

@@ -31,14 +31,17 @@ class View(NamedTuple):
         Of the product's code.
     lacks : list of str
         One line for each thing that the run needs and the worker has not, with the key to set.
+    store : str or None
+        Why the store can't be read from there; None where it can be.
     """
 
     packages: dict[str, str]
     digest: str
     lacks: list[str]
+    store: str | None
 
 
-def look(workspace: str, token: str, source: str | None) -> View:
+def look(workspace: str, token: str, source: str | None, store: str) -> View:
     """Look from a worker at what tasks will need.
 
     Parameters
@@ -49,20 +52,32 @@ def look(workspace: str, token: str, source: str | None) -> View:
         Its key, and what it holds.
     source : str or None
         URI of the source; None where it comes with the package.
+    store : str
+        URI of the store. It is only asked for an object that is not there: a release is written by the flow's own process, which tries
+        that before any work.
     """
     lacks = []
     try:
-        store = open_store(workspace, private=True)
-        if store.get(token) != token.encode():
+        space = open_store(workspace, private=True)
+        if space.get(token) != token.encode():
             lacks.append(f"the workspace {workspace} is another one there (engine.workspace, WAYMINT_WORKSPACE)")
         probe_key = f"{token}-{uuid.uuid4().hex}"
-        store.put(probe_key, b"")
-        store.delete(probe_key)
+        space.put(probe_key, b"")
+        space.delete(probe_key)
     except WaymintError as error:
         lacks.append(f"the workspace {workspace} can't be used there (engine.workspace, WAYMINT_WORKSPACE): {error.message}")
     if source is not None and not _is_there(source):
         lacks.append(f"the source {source} is not there (source.uri)")
-    return View(package_versions(), code_digest(), lacks)
+    return View(package_versions(), code_digest(), lacks, _store_fault(store, token))
+
+
+def _store_fault(uri: str, token: str) -> str | None:
+    """Return why a store can't be read here; None where it can be."""
+    try:
+        open_store(uri).exists(token)
+    except WaymintError as error:
+        return error.message
+    return None
 
 
 def _is_there(uri: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -9,7 +10,7 @@ import json
 import pickle
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.ownership import is_signed, sign
 from infra.store import absolute_uri, filesystem, open_store
-from tasks.contract.errors import StoreError, StoreMissing
+from tasks.contract.errors import StoreError, StoreMissing, StoreUnavailable
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.spec import Spec
 from tasks.contract.store import Store
@@ -29,6 +30,7 @@ from tasks.contract.store import Store
 RefT = TypeVar("RefT", bound=Ref)
 
 RUN_RECORD = "run.json"
+_LOST = "Nobody else may remove or change files there (engine.workspace, WAYMINT_WORKSPACE). The same command makes anew what is lost."
 # Hexadecimal digits of a signature.
 _SIGNATURE = 64
 
@@ -107,7 +109,7 @@ class Workspace:
 
     def table(self, ref: Ref, columns: list[str] | None = None) -> pa.Table:
         """Read a table, or some of its columns."""
-        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+        with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             return pq.ParquetFile(source).read(columns=columns)
 
     def first_rows(self, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
@@ -122,7 +124,7 @@ class Workspace:
 
     def tagged_row_group(self, ref: Ref, tag: str, value: int) -> pa.Table | None:
         """Read the row group that the file's metadata names for a value: ``{tag: {value: row group}}``; None if it names none."""
-        with self._files.open_input_file(f"{self._path}/{ref.key}") as source:
+        with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             file = pq.ParquetFile(source)
             groups = json.loads(file.schema_arrow.metadata[tag.encode()])
             number = groups.get(str(value))
@@ -135,7 +137,8 @@ class Workspace:
 
     def read(self, key: str) -> bytes:
         """Read an object by its key."""
-        return self._store.get(key)
+        with _readable(self.uri, key):
+            return self._store.get(key)
 
     def put_model(self, key: str, model: object) -> ModelRef:
         """Pickle a fitted model; :meth:`model` reads it back only by its reference, which holds its SHA-256."""
@@ -165,13 +168,27 @@ class Workspace:
         except StoreMissing:
             return None
 
-    def load_or_create_run(self) -> tuple[dict[str, Any], bool]:
-        """Return id and UTC time of the run that the workspace holds, or of a new one, and whether it is a new one."""
+    def load_or_create_run(self, draw: str | None = None) -> tuple[dict[str, Any], bool]:
+        """Return the run that the workspace holds, or a new one, and whether it is a new one.
+
+        Parameters
+        ----------
+        draw : str, optional
+            Name of a run that draws rows of its own. What a run of another name left is removed.
+
+        Returns
+        -------
+        tuple of dict and bool
+            The record has ``id``, ``created`` (UTC) and ``draw``.
+        """
         record = self.record(RUN_RECORD)
+        if record is not None and draw in (None, record.get("draw")):
+            return {"draw": None} | record, False
         if record is not None:
-            return record, False
+            self.clear()
         now = datetime.now(UTC)
-        return {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}, True
+        new = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds"), "draw": draw}
+        return new, True
 
     def put_record(self, key: str, value: dict[str, Any]) -> None:
         """Write a small JSON record."""
@@ -247,9 +264,24 @@ class Run(BaseModel):
         return absolute_uri(uri, self.base)
 
 
+@contextlib.contextmanager
+def _readable(uri: str, key: str) -> Iterator[None]:
+    """Say what a task's input lacks in the words of the contract: somebody removed or cut it while the run was under way."""
+    try:
+        yield
+    except (FileNotFoundError, StoreMissing):
+        raise StoreMissing(f"object '{key}' of the workspace {uri} must stay while the run is under way; it is gone.", _LOST) from None
+    except pa.ArrowInvalid:
+        raise StoreError(f"object '{key}' of the workspace {uri} must be as the run wrote it; it is cut or damaged.", _LOST) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreUnavailable(f"object '{key}' of the workspace {uri} must be readable; got '{reason}'.", _LOST) from None
+
+
 @functools.lru_cache(maxsize=8)
 def _load(uri: str, key: str, sha256: str) -> Any:
-    data = open_store(uri, private=True).get(key)
+    with _readable(uri, key):
+        data = open_store(uri, private=True).get(key)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StoreError(
             f"object '{key}' of the workspace {uri} must be as the run wrote it; got other bytes.",

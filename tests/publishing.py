@@ -53,7 +53,9 @@ def manifest_of(version: int, run_id: str, files: tuple = (), **values) -> Manif
 def old_manifest(**values) -> Manifest:
     """Return the manifest that version 0.1.0 wrote; ``labels`` and ``about`` go into its SPEC, all else replaces its keys."""
     spec = {**OLD_MANIFEST["spec"], **{key: values.pop(key) for key in ("labels", "about", "release") if key in values}}
-    return Manifest.model_validate({**OLD_MANIFEST, "spec": spec, **values})
+    return Manifest.model_validate(
+        {**OLD_MANIFEST, "spec": spec, **{"schema" if key == "table" else key: each for key, each in values.items()}}
+    )
 
 
 def prepare(store: Store, run_id: str, place: str | None = None, tag: str | None = None) -> Manifest:

@@ -55,7 +55,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     identity = {"name": "t", "credentials": [{"accessKey": access, "secretKey": secret}]}
     identity["actions"] = ["Admin", "Read", "List", "Tagging", "Write"]
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    s3, master, volume, filer = _free_ports(4)
+    s3, master, volume, filer = free_ports(4)
     # the defaults phone home and open ports that a second server on this machine would need
     command = [weed, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}"]
     command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-volume.max=0"]
@@ -95,7 +95,7 @@ def s3_env(s3_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     return s3_server
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Find free ports whose port + 10000, where the server puts gRPC, is free too."""
     found: list[int] = []
     candidate = 20_000 + uuid.uuid4().int % 20_000

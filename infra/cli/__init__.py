@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli import check, doctor, estimation, information, init, releases, runs, work
+from infra.cli import check, deploy, doctor, estimation, information, init, releases, runs, work
 from infra.cli.replies import print_error, print_help_of_bare
 from infra.cli.signals import listening
 from infra.settings import prepare_environment, quiet_terminal, restrict_umask
@@ -53,6 +53,7 @@ app.command()(information.schema)
 app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")
 app.add_typer(work.app, name="work")
+app.add_typer(deploy.app, name="deploy")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def gather(
     keyed = pa.concat_tables([space.table(part, ["key", *schema.beside]) for part in source])
     keys = np.asarray(keyed.column("key").to_numpy())
     units = unit_keys(keyed)
-    held, one_each = in_holdout(units, spec.seed, spec.source.holdout), np.zeros(len(keys), dtype=np.bool_)
+    held, one_each = in_holdout(units, spec.split_seed, spec.source.holdout), np.zeros(len(keys), dtype=np.bool_)
     one_each[np.unique(units, return_index=True)[1]] = True  # of each cluster one row is a target
     seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.columns import conform
-from tasks.contract.frames import from_frame, to_frame
+from tasks.contract.frames import from_frame, joint_frame, to_frame
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
@@ -179,6 +179,15 @@ def joint_block(
     y = drawn["y"].astype("float64").to_numpy()
     rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
     return rows if place is None else rows.append_column("place", pa.array(place))
+
+
+def with_passengers(schema: TableSchema, table: pa.Table, law: Any, rng: np.random.Generator) -> pa.Table:
+    """Append the passengers that vary, drawn by their fitted law from covariates, treatment and outcome of the same rows."""
+    varying = tuple(column for column in schema.passengers if not column.constant)
+    drawn = from_frame(law.sample(joint_frame(table, schema), rng), varying)
+    for column in varying:
+        table = table.append_column(column.id, drawn.column(column.id))
+    return table
 
 
 def with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64, nuisances: Nuisances) -> pa.Table:

@@ -11,15 +11,17 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
+from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.contract.columns import CLUSTER_NAME, NUISANCE_COLUMNS, constant_array, decode, survey_weights, unit_keys
-from tasks.contract.frames import from_frame, joint_frame, levels_of, to_frame
+from tasks.contract.footer import with_footer
+from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import release_keys, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool
+from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
 from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
 from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
@@ -229,11 +231,13 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     starts = range(0, rows, BLOCK)
     rngs = [rng_for(spec.seed, "draw", f"{copy}/{part}/{number}") for number in range(len(starts))]
     offset = copy * spec.release.rows + first_row(spec.release.rows, spec.release.part_rows, part)
+    passengers, keys = (None if ref is None else space.model(ref) for ref in (models.passengers, models.keys))
     blocks = []
     for start, rng in zip(starts, rngs):
-        block = _with_passengers(run, schema, models, _block(run, schema, models, min(BLOCK, rows - start), rng), f"{copy}/{part}/{start}")
-        keys = {} if models.keys is None else space.model(models.keys)
-        blocks.append(with_keys(schema, block, keys, offset + start, spec.seed))
+        block = _block(run, schema, models, min(BLOCK, rows - start), rng)
+        if passengers is not None:
+            block = with_passengers(schema, block, passengers, rng_for(spec.seed, "draw passengers", f"{copy}/{part}/{start}"))
+        blocks.append(with_keys(schema, block, keys or {}, offset + start, spec.seed))
     table = pa.concat_tables(blocks)
     for column in (*schema.covariates, *schema.passengers):
         if column.constant:
@@ -243,6 +247,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     if spec.release.include_nuisances:
         for name, shown in NUISANCE_COLUMNS.items():
             published = published.append_column(shown, table.column(name))
+    published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
         space.put_encoded(f"{base}.released.parquet", parquet_bytes(published), rows=rows, part=part),
@@ -258,17 +263,6 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
     return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng, clusters)
-
-
-def _with_passengers(run: Run, schema: TableSchema, models: Models, table: pa.Table, part: str) -> pa.Table:
-    """Draw the passengers of rows whose covariates, treatment and outcome are drawn."""
-    if models.passengers is None:
-        return table
-    varying = tuple(column for column in schema.passengers if not column.constant)
-    frame = run.space().model(models.passengers).sample(joint_frame(table, schema), rng_for(run.spec.seed, "draw passengers", part))
-    for column, values in zip(varying, from_frame(frame, varying).columns, strict=True):
-        table = table.append_column(column.id, values)
-    return table
 
 
 class Learnt(NamedTuple):

@@ -81,7 +81,7 @@ def holdout_section(run: Run, source: Source, answer: Answer, charged: bool, ter
 
 
 def _holdout(run: Run, source: Source) -> str:
-    return holdout_name(source.plan.fingerprint, run.spec.seed, run.spec.source.holdout)
+    return holdout_name(source.plan.fingerprint, run.spec.split_seed, run.spec.source.holdout)
 
 
 def origin(run: Run, source: Source) -> dict[str, Any]:

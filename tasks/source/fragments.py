@@ -70,6 +70,8 @@ class SourcePlan(BaseModel):
         where the source lies.
     rows : int or None
         Rows of all fragments, where known.
+    stamps : dict of str to str
+        Size and time of change of every file by its path, from before its first byte was read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +91,7 @@ class SourcePlan(BaseModel):
     notes: tuple[str, ...] = ()
     fingerprint: str
     rows: int | None
+    stamps: dict[str, str] = {}
 
     def arrow_schema(self) -> pa.Schema:
         """Return the Arrow schema of the batches: every column, nothing selected."""

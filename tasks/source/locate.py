@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -54,6 +54,47 @@ def reading(what: str, owner: str = "uri of source") -> Iterator[None]:
         if refused:
             raise SourceError(f"{owner} must be readable; access to '{what}' was refused.", "Ask for read access to it.") from None
         raise SourceError(f"file of source must be whole and readable; got '{what}', which could not be read to its end.", "") from None
+
+
+def stamps_of(fs: pafs.FileSystem, paths: Sequence[str], uri: str) -> dict[str, str]:
+    """Return size and time of change of files by their paths.
+
+    Raises
+    ------
+    SourceError
+        If one is gone, or access is refused.
+    """
+    with reading(uri):
+        infos = fs.get_file_info(list(paths))
+    return {info.path: f"{info.size} {info.mtime_ns}" for info in infos}
+
+
+def require_unchanged(fs: pafs.FileSystem, stamps: Mapping[str, str], paths: Sequence[str], uri: str) -> None:
+    """Refuse files that somebody replaced while they were read: the rows would not be those of the source's fingerprint.
+
+    Parameters
+    ----------
+    fs : pyarrow.fs.FileSystem
+        Where the source lies.
+    stamps : mapping
+        Of all files, from before the first was read.
+    paths : sequence of str
+        The files that were read.
+    uri : str
+        The source as the user wrote it, for messages.
+
+    Raises
+    ------
+    SourceError
+        If a file's size or time of change is another one now.
+    """
+    now = stamps_of(fs, paths, uri)
+    changed = sum(now[path] != stamps[path] for path in paths)
+    if changed:
+        raise SourceError(
+            f"files of source '{uri}' must stay the same while they are read; {changed} of {len(paths)} changed.",
+            "Run the command again when they are complete. A writer should write beside the source and rename at the end.",
+        )
 
 
 def locate(fs: pafs.FileSystem, path: str, uri: str, owner: str = "uri of source") -> tuple[Located, ...]:

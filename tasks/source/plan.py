@@ -17,7 +17,7 @@ from tasks.source.dialect import Dialect
 from tasks.source.folders import partition_schema, partition_values
 from tasks.source.formats import Format, format_of
 from tasks.source.fragments import Fragment, SourcePlan
-from tasks.source.locate import Located, locate, reading
+from tasks.source.locate import Located, locate, reading, stamps_of
 from tasks.source.missing import missing_codes
 from tasks.source.stored import Stored, is_index_name, unified
 from tasks.source.stored import look as look_stored
@@ -76,6 +76,7 @@ def plan_source(
     """
     wanted = ReadingSpec() if wishes is None else ReadingSpec(missing=wishes.missing, missing_values=wishes.missing_values, csv=wishes.csv)
     files = locate(fs, path, uri, owner)
+    stamps = stamps_of(fs, [one.path for one in files], uri)
     formats = {form for one in files if (form := format_of(one.path)) is not None}
     if len(formats) > 1:
         listed = " and ".join(sorted(formats))
@@ -105,6 +106,7 @@ def plan_source(
         notes=planned.notes,
         fingerprint=_fingerprint(fs, files, uri),
         rows=planned.rows,
+        stamps=stamps,
     )
 
 

@@ -19,6 +19,7 @@ from tasks.contract.roles import TableSchema
 from tasks.source.builtin import BUILTIN, load_builtin
 from tasks.source.fragments import Fragment, SourcePlan
 from tasks.source.inspection import Inspected, Inspection
+from tasks.source.locate import require_unchanged
 from tasks.source.plan import plan_source
 from tasks.source.read import read_batches
 from tasks.source.rows import bucket_of, canonical, content_hash, settle
@@ -133,3 +134,5 @@ def _batches(run: Run, source: SourcePlan, fragments: Sequence[Fragment], column
     fs, _ = filesystem(f"{run.workspace}/{BUILTIN_KEY}" if uri.startswith(BUILTIN) else run.absolute(uri))
     for fragment in fragments:
         yield from read_batches(fs, source, fragment, columns)
+    if not uri.startswith(BUILTIN):
+        require_unchanged(fs, source.stamps, sorted({fragment.path for fragment in fragments}), uri)

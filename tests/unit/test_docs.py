@@ -26,7 +26,7 @@ INDENTED = re.compile(r"(?:^|(?<=\n\n))((?: {4}.*\n)(?:(?: {4}.*)?\n)*)")
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?:\.ci|[a-z]\w*)/(?:[a-z_.*][\w.*-]*/?)*")
-PRIVATE = {"infra/.env"}  # a file that the reader writes and git ignores
+PRIVATE = {"infra/secrets", "infra/secrets/"}  # what the reader makes and git ignores
 FOLDERS = {"tasks", "flows", "infra", "waymint", "tests", "benchmarks", "docs", "examples", ".ci"}
 STEPS = {path.name for path in (ROOT / "tasks").iterdir() if path.is_dir()}
 

@@ -22,7 +22,7 @@ from tasks.publish.descriptions.labels import label_faults
 from tasks.publish.manifest import Manifest
 from tests.publishing import OLD_MANIFEST as OLD
 from tests.publishing import old_manifest
-from tests.reporting import schema
+from tests.reporting import HOSTILE, schema
 
 LABELS = {
     "x": {"label": "Body <b>mass</b>", "unit": "kg"},
@@ -157,3 +157,21 @@ def test_a_label_of_a_column_that_is_not_released_is_refused() -> None:
     assert first in fault.hint
     with pytest.raises(SpecError, match=r"labels\.x\.units"):
         parse_spec({**spec, "labels": {"x": {"units": "kg"}}})
+
+
+def test_hostile_names_stay_valid_in_every_format(tmp_path: Path) -> None:
+    import mlcroissant
+    from frictionless import Package
+
+    table = schema()
+    texts = {column.name: {"label": f"{HOSTILE} label", "unit": "<&>"} for column in table.columns}
+    record = old_manifest(table=table.model_dump(mode="json"), labels=texts, about={"title": HOSTILE, "creators": [HOSTILE]})
+    content = descriptions(record)
+    (tmp_path / "croissant.json").write_bytes(content["croissant.json"])
+    dataset = mlcroissant.Dataset(tmp_path / "croissant.json")
+    assert dataset.metadata.issues.errors == set()
+    names = [entry.column for entry in codebook(record)]
+    assert [field.name for field in dataset.metadata.record_sets[0].fields] == names
+    assert Package.from_descriptor(json.loads(content["datapackage.json"])).resources[0].schema.field_names == names
+    assert [each["name"] for each in yaml.safe_load(content["odcs.yaml"])["schema"][0]["properties"]] == names
+    assert b"<script>" not in content["codebook.html"]

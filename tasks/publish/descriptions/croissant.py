@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ TYPES: dict[Logical, str] = {
     "time": "sc:Time",
 }
 PARQUET = "application/x-parquet"
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def croissant(manifest: Manifest, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -138,17 +140,22 @@ def _records(copy: int, files: Sequence[FileRef], entries: Sequence[Entry]) -> d
         "@id": name,
         "name": name,
         "description": f"{sum(file.rows or 0 for file in files):,} synthetic rows.",
-        "field": [_field(name, origin, entry) for entry in entries],
+        "field": [_field(f"{name}/{_key(entry, place)}", origin, entry) for place, entry in enumerate(entries)],
     }
 
 
-def _field(records: str, origin: dict[str, Any], entry: Entry) -> dict[str, Any]:
+def _key(entry: Entry, place: int) -> str:
+    """Return a column's part of an identifier: its name where that has no blank or special character, else its place."""
+    return entry.column if _PLAIN.fullmatch(entry.column) else f"columns/{place}"
+
+
+def _field(key: str, origin: dict[str, Any], entry: Entry) -> dict[str, Any]:
     words = [entry.label, f"Unit: {entry.unit}." if entry.unit else "", f"Role: {entry.role}; drawn by {entry.drawn}."]
     if entry.levels:
         words.append(f"Values: {'; '.join(map(str, entry.levels))}.")
     return {
         "@type": "cr:Field",
-        "@id": f"{records}/{entry.column}",
+        "@id": key,
         "name": entry.column,
         "description": " ".join(word for word in words if word),
         "dataType": TYPES[entry.logical],

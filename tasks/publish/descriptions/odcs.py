@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,21 @@ from tasks.publish.manifest import Manifest
 VERSION = "v3.1.0"
 #: Dimensions of the standard; closeness to persons and attacks have none there.
 DIMENSIONS = {"law": "accuracy", "overlap": "coverage", "form": "conformity"}
+#: Arrow's names of types as SQL engines read them from Parquet.
+PHYSICAL = {
+    "bool": "boolean",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "integer",
+    "uint8": "smallint",
+    "uint16": "integer",
+    "uint32": "bigint",
+    "uint64": "decimal(20,0)",
+    "int64": "bigint",
+    "float": "float",
+    "double": "double",
+    "date32[day]": "date",
+}
 #: Contracts of one release have one id, whoever writes them.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://waymint/contracts")
 
@@ -37,7 +53,7 @@ def data_contract(manifest: Manifest, entries: Sequence[Entry]) -> dict[str, Any
         Content of ``odcs.yaml``. Gates are rules of the engine "waymint"; rows, missing cells and levels are rules of the standard's
         library, which any tool can test on the files.
     """
-    subject = Subject.of(manifest)
+    subject, tables = Subject.of(manifest), len(copies(manifest))
     contract: dict[str, Any] = {
         "apiVersion": VERSION,
         "kind": "DataContract",
@@ -48,8 +64,11 @@ def data_contract(manifest: Manifest, entries: Sequence[Entry]) -> dict[str, Any
         "dataProduct": manifest.name,
         "description": {"purpose": subject.description, "limitations": NOTE},
         "tags": list(subject.keywords),
-        "servers": [{"server": "release", "type": "local", "path": f"{copy_folder(0)}*.parquet", "format": "parquet"}],
-        "schema": [_table(number, len(copies(manifest)), manifest, entries) for number in range(len(copies(manifest)))],
+        "servers": [
+            {"server": f"copy_{number}", "type": "local", "path": f"{copy_folder(number)}*.parquet", "format": "parquet"}
+            for number in range(tables)
+        ],
+        "schema": [_table(number, tables, manifest, entries) for number in range(tables)],
         "customProperties": [
             {"property": "release", "value": manifest.name},
             {"property": "manifest", "value": "manifest.json"},
@@ -68,7 +87,6 @@ def _table(copy: int, of: int, manifest: Manifest, entries: Sequence[Entry]) -> 
     rows = sum(file.rows or 0 for file in copies(manifest)[copy])
     return {
         "name": f"copy_{copy}",
-        "physicalName": f"{copy_folder(copy)}*.parquet",
         "physicalType": "parquet",
         "logicalType": "object",
         "description": f"{rows:,} synthetic rows{f', copy {copy} of {of}' if of > 1 else ''}.",
@@ -96,8 +114,20 @@ def _rule(gate: Gate) -> dict[str, Any]:
     return rule
 
 
+def physical(entry: Entry) -> str:
+    """Return a column's type as SQL engines read it from the files."""
+    if entry.type in PHYSICAL:
+        return PHYSICAL[entry.type]
+    if entry.logical == "timestamp":
+        return "timestamp_tz" if "tz=" in entry.type else "timestamp_ntz"
+    decimal = re.fullmatch(r"decimal\d+\((\d+), (\d+)\)", entry.type)
+    if decimal:
+        return f"decimal({decimal[1]},{decimal[2]})"
+    return {"integer": "bigint", "number": "double", "date": "date", "time": "time"}.get(entry.logical, "varchar")
+
+
 def _property(entry: Entry) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": entry.column, "logicalType": entry.logical, "physicalType": entry.type}
+    described: dict[str, Any] = {"name": entry.column, "logicalType": entry.logical, "physicalType": physical(entry)}
     if entry.label:
         described["businessName"] = entry.label
     described |= {"description": f"{entry.role}: {entry.drawn}", "required": not entry.nullable}
