@@ -157,7 +157,7 @@ def _clustered(
     if clusters.treated_whole:
         a = treat_clusters(designed.g, designed, place, balanced, rng)
     elif balanced:
-        a = balanced_treatment(designed, rng, features(frame, kept, schema.modelled)[:, : -len(Nuisances._fields)])
+        a = balanced_treatment(designed, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
     else:
         a = draw_treatment(designed.g, rng)
     y = clipped(draw_alike(mechanisms.law, a, designed, frame, place, clusters, balanced, rng), spec.outcome_range).y
