@@ -53,9 +53,9 @@ def _audits(store: Store, manifest: Manifest) -> list[str]:
     """Return a line for each audit that lies beside a release."""
     lines = []
     for audit in list_audits(store, manifest.name, manifest.version):
-        found = "can't be read" if audit.record is None else headline([each.model_dump() for each in audit.record.attacks])["text"]
+        verdict = "can't be read" if audit.record is None else headline([each.model_dump() for each in audit.record.attacks])["text"]
         when = "" if audit.record is None else f"{audit.record.created}  "
-        lines.append(f"audit     {when}{found}  {audit.uri}/audit.html")
+        lines.append(f"audit     {when}{verdict}  {audit.uri}/audit.html")
     return lines
 
 

@@ -145,8 +145,8 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]
 
 def _attacks(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return the gates on attacks that were on."""
-    known = {row.name for row in catalogue() if row.family == "attack"}
-    return [row for row in gate_rows(gates) if row["name"] in known and row["status"] != "off"]
+    names = {row.name for row in catalogue() if row.family == "attack"}
+    return [row for row in gate_rows(gates) if row["name"] in names and row["status"] != "off"]
 
 
 def _balance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
