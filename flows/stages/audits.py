@@ -97,7 +97,8 @@ def source_spec(minted: Spec, source: str, settings: list[str], command: str) ->
         values: dict[str, Any] = minted.model_dump(mode="json")
         values["source"]["uri"] = source
         base_spec = parse_spec(_with(values, settings, command))
-    differing = [key for key in DECIDING if getattr(base_spec, key) != getattr(minted, key)]
+    ours, theirs = _deciding(base_spec), _deciding(minted)
+    differing = [key for key in DECIDING if ours[key] != theirs[key]]
     if base_spec.source.holdout != minted.source.holdout:
         differing.append("source.holdout")
     if differing:
@@ -106,6 +107,13 @@ def source_spec(minted: Spec, source: str, settings: list[str], command: str) ->
             "Name the release's own SPEC, or the source's URI alone: the manifest has the rest. Only source.uri and engine may be set.",
         )
     return base_spec
+
+
+def _deciding(spec: Spec) -> dict[str, Any]:
+    """Return what decides a release. Of one whose run drew its own seed, the SPEC's seed is that of the split."""
+    release = spec.release.model_copy(update={"unchanged": "publish"})
+    seed = spec.split_seed if release.seed_from == "run" else spec.seed
+    return {**{key: getattr(spec, key) for key in DECIDING}, "seed": seed, "release": release}
 
 
 def _with(values: dict[str, Any], settings: list[str], command: str) -> dict[str, Any]:
