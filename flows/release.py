@@ -21,10 +21,10 @@ from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import measure
 from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
+from flows.stages.redraws import check_models as check_same_models
 from flows.stages.runs import carry_out
 from flows.stages.source import read_plan, read_source
 from flows.stages.streams import Original, check_source
-from flows.stages.streams import check_models as check_same_models
 from flows.stages.study_record import study_section
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages

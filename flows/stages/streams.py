@@ -1,28 +1,23 @@
-"""Further rows of a release: what is asked for, from the release's manifest, and the proof that the models are the same."""
+"""Further rows of a release: the SPEC they are drawn by, from the release's manifest. No Prefect needed, so mistakes are reported at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import tasks.mechanisms.task as mechanisms
 from flows.stages.audits import source_spec
-from flows.stages.copies import part_sizes
 from flows.stages.inputs import PublishedRelease, find_table
-from infra.stages import Stages
 from infra.store import open_store, split_release_uri
 from infra.workspace import Run
-from tasks.contract.errors import EstimationError, SourceError, SpecError, StoreConflict
+from tasks.contract.errors import SourceError, SpecError, StoreConflict
 from tasks.contract.refs import Parent
-from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec, parse_spec
 from tasks.contract.store import Store
-from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import scan_releases, show
 
-_WAY_OUT = "'waymint release' with the release's SPEC makes a new release."
+WAY_OUT = "'waymint release' with the release's SPEC makes a new release."
 
 
 class Original(NamedTuple):
@@ -109,7 +104,7 @@ def _refuse(manifest: Manifest, spec: Spec) -> None:
     if units:
         raise SpecError(
             f"release of more must have no ids and clusters; got {owner} with '{units[0]}'.",
-            f"Its fresh keys could come twice. {_WAY_OUT}",
+            f"Its fresh keys could come twice. {WAY_OUT}",
         )
 
 
@@ -124,25 +119,5 @@ def check_source(original: Original, fingerprint: str) -> None:
     """Refuse a source that has changed since, before anything is fitted."""
     if fingerprint != original.fingerprint:
         raise SourceError(
-            f"source of more must be that of {original.parent.name} version {original.parent.version}; its content differs.", _WAY_OUT
-        )
-
-
-def check_models(run: Run, stages: Stages, schema: TableSchema, copies: Sequence[Copy], original: Original) -> None:
-    """Draw the first part of each copy of the release again: only the same models give its bytes.
-
-    Raises
-    ------
-    EstimationError
-        If they give others.
-    """
-    release = original.spec.release
-    again = run.model_copy(update={"spec": run.spec.model_copy(update={"release": release})})
-    rows = part_sizes(release.rows, release.part_rows)[0]
-    drawing = [(again, schema, copy.models, number, 0, rows) for number, copy in enumerate(copies)]
-    drawn = stages.map("draw first part of the release again", mechanisms.draw, drawing)
-    if tuple(part.released.sha256 for part in drawn) != original.parts:
-        raise EstimationError(
-            f"models of more must be those of {original.parent.name} version {original.parent.version}; its rows come out otherwise.",
-            f"Code or packages differ from those that 'waymint releases show' names. {_WAY_OUT}",
+            f"source of more must be that of {original.parent.name} version {original.parent.version}; its content differs.", WAY_OUT
         )

@@ -76,12 +76,13 @@ def more(
     entry("stages.precheck").precheck(spec, "release")
     from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
 
-    if not json_:
-        sys.stderr.write(f"waymint more '{spec.name}': starting (Prefect server, Dask: {spec.engine.dask})\n")
+    _import_ahead()
+    announce(f"waymint more '{spec.name}': starting", json_)
     with prefect_server(Settings()), infrastructure():
         module = entry("more")
         reply = module.more(spec, original)
     print_reply(reply, module.describe(reply), json_)
+    suggest(f"waymint releases export {reply['uri']} --to {spec.name}-more.zip", json_)
 
 
 def _run_flow(name: str, path: Path, settings: list[str] | None, store: str | None, as_json: bool) -> None:
