@@ -1,4 +1,4 @@
-"""Further rows of a release: the SPEC they are drawn by, from the release's manifest. No Prefect needed, so mistakes are reported at once."""
+"""The SPEC of further rows of a release, from its manifest. No Prefect needed, so mistakes are reported at once."""
 
 from __future__ import annotations
 
