@@ -88,6 +88,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         treated=schema.treated,
         control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
+        missing_outcome="ipcw" if schema.outcome.missing else "error",
         subgroups=tuple(subgroups),
     )
 
@@ -116,7 +117,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not table_roles.subgroups and not options.get("cluster"):
+        if rows > limit and not _needs_memory(table_roles, options):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -143,6 +144,11 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
+    """Return whether an analysis can't be done out of core."""
+    return bool(roles.subgroups or options.get("cluster") or roles.missing_outcome == "ipcw")
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:

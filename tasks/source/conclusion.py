@@ -106,6 +106,9 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
     fields = {field.name: _released(field, findings, text) for field in findings.fields}
     treatment = _attempt(faults, decide_treatment, fields[roles.treatment], findings.columns[roles.treatment], roles, folds)
     outcome = _attempt(faults, decide_outcome, fields[roles.outcome], findings.columns[roles.outcome], roles)
+    if outcome is not None:  # cells are missing there only where rows without outcome are kept
+        gaps = findings.columns[roles.outcome].missing
+        outcome = outcome._replace(column=outcome.column.model_copy(update={"missing": gaps}))
     names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}
     for number, name in enumerate(names):
