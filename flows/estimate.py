@@ -21,7 +21,7 @@ from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
 from tasks.estimation.answer import answer
-from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.nuisance.plan import SOURCE
@@ -136,6 +136,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     cluster = options.get("cluster")
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
+    warnings += missing_warnings(described.table.outcome.missing, frame.shape[0])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
     analysis = analyse(

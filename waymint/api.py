@@ -226,7 +226,8 @@ def estimate(
     control : label
         The value of the reference arm; needed where ``treatment`` has more than two values (at most eight).
     outcome_kind : {"auto", "binary", "continuous", "count"}
-    missing_outcome : {"error", "drop"}
+    missing_outcome : {"error", "drop", "ipcw"}
+        "ipcw" keeps rows without outcome and weights by the chance to be observed.
     subgroups : sequence of str
         Columns whose groups get effects of their own.
     estimators : sequence of str

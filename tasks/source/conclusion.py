@@ -222,12 +222,16 @@ def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:
     return pa.field(field.name, type_of(column.readings) if column.present else pa.string()) if text else field
 
 
+#: What the hint adds for outcomes.
+KEPT = " 'waymint estimate --missing-outcome ipcw' keeps them and weights by the chance to be observed."
+
+
 def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:
     if not missing or wish != "error":
         return []
     return [
         SourceError(
             f"{role} '{name}' must be known in every row; got {missing} of {rows} rows without it.",
-            f'Set roles.missing_{role} = "drop" to leave them out.',
+            f'Set roles.missing_{role} = "drop" to leave them out.' + (KEPT if role == "outcome" else ""),
         )
     ]
