@@ -23,6 +23,7 @@ from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_plan, read_source
+from flows.stages.study_record import study_section
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
@@ -123,6 +124,8 @@ def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy], 
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
+    if study := study_section(run, schema, copies):
+        facts = facts.model_copy(update={"source": {**facts.source, "study": study}})
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     facts = facts.model_copy(update={"metrics": stages.metrics(sum(part.rows for part in parts.values()))})
     table = [gate.model_dump() for gate in judged.gates]

@@ -80,7 +80,8 @@ def _asked_spec(minted: Spec, source: str, settings: list[str]) -> Spec:
         values: dict[str, Any] = minted.model_dump(mode="json")
         values["source"]["uri"] = source
         base_spec = parse_spec(_with(values, settings))
-    differing = [key for key in DECIDING if getattr(base_spec, key) != getattr(minted, key)]
+    ours, theirs = _deciding(base_spec), _deciding(minted)
+    differing = [key for key in DECIDING if ours[key] != theirs[key]]
     if base_spec.source.holdout != minted.source.holdout:
         differing.append("source.holdout")
     if differing:
@@ -89,6 +90,13 @@ def _asked_spec(minted: Spec, source: str, settings: list[str]) -> Spec:
             "Name the release's own SPEC, or the source's URI alone: the manifest has the rest. Only source.uri and engine may be set.",
         )
     return base_spec
+
+
+def _deciding(spec: Spec) -> dict[str, Any]:
+    """Return what decides a release. Of one whose run drew its own seed, the SPEC's seed is that of the split."""
+    release = spec.release.model_copy(update={"unchanged": "publish"})
+    seed = spec.split_seed if release.seed_from == "run" else spec.seed
+    return {**{key: getattr(spec, key) for key in DECIDING}, "seed": seed, "release": release}
 
 
 def _with(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:

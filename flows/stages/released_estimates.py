@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from flows.stages.inputs import PublishedRelease
 from flows.stages.tables import check_extras, numbers_of
+from infra.settings import Verbosity, verbosity
 from tasks.contract.errors import SourceError
 from tasks.contract.nuisance import Float64
 from tasks.contract.refs import FileRef
@@ -40,8 +41,9 @@ MEMORY_ROWS = 1_000_000
 
 
 def say(text: str) -> None:
-    """Write to stderr how far long work is."""
-    sys.stderr.write(f"waymint estimate: {text}\n")
+    """Write to stderr how far long work is, unless the user wants quiet."""
+    if verbosity() is not Verbosity.QUIET:
+        sys.stderr.write(f"waymint estimate: {text}\n")
 
 
 def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

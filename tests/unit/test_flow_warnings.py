@@ -39,7 +39,7 @@ def test_more_than_two_arms_are_not_taken_for_determined(tmp_path: Path) -> None
     frame["ward"] = frame["drug"].map({0: "n", 1: "s", 2: "w", 3: "e"})
     frame.loc[::10, "score"] = None
     roles = {"treatment": "drug", "control": 0, "outcome": "score", "covariates": "*", "missing_outcome": "ipcw"}
-    reply, _ = estimate(write(frame, tmp_path / "t.parquet"), roles, OPTIONS)
+    reply, _ = estimate(str(write(frame, tmp_path / "t.parquet")), roles, OPTIONS)
     assert [line.split("'")[1] for line in reply["warnings"] if "nearly determines treatment" in line] == ["ward"]
     assert any("outcomes are missing in 10% of the rows" in line for line in reply["warnings"])
     assert {one["estimand"] for one in reply["estimates"]} == {"mean", "ate"}
