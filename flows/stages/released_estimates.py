@@ -20,7 +20,7 @@ from tasks.contract.nuisance import Float64
 from tasks.contract.refs import FileRef
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
-from tasks.contract.rng import UInt64, release_keys
+from tasks.contract.rng import UInt64, part_name, release_keys
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.estimation.analysis import Analysis, analyse_table, plan_of
@@ -125,7 +125,8 @@ def _parts(
         check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
         weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)
         given = numbers_of(part, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
-        keys = release_keys(manifest.spec["seed"], copy, number, part.num_rows)
+        name = part_name(number, int(manifest.spec["release"].get("stream", 0)))
+        keys = release_keys(manifest.spec["seed"], copy, name, part.num_rows)
         yield canonical(part, schema, "parquet"), weights, known_propensity(given, part.num_rows), keys
 
 

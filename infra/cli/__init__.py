@@ -52,7 +52,7 @@ def _whole(
     print_help_of_bare(context)
 
 
-for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit):
+for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit, runs.more):
     app.command()(command)
 app.command()(init.init)
 app.command()(check.check)

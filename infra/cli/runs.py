@@ -62,6 +62,29 @@ def audit(
     suggest("" if leaks else f"waymint releases export {release} --to FILE.zip", json_)
 
 
+def more(
+    release: ReleaseArgument,
+    rows: Annotated[int, typer.Option(min=1, help="further rows of each copy")],
+    source: Annotated[
+        str | None, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now, if it moved")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to run, e.g. engine.workers=4")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Draw further rows of a published release from the same models, gated again: a version that extends it."""
+    spec, original = entry("stages.streams").compose(release, rows, source, set_ or [])
+    entry("stages.precheck").precheck(spec, "release")
+    from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
+
+    _import_ahead()
+    announce(f"waymint more '{spec.name}': starting", json_)
+    with prefect_server(Settings()), infrastructure():
+        module = entry("more")
+        reply = module.more(spec, original)
+    print_reply(reply, module.describe(reply), json_)
+    suggest(f"waymint releases export {reply['uri']} --to {spec.name}-more.zip", json_)
+
+
 def _run_flow(name: str, path: Path, settings: list[str] | None, store: str | None, as_json: bool) -> None:
     """Run a flow against its Prefect server and print its reply."""
     from infra.specfile import load_spec
