@@ -168,9 +168,9 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
         If the treated label or the outcome's kind does not fit the data, or a text covariate has too many levels.
     """
     label, ranks, labels = _read_treatment(frame[roles.treatment], roles)
-    known = frame[roles.outcome].notna().to_numpy()
-    observed = known if roles.missing_outcome == "ipcw" and not known.all() else None
-    y, kind = _read_outcome(frame[roles.outcome] if observed is None else frame.loc[known, roles.outcome], roles)
+    present = frame[roles.outcome].notna().to_numpy()
+    observed = present if roles.missing_outcome == "ipcw" and not present.all() else None
+    y, kind = _read_outcome(frame[roles.outcome] if observed is None else frame.loc[present, roles.outcome], roles)
     if observed is not None:
         y = _in_place(y, observed)
     columns = {name: canonical(frame[name]) for name in roles.covariates}
@@ -194,9 +194,9 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
     w, given = (None if values is None else values[order] for values in (weights, propensity))
-    seen = None if observed is None else observed[order]
+    outcomes = None if observed is None else observed[order]
     return Table(
-        covariates, varying, label[order], ranks, y[order], kind, keys[order], order, levels, w, given, labels=labels, observed=seen
+        covariates, varying, label[order], ranks, y[order], kind, keys[order], order, levels, w, given, labels=labels, observed=outcomes
     )
 
 

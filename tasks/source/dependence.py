@@ -37,7 +37,7 @@ def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
     rows = table.slice(0, MOST_ROWS)
     y = np.asarray(rows.column("y").to_numpy(), dtype=np.float64)
     a = np.asarray(rows.column("a").to_numpy(), dtype=np.int64)
-    known = ~np.isnan(y)
+    present = ~np.isnan(y)
     largest = float(np.bincount(a).max()) / len(a)
     pairs = []
     for column in schema.modelled:
@@ -47,7 +47,9 @@ def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
         share = _majority_share(groups, a)
         if share >= _DETERMINED and share >= largest + _GAIN * (1.0 - largest):
             pairs.append(Dependence(column.name, "treatment", share))
-        explained = max(_explained(groups[known], y[known]), _linear(column, rows.column(column.id).filter(pa.array(known)), y[known]))
+        explained = max(
+            _explained(groups[present], y[present]), _linear(column, rows.column(column.id).filter(pa.array(present)), y[present])
+        )
         if explained >= _EXPLAINED:
             pairs.append(Dependence(column.name, "outcome", explained))
     return tuple(pairs)
