@@ -48,7 +48,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     data : str
         A file, folder, glob, ``s3://...`` of Parquet or CSV, ``builtin:NAME``, or a release ``STORE/NAME[@VERSION]``.
     roles : dict
-        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
+        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given. ``outcomes`` in place of ``outcome``: each
+        is estimated by itself, the others being no covariates.
     options : dict
         ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
         :func:`tasks.estimation.analysis.analyse`;
@@ -70,11 +71,39 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
         return estimate_release(release, options)
     try:
-        if roles.get("outcome_kind") == "survival":
-            return _of_times(data, roles, options)
-        return _of_table(data, roles, options)
+        return _of_outcomes(data, roles, options)
     except (SourceError, SpecError) as fault:
         raise in_options(fault) from None
+
+
+def _of_outcomes(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Estimate one outcome, or one after the other: overlap and balance are those of the first, entries name their outcome."""
+    outcomes: tuple[str, ...] = tuple(roles.pop("outcomes", ()))
+    if len(outcomes) < 2:
+        return _of_outcome(data, roles | ({"outcome": outcomes[0]} if outcomes else {}), options)
+    if len(set(outcomes)) < len(outcomes):
+        raise SpecError("--outcome of estimate must name different columns; got one twice.", "Name each once.")
+    reply: dict[str, Any] = {}
+    lines: list[str] = []
+    for outcome in outcomes:
+        others = tuple(name for name in outcomes if name != outcome)
+        rest = roles | {"outcome": outcome}
+        if roles.get("covariates", "*") == "*":
+            rest["exclude"] = tuple(dict.fromkeys((*roles.get("exclude", ()), *others)))
+        elif set(outcomes) & set(roles["covariates"]):
+            raise SpecError("covariates of roles must not name an outcome; got one that does.", "Leave it out of --covariates.")
+        one, text_of = _of_outcome(data, rest, options)
+        entries = [{"outcome": outcome, **entry} for entry in one["estimates"]]
+        warnings = [f"outcome '{outcome}': {text}" for text in one["warnings"]]
+        reply = reply or one | {"estimates": [], "warnings": []}
+        reply["estimates"] += entries
+        reply["warnings"] += [text for text in warnings if text not in reply["warnings"]]
+        lines += ["", f"outcome   {outcome}", *text_of] if lines else [f"outcome   {outcome}", *text_of]
+    return reply, lines
+
+
+def _of_outcome(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return _of_times(data, roles, options) if roles.get("outcome_kind") == "survival" else _of_table(data, roles, options)
 
 
 def role_spec(roles: dict[str, Any]) -> RolesSpec:
