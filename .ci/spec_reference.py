@@ -37,6 +37,9 @@ be left out.
 `.venv/bin/python .ci/spec_reference.py` writes this page from the models in `tasks/contract/spec/`.
 """
 
+#: Tables by the name of a column: the heading of their example, and the model of one.
+NAMED = {"outcomes": ("outcomes.score", "OutcomeSpec"), "labels": ("labels.age", "LabelSpec")}
+
 #: Words of a section's heading, beside the model's docstring.
 PARAMS = {
     "synthesizer": ("Parameters of synthesizers", "Keys of `[covariates.params]`, and of `params` in `compare.synthesizers`."),
@@ -175,11 +178,12 @@ def page() -> str:
         if "$ref" in schema
     }  # fmt: skip
     names = list(whole["properties"])
-    sections = frozenset(tables) | {"outcomes"}
+    sections = frozenset(tables) | frozenset(NAMED)
     lines = [*HEAD.splitlines(), "", *section("Keys outside sections", "", whole, definitions, sections)]
     for name in names:
-        if name == "outcomes":
-            lines += section("`[outcomes.NAME]`", "outcomes.score", definitions["OutcomeSpec"], definitions)
+        if name in NAMED:
+            example, model = NAMED[name]
+            lines += section(f"`[{name}.NAME]`", example, definitions[model], definitions)
         elif name in tables:
             lines += section(f"`[{name}]`", name, tables[name], definitions)
         if name == "source":

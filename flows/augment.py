@@ -17,6 +17,7 @@ import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
+from flows.stages.announcements import announce
 from flows.stages.augmentations import (
     Other,
     Outcome,
@@ -31,9 +32,10 @@ from flows.stages.augmentations import (
     section,
 )
 from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
+from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import submit_distances
 from flows.stages.nuisances import cross_fit
-from flows.stages.publications import keep_rejected, publish_release
+from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
@@ -57,7 +59,7 @@ SELF_NOTE = "Outcomes of added rows come from the source itself: they add no inf
 
 
 @flow(name="augment", flow_run_name="augment {spec.name}", log_prints=False)
-def augment(spec: Spec) -> dict[str, Any]:
+def augment(spec: Spec) -> Ending:
     """Add synthetic rows where a treatment arm is missing; publish them like a release.
 
     Parameters
@@ -68,7 +70,8 @@ def augment(spec: Spec) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"status": "published", "uri", "version", "manifest"}``.
+        ``{"status": "published", "uri", "version", "manifest"}``; status "unchanged" where ``release.unchanged`` says to skip a version
+        that is there already.
 
     Raises
     ------
@@ -78,10 +81,7 @@ def augment(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    reply = carry_out(spec, "augment", enlarge, check=_early_checks)
-    if reply["status"] == "rejected":
-        raise _rejection(reply)
-    return reply
+    return ending(announce(carry_out(spec, "augment", enlarge, check=_early_checks)), _rejection)
 
 
 def _early_checks(run: Run) -> None:
@@ -93,9 +93,13 @@ def _early_checks(run: Run) -> None:
 
 
 @flow(name="enlarge", flow_run_name="enlarge {run.spec.name}", validate_parameters=False)
-def enlarge(run: Run) -> dict[str, Any]:
-    """Do the work of one augmentation on the run's task runner; returns the reply, published or rejected."""
-    stages = Stages.current()
+def enlarge(run: Run) -> Ending:
+    """Do the work of one augmentation on the run's task runner; returns the reply."""
+    return ending(_reply(run, Stages.current()), _rejection)
+
+
+def _reply(run: Run, stages: Stages) -> dict[str, Any]:
+    """Read, fit, weigh, add, judge and publish; return the reply: published, rejected or unchanged."""
     source = read_source(run, stages, "augment")
     schema, parts = source.described.table, source.parts
     run = resolve_synthesizer(run, schema)
@@ -112,6 +116,9 @@ def enlarge(run: Run) -> dict[str, Any]:
         other = read_other(run, stages, schema)
         if spec.augment.flip:
             other = other._replace(parts=tuple(stages.run("flip labels of the other table", augmentation.flip, run, other.parts)))
+    latest = latest_repeated(run, "augment", source.plan.fingerprint, None if other is None else other.fingerprint)
+    if latest is not None and latest.same_code:
+        return latest.reply()
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
@@ -183,8 +190,9 @@ def _conclude(
     if any(gate.passed is False for gate in gates):
         return _keep(run, stages, source, other, outcome, files)
     released = {part_path(0, each.released.part): each.released for each in added}
+    facts = facts_of(run, source, other, outcome).model_copy(update={"metrics": stages.metrics(sum(part.rows for part in rows))})
     page = functools.partial(render, status="published")
-    return publish_release(run, stages, marked(source.described.table), released, facts_of(run, source, other, outcome), files, page)
+    return publish_release(run, stages, marked(source.described.table), released, facts, files, page)
 
 
 def _measure(
@@ -243,7 +251,7 @@ def _rejection(reply: dict[str, Any]) -> GateFailed:
 
 
 def describe(reply: dict[str, Any]) -> list[str]:
-    """Return the lines a user reads at the end of a published run."""
+    """Return the lines a user reads at the end of a run that was not rejected."""
     summary, uri = reply["manifest"]["augmentation"], reply["uri"]
     lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {summary['rows']:,} rows added, {summary['treated']:,} of them treated"]
     lines += [f"outcomes  {summary['outcome']['source']}", *(f"missing   {each['sentence']}" for each in summary["regions"])]
@@ -254,4 +262,5 @@ def describe(reply: dict[str, Any]) -> list[str]:
         text = "" if was is None else f"{was['estimate']:9.4g} (SE {was['se']:.2g})  to"
         lines.append(f"{name:<10}{text}{each['estimate']:9.4g} (SE {each['se']:.2g})")
     lines.append(verdict(summary))
-    return [*lines, "", f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]
+    lines = [*unchanged_line(reply), *lines, *cost_line(reply), ""]
+    return [*lines, f"release   {uri}", f"report    {uri}/report.html", f"verify    waymint releases verify {uri}"]

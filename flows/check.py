@@ -18,6 +18,7 @@ from tasks.contract.errors import SourceError, SpecError, WaymintError
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, RolesSpec, Spec
+from tasks.publish.descriptions.labels import label_faults
 from tasks.publish.layout import access_key
 from tasks.source.conclusion import Conclusion, decide
 from tasks.source.dependence import MOST_ROWS, near_functions
@@ -94,6 +95,7 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
             warnings += findings
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
+                faults += label_faults(spec, concluded.schema)
                 faults += arm_faults(concluded.schema, purpose)
                 faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms)
                 warnings += size_warnings(spec, concluded.schema.rows)

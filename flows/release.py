@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import flow
@@ -15,15 +15,18 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.releases import summary
+from flows.stages.announcements import announce
 from flows.stages.copies import check_models, make_copy, resolve_synthesizer
+from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import measure
-from flows.stages.publications import keep_rejected, publish_release
+from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
-from flows.stages.source import read_source
+from flows.stages.source import read_plan, read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.rejection import rejection
+from tasks.contract.refs import PartitionRef
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
@@ -38,7 +41,7 @@ READING, FITTING, DRAWING, CONCLUDING = 4, 2, 3, 4
 
 
 @flow(name="release", flow_run_name="release {spec.name}", log_prints=False)
-def release(spec: Spec) -> dict[str, Any]:
+def release(spec: Spec) -> Ending:
     """Mint one release.
 
     Parameters
@@ -49,7 +52,8 @@ def release(spec: Spec) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"status": "published", "uri", "version", "manifest"}``.
+        ``{"status": "published", "uri", "version", "manifest"}``; status "unchanged" where ``release.unchanged`` says to skip a version
+        that is there already.
 
     Raises
     ------
@@ -58,10 +62,7 @@ def release(spec: Spec) -> dict[str, Any]:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    reply = carry_out(spec, "release", mint, check=_early_checks)
-    if reply["status"] == "rejected":
-        raise rejection(reply)
-    return reply
+    return ending(announce(carry_out(spec, "release", mint, check=_early_checks)), rejection)
 
 
 def _early_checks(run: Run) -> None:
@@ -71,11 +72,19 @@ def _early_checks(run: Run) -> None:
 
 
 @flow(name="mint", flow_run_name="mint {run.spec.name}", validate_parameters=False)
-def mint(run: Run) -> dict[str, Any]:
-    """Do the work of one release on the run's task runner; returns the reply, published or rejected."""
-    stages = Stages.current()
+def mint(run: Run) -> Ending:
+    """Do the work of one release on the run's task runner; returns the reply."""
+    return ending(_reply(run, Stages.current()), rejection)
+
+
+def _reply(run: Run, stages: Stages) -> dict[str, Any]:
+    """Read the source, fit, draw, judge and publish; return the reply: published, rejected or unchanged."""
     stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
-    source = read_source(run, stages)
+    plan = read_plan(run, stages)
+    latest = latest_repeated(run, "release", plan.fingerprint)
+    if latest is not None and latest.same_code:
+        return latest.reply()
+    source = read_source(run, stages, plan=plan)
     schema = source.described.table
     for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
         raise fault
@@ -88,7 +97,10 @@ def mint(run: Run) -> dict[str, Any]:
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     copies = [make_copy(run, stages, schema, source.parts, copy) for copy in range(run.spec.release.copies)]
-    return _conclude(run, stages, source, copies)
+    parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
+    if latest is not None and latest.has(parts):
+        return latest.reply()
+    return _conclude(run, stages, source, copies, parts)
 
 
 def _stage_count(spec: Spec) -> int:
@@ -98,7 +110,7 @@ def _stage_count(spec: Spec) -> int:
     return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
 
 
-def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> dict[str, Any]:
+def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy], parts: Mapping[str, PartitionRef]) -> dict[str, Any]:
     """Judge, then publish the release or keep the reasons why not."""
     schema = source.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
@@ -113,20 +125,22 @@ def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) 
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
+    facts = facts.model_copy(update={"metrics": stages.metrics(sum(part.rows for part in parts.values()))})
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
     if rejected:
         return keep_rejected(run, stages, facts, judged.files, page)
-    parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
     return publish_release(run, stages, schema, parts, facts, judged.files, page)
 
 
 def describe(reply: dict[str, Any]) -> list[str]:
-    """Return the lines a user reads at the end of a published run."""
+    """Return the lines a user reads at the end of a run that was not rejected."""
     uri = reply["uri"]
     return [
+        *unchanged_line(reply),
         *summary(Manifest.model_validate(reply["manifest"])),
+        *cost_line(reply),
         "",
         f"release   {uri}",
         f"report    {uri}/report.html",

@@ -12,8 +12,10 @@ from infra.settings import Settings
 from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
 from tasks.contract.errors import SpecError
+from tasks.pages.numbers import plural
 from tasks.publish import collect, difference, releases
 from tasks.publish import export as exporting
+from tasks.publish.catalogue.site import write_site
 from tasks.publish.manifest import Effect, Manifest
 from tasks.source.builtin import BUILTINS
 
@@ -109,14 +111,26 @@ def diff(left: str, right: str) -> Reply:
         store, name, version = split_release_uri(where)
         manifests.append(releases.show(open_store(store), name, version))
     changes = difference.diff(*manifests)
-    reply = changes.model_dump(mode="json")
-    lines = [f"rows: {changes.rows[0]:,} | {changes.rows[1]:,}"]
-    for group in ("spec", "table", "packages", "code"):
+    reply = changes.model_dump(mode="json") | {"identical": changes.identical}
+    if changes.identical:
+        return reply, [f"{changes.left} and {changes.right} are identical: the same bytes of data, SPEC, code, effects and gates"]
+    lines = ["data: the same bytes" if changes.data else "data: other bytes", f"rows: {changes.rows[0]:,} | {changes.rows[1]:,}"]
+    for group in ("spec", "table", "source", "packages", "code", "gates"):
         lines += [f"{group} {change['key']}: {change['left']} | {change['right']}" for change in reply[group]]
     for change in reply["effects"]:
         if change["difference"] is not None:
             lines.append(f"effect {change['key']}: {change['left']:.4g} | {change['right']:.4g}  (difference {change['difference']:.2g})")
     return reply, lines
+
+
+def site(where: str, to: Path) -> Reply:
+    """Write the static catalogue of a store."""
+    store = open_store(where)
+    written = write_site(store, to)
+    reply = written._asdict() | {"index": str(to / "index.html")}
+    counts = (plural(written.names, "name"), plural(written.versions, "version"), plural(written.rejected, "rejected run"))
+    lines = [f"catalogue of {store.uri}: {', '.join(counts)}", f"open      {to / 'index.html'}"]
+    return reply, [*lines, *(f"left out  {path}: it is not as its manifest says" for path in written.damaged)]
 
 
 def gc(where: str, older_than_hours: float) -> Reply:

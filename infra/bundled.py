@@ -25,12 +25,12 @@ def bundled_files() -> dict[str, Path]:
     if (root / "pyproject.toml").is_file():
         return {path.relative_to(root).as_posix(): path for path in [root / "prefect.yaml", *sorted((root / "examples").glob("*.toml"))]}
     files = importlib.metadata.files("waymint") or []
-    found = {file.as_posix().partition(SHARE)[2]: Path(str(file.locate())) for file in files if SHARE in file.as_posix()}
-    if "prefect.yaml" not in found:
+    by_name = {file.as_posix().partition(SHARE)[2]: Path(str(file.locate())) for file in files if SHARE in file.as_posix()}
+    if "prefect.yaml" not in by_name:
         raise WaymintError(
             "installation of waymint must hold prefect.yaml; it does not.", "Install the wheel again: pip install --force-reinstall."
         )
-    return found
+    return by_name
 
 
 def deployments_file() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -16,7 +18,9 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import MissingContextError
 from prefect.futures import PrefectFuture, as_completed
+from prefect.logging import get_run_logger
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from infra.faults import RESUMES, ClusterLost, infrastructure
@@ -215,7 +219,18 @@ def _retryable(_task: object, _run: TaskRun, state: State[Any]) -> bool:
 
 
 class FlowWork:
-    """Tasks go to the task runner of the flow that is under way: the only place where a flow submits one."""
+    """Tasks go to the task runner of the flow that is under way: the only place where a flow submits one.
+
+    What it shows lands on the page of the flow run that made this object: the one that a deployment or a command started, and not the
+    inner one that does the work.
+    """
+
+    def __init__(self) -> None:
+        self._page = contextvars.copy_context()
+
+    def _show(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function of Prefect as the run whose page this is."""
+        return self._page.copy().run(functools.partial(function, *args, **kwargs))
 
     def submit(self, task: Any, arguments: tuple[Any, ...]) -> PrefectFuture[Any]:
         """Start one task."""
@@ -238,13 +253,18 @@ class FlowWork:
 
     def meter(self, description: str) -> Callable[[float, str], None]:
         """Put a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
-        artifact = create_progress_artifact(progress=0.0, key="progress", description=description)
+        artifact = self._show(create_progress_artifact, progress=0.0, key="progress", description=description)
         assert isinstance(artifact, UUID)  # in a synchronous flow it is no coroutine
-        return lambda share, text: _set_progress(artifact, share, text)
+        return lambda share, text: self._show(_set_progress, artifact, share, text)
 
     def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
         """Put a table on the run's page."""
-        create_table_artifact(key=key, table=rows, description=description)
+        self._show(create_table_artifact, key=key, table=rows, description=description)
+
+    def log(self, level: int, text: str) -> None:
+        """Write a line to the log on the run's page."""
+        with contextlib.suppress(MissingContextError):  # outside a flow there is no page
+            self._show(get_run_logger).log(level, text)
 
 
 def _set_progress(artifact: UUID, share: float, text: str) -> None:

@@ -1,11 +1,18 @@
-"""What a stretch of work costs: CPU seconds of its thread and the memory it adds to its process."""
+"""What work costs: CPU seconds and memory of a stretch of it, and the most memory that a whole run held."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
+
+#: Seconds from one look at a run's memory to the next.
+LOOK_SECONDS = 0.5
 
 _SELF = Path("/proc/self")
 
@@ -46,6 +53,45 @@ def metered() -> Iterator[Meter]:
     peak = _kib("VmHWM")
     if held is not None and peak is not None:
         meter.peak_mib = max(0.0, (peak - held) / 1024)
+
+
+class Peak:
+    """The most memory that this process and the workers it started held together, looked at every half second.
+
+    Processes of other sessions, such as the Prefect server, and workers on other machines are not counted.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
+
+    @property
+    def mib(self) -> float:
+        """Resident MiB so far, at the highest."""
+        self._look()
+        return round(self._bytes / 2**20, 1)
+
+    def start(self) -> Peak:
+        """Begin to look."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        process, session, held = psutil.Process(), os.getsid(0), 0
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error, OSError):  # it has just ended
+                if os.getsid(each.pid) == session:
+                    held += each.memory_info().rss
+        self._bytes = max(self._bytes, held)
 
 
 def _start_peak() -> int | None:

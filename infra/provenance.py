@@ -27,6 +27,11 @@ def package_versions() -> dict[str, str]:
     return dict(sorted(versions.items())) | {"python": platform.python_version()}
 
 
+def product_version() -> str:
+    """Return the version of waymint."""
+    return importlib.metadata.version("waymint")
+
+
 def code_digest() -> str:
     """Return a digest of the product's own source files and the versions of its packages."""
     root = Path(__file__).resolve().parent.parent
@@ -48,4 +53,4 @@ def code_record() -> dict[str, str | None]:
     if (root / ".git").exists():
         result = subprocess.run(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
         commit = result.stdout.strip() or None
-    return {"version": importlib.metadata.version("waymint"), "commit": commit, "digest": code_digest()}
+    return {"version": product_version(), "commit": commit, "digest": code_digest()}

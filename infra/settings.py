@@ -65,6 +65,11 @@ def shared_key() -> str | None:
     return os.environ.get("WAYMINT_KEY") or None
 
 
+def lineage_configured() -> bool:
+    """Return whether the environment says where OpenLineage events go."""
+    return any(name in os.environ for name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE"))
+
+
 def prepare_environment() -> None:
     """Set one thread per process and no telemetry, before numpy, Prefect or Dask are imported.
 

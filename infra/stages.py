@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from infra.cluster import FlowWork
 from infra.logging import Bar, Display, PlainDisplay, open_display
+from infra.metering import Peak
 from tasks.contract.errors import StoreError
 
 #: A wait without a limit would hang for ever on a cluster without workers.
@@ -46,6 +49,18 @@ class Work(Protocol):
         """Show a table on the run's page."""
         ...
 
+    def log(self, level: int, text: str) -> None:
+        """Write a line to the log on the run's page; ``level`` is one of :mod:`logging`."""
+        ...
+
+
+class Timing(NamedTuple):
+    """A stage that is done: its name, its parts, the seconds on the clock."""
+
+    stage: str
+    parts: int
+    seconds: float
+
 
 class Stages:
     """The stages of one run, in order.
@@ -66,7 +81,9 @@ class Stages:
         self._display: Display = display or PlainDisplay()
         self._timeout = timeout
         self._work: Work = work or FlowWork()
-        self._finished = 0
+        self._timings: list[Timing] = []
+        self._began = time.monotonic()
+        self._peak = Peak()
         self._watch: Callable[[int, str], None] | None = None
 
     @classmethod
@@ -88,12 +105,48 @@ class Stages:
         self._work.table(key, rows, description)
 
     def note(self, text: str) -> None:
-        """Show a line that stays on the screen."""
+        """Show a line that stays on the screen and in the run's log."""
         self._display.note(text)
+        self._work.log(logging.INFO, text)
 
     def warn(self, text: str) -> None:
-        """Show a warning that stays on the screen."""
+        """Show a warning that stays on the screen and in the run's log."""
         self._display.warn(text)
+        self._work.log(logging.WARNING, text)
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[Stages]:
+        """Look at the run's memory for the length of the block, and show the times of its stages on the run's page at the end."""
+        self._peak.start()
+        try:
+            yield self
+        finally:
+            self._peak.stop()
+            if self._timings:
+                rows = [{**each._asdict(), "seconds": round(each.seconds, 2)} for each in self._timings]
+                self.table("stages", rows, f"Stages and their seconds; peak memory {self._peak.mib:,.0f} MiB")
+
+    def metrics(self, rows: int) -> dict[str, Any]:
+        """Return what the run has cost so far.
+
+        Parameters
+        ----------
+        rows : int
+            Rows that it made.
+
+        Returns
+        -------
+        dict
+            ``seconds`` on the clock, ``rows_per_second``, ``peak_mib`` (this process and its local workers together), ``stages``:
+            ``stage``, ``parts`` and ``seconds`` of each stage that is done. Of a resumed run, its last process.
+        """
+        seconds = time.monotonic() - self._began
+        return {
+            "seconds": round(seconds, 2),
+            "rows_per_second": round(rows / seconds, 1),
+            "peak_mib": self._peak.mib,
+            "stages": [{**each._asdict(), "seconds": round(each.seconds, 2)} for each in self._timings],
+        }
 
     def run(self, name: str, task: Any, *arguments: object) -> Any:
         """Run one task as a stage of its own; return its result."""
@@ -136,12 +189,13 @@ class Stages:
 
         Parts that are not marked when the block ends well count as done.
         """
-        bar = self._display.bar(name, total)
+        bar, began = self._display.bar(name, total), time.monotonic()
         yield Stage(bar, self._work, self._timeout)
         bar.finish()
-        self._finished += 1
+        self._timings.append(Timing(name, total, time.monotonic() - began))
+        self._work.log(logging.INFO, f"{name}: done in {self._timings[-1].seconds:.1f} s")
         if self._watch is not None:
-            self._watch(self._finished, name)
+            self._watch(len(self._timings), name)
 
 
 class Stage:
@@ -229,6 +283,7 @@ def open_stages(timeout: float) -> Iterator[Stages]:
     with open_display() as display:
         Stages._current = Stages(display, timeout)
         try:
-            yield Stages._current
+            with Stages._current.measured() as stages:
+                yield stages
         finally:
             Stages._current = None

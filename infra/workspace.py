@@ -168,13 +168,27 @@ class Workspace:
         except StoreMissing:
             return None
 
-    def load_or_create_run(self) -> tuple[dict[str, Any], bool]:
-        """Return id and UTC time of the run that the workspace holds, or of a new one, and whether it is a new one."""
+    def load_or_create_run(self, draw: str | None = None) -> tuple[dict[str, Any], bool]:
+        """Return the run that the workspace holds, or a new one, and whether it is a new one.
+
+        Parameters
+        ----------
+        draw : str, optional
+            Name of a run that draws rows of its own. What a run of another name left is removed.
+
+        Returns
+        -------
+        tuple of dict and bool
+            The record has ``id``, ``created`` (UTC) and ``draw``.
+        """
         record = self.record(RUN_RECORD)
+        if record is not None and draw in (None, record.get("draw")):
+            return {"draw": None} | record, False
         if record is not None:
-            return record, False
+            self.clear()
         now = datetime.now(UTC)
-        return {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds")}, True
+        new = {"id": f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}", "created": now.isoformat(timespec="seconds"), "draw": draw}
+        return new, True
 
     def put_record(self, key: str, value: dict[str, Any]) -> None:
         """Write a small JSON record."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prefect.client.schemas.objects import State
+
 from infra.logging import PlainDisplay
 from infra.stages import Stages
 from infra.workspace import Run
+from tasks.contract.errors import GateFailed
 from tasks.contract.spec import Spec
 
 
@@ -44,6 +47,7 @@ class DirectWork:
     calls: list[Call] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     shares: list[float] = field(default_factory=list)
+    lines: list[tuple[int, str]] = field(default_factory=list)
 
     def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
         result = task.fn(*arguments)
@@ -62,6 +66,9 @@ class DirectWork:
     def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
         self.tables[key] = rows
 
+    def log(self, level: int, text: str) -> None:
+        self.lines.append((level, text))
+
 
 def run_of(values: dict[str, Any] | Spec, workspace: Path) -> Run:
     """Return a run of a SPEC whose workspace is a folder."""
@@ -75,6 +82,12 @@ def directly(flow: Any, *arguments: Any, work: DirectWork | None = None) -> tupl
     work = work or DirectWork()
     Stages._current = Stages(PlainDisplay(), work=work)
     try:
-        return flow.fn(*arguments), work
+        return _reply(flow.fn(*arguments)), work
     finally:
         Stages._current = None
+
+
+def _reply(ending: Any) -> Any:
+    """Take the reply out of the state that a run ends in where nothing was published."""
+    held = ending.data if isinstance(ending, State) else ending
+    return held.reply if isinstance(held, GateFailed) else held

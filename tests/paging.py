@@ -8,12 +8,16 @@ from typing import Any
 import tasks.audit.page as audit
 import tasks.augmentation.page as augmentation
 import tasks.comparison.page as comparison
+import tasks.publish.catalogue.pages as catalogue
 import tasks.report.page as report
 import tasks.simulation.page as simulation
 from tasks.checks.metric import Metric
 from tasks.checks.page import distil, numbers
+from tasks.publish.catalogue.shelf import Rejected, Shelf
+from tasks.publish.descriptions.codebook import as_html, codebook
 from tests.augmented import manifest as augmented
 from tests.comparing import record_of
+from tests.publishing import OLD_MANIFEST, old_manifest
 from tests.reporting import gate, manifest, pictures, schema
 from tests.simulated import record as simulated
 
@@ -76,6 +80,25 @@ def checked() -> bytes:
     )
 
 
+def described() -> bytes:
+    """Render a codebook with labels, and a count that is too small to be shown."""
+    record = old_manifest(labels={"x": {"label": "Body mass", "unit": "kg"}, "site": {"values": {"north": "North"}}})
+    return as_html(codebook(record), record)
+
+
+def shelved() -> tuple[Shelf, ...]:
+    """Return a store with three versions, a version that can't be read, and rejected runs."""
+    later = {"effects": {**OLD_MANIFEST["effects"], "truth": {"ate": 0.2}}, "warnings": ("one",)}
+    versions = (old_manifest(), old_manifest(version=2), old_manifest(version=3, **later))
+    failed = (Rejected("20261127T000000Z-a", "2026-11-27T00:00:00+00:00", ("fidelity",), True), Rejected("other", "", (), False))
+    return (Shelf("empty", (), (), failed[:1]), Shelf("trial", versions, ((4, "its manifest <is> damaged"),), failed))
+
+
+def catalogued(path: str) -> bytes:
+    """Render a page of a catalogue."""
+    return catalogue.pages("s3://bucket/<prefix>", shelved())[path]
+
+
 PAGES: Mapping[str, Callable[[], bytes]] = {
     "release": released,
     "rejected": rejected,
@@ -84,4 +107,7 @@ PAGES: Mapping[str, Callable[[], bytes]] = {
     "simulate": lambda: simulation.render(simulated()),
     "augment": lambda: augmentation.render(augmented(), "published"),
     "checks": checked,
+    "codebook": described,
+    "catalogue": lambda: catalogued("index.html"),
+    "history": lambda: catalogued("trial/index.html"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tasks.publish.manifest import Manifest
 ROOT = Path(__file__).parents[1]
 NAME = "nhefs"
 IDENTITY = {"treatment": "a", "outcome": "y", "columns": [["w", "double"], ["a", "int8"], ["y", "double"]]}
+OLD_MANIFEST = json.loads((ROOT / "tests" / "data" / "manifest-0.1.0.json").read_text("utf-8"))
 ELSEWHERE = "another-machine/boot/pid:[1]"
 
 
@@ -46,6 +48,14 @@ def manifest_of(version: int, run_id: str, files: tuple = (), **values) -> Manif
         "gates": (Gate(name="fidelity", value=0.1, threshold=2.58, rule="at most", passed=True, status="passed"),),
     }
     return Manifest(**{**defaults, **values})
+
+
+def old_manifest(**values) -> Manifest:
+    """Return the manifest that version 0.1.0 wrote; ``labels`` and ``about`` go into its SPEC, all else replaces its keys."""
+    spec = {**OLD_MANIFEST["spec"], **{key: values.pop(key) for key in ("labels", "about", "release") if key in values}}
+    return Manifest.model_validate(
+        {**OLD_MANIFEST, "spec": spec, **{"schema" if key == "table" else key: each for key, each in values.items()}}
+    )
 
 
 def prepare(store: Store, run_id: str, place: str | None = None, tag: str | None = None) -> Manifest:
@@ -100,7 +110,20 @@ def main(uri: str, run_id: str, last: str, number: str) -> None:
 
 
 DECISION = "decision.json"
-__all__ = ["DECISION", "ELSEWHERE", "IDENTITY", "MANIFEST", "NAME", "files_of", "manifest_of", "prepare", "publish", "spawn"]
+__all__ = [
+    "DECISION",
+    "ELSEWHERE",
+    "IDENTITY",
+    "MANIFEST",
+    "NAME",
+    "OLD_MANIFEST",
+    "files_of",
+    "manifest_of",
+    "old_manifest",
+    "prepare",
+    "publish",
+    "spawn",
+]
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prefect.runtime import deployment, flow_run
+
+from flows.stages.turns import turn
 from infra.cluster import outlasting, probe
 from infra.faults import count_failed_requests
+from infra.lineage import lineage
 from infra.settings import Settings
 from infra.stages import open_stages
 from infra.workspace import RUN_RECORD, Run
 from infra.workspaces import run_workspace
-from tasks.contract.errors import EstimationError, SourceError, SpecError
+from tasks.contract.errors import EstimationError, GateFailed, SourceError, SpecError
 from tasks.contract.spec import Purpose, Spec
+
+#: Flows that publish versions of a name.
+PUBLISHING: tuple[Purpose, ...] = ("release", "augment")
 
 
 def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Callable[[Run], None] | None = None) -> dict[str, Any]:
@@ -24,7 +32,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     spec : Spec
         The SPEC of the run.
     purpose : str
-        Name of the flow.
+        Name of the flow. Of those that publish versions, one run of a name in a store works at a time; others wait.
     work : Flow
         Called with the run and ``more``, on the task runner that the SPEC's engine section asks for.
     check : callable, optional
@@ -33,26 +41,43 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     Returns
     -------
     dict
-        What the work returns.
+        What the work returns; the reply of the rejected run where a gate failed.
     """
-    with run_workspace(spec, Settings(), purpose) as space, open_stages(spec.engine.timeout) as stages:
-        record, new = space.load_or_create_run()
+    publishes = purpose in PUBLISHING
+    draws_anew = publishes and spec.release.seed_from == "run"
+    settings = Settings()
+    with contextlib.ExitStack() as stack:
+        stages = stack.enter_context(open_stages(spec.engine.timeout))
+        if publishes:
+            stack.enter_context(turn(spec, settings, stages))
+        conclude = stack.enter_context(lineage(spec, purpose, str(flow_run.id), stages.warn))
+        space = stack.enter_context(run_workspace(spec, settings, purpose))
+        record, new = space.load_or_create_run(_scheduled_run() if draws_anew else None)
         if not new:
             stages.note(f"resuming run {record['id']}: finished parts are kept")
-        run = Run(spec=spec, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))
+        drawn = spec.drawn_anew(record["draw"] or record["id"]) if draws_anew else spec
+        run = Run(spec=drawn, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))
         if check is not None:
             check(run)
         space.put_record(RUN_RECORD, record)
         probe(run, stages.warn)
-        try:
-            with count_failed_requests() as failed_requests:
+        with count_failed_requests() as failed_requests:
+            try:
                 reply: dict[str, Any] = outlasting(
                     lambda runner: work.with_options(task_runner=runner)(run, *more), spec.engine, stages.warn
                 )
-            if failed_requests.warning is not None:
-                stages.warn(failed_requests.warning)
-        except (SourceError, SpecError, EstimationError):
-            space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
-            raise
+            except GateFailed as error:
+                reply = dict(error.reply or {})
+            except (SourceError, SpecError, EstimationError):
+                space.clear()  # the same command can't succeed: nothing to resume, and real rows to remove
+                raise
+        if failed_requests.warning is not None:
+            stages.warn(failed_requests.warning)
         space.clear()
+        conclude(reply)
     return reply
+
+
+def _scheduled_run() -> str | None:
+    """Return the id of the flow run that a deployment started, which Prefect keeps over retries; None for a command."""
+    return str(flow_run.id) if deployment.id else None

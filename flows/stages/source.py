@@ -15,10 +15,10 @@ from tasks.source.fragments import SourcePlan
 from tasks.source.task import Source
 
 
-def read_source(run: Run, stages: Stages, command: Purpose = "release") -> Source:
-    """Bring the source of a command into the workspace: typed, hashed, in hash order, cut into partitions."""
+def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: SourcePlan | None = None) -> Source:
+    """Bring the source of a command into the workspace: typed, hashed, in hash order, cut into partitions; ``plan`` where there is one."""
     spec = run.spec
-    plan = read_plan(run, stages)
+    plan = plan or read_plan(run, stages)
     _forget_other_source(run, plan)
     shards = source.shards(plan, spec.source.partition_rows)
     states = stages.map("read source: inspect", source.inspect, [(run, plan, shard, number) for number, shard in enumerate(shards)])

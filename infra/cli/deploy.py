@@ -42,7 +42,7 @@ def init(
             ) from None
         written.append(str(path))
     lines = [f"written: {path}" for path in written] + [f"kept:    {path}" for path in kept]
-    steps = ["prefect work-pool create waymint --type process", "prefect --no-prompt deploy --all"]
+    steps = ["prefect work-pool create waymint --type process --concurrency-limit 4", "prefect --no-prompt deploy --all"]
     print_reply({"written": written, "kept": kept}, [*lines, f"next, in '{to}':", *(f"    {step}" for step in steps)], json_)
 
 

@@ -61,6 +61,16 @@ def diff(left: ReleaseArgument, right: ReleaseArgument, json_: JsonOption = Fals
 
 
 @app.command()
+def site(
+    where: Annotated[str, typer.Argument(metavar="STORE", help="a folder or s3://bucket/prefix")],
+    to: Annotated[Path, typer.Option(help="a new folder, or an earlier catalogue")] = Path("catalogue"),
+    json_: JsonOption = False,
+) -> None:
+    """Write a static catalogue of a store: versions, verdicts, effects over versions, differences."""
+    call_entry("releases", "site", json_, where, to)
+
+
+@app.command()
 def gc(
     where: Annotated[str, typer.Argument(metavar="STORE/NAME")],
     older_than: Annotated[float, typer.Option(min=0, help="hours after which a silent writer counts as dead")] = 24.0,

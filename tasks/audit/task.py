@@ -47,7 +47,7 @@ def gather(
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keyed = pa.concat_tables([space.table(part, ["key", *schema.beside]) for part in source])
     keys = np.asarray(keyed.column("key").to_numpy())
-    held = in_holdout(unit_keys(keyed), spec.seed, spec.source.holdout)
+    held = in_holdout(unit_keys(keyed), spec.split_seed, spec.source.holdout)
     seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(

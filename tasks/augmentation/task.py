@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
+from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.augmentation.agreement import Recalibration, conflict, recalibrate
 from tasks.augmentation.criterion import Inputs, Point, choose, curve
@@ -23,6 +24,7 @@ from tasks.augmentation.rivals import Pooled, rivals, tolerance, worth
 from tasks.augmentation.rows import choose_rows, flipped
 from tasks.contract.columns import MARKER, conform, constant_array, decode
 from tasks.contract.errors import EstimationError
+from tasks.contract.footer import with_footer
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -205,6 +207,7 @@ def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, r
     keys = mix(np.arange(table.num_rows, dtype=np.uint64), salt(spec.seed, "added key", part))
     table = table.append_column("key", pa.array(keys))
     published = decode(schema, table).append_column(MARKER, pa.array(np.ones(table.num_rows, dtype=bool)))
+    published = with_footer(published, spec, schema, product_version(), 0, part)
     return Added(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
         space.put_encoded(f"{base}.released.parquet", parquet_bytes(published), rows=table.num_rows, part=part),

@@ -98,7 +98,7 @@ def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: Tab
     names, tables, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
     for part in parts:
         table = space.table(part, ["key", *schema.beside, *names])
-        chosen = in_holdout(unit_keys(table), run.spec.seed, run.spec.source.holdout) == held_out
+        chosen = in_holdout(unit_keys(table), run.spec.split_seed, run.spec.source.holdout) == held_out
         tables.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
         wanted -= tables[-1].num_rows
         if wanted <= 0:

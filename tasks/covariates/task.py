@@ -169,7 +169,7 @@ def _training_rows(
     spec, wanted = run.spec, most
     for part in parts:
         table = space.table(part, columns)
-        training = ~in_holdout(unit_keys(table), spec.seed, spec.source.holdout)
+        training = ~in_holdout(unit_keys(table), spec.split_seed, spec.source.holdout)
         table = table.filter(pa.array(training)).slice(0, wanted)
         yield table
         wanted -= table.num_rows

@@ -11,8 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
+from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.contract.columns import NUISANCE_COLUMNS, constant_array, decode
+from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -183,6 +185,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     if spec.release.include_nuisances:
         for name, shown in NUISANCE_COLUMNS.items():
             published = published.append_column(shown, table.column(name))
+    published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
         space.put_encoded(f"{base}.released.parquet", parquet_bytes(published), rows=rows, part=part),

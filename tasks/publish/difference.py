@@ -41,13 +41,17 @@ class EffectChange(BaseModel):
 
 
 class Difference(BaseModel):
-    """All that differs from ``left`` to ``right``; effects are listed whether they differ or not."""
+    """All that differs from ``left`` to ``right``; effects are listed whether they differ or not.
+
+    ``data`` is whether both have the same Parquet parts, byte for byte.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     left: str
     right: str
     rows: tuple[int, int]
+    data: bool
     spec: tuple[Change, ...]
     effects: tuple[EffectChange, ...]
     table: tuple[Change, ...]
@@ -62,6 +66,11 @@ class Difference(BaseModel):
         changes = (self.spec, self.table, self.packages, self.code, self.source, self.gates)
         moved = any(effect.left != effect.right for effect in self.effects)
         return self.rows[0] == self.rows[1] and not moved and not any(changes)
+
+    @property
+    def identical(self) -> bool:
+        """Whether the data have the same bytes too."""
+        return self.same and self.data
 
 
 def diff(left: Manifest, right: Manifest) -> Difference:
@@ -81,6 +90,7 @@ def diff(left: Manifest, right: Manifest) -> Difference:
         left=f"{left.name}@{left.version}",
         right=f"{right.name}@{right.version}",
         rows=(left.rows, right.rows),
+        data=_digests(left) == _digests(right),
         spec=_changes(left.spec, right.spec),
         effects=_effect_changes(left.effects, right.effects),
         table=_changes(left.table, right.table),
@@ -89,6 +99,11 @@ def diff(left: Manifest, right: Manifest) -> Difference:
         source=_changes(left.source, right.source),
         gates=_changes({gate.name: gate.status for gate in left.gates}, {gate.name: gate.status for gate in right.gates}),
     )
+
+
+def _digests(manifest: Manifest) -> dict[str, str]:
+    """Return the digests of a release's parts by their path."""
+    return {file.path: file.sha256 for file in manifest.files if file.path.startswith("data/")}
 
 
 def _changes(left: Mapping[str, Any], right: Mapping[str, Any]) -> tuple[Change, ...]:

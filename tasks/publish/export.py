@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tempfile
 import zipfile
@@ -12,11 +11,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+import yaml
 
 from tasks.contract.errors import SpecError, StoreError, StoreForbidden
 from tasks.contract.store import Store
-from tasks.publish.codebook import as_csv, as_html, codebook
-from tasks.publish.layout import MANIFEST, REPORT, copy_folder, version_text
+from tasks.publish.descriptions.files import descriptions
+from tasks.publish.descriptions.subject import Subject
+from tasks.publish.descriptions.subject import citation as one_line
+from tasks.publish.descriptions.tables import copies
+from tasks.publish.layout import MANIFEST, REPORT, version_text
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show, sound_bytes
 
@@ -78,23 +81,30 @@ def export(store: Store, name: str, version: int | None, target: Path, csv: bool
 
 def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) -> Iterator[tuple[str, bytes]]:
     """Yield paths and bytes, what is read first by a person first."""
-    title = f"{manifest.name} version {manifest.version}"
-    entries = codebook(manifest)
+    listed = {file.path: file for file in manifest.files}
     yield "CITATION.txt", citation(manifest).encode()
-    yield "LICENCE.txt", (NO_LICENCE if licence is None else licence).encode()
-    yield "codebook.html", as_html(entries, title)
-    yield "codebook.csv", as_csv(entries)
+    if Subject.of(manifest).creators:
+        yield "CITATION.cff", citation_file(manifest)
+    yield "LICENCE.txt", (licence or _licence(manifest)).encode()
+    # releases of older versions have no descriptions: they are written here
+    for path, data in descriptions(manifest).items():
+        yield path, sound_bytes(store, manifest.name, manifest.version, listed[path]) if path in listed else data
     yield MANIFEST, manifest.to_bytes()
-    parts: dict[str, list[bytes]] = {}
-    for file in manifest.files:
-        data = file.path.startswith("data/")
-        if data or file.path == REPORT:
-            content = sound_bytes(store, manifest.name, manifest.version, file)
-            yield file.path, content
-            if data and csv:
-                parts.setdefault(file.path.rpartition("/")[0], []).append(content)
-    for folder, contents in parts.items():
-        yield f"{folder}.csv", _as_csv(contents)
+    if REPORT in listed:
+        yield REPORT, sound_bytes(store, manifest.name, manifest.version, listed[REPORT])
+    for files in copies(manifest):
+        parts = []
+        for file in files:
+            parts.append(sound_bytes(store, manifest.name, manifest.version, file))
+            yield file.path, parts[-1]
+        if csv:
+            yield f"{files[0].path.rpartition('/')[0]}.csv", _as_csv(parts)
+
+
+def _licence(manifest: Manifest) -> str:
+    """Return the licence that the SPEC names, in a sentence."""
+    licence = Subject.of(manifest).licence
+    return f"Licence of this release: {licence}\n" if licence else NO_LICENCE
 
 
 def _as_csv(parts: list[bytes]) -> bytes:
@@ -109,20 +119,32 @@ def _as_csv(parts: list[bytes]) -> bytes:
 
 def citation(manifest: Manifest) -> str:
     """Return how to cite a release, with the digest that identifies it."""
-    copies = sum(any(file.path.startswith(copy_folder(copy)) for file in manifest.files) for copy in range(_copies(manifest)))
+    tables = len(copies(manifest))
     return (
-        f"{manifest.name}, version {manifest.version} ({manifest.created[:10]}). Synthetic release of a (W, A, Y) table, "
-        f"{manifest.rows:,} rows in {copies} {'copy' if copies == 1 else 'copies'}. Made by waymint {manifest.code.get('version', '?')}.\n"
+        f"{one_line(manifest)} {manifest.rows:,} rows in {tables} {'copy' if tables == 1 else 'copies'}.\n"
         f"SHA-256 of its manifest: {manifest.sha256()}\n\n"
         "The rows are synthetic. To estimate the effect in the source's population, use the intervals of the manifest or those\n"
         "that 'waymint estimate' gives for a release: an interval computed from the rows alone is too narrow.\n"
     )
 
 
-def _copies(manifest: Manifest) -> int:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        return int(manifest.spec["release"]["copies"])
-    return 1
+def citation_file(manifest: Manifest) -> bytes:
+    """Return the citation in the Citation File Format 1.2 (https://citation-file-format.github.io), which needs an author."""
+    subject = Subject.of(manifest)
+    values = {
+        "cff-version": "1.2.0",
+        "message": "Please cite this release as below.",
+        "type": "dataset",
+        "title": subject.title,
+        "abstract": subject.description,
+        "version": str(manifest.version),
+        "date-released": manifest.created[:10],
+        "authors": [{"name": creator} for creator in subject.creators],
+        "identifiers": [{"type": "other", "value": f"sha256:{manifest.sha256()}", "description": "digest of the manifest"}],
+        "keywords": list(subject.keywords),
+    }
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    return text.encode()
 
 
 def _add(archive: zipfile.ZipFile, path: str, data: bytes) -> None:

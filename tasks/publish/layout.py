@@ -4,6 +4,10 @@
 
     <name>/v000001/data/copy-0/part-00000.parquet
     <name>/v000001/report.html
+    <name>/v000001/codebook.{html,csv}      what the columns hold
+    <name>/v000001/datapackage.json         the same for programs: Frictionless Data Package,
+    <name>/v000001/croissant.json           MLCommons Croissant,
+    <name>/v000001/odcs.yaml                and Open Data Contract Standard
     <name>/v000001/mechanisms.json          where include_nuisances asks for it: the outcome's law of each copy
     <name>/v000001/checks/...
     <name>/v000001/manifest.json            written last
@@ -30,6 +34,8 @@ from tasks.contract.spec import NAME_PATTERN
 MANIFEST = "manifest.json"
 REPORT = "report.html"
 MECHANISMS = "mechanisms.json"
+CODEBOOK_PAGE, CODEBOOK_TABLE = "codebook.html", "codebook.csv"
+DATA_PACKAGE, CROISSANT, DATA_CONTRACT = "datapackage.json", "croissant.json", "odcs.yaml"
 
 _OWNER = "owner.json"
 _HEIR = "heir-"
@@ -173,9 +179,14 @@ def simulation_key(name: str, run_id: str, path: str) -> str:
     return f"{name_folder(name)}simulations/{checked_run(run_id)}/{checked_path(path)}"
 
 
+def is_run(text: str) -> bool:
+    """Return whether a text can be the id of a run."""
+    return _RUN.fullmatch(text) is not None
+
+
 def checked_run(run_id: str) -> str:
     """Return a run id if it is valid in a key."""
-    if not _RUN.fullmatch(run_id):
+    if not is_run(run_id):
         raise StoreError(f"run id or token of release must be letters, digits, dots and dashes; got {run_id!r}.")
     return run_id
 

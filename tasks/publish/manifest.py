@@ -91,6 +91,8 @@ class Manifest(BaseModel):
         Measurements.
     augmentation : dict
         Where rows were added, how many, from whose outcomes, and what that is worth; empty but for profile "augment".
+    metrics : dict
+        What the run cost: ``seconds``, ``rows_per_second``, ``peak_mib``, ``stages``; empty in manifests of older versions.
     gates : tuple of Gate
         Verdicts.
     parents : tuple
@@ -119,12 +121,13 @@ class Manifest(BaseModel):
     privacy: dict[str, Any] = Field(default_factory=dict)
     overlap: dict[str, Any] = Field(default_factory=dict)
     augmentation: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
     parents: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @field_validator(
-        "spec", "source", "code", "table", "effects", "fidelity", "privacy", "overlap", "augmentation", "parents", mode="before"
+        "spec", "source", "code", "table", "effects", "fidelity", "privacy", "overlap", "augmentation", "metrics", "parents", mode="before"
     )
     @classmethod
     def _plain(cls, value: object) -> object:

@@ -61,6 +61,7 @@ class Facts(BaseModel):
     warnings: tuple[str, ...]
     profile: str = "release"
     augmentation: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     parents: tuple[Any, ...] = ()
 
     def manifest(self, version: int, files: Sequence[FileRef]) -> Manifest:

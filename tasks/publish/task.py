@@ -20,6 +20,7 @@ from tasks.contract.refs import FileRef, PartitionRef, Ref, ReleaseRef
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
+from tasks.publish.descriptions.labels import label_faults
 from tasks.publish.holdouts import ask, holdout_record, keep, splits
 from tasks.publish.identity import check_identity, identity_of
 from tasks.publish.layout import MECHANISMS, access_key, check_path, part_path
@@ -29,7 +30,9 @@ from tasks.source.task import Source
 
 
 def check_added_columns(run: Run, schema: TableSchema) -> None:
-    """Refuse to add columns whose names the source has already."""
+    """Refuse to add columns whose names the source has already, and labels of columns that will not be there."""
+    for fault in label_faults(run.spec, schema):
+        raise fault
     taken = {column.name for column in schema.columns} & set(NUISANCE_COLUMNS.values())
     if run.spec.release.include_nuisances and taken:
         raise SpecError(
@@ -78,7 +81,7 @@ def holdout_section(run: Run, source: Source, answer: Answer, charged: bool, ter
 
 
 def _holdout(run: Run, source: Source) -> str:
-    return holdout_name(source.plan.fingerprint, run.spec.seed, run.spec.source.holdout)
+    return holdout_name(source.plan.fingerprint, run.spec.split_seed, run.spec.source.holdout)
 
 
 def origin(run: Run, source: Source) -> dict[str, Any]:

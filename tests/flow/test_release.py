@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import json
 import re
 from pathlib import Path
 
+import frictionless
+import mlcroissant
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -118,7 +122,25 @@ def test_the_commands_that_look_after_a_store(published: Published, waymint, tmp
     assert waymint("releases", "pull", where, "--to", tmp_path / "copy").code == 0
     assert files(tmp_path / "copy") == files(published.store / "trial" / "v000001")
     same = waymint("releases", "diff", where, f"{where}/v000001", "--json")
-    assert (same.code, same.json()["spec"]) == (0, [])
+    assert (same.code, same.json()["spec"], same.json()["identical"]) == (0, [], True)
+    (line,) = waymint("releases", "diff", where, f"{where}@1").out.splitlines()
+    assert line.startswith("trial@1 and trial@1 are identical")
+    site = waymint("releases", "site", published.store, "--to", tmp_path / "site", "--json").json()
+    assert (site["names"], site["versions"], site["rejected"], site["damaged"]) == (1, 1, 0, [])
+    assert (tmp_path / "site/trial/v000001/report.html").read_bytes() == (published.store / "trial/v000001/report.html").read_bytes()
+
+
+def test_the_descriptions_name_the_columns_that_are_there(published: Published) -> None:
+    folder = published.store / "trial" / "v000001"
+    part = pq.read_schema(folder / "data/copy-0/part-00001.parquet")
+    assert json.loads(part.metadata[b"waymint"])["release"] == "trial"
+    with (folder / "codebook.csv").open(newline="") as opened:
+        assert [(row["column"], row["type"]) for row in csv.DictReader(opened)] == [(field.name, str(field.type)) for field in part]
+    rows = list(mlcroissant.Dataset(folder / "croissant.json").records("copy-0"))
+    assert len(rows) == 500
+    assert [name.removeprefix("copy-0/") for name in rows[0]] == part.names
+    checked = frictionless.validate(str(folder / "datapackage.json"))
+    assert checked.valid, checked.flatten(["type", "message"])
 
 
 def test_verify_finds_a_flipped_byte(published: Published, waymint, tmp_path: Path) -> None:

@@ -1,166 +1,23 @@
-"""A real Prefect server, a real process worker, the deployments of prefect.yaml."""
+"""A real Prefect server, a real process worker, the deployments of prefect.yaml: what programs start and operators see."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
-from tasks.contract.spec import parse_spec
+from tasks.contract.spec import Spec, parse_spec
+from tests.site import ROOT, Site, site, write_source
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["site"]
+
 FILE = ROOT / "prefect.yaml"
-OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+NAMES = [f"{name}-on-demand" for name in ("release", "audit", "compare", "simulate", "augment")]
 
-
-@dataclass(frozen=True)
-class Site:
-    """A Prefect server with a worker of the pool "waymint", the deployments deployed."""
-
-    url: str
-    environment: dict[str, str]
-    folder: Path
-
-    def prefect(self, *arguments: str) -> str:
-        """Run the prefect command in the project's folder and return what it prints."""
-        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        result = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the server's API."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", data=data, headers={"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def runs(self, deployment: str) -> list[dict[str, Any]]:
-        """Return the flow runs of a deployment, oldest first."""
-        body = {"deployments": {"name": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_ASC"}
-        return list(self.ask("flow_runs/filter", body))
-
-    def logs(self, run: dict[str, Any]) -> str:
-        """Return what a flow run logged."""
-        lines = self.ask("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC"})
-        return "\n".join(line["message"] for line in lines)
-
-    def ended(self, deployment: str, seconds: float) -> dict[str, Any]:
-        """Wait for the first flow run of a deployment to end."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            over = [run for run in self.runs(deployment) if run["state_type"] in OVER]
-            if over:
-                return over[0]
-            time.sleep(1)
-        states = [(run["name"], run["state_name"]) for run in self.runs(deployment)]
-        raise AssertionError(
-            f"no run of {deployment} ended in {seconds:.0f} s: {states}\n{(self.folder / 'worker.log').read_text()[-3000:]}"
-        )
-
-
-@contextmanager
-def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Hold a process (with all it starts) for the length of the block."""
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def wait_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.3)
-    raise AssertionError(f"no Prefect server: {log.read_text()[-3000:]}")
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "WAYMINT"))}
-    environment = inherited | {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
-        "WAYMINT_HOME": str(folder / "home"),
-        "OMP_NUM_THREADS": "1",
-    }
-    prefect = [sys.executable, "-m", "prefect"]
-    log = folder / "server.log"
-    with running([*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], environment, log) as server:
-        wait_healthy(url, server, log)
-        here = Site(url, environment, folder)
-        here.prefect("work-pool", "create", "waymint", "--type", "process")
-        here.prefect("deploy", "--all")
-        with running([*prefect, "worker", "start", "--pool", "waymint", "--type", "process"], environment, folder / "worker.log"):
-            yield here
-
-
-def tiny_spec(folder: Path, name: str) -> dict[str, Any]:
-    """Return a SPEC of some seconds on a table made here."""
-    source = folder / "source.csv"
-    if not source.exists():
-        rng = np.random.default_rng(20260103)
-        age = rng.normal(50, 10, 600).round(1)
-        sex = rng.integers(0, 2, 600)
-        drug = rng.integers(0, 2, 600)
-        score = (0.1 * age + drug + rng.normal(0, 1, 600)).round(3)
-        pd.DataFrame({"age": age, "sex": np.where(sex, "f", "m"), "drug": drug, "score": score}).to_csv(source, index=False)
-    return {
-        "name": name,
-        "seed": 7,
-        "source": {"uri": str(source)},
-        "roles": {"treatment": "drug", "outcome": "score", "covariates": ["age", "sex"]},
-        "covariates": {"synthesizer": "copula"},
-        "mechanisms": {"learner": "glm", "folds": 2},
-        "release": {"rows": 300},
-        "store": {"uri": f"file://{folder}/store"},
-        "engine": {"dask": "threads", "workers": 1},
-    }
-
-
-def published(folder: Path, name: str) -> list[dict[str, Any]]:
-    """Return the manifests of a release's versions."""
-    return [json.loads(path.read_text()) for path in sorted((folder / "store" / name).glob("v*/manifest.json"))]
+pytestmark = pytest.mark.timeout(500)
 
 
 def test_the_file_names_no_machine() -> None:
@@ -169,24 +26,25 @@ def test_the_file_names_no_machine() -> None:
     assert not any("pull" in deployment for deployment in config["deployments"])
     entrypoints = {deployment["entrypoint"] for deployment in config["deployments"]}
     assert entrypoints == {"flows/release.py:release", "flows/audit.py:audit_release"} | {
-        f"flows/{name}.py:{name}" for name in ("compare", "simulate", "augment")
+        f"flows/{name}.py:{name}" for name in ("compare", "simulate", "augment", "watch")
     }
 
 
 def test_the_specs_of_the_file_are_the_example() -> None:
     example = parse_spec(tomllib.loads((ROOT / "examples/nhefs.toml").read_text()))
+    skipping = example.model_copy(update={"release": example.release.model_copy(update={"unchanged": "skip"})})
     for deployment in yaml.safe_load(FILE.read_text())["deployments"]:
         if deployment["entrypoint"] == "flows/audit.py:audit_release":
             assert deployment["parameters"] == {"release": f"{example.store.uri}/{example.name}", "source": example.source.uri}
         else:
             assert list(deployment["parameters"]) == ["spec"]
-            assert parse_spec(deployment["parameters"]["spec"]) == example
+            repeats = deployment["name"].endswith("-on-demand")
+            assert parse_spec(deployment["parameters"]["spec"]) == (example if repeats else skipping)
 
 
-@pytest.mark.timeout(400)
 def test_the_deployments_are_on_the_server(site: Site) -> None:
     found = {deployment["name"]: deployment for deployment in site.ask("deployments/filter", {})}
-    assert set(found) >= {"release-nightly", *(f"{name}-on-demand" for name in ("release", "audit", "compare", "simulate", "augment"))}
+    assert set(found) >= {"release-nightly", "release-on-change", "watch-source", *NAMES}
     nightly, on_demand = found["release-nightly"], found["release-on-demand"]
     assert [entry["schedule"]["cron"] for entry in nightly["schedules"]] == ["0 2 * * *"]
     assert [entry["active"] for entry in nightly["schedules"]] == [True]
@@ -194,58 +52,148 @@ def test_the_deployments_are_on_the_server(site: Site) -> None:
     # the UI draws its form from this: one parameter, with the SPEC's own schema
     schema = on_demand["parameter_openapi_schema"]
     assert list(schema["properties"]) == ["spec"]
-    assert {"SourceSpec", "RolesSpec", "ReleaseSpec"} <= set(schema["definitions"])
+    assert schema["definitions"].keys() == Spec.model_json_schema()["$defs"].keys() | {"Spec"}
+    [automation] = site.ask("automations/filter", {})
+    assert automation["trigger"]["expect"] == ["waymint.source.changed"]
+    assert [action["deployment_id"] for action in automation["actions"]] == [found["release-on-change"]["id"]]
 
 
-@pytest.mark.timeout(400)
-def test_a_run_on_demand_publishes(site: Site) -> None:
-    spec = tiny_spec(site.folder, "demanded")
-    site.prefect("deployment", "run", "release/release-on-demand", "--param", f"spec={json.dumps(spec)}")
-    run = site.ended("release-on-demand", 240)
+def test_a_run_without_a_worker_is_late_and_then_publishes(site: Site) -> None:
+    assert (site.late["state_name"], site.late["state_type"]) == ("Late", "SCHEDULED")
+    run = site.ended(site.late)
     assert run["state_type"] == "COMPLETED", site.logs(run)
-    versions = published(site.folder, "demanded")
-    assert [manifest["version"] for manifest in versions] == [1]
-    assert sum(file["rows"] or 0 for file in versions[0]["files"] if file["path"].startswith("data/copy-0/")) == 300
+    [manifest] = site.published("demanded")
+    assert sum(file["rows"] or 0 for file in manifest["files"] if file["path"].startswith("data/copy-0/")) == 300
 
 
-@pytest.mark.timeout(400)
-def test_a_published_release_is_audited_on_demand(site: Site) -> None:
+def test_the_page_of_a_run_says_what_was_published(site: Site) -> None:
     """Goes on from the release that the test before published."""
-    store = site.folder / "store" / "demanded"
-    asked = {"release": f"file://{store}", "source": str(site.folder / "source.csv"), "attacks": "linkability"}
-    parameters = [part for name, value in asked.items() for part in ("--param", f"{name}={json.dumps(value)}")]
-    site.prefect("deployment", "run", "audit-release/audit-on-demand", *parameters)
-    run = site.ended("audit-on-demand", 240)
+    [manifest], run = site.published("demanded"), site.ended(site.late)
+    artifacts, uri = site.artifacts(run), f"file://{site.folder}/store/demanded/v000001"
+    assert set(artifacts) == {"progress", "stages", "gates", "release-demanded", "report-demanded"}
+    page = artifacts["release-demanded"]["data"]
+    assert f"# demanded version 1\n\n**Published.**\n\n- release: `{uri}`" in page
+    assert f"[{uri}/report.html]" in artifacts["report-demanded"]["data"] + page
+    for section in ("Effect (ATE)", "Error of the effect by step", "Gates", "Cost"):
+        assert f"\n## {section}\n" in page
+    for gate in manifest["gates"]:
+        assert f"| {gate['name']} |" in page
+    for where in ("source", "release"):
+        assert f"| {where} | {manifest['effects'][where]['ate']['estimate']:.4g} |" in page
+    assert '"fit treatment and outcome"' in artifacts["stages"]["data"]
+    logged = site.logs(run)
+    assert "fit treatment and outcome: done in" in logged
+    stages = {each["stage"] for each in manifest["metrics"]["stages"]}
+    assert {"read source: plan", "fit treatment and outcome", "draw release"} <= stages
+    assert manifest["metrics"]["rows_per_second"] == pytest.approx(300 / manifest["metrics"]["seconds"], rel=0.02)
+    assert manifest["metrics"]["peak_mib"] > 100
+
+
+def test_an_event_of_a_release_starts_what_comes_after_it(site: Site) -> None:
+    """An automation on ``waymint.release.published`` audits every release of one name, with the URI of its event."""
+    site.folder.joinpath("automation.yaml").write_text(yaml.safe_dump(_automation(site)))
+    site.prefect("automation", "create", "--from-file", str(site.folder / "automation.yaml"))
+    run = site.ended(site.start("release/release-on-demand", site.spec("followed")).json())
     assert run["state_type"] == "COMPLETED", site.logs(run)
-    [record] = [json.loads(path.read_text()) for path in store.glob("audits/v*/*/audit.json")]
-    assert [found["attack"] for found in record["attacks"]] == ["linkability"]
+    [event] = [each for each in site.events("waymint.release.published") if each["resource"]["prefect.resource.name"] == "followed"]
+    [manifest] = site.published("followed")
+    payload = event["payload"]
+    assert (event["resource"]["waymint.uri"], event["resource"]["waymint.version"]) == (payload["uri"], str(payload["version"]))
+    assert (payload["version"], payload["failed"], payload["run"]) == (1, [], manifest["run"])
+    assert {gate["name"] for gate in payload["gates"]} == {gate["name"] for gate in manifest["gates"]}
+    assert payload["effect"]["release"]["estimate"] == manifest["effects"]["release"]["ate"]["estimate"]
+    related = {each["prefect.resource.role"]: each["prefect.resource.id"] for each in event["related"]}
+    assert related["source"] == "waymint.source.followed"
+    assert related["flow-run"] == f"prefect.flow-run.{run['id']}"
+    audit = site.first_ended("audit-on-demand")
+    assert audit["state_type"] == "COMPLETED", site.logs(audit)
+    assert audit["parameters"]["release"] == payload["uri"]
+    assert len(list((site.folder / "store/followed/audits/v000001").glob("*/audit.json"))) == 1
 
 
-@pytest.mark.timeout(400)
-def test_a_bad_spec_is_refused_before_it_runs(site: Site) -> None:
-    spec = tiny_spec(site.folder, "refused") | {"release": {"rows": 0}}
-    identity = next(d["id"] for d in site.ask("deployments/filter", {}) if d["name"] == "release-on-demand")
-    with pytest.raises(urllib.error.HTTPError) as refusal:
-        site.ask(f"deployments/{identity}/create_flow_run", {"parameters": {"spec": spec}, "enforce_parameter_schema": True})
-    assert refusal.value.code == 409
-    assert published(site.folder, "refused") == []
-
-
-@pytest.mark.timeout(400)
-def test_a_schedule_fires_by_itself(site: Site) -> None:
-    config = yaml.safe_load(FILE.read_text())
-    nightly = next(deployment for deployment in config["deployments"] if deployment["name"] == "release-nightly")
-    # due soon after it is deployed; an interval too long for a second run to start beside the first
-    due = datetime.now(UTC) + timedelta(seconds=20)
-    often = nightly | {
-        "name": "release-often",
-        "parameters": {"spec": tiny_spec(site.folder, "scheduled")},
-        "schedules": [{"interval": 90, "anchor_date": due.isoformat(), "active": True}],
+def _automation(site: Site) -> dict[str, Any]:
+    """Return the automation of docs/operations.md, for the release that the test follows."""
+    identity = site.ask("deployments/name/audit-release/audit-on-demand")["id"]
+    parameters = {"release": "{{ event.resource['waymint.uri'] }}", "source": str(site.folder / "source.csv"), "attacks": "linkability"}
+    return {
+        "name": "audit after release",
+        "trigger": {
+            "type": "event",
+            "match": {"prefect.resource.id": "waymint.release.followed"},
+            "expect": ["waymint.release.published"],
+            "posture": "Reactive",
+            "threshold": 1,
+            "within": 0,
+        },
+        "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": identity, "parameters": parameters}],
     }
+
+
+def test_a_second_run_of_a_name_waits_and_skips_what_the_first_has_published(site: Site) -> None:
+    spec = site.spec("twice", release={"rows": 300, "unchanged": "skip"})
+    asked = [site.start("release/release-on-demand", spec).json() for _ in range(2)]
+    runs = sorted((site.ended(each) for each in asked), key=lambda run: str(run["state_name"]))
+    assert [run["state_name"] for run in runs] == ["Completed", "Unchanged"], [site.logs(run) for run in runs]
+    first, second = (site.inner(run) for run in runs)
+    assert second["start_time"] >= first["end_time"]
+    assert second["state_name"] == "Unchanged"
+    assert runs[1]["state"]["message"] == "unchanged: nothing was published, the rows would be those of twice v000001"
+    assert len(site.published("twice")) == 1
+    # unless the first was done before the second had begun, that says whom it waits for
+    if runs[1]["start_time"] < first["end_time"]:
+        assert "waiting: another run of twice is under way" in site.logs(runs[1])
+    [event] = site.events("waymint.release.unchanged")
+    assert event["payload"]["uri"] == f"file://{site.folder}/store/twice/v000001"
+
+
+def test_a_bad_spec_is_refused_before_there_is_a_run(site: Site) -> None:
+    before = len(site.ask("flow_runs/filter", {}))
+    faults: dict[str, dict[str, Any]] = {
+        "out of its range": {"release": {"rows": 0}},
+        "no such key": {"release": {"row": 300}},
+        "of another type": {"seed": "seven"},
+        "two keys that don't go together": {"release": {"draws": "balanced", "mode": "full"}},
+        "skipped, but always other rows": {"release": {"unchanged": "skip", "seed_from": "run"}},
+    }
+    answers = {name: site.start("release/release-on-demand", site.spec("refused", **fault)) for name, fault in faults.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(faults, 409)
+    assert "0 is less than the minimum of 1" in answers["out of its range"].text
+    assert len(site.ask("flow_runs/filter", {})) == before
+
+
+def test_one_key_starts_one_run(site: Site) -> None:
+    """A caller that does not know whether its call arrived repeats it with the same key."""
+    deployment = site.ask("deployments/name/release/release-on-demand")
+    body = {"parameters": {"spec": site.spec("keyed")}, "idempotency_key": "order-17", "state": {"type": "SCHEDULED", "state_details": {}}}
+    body["state"]["state_details"] = {"scheduled_time": (datetime.now(UTC) + timedelta(days=1)).isoformat()}  # type: ignore[index]
+    answers = [site.post(f"deployments/{deployment['id']}/create_flow_run", body) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_a_schedule_sees_a_new_source_and_its_event_mints(site: Site) -> None:
+    """The deployments watch-source and release-on-change, for another table and due in seconds."""
+    spec = site.spec("landed", source={"uri": str(write_source(site.folder / "landed.csv", 620))})
+    config = {deployment["name"]: deployment for deployment in yaml.safe_load(FILE.read_text())["deployments"]}
+    # an interval too long for a second run to start beside the first
+    due = {"interval": 600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=15)).isoformat(), "active": True}
+    trigger = config["release-on-change"]["triggers"][0] | {"match": {"prefect.resource.id": "waymint.source.landed"}}
+    deployments = [
+        config["release-on-change"] | {"name": "mint-landed", "parameters": {"spec": spec}, "triggers": [trigger]},
+        config["watch-source"] | {"name": "watch-landed", "parameters": {"spec": spec}, "schedules": [due]},
+    ]
     file = site.folder / "prefect.yaml"
-    file.write_text(yaml.safe_dump({"name": "waymint", "deployments": [often]}))
-    site.prefect("deploy", "--prefect-file", str(file), "--name", "release-often")
-    run = site.ended("release-often", 240)
-    assert run["auto_scheduled"] is True
+    file.write_text(yaml.safe_dump({"name": "waymint", "deployments": deployments}))
+    site.prefect("deploy", "--prefect-file", str(file), "--all")
+    watched = site.first_ended("watch-landed")
+    assert watched["auto_scheduled"] is True
+    assert watched["state_name"] == "Completed", site.logs(watched)
+    run = site.first_ended("mint-landed")
     assert run["state_type"] == "COMPLETED", site.logs(run)
-    assert [manifest["version"] for manifest in published(site.folder, "scheduled")][:1] == [1]
+    [manifest] = site.published("landed")
+    [event] = site.events("waymint.source.changed")
+    assert event["payload"]["fingerprint"] == manifest["source"]["fingerprint"]
+    # the same content a second time is no news
+    again = site.ended(site.start("watch/watch-landed", spec).json())
+    assert again["state_name"] == "Unchanged", site.logs(again)
+    assert len(site.events("waymint.source.changed")) == 1

@@ -14,6 +14,7 @@ def test_a_release_equals_itself():
     manifest = manifest_of(1, "r")
     found = diff(manifest, manifest)
     assert found.same
+    assert found.identical
     assert found.spec == found.packages == ()
     assert [(effect.key, effect.difference) for effect in found.effects] == [("source.ate", 0.0), ("truth.ate", 0.0)]
 
@@ -57,3 +58,12 @@ def test_an_effect_without_error_has_no_z():
     assert found.effects[0].difference == 1.0
     assert found.effects[0].z is None
     assert not found.same
+
+
+def test_the_same_words_over_other_bytes_are_not_identical():
+    part = FileRef(path="data/copy-0/part-00000.parquet", rows=40, bytes=1, sha256="0" * 64)
+    left, right = manifest_of(1, "r", (part,)), manifest_of(2, "s", (part.model_copy(update={"sha256": "1" * 64}),))
+    found = diff(left, right)
+    assert (found.same, found.data, found.identical) == (True, False, False)
+    report = FileRef(path="report.html", rows=None, bytes=1, sha256="2" * 64)
+    assert diff(left, left.model_copy(update={"version": 2, "files": (part, report)})).identical

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import zipfile
@@ -16,7 +15,6 @@ import pytest
 from infra.stores.file import FileStore
 from tasks.contract.errors import SpecError, StoreError, StoreMissing
 from tasks.contract.refs import FileRef
-from tasks.publish.codebook import as_csv, as_html, codebook
 from tasks.publish.commit import claim, seal, upload
 from tasks.publish.export import citation, export
 from tasks.publish.layout import REPORT, check_path, part_path
@@ -63,8 +61,8 @@ def test_the_file_holds_all_that_a_colleague_needs(store: FileStore, tmp_path: P
         assert archive.testzip() is None
         content = {name.removeprefix(FOLDER): archive.read(name) for name in archive.namelist()}
     assert list(content) == [
-        "CITATION.txt", "LICENCE.txt", "codebook.html", "codebook.csv", "manifest.json", "data/copy-0/part-00000.parquet",
-        "data/copy-0/part-00001.parquet", "report.html", "data/copy-0.csv",
+        "CITATION.txt", "LICENCE.txt", "codebook.html", "codebook.csv", "datapackage.json", "croissant.json", "odcs.yaml", "manifest.json",
+        "report.html", "data/copy-0/part-00000.parquet", "data/copy-0/part-00001.parquet", "data/copy-0.csv",
     ]  # fmt: skip
     assert read_manifest(content["manifest.json"]) == manifest
     assert content["LICENCE.txt"] == b"CC BY 4.0"
@@ -101,39 +99,6 @@ def test_what_can_not_be_exported_leaves_nothing(store: FileStore, tmp_path: Pat
     with pytest.raises(StoreError, match="must be new"):
         export(store, "trial", 1, tmp_path / "there.zip")
     assert (tmp_path / "there.zip").read_bytes() == b"mine"
-
-
-def test_the_codebook_names_every_column_once() -> None:
-    entries = codebook(Manifest.model_validate(OLD))
-    assert [entry.column for entry in entries if entry.role != "truth"] == [column["name"] for column in OLD["schema"]["columns"]]
-    by_name = {entry.column: entry for entry in entries}
-    assert by_name["site"].levels == "north; south; west"
-    assert by_name["lab"].missing == pytest.approx(188 / 900)
-    assert (by_name["x"].type, by_name["x"].kind, by_name["x"].decimals) == ("double", "continuous", 2)
-    assert by_name["drug"].drawn == f"design '{OLD['spec']['mechanisms']['treatment']}'"
-    assert by_name["score"].role == "outcome"
-    rows = list(csv.DictReader(io.StringIO(as_csv(entries).decode())))
-    assert [row["column"] for row in rows] == list(by_name)
-    assert rows[0]["decimals"] == "2"
-
-
-def test_columns_of_the_truth_are_described_where_they_are_released() -> None:
-    release = {**OLD["spec"]["release"], "include_nuisances": True}
-    entries = codebook(Manifest.model_validate({**OLD, "spec": {**OLD["spec"], "release": release}}))
-    assert [entry.column for entry in entries[-3:]] == ["waymint_g", "waymint_q0", "waymint_q1"]
-    assert {entry.role for entry in entries[-3:]} == {"truth"}
-    without = {**OLD["spec"]["release"], "include_nuisances": False}
-    assert len(codebook(Manifest.model_validate({**OLD, "spec": {**OLD["spec"], "release": without}}))) == len(entries) - 3
-
-
-def test_labels_of_the_spec_reach_the_codebook_and_are_escaped() -> None:
-    labelled = {**OLD, "spec": {**OLD["spec"], "labels": {"x": {"label": "Body <b>mass</b>", "unit": "kg"}, "site": "Hospital"}}}
-    entries = codebook(Manifest.model_validate(labelled))
-    assert (entries[0].label, entries[0].unit, entries[1].label) == ("Body <b>mass</b>", "kg", "Hospital")
-    page = as_html(entries, "trial version 1").decode()
-    assert "Body &lt;b&gt;mass&lt;/b&gt;" in page
-    assert "0.209" in page
-    assert "http" not in page.replace("http-equiv", "")
 
 
 def test_a_citation_tells_the_release_from_any_other() -> None:

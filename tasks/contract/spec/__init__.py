@@ -5,6 +5,7 @@ from tasks.contract.spec.compare import CompareSpec
 from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
+from tasks.contract.spec.labels import AboutSpec, LabelSpec
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.parse import parse_spec
@@ -19,6 +20,7 @@ __all__ = [
     "NAME_PATTERN",
     "REPEATS",
     "SMALL",
+    "AboutSpec",
     "AugmentSpec",
     "CompareSpec",
     "CovariatesSpec",
@@ -27,6 +29,7 @@ __all__ = [
     "GatesSpec",
     "Kind",
     "Label",
+    "LabelSpec",
     "MechanismsSpec",
     "OutcomeSpec",
     "Purpose",

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from tasks.contract.spec.section import Section
+from tasks.contract.spec.section import Section, never_together
 
 
 class ReleaseSpec(Section):
     """Size and form of the release."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                never_together(draws="balanced", mode="full"),
+                never_together(include_nuisances=True, mode="full"),
+                never_together(unchanged="skip", seed_from="run"),
+            ]
+        }
+    )
 
     rows: int = Field(10_000, ge=1, le=1_000_000_000, description="released rows of each copy")
     copies: int = Field(1, ge=1, le=100, description="synthetic tables; with more than one, each is fitted to a Bayesian bootstrap draw")
@@ -25,6 +35,20 @@ class ReleaseSpec(Section):
         False,
         description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
+    seed_from: Literal["spec", "run"] = Field(
+        "spec",
+        description="spec: the same SPEC gives the same bytes; run: each run draws anew with a seed of its own, which the manifest names",
+    )
+    unchanged: Literal["publish", "skip"] = Field(
+        "publish",
+        description="where source, SPEC and code are those of the latest version: publish its bytes again as a new version, or skip",
+    )
+
+    @model_validator(mode="after")
+    def _check_repetition(self) -> ReleaseSpec:
+        if self.unchanged == "skip" and self.seed_from == "run":
+            raise ValueError('unchanged "skip" needs seed_from "spec": with "run" every run draws other rows')
+        return self
 
     @model_validator(mode="after")
     def _check_mode(self) -> ReleaseSpec:

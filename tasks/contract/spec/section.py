@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -11,6 +11,14 @@ class Section(BaseModel):
     """Base of all sections: frozen, no unknown keys, no silent NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def never_together(**values: object) -> dict[str, Any]:
+    """Return the JSON Schema of a rule between keys of a section: not all of them have these values.
+
+    A validator says the same to who reads errors; the schema lets a Prefect server refuse a run before it exists.
+    """
+    return {"not": {"properties": {key: {"const": value} for key, value in values.items()}, "required": list(values)}}
 
 
 def _is_false(value: object) -> object:

@@ -79,3 +79,6 @@ class SourceSpec(ReadingSpec):
     )
     partition_rows: int = Field(250_000, ge=100, description="rows of one partition; changes memory, and results by rounding only")
     holdout: float = Field(0.3, ge=0.05, le=0.5, description="share of rows that the synthesizer of covariates never sees")
+    holdout_seed: int | None = Field(
+        None, ge=0, lt=2**63, description="seed of the split into training rows and holdout; where left out: seed", examples=[1]
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from tasks.contract.spec.compare import CompareSpec
 from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
+from tasks.contract.spec.labels import AboutSpec, LabelSpec
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
@@ -40,6 +41,8 @@ class Spec(Section):
     covariates: CovariatesSpec = CovariatesSpec()
     mechanisms: MechanismsSpec = MechanismsSpec()
     outcomes: dict[str, OutcomeSpec] = Field(default_factory=dict, description="declarations for an outcome, by the name of its column")
+    labels: dict[str, LabelSpec] = Field(default_factory=dict, description="meaning of columns, by the name of the column")
+    about: AboutSpec = AboutSpec()
     release: ReleaseSpec = ReleaseSpec()
     gates: GatesSpec = GatesSpec()
     store: StoreSpec = StoreSpec()
@@ -85,6 +88,23 @@ class Spec(Section):
         """The estimator of the ATE that the release carries: the one its outcome mechanism is targeted at."""
         return "adaptive" if self.mechanisms.targeting == "adaptive" else "tmle"
 
+    @property
+    def split_seed(self) -> int:
+        """Seed of the split into training rows and holdout."""
+        return self.seed if self.source.holdout_seed is None else self.source.holdout_seed
+
+    def drawn_anew(self, draw: str) -> Spec:
+        """Return the SPEC of one run among many that each draw other rows: another seed, the same holdout.
+
+        Parameters
+        ----------
+        draw : str
+            What names the run; the same name gives the same seed.
+        """
+        digest = hashlib.sha256(f"{self.seed}\0{draw}".encode()).digest()
+        source = self.source.model_copy(update={"holdout_seed": self.split_seed})
+        return self.model_copy(update={"seed": int.from_bytes(digest[:8], "little") >> 1, "source": source})
+
     def repeats(self, rows: int) -> int:
         """Return how often a source of so many rows is cross-fitted."""
         repeats = self.mechanisms.repeats
@@ -94,7 +114,8 @@ class Spec(Section):
         """Return the digest of everything that decides the bytes of what a flow makes.
 
         The store and the engine change where and how, never what; they are left out, so a run can be
-        resumed with other workers or against another store. So are the sections of other flows.
+        resumed with other workers or against another store. So are the sections of other flows, and what to do with bytes that
+        are published already.
 
         Parameters
         ----------
@@ -107,5 +128,6 @@ class Spec(Section):
             32 hexadecimal digits.
         """
         others = {"compare", "simulate", "augment"} - {purpose}
-        body = self.model_dump(mode="json", exclude={"store", "engine"} | others)
+        left_out: dict[str, Any] = dict.fromkeys({"store", "engine"} | others, True)
+        body = self.model_dump(mode="json", exclude={**left_out, "release": {"unchanged"}})
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,164 @@
+"""What Prefect shows of runs that published nothing, and how runs of one name take turns, on the session's server."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ParameterTypeError
+
+from flows.stages.turns import LEASE_SECONDS, limit_name, turn
+from infra.logging import PlainDisplay
+from infra.settings import Settings
+from infra.stages import Stages
+from tasks.contract.spec import Spec, parse_spec
+from tests.direct import DirectWork
+from tests.releasing import manifest, save, spec_of
+
+
+@pytest.fixture
+def client(prefect: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def outer_and_inner(client: SyncPrefectClient, name: str) -> tuple[FlowRun, FlowRun]:
+    """Return the latest flow run of a release name, and the one that did its work."""
+    [outer] = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[f"release {name}"])), limit=1)
+    inner = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[outer.id]))
+    return outer, client.read_flow_runs(flow_run_filter=inner)[0]
+
+
+def test_a_rejected_run_is_rejected_in_both_states_and_names_its_gates(
+    waymint: Callable[..., Any], client: SyncPrefectClient, source: Path, tmp_path: Path
+) -> None:
+    values = spec_of(source, tmp_path / "store", name="spurned", covariates__synthesizer="bootstrap", mechanisms__repeats=1)
+    answer = waymint("release", save(values, tmp_path / "spec.yaml"), "--json")
+    assert answer.code == 3, answer.err
+    failed = [gate["name"] for gate in answer.json()["manifest"]["gates"] if gate["status"] == "failed"]
+    for run in outer_and_inner(client, "spurned"):
+        assert run.state is not None
+        assert (run.state.name, run.state.type.value) == ("Rejected", "FAILED")
+        assert all(name in str(run.state.message) for name in failed)
+
+
+def test_a_run_ends_with_what_it_cost_and_says_unchanged_the_next_time(
+    waymint: Callable[..., Any], client: SyncPrefectClient, source: Path, tmp_path: Path
+) -> None:
+    values = spec_of(source, tmp_path / "store", name="steady", release__unchanged="skip", mechanisms__repeats=1)
+    spec = save(values, tmp_path / "spec.yaml")
+    first = waymint("release", spec)
+    assert first.code == 0, first.err
+    cost = manifest(tmp_path / "store", "steady")["metrics"]
+    assert f"cost      {cost['seconds']:.1f} s, {cost['rows_per_second']:,.0f} rows/s" in first.out
+    assert sum(each["seconds"] for each in cost["stages"]) <= cost["seconds"]
+    second = waymint("release", spec, "--json")
+    assert second.code == 0, second.err
+    reply = second.json()
+    assert (reply["status"], reply["version"], reply["uri"]) == ("unchanged", 1, f"file://{tmp_path}/store/steady/v000001")
+    outer, inner = outer_and_inner(client, "steady")
+    assert {outer.state_name, inner.state_name} == {"Unchanged"}
+    assert len(list((tmp_path / "store" / "steady").glob("v*"))) == 1
+
+
+def test_rules_that_no_schema_holds_are_the_message_of_the_state(prefect: str, client: SyncPrefectClient, source: Path) -> None:
+    from flows.release import release
+
+    values = spec_of(source, "store", name="unruly") | {"outcomes": {"other": {"law": "tilt"}}}
+    with pytest.raises(ParameterTypeError):
+        release(values)
+    [run] = client.read_flow_runs(limit=1)
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert "outcomes must be named in roles.outcome, 'score'; got 'other'" in str(run.state.message)
+
+
+class Recorder(PlainDisplay):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def _turn(spec: Spec, home: Path, display: Recorder) -> Any:
+    return turn(spec, Settings(home=home), Stages(display, work=DirectWork()))
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Spec:
+    return parse_spec(spec_of("x.csv", tmp_path / "store", name="turned"))
+
+
+def test_a_second_run_waits_for_the_first_wherever_it_is(client: SyncPrefectClient, spec: Spec, tmp_path: Path) -> None:
+    """The other run has another home, as on another machine: only Prefect's limit lies between them."""
+    here, there = Recorder(), Recorder()
+    order: list[str] = []
+
+    def other() -> None:
+        with _turn(spec, tmp_path / "there", there):
+            order.append("second")
+
+    @flow
+    def first() -> None:
+        with _turn(spec, tmp_path / "here", here):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(other,))
+            thread.start()
+            while not there.lines:
+                thread.join(0.1)
+            order.append("first")
+        thread.join(60)
+
+    first()
+    assert order == ["first", "second"]
+    assert here.lines == []
+    assert there.lines == [f"waiting: another run of turned is under way (concurrency limit {limit_name(spec)})"]
+    assert client.read_global_concurrency_limit_by_name(limit_name(spec)).active_slots == 0
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["leased", "lease lost with a restart"])
+def test_the_turn_of_a_killed_run_is_taken_at_once(client: SyncPrefectClient, spec: Spec, tmp_path: Path, forgotten: bool) -> None:
+    name, shown = limit_name(spec), Recorder()
+    client.upsert_global_concurrency_limit_by_name(name, 1)
+    lease = client.increment_concurrency_slots_with_lease([name], 1, "concurrency", LEASE_SECONDS).json()["lease_id"]
+    if forgotten:
+        client.release_concurrency_slots_with_lease(lease)
+        client.increment_concurrency_slots([name], 1, "concurrency")
+    (tmp_path / "home" / "locks").mkdir(parents=True, mode=0o700)
+    (tmp_path / "home").chmod(0o700)
+    (tmp_path / "home" / "locks" / f"turn-{name}.lock").write_text(f'{{"lease": "{lease}"}}')
+
+    @flow
+    def next_run() -> None:
+        with _turn(spec, tmp_path / "home", shown):
+            assert client.read_global_concurrency_limit_by_name(name).active_slots == 1
+
+    next_run()
+    assert shown.lines == []
+    assert client.read_global_concurrency_limit_by_name(name).active_slots == 0
+
+
+def test_a_run_that_waited_too_long_goes_on(client: SyncPrefectClient, spec: Spec, tmp_path: Path) -> None:
+    name, shown = limit_name(spec), Recorder()
+    client.upsert_global_concurrency_limit_by_name(name, 1)
+    client.increment_concurrency_slots_with_lease([name], 1, "concurrency", LEASE_SECONDS)
+    impatient = spec.model_copy(update={"engine": spec.engine.model_copy(update={"timeout": 0.1})})
+
+    @flow
+    def run() -> str:
+        with _turn(impatient, tmp_path / "home", shown):
+            return "worked"
+
+    assert run() == "worked"
+    assert shown.lines[1] == "warning: the other run did not end within engine.timeout; going on beside it"
