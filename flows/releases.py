@@ -6,18 +6,22 @@ import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from infra import signing
 from infra.settings import Settings
 from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
 from tasks.contract.errors import SpecError
 from tasks.pages.numbers import plural
-from tasks.publish import collect, difference, releases
+from tasks.publish import collect, difference, releases, signatures
 from tasks.publish import export as exporting
 from tasks.publish.catalogue.site import write_site
 from tasks.publish.manifest import Effect, Manifest
 from tasks.source.builtin import BUILTINS
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Reply = tuple[Any, list[str]]
 
@@ -75,22 +79,49 @@ def _number(value: float | None, form: str) -> str:
     return "?" if value is None else format(value, form)
 
 
-def verify(where: str) -> Reply:
-    """Re-hash every file of a release."""
+def verify(where: str, key: Path | None = None) -> Reply:
+    """Re-hash every file of a release; with a public key, require its signature."""
     store, name, version = split_release_uri(where)
-    opened = open_store(store)
+    opened, public = open_store(store), _public(key)
     number = version if version is not None else releases.latest_version(opened, name)
-    problems = releases.verify(opened, name, number)
+    problems = releases.verify(opened, name, number, public)
     lines = [f"{problem.fault}: {problem.path}: {problem.detail}" for problem in problems]
-    reply = {"name": name, "version": number, "problems": [problem._asdict() for problem in problems]}
-    return reply, lines or [f"{name} v{number:06d}: every file is as its manifest says"]
+    reply: dict[str, Any] = {"name": name, "version": number, "problems": [problem._asdict() for problem in problems]}
+    if public is not None:
+        reply |= {"signed_by": None if problems else signatures.key_id(public)}
+        signed = f"signed by key {signatures.key_id(public)}"
+    else:
+        signed = "signed, which only --key checks" if releases.signature_paths(opened, name, number) else "not signed"
+    return reply, lines or [f"{name} v{number:06d}: every file is as its manifest says; {signed}"]
 
 
-def pull(where: str, to: Path) -> Reply:
-    """Copy a release into a folder."""
+def pull(where: str, to: Path, key: Path | None = None) -> Reply:
+    """Copy a release into a folder; with a public key, only if that key signed it."""
     store, name, version = split_release_uri(where)
-    manifest = releases.pull(open_store(store), name, version, to)
+    manifest = releases.pull(open_store(store), name, version, to, _public(key))
     return manifest.as_dict(), [f"{name} v{manifest.version:06d}: {len(manifest.files)} files, {manifest.rows:,} rows in {to}"]
+
+
+def keygen(to: Path) -> Reply:
+    """Make a key pair that signs and checks releases."""
+    private, public = signatures.new_key_pair()
+    beside = signing.write_key_files(to, private, public)
+    identity = signatures.key_id(signatures.read_public_key(public, str(beside)))
+    lines = [f"private key  {to}  (set WAYMINT_SIGN_KEY to it; give it to nobody)", f"public key   {beside}", f"key id       {identity}"]
+    return {"private": str(to), "public": str(beside), "key": identity}, lines
+
+
+def sign(where: str, key: Path) -> Reply:
+    """Sign a release that is published and sound."""
+    store, name, version = split_release_uri(where)
+    private = signatures.read_private_key(signing.read_private_file(key), str(key))
+    identity = signatures.key_id(private.public_key())
+    number = releases.sign(open_store(store), name, version, private)
+    return {"name": name, "version": number, "signed_by": identity}, [f"{name} v{number:06d}: signed by key {identity}"]
+
+
+def _public(path: Path | None) -> Ed25519PublicKey | None:
+    return None if path is None else signatures.read_public_key(signing.read_public_file(path), str(path))
 
 
 def export(where: str, to: Path, csv: bool, licence: Path | None) -> Reply:

@@ -65,6 +65,12 @@ def shared_key() -> str | None:
     return os.environ.get("WAYMINT_KEY") or None
 
 
+def sign_key_path() -> Path | None:
+    """Return the file of the key that signs releases (``WAYMINT_SIGN_KEY``), if any: no SPEC, and so no manifest, names it."""
+    text = os.environ.get("WAYMINT_SIGN_KEY")
+    return Path(text).expanduser() if text else None
+
+
 def lineage_configured() -> bool:
     """Return whether the environment says where OpenLineage events go."""
     return any(name in os.environ for name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE"))

@@ -10,6 +10,8 @@ import typer
 from infra.cli.options import JsonOption, ReleaseArgument
 from infra.cli.replies import call_entry, print_help_of_bare
 
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE.pub", help="public key that must have signed the release")]
+
 app = typer.Typer(help="Look at, check and fetch what a store holds.", rich_markup_mode=None)
 
 
@@ -31,15 +33,33 @@ def show(where: ReleaseArgument, json_: JsonOption = False) -> None:
 
 
 @app.command()
-def verify(where: ReleaseArgument, json_: JsonOption = False) -> None:
-    """Re-hash every file of a release against its manifest."""
-    call_entry("releases", "verify", json_, where)
+def verify(where: ReleaseArgument, key: KeyOption = None, json_: JsonOption = False) -> None:
+    """Re-hash every file of a release against its manifest; with --key, require that key's signature."""
+    call_entry("releases", "verify", json_, where, key)
 
 
 @app.command()
-def pull(where: ReleaseArgument, to: Annotated[Path, typer.Option(help="a new folder")], json_: JsonOption = False) -> None:
-    """Copy a release into a folder, checking every byte."""
-    call_entry("releases", "pull", json_, where, to)
+def pull(
+    where: ReleaseArgument, to: Annotated[Path, typer.Option(help="a new folder")], key: KeyOption = None, json_: JsonOption = False
+) -> None:
+    """Copy a release into a folder, checking what verify checks."""
+    call_entry("releases", "pull", json_, where, to, key)
+
+
+@app.command()
+def keygen(to: Annotated[Path, typer.Argument(metavar="FILE", help="a new file, beside FILE.pub")], json_: JsonOption = False) -> None:
+    """Make a key pair: FILE signs releases (WAYMINT_SIGN_KEY=FILE), FILE.pub checks them."""
+    call_entry("releases", "keygen", json_, to)
+
+
+@app.command()
+def sign(
+    where: ReleaseArgument,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="file of the private key")],
+    json_: JsonOption = False,
+) -> None:
+    """Sign a published release, after checking it."""
+    call_entry("releases", "sign", json_, where, key)
 
 
 @app.command()

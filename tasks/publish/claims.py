@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.store import Store
-from tasks.publish.layout import checked_run, claims_folder, decision_key, is_owner, owner_key, place_of, version_text
+from tasks.publish.layout import checked_run, claims_folder, decision_key, is_owner, is_signature, owner_key, place_of, version_text
 
 # process start times are read from clock ticks and the boot time: both round
 _START_TOLERANCE = 2.0
@@ -89,11 +89,29 @@ class Owner(_Record):
             return False
 
 
+class SignatureFile(_Record):
+    """A signature of a release: its path in the release's folder and its text."""
+
+    path: str
+    text: str
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _in_its_place(cls, path: str) -> str:
+        if not is_signature(path):
+            raise ValueError("path of a signature must be that of a key")
+        return path
+
+
 class Decision(_Record):
-    """The decision on a claim: exactly one of ``sealed`` (a run id, with the manifest's text) and ``abandoned`` (a reason)."""
+    """The decision on a claim: exactly one of ``sealed`` (a run id, with the manifest's text) and ``abandoned`` (a reason).
+
+    A signature is decided with the manifest, so that whoever finishes the release can write both.
+    """
 
     sealed: str | None = None
     manifest: str | None = None
+    signature: SignatureFile | None = None
     abandoned: str | None = None
     by: str = ""
 

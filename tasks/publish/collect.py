@@ -9,7 +9,7 @@ from tasks.contract.errors import StoreConflict, StoreError, StoreLink
 from tasks.contract.store import Store, StoredObject
 from tasks.publish.claims import Decision, Owner, read_decision, read_holders
 from tasks.publish.commit import finish
-from tasks.publish.layout import MANIFEST, decision_key, manifest_key, name_folder, owner_key, place_of, version_folder
+from tasks.publish.layout import MANIFEST, decision_key, is_signature, manifest_key, name_folder, owner_key, place_of, version_folder
 from tasks.publish.manifest import Manifest, read_manifest
 
 
@@ -127,7 +127,7 @@ def _tidy(store: Store, name: str, version: int) -> list[Action]:
     if (manifest.name, manifest.version) != (name, version):
         return [Action("kept", folder, "its manifest is another release's")]
     listed = {folder + file.path for file in manifest.files} | {folder + MANIFEST}
-    strays = [item.key for item in store.list(folder) if item.key not in listed]
+    strays = [item.key for item in store.list(folder) if item.key not in listed and not is_signature(item.key.removeprefix(folder))]
     return _delete(store, strays, "its release does not list it")
 
 

@@ -2,7 +2,8 @@
 
 1. :func:`claim` takes a number: one ``owner.json`` per number gets through the store's ``put_new``.
 2. :func:`upload` puts files below the number's folder. Nobody else writes there.
-3. :func:`seal` writes the claim's one decision, with the manifest's text inside, and only then the manifest. A writer
+3. :func:`seal` writes the claim's one decision, with the texts of manifest and signature inside, then the signature, and only then
+   the manifest: a signed release is never seen without its signature. A writer
    that garbage collection gave up in the meantime finds "abandoned" there and gets :class:`StoreConflict`: it claims
    another number. A writer that dies between decision and manifest is finished by whoever comes next.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from typing import TYPE_CHECKING
 
 from tasks.contract.errors import StoreConflict, StoreError
 from tasks.contract.refs import FileRef, ReleaseRef
@@ -22,12 +24,17 @@ from tasks.publish.claims import Decision, read_decision, read_owner
 from tasks.publish.layout import (
     MANIFEST,
     decision_key,
+    is_signature,
     manifest_key,
     release_key,
     version_folder,
 )
 from tasks.publish.manifest import Manifest, read_manifest
 from tasks.publish.rejection import reject
+from tasks.publish.signatures import sign_manifest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 __all__ = ["claim", "finish", "reject", "seal", "sealed_manifest", "upload", "withdraw"]
 
@@ -60,8 +67,8 @@ def upload(store: Store, name: str, version: int, path: str, data: bytes, rows: 
     StoreConflict
         If other bytes are there: an earlier attempt of this run wrote them. :func:`withdraw` clears them.
     """
-    if path == MANIFEST:
-        raise StoreError(f"path of release file must not be '{MANIFEST}'; got it.", "seal() writes it.")
+    if path == MANIFEST or is_signature(path):
+        raise StoreError(f"path of release file must not be that of manifest or signature; got '{path}'.", "seal() writes it.")
     try:
         store.put_new(release_key(name, version, path), data)
     except StoreConflict as error:
@@ -70,7 +77,7 @@ def upload(store: Store, name: str, version: int, path: str, data: bytes, rows: 
     return FileRef(path=path, rows=rows, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
-def seal(store: Store, manifest: Manifest) -> ReleaseRef:
+def seal(store: Store, manifest: Manifest, key: Ed25519PrivateKey | None = None) -> ReleaseRef:
     """Make a release exist. Sealing again by the same run returns the same release.
 
     Parameters
@@ -79,6 +86,8 @@ def seal(store: Store, manifest: Manifest) -> ReleaseRef:
         Where the release lands.
     manifest : Manifest
         Lists every uploaded file; its ``run`` is the claim's.
+    key : Ed25519PrivateKey, optional
+        Signs the release.
 
     Returns
     -------
@@ -100,7 +109,9 @@ def seal(store: Store, manifest: Manifest) -> ReleaseRef:
     if done is not None:
         return done
     _require_complete(store, manifest)
-    decision = Decision(sealed=manifest.run, manifest=manifest.to_bytes().decode(), by=owner.token)
+    data = manifest.to_bytes()
+    signature = None if key is None else sign_manifest(key, name, version, data)
+    decision = Decision(sealed=manifest.run, manifest=data.decode(), signature=signature, by=owner.token)
     with contextlib.suppress(StoreConflict):  # another process decided: finish() reads how
         store.put_new(decision_key(name, version), decision.to_bytes())
     done = finish(store, name, version)
@@ -110,7 +121,7 @@ def seal(store: Store, manifest: Manifest) -> ReleaseRef:
 
 
 def finish(store: Store, name: str, version: int) -> ReleaseRef | None:
-    """Publish the manifest of a version whose claim is sealed: idempotent, and safe in any process.
+    """Publish signature and manifest of a version whose claim is sealed: idempotent, and safe in any process.
 
     Returns
     -------
@@ -128,6 +139,8 @@ def finish(store: Store, name: str, version: int) -> ReleaseRef | None:
     if decision.manifest is None:
         raise StoreConflict(f"claim of {name} version {version} must be open; it was given up ({decision.abandoned}).", _RETRY)
     data = decision.manifest.encode()
+    if decision.signature is not None:
+        store.put_new(release_key(name, version, decision.signature.path), decision.signature.text.encode())
     store.put_new(manifest_key(name, version), data)
     uri = f"{store.uri}/{version_folder(name, version)}".rstrip("/")
     return ReleaseRef(uri=uri, name=name, version=version, sha256=hashlib.sha256(data).hexdigest())

@@ -10,6 +10,7 @@
     <name>/v000001/odcs.yaml                and Open Data Contract Standard
     <name>/v000001/mechanisms.json          where include_nuisances asks for it: the outcome's law of each copy
     <name>/v000001/checks/...
+    <name>/v000001/signatures/<key>.dsse.json  of a signed release: one file a key, over the manifest's bytes
     <name>/v000001/manifest.json            written last
     <name>/rejected/<run id>/...            checks and report of a failed gate
     <name>/audits/v000001/<audit id>/...    attacks against a version: audit.html, audit.json
@@ -37,6 +38,7 @@ MECHANISMS = "mechanisms.json"
 CODEBOOK_PAGE, CODEBOOK_TABLE = "codebook.html", "codebook.csv"
 DATA_PACKAGE, CROISSANT, DATA_CONTRACT = "datapackage.json", "croissant.json", "odcs.yaml"
 
+_SIGNATURE = re.compile(r"signatures/[0-9a-f]{16}\.dsse\.json")
 _OWNER = "owner.json"
 _HEIR = "heir-"
 _DECISION = "decision.json"
@@ -78,6 +80,22 @@ def copy_folder(copy: int) -> str:
 def check_path(path: str) -> str:
     """Return the path of one file of the checks in a release."""
     return checked_path(f"checks/{path}")
+
+
+def signature_path(key: str) -> str:
+    """Return the path of a key's signature in a release.
+
+    Parameters
+    ----------
+    key : str
+        Id of the key: hexadecimal digits, of which the first 16 name the file.
+    """
+    return f"signatures/{key[:16]}.dsse.json"
+
+
+def is_signature(path: str) -> bool:
+    """Return whether a path in a release is that of a signature: the manifest can't list what is made from its own bytes."""
+    return _SIGNATURE.fullmatch(path) is not None
 
 
 def name_folder(name: str) -> str:

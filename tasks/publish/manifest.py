@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tasks.contract.errors import StoreError
 from tasks.contract.refs import FileRef
 from tasks.contract.results import Gate
-from tasks.publish.layout import checked_path
+from tasks.publish.layout import MANIFEST, checked_path, is_signature
 
 FORMAT: Literal["waymint-release/1"] = "waymint-release/1"
 #: A manifest is read from a store that others may write to: what is larger or deeper was not written by us.
@@ -144,6 +144,8 @@ class Manifest(BaseModel):
         paths = [checked_path(file.path) for file in files]
         if len(set(paths)) != len(paths):
             raise ValueError("files must not list a path twice")
+        if any(path == MANIFEST or is_signature(path) for path in paths):
+            raise ValueError("files must not list the manifest or a signature: neither can hold its own digest")
         return tuple(sorted(files, key=lambda file: file.path))
 
     @property

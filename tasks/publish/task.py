@@ -6,10 +6,11 @@ import contextlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cluster import coarse
 from infra.provenance import code_record, package_versions
+from infra.signing import read_signing_key
 from infra.store import open_store
 from infra.workspace import Run
 from tasks.checks.measured import Measured
@@ -26,7 +27,11 @@ from tasks.publish.identity import check_identity, identity_of
 from tasks.publish.layout import MECHANISMS, access_key, check_path, part_path
 from tasks.publish.record import COPIES_NOTE, Facts, Verdict, effect_section, privacy_section
 from tasks.publish.releases import show
+from tasks.publish.signatures import read_private_key
 from tasks.source.task import Source
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def check_added_columns(run: Run, schema: TableSchema) -> None:
@@ -42,11 +47,18 @@ def check_added_columns(run: Run, schema: TableSchema) -> None:
 
 
 def check_store(run: Run) -> None:
-    """Write and remove a small object: a store that refuses is reported before any work is done."""
+    """Write and remove a small object, and read the signing key: what refuses is reported before any work is done."""
+    signing_key()
     store = open_store(run.spec.store.uri)
     key = access_key(run.spec.name, run.id)
     store.put(key, b"{}")
     store.delete(key)
+
+
+def signing_key() -> Ed25519PrivateKey | None:
+    """Return the key that signs this environment's releases, None where they are not signed."""
+    named = read_signing_key()
+    return None if named is None else read_private_key(*named)
 
 
 def check_name(run: Run, schema: TableSchema) -> None:
@@ -236,7 +248,7 @@ def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], 
         with _all_or_nothing(store, name, drafted.version):
             small = {**files, **_mechanisms(run, parts, facts)}
             uploaded = [upload(store, name, drafted.version, path, data) for path, data in sorted(small.items())]
-            sealed = seal(store, facts.manifest(drafted.version, (*drafted.parts, *uploaded)))
+            sealed = seal(store, facts.manifest(drafted.version, (*drafted.parts, *uploaded)), signing_key())
     manifest = show(store, name, sealed.version)
     return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
 
