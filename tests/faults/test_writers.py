@@ -70,7 +70,7 @@ def test_two_runs_of_one_name_get_numbers_of_their_own(source: Path, tmp_path: P
     first, second = spec_of(source, store), spec_of(source, store, seed=8)
     with pytest.raises(WaymintError, match="stopped here"):
         mint_with_fault(first, tmp_path / "work 1", "publish.publish", _stop)  # has claimed, and not published
-    assert mint_on(second, tmp_path / "work 2")["version"] == 2
+    assert mint_on(second, tmp_path / "work 2", run="20260102T000000Z-other")["version"] == 2
     assert mint_on(first, tmp_path / "work 1")["version"] == 1
     assert [show(open_store(str(store)), "trial", number).seed for number in (1, 2)] == [7, 8]
 
@@ -109,7 +109,7 @@ def test_a_damaged_release_never_keeps_the_next_one_from_being_published(
     store = tmp_path / "store"
     mint_on(spec_of(source, store), tmp_path / "work 1")
     damage(store)
-    reply = mint_on(spec_of(source, store, seed=8), tmp_path / "work 2")
+    reply = mint_on(spec_of(source, store, seed=8), tmp_path / "work 2", run="20260102T000000Z-other")
     assert reply["status"] == "published"
     assert reply["version"] >= 2
     assert verify(open_store(str(store)), "trial", reply["version"]) == []

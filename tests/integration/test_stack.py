@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,15 +28,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.s3]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     if postgres_folder() is None:
         pytest.skip("no Postgres (Debian: postgresql): the site as a whole was not tested")
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("no setpriv, and Postgres does not run as root: the site as a whole was not tested")
-    folder = tmp_path_factory.mktemp("stack")
-    for above in (folder.parent, folder.parent.parent):  # the database's user must get to its own folder
-        above.chmod(above.stat().st_mode | 0o011)
-    with running_stack(folder) as running:
+    # not in pytest's folder, which is closed to the database's user each time that another session starts
+    with tempfile.TemporaryDirectory(prefix="waymint-stack-", ignore_cleanup_errors=True) as name, running_stack(Path(name)) as running:
+        folder = Path(name)
         running.s3().put_object(Bucket=TABLES, Key="trial/source.parquet", Body=write(table(), folder / "source.parquet").read_bytes())
         yield running
 

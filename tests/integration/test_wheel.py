@@ -8,8 +8,9 @@ import shutil
 import site
 import subprocess
 import sys
+import tempfile
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,13 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed() -> Iterator[Installed]:
     """Build the wheel as the image does, from a copy of what the image copies, and install it without what it depends on."""
-    folder = tmp_path_factory.mktemp("wheel")
+    with tempfile.TemporaryDirectory(prefix="waymint-wheel-") as name:
+        yield _installed(Path(name))
+
+
+def _installed(folder: Path) -> Installed:
     for word, rest in stages(ROOT / "infra/docker/Dockerfile")["wheel"].steps:
         if word == "COPY":
             *names, to = rest.split()
@@ -94,7 +99,7 @@ def test_commands_work_outside_a_checkout(installed: Installed, tmp_path: Path) 
     assert json.loads(installed.run("waymint", "deploy", "init", "--to", "site", "--json", cwd=tmp_path, **home))["written"] == []
     spec = write(table(), tmp_path / "source.parquet").with_name("spec.yaml")
     spec.write_text(yaml.safe_dump(spec_of(tmp_path / "source.parquet", tmp_path / "store")))
-    assert "trial" in installed.run("waymint", "check", str(spec), cwd=tmp_path, **home)
+    assert "check: 0 errors" in installed.run("waymint", "check", str(spec), cwd=tmp_path, **home)
 
 
 def test_the_deployments_name_flows_that_are_there(installed: Installed, tmp_path: Path) -> None:
@@ -121,12 +126,17 @@ def as_user(stage: Stage) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def container(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> tuple[Path, dict[str, str]]:
-    """Make the folders that the image's RUN lines make, below a folder; return it and the image's environment in it."""
-    root = tmp_path_factory.mktemp("container")
+def container() -> Iterator[tuple[Path, dict[str, str]]]:
+    """Make the folders that the image's RUN lines make, below a folder; yield it and the image's environment in it.
+
+    It does not lie in pytest's folder, which is closed to other users each time that another session starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="waymint-container-") as name:
+        yield _container(Path(name))
+
+
+def _container(root: Path) -> tuple[Path, dict[str, str]]:
     root.chmod(0o755)
-    for above in (root.parent, root.parent.parent):  # pytest's folders are their owner's alone
-        above.chmod(above.stat().st_mode | 0o011)
     [making] = [run for run in IMAGE.runs() if run.startswith("mkdir -p /srv/waymint")]
     here = making.replace("/srv/", f"{root}/srv/").replace("waymint:waymint", IMAGE.user)
     subprocess.run(["sh", "-euc", here], check=True)
