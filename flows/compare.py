@@ -13,8 +13,9 @@ import tasks.comparison.task as comparison
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
-from flows.stages.copies import fit_mechanisms, part_sizes
+from flows.stages.copies import fit_beside, fit_mechanisms, part_sizes
 from flows.stages.measures import measure
+from flows.stages.precheck import check_sizes
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
 from infra.stages import Stages
@@ -67,8 +68,9 @@ def contest(run: Run) -> dict[str, Any]:
     stages = Stages.current()
     source_read = read_source(run, stages, "compare")
     schema = source_read.described.table
+    cautions = check_sizes(run.spec, schema.rows, source_read.described.profile.arms, "compare")
     stages.note(profile_line(source_read.described.profile, schema))
-    for warning in source_read.described.warnings:
+    for warning in (*source_read.described.warnings, *cautions):
         stages.warn(warning)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
@@ -129,13 +131,13 @@ def _of_seed(run: Run, stages: Stages, source_read: Source, seed: int, count: Ca
 
 def _measured(run: Run, stages: Stages, source_read: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
     """Draw one variant's release and measure it as a release is measured, and a little more."""
-    schema, balance = source_read.described.table, None
+    schema = source_read.described.table
     model = stages.wait(f"{variant}: fit synthesizer", [fitting], progress=lambda: covariates.progress(run, 0))[0]
     weighing = stages.submit(comparison.weigh_drawing, run, model, run.spec.release.rows)
+    models = fit_beside(run, stages, schema, source_read.parts, Models(model, learnt.mechanisms, None), learnt)
     if variant.mode == "hybrid":
-        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
-        balance = stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted)
-    models = Models(model, learnt.mechanisms, balance)
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored, models.clusters)
+        models = models._replace(balance=stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted))
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)])
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)

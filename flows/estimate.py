@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
@@ -17,6 +19,7 @@ from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, op
 from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.frames import strata_codes
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
@@ -86,6 +89,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         outcome=schema.outcome.name,
         covariates=tuple(column.name for column in schema.covariates),
         treated=schema.treated,
+        control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
         subgroups=tuple(subgroups),
     )
@@ -115,7 +119,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not table_roles.subgroups and not options.get("cluster"):
+        if rows > limit and not (table_roles.subgroups or table_roles.strata or options.get("cluster")):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -136,12 +140,21 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(
-        frame, column_roles(described.table, table_roles.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters
-    )
+    columns = column_roles(described.table, table_roles.subgroups)
+    strata = _strata(frame, canonicals, described.table)
+    analysis = analyse(frame, columns, **chosen, propensity=given, weights=weights, clusters=clusters, strata=strata)
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's stratum, None where there are none; the frame's columns of strata become categories."""
+    if not schema.strata:
+        return None
+    for column in schema.strata:
+        frame[column.name] = frame[column.name].astype("category")
+    return np.concatenate([strata_codes(each, schema.strata) for each in rows])
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:

@@ -19,9 +19,11 @@ from flows.stages.announcements import announce
 from flows.stages.copies import check_models, make_copy, resolve_synthesizer
 from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import measure
+from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_plan, read_source
+from flows.stages.study_record import study_section
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
@@ -33,7 +35,6 @@ from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Verdict
 from tasks.source.profile import profile_line
-from tasks.source.sizes import size_faults
 from tasks.source.task import Source
 
 # Stages of reading, of a cross-fitting, of drawing one copy (beside cross-fitting and calibration), of judging and publishing.
@@ -86,11 +87,10 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
         return latest.reply()
     source = read_source(run, stages, plan=plan)
     schema = source.described.table
-    for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
-        raise fault
+    cautions = check_sizes(run.spec, schema.rows, source.described.profile.arms, "release")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
-    for warning in source.described.warnings:
+    for warning in (*source.described.warnings, *cautions):
         stages.warn(warning)
     publishing.check_name(run, schema)
     publishing.check_added_columns(run, schema)
@@ -124,6 +124,8 @@ def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy], 
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
+    if study := study_section(run, schema, copies):
+        facts = facts.model_copy(update={"source": {**facts.source, "study": study}})
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
     facts = facts.model_copy(update={"metrics": stages.metrics(sum(part.rows for part in parts.values()))})
     table = [gate.model_dump() for gate in judged.gates]

@@ -23,6 +23,7 @@ def estimate(
     control: given.Control = None,
     event: given.Event = None,
     cluster: given.Cluster = None,
+    strata: given.Strata = "",
     outcome_kind: given.OutcomeKind = "auto",
     missing_outcome: given.MissingOutcome = "error",
     missing_treatment: given.MissingTreatment = "error",
@@ -47,7 +48,7 @@ def estimate(
     """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
     columns = {"treatment": treatment, "outcome": outcome, "covariates": covariates if covariates == "*" else _names(covariates)}
     arms = {key: _literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
-    labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
+    labels = {**arms, "event": _literal(event), "exclude": _names(exclude), "strata": _names(strata)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
     named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])

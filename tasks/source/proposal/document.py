@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.contract.spec import RolesSpec
+from tasks.source import hints
 from tasks.source.dialect import Dialect
-from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined
 
 _WIDTH = 110
