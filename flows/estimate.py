@@ -31,9 +31,12 @@ from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
 from tasks.source.inspection import Inspection
+from tasks.targeting.estimators import ATE
 
 #: Rows that a learner gets in memory in one fold, out of core.
 FIT_ROWS = 100_000
+#: Estimators where none is named, by kind of outcome; those of the average effect for all others.
+ESTIMATORS = {"survival": ("km", "ipcw", "aipw", "tmle")}
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 
 
@@ -47,7 +50,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     roles : dict
         Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
     options : dict
-        ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of :func:`tasks.estimation.analysis.analyse`;
+        ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
+        :func:`tasks.estimation.analysis.analyse`;
         ``propensity``: a number, or the name of a column of known propensities; ``weights``: the name of a column of row weights;
         ``memory_rows``: rows beyond which a table is not held in memory; ``fit_rows``: rows a learner then gets in memory in one
         fold (:func:`tasks.estimation.analysis.plan_of`). Of a release, ``truncation``, ``fit_rows`` and the learner's parameters are
@@ -58,6 +62,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     tuple of dict and list of str
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
+    kind = roles.get("outcome_kind", "auto")
+    options = options | {"estimators": options.get("estimators") or ESTIMATORS.get(kind, ATE)}
     release = find_release(data, "DATA of estimate")
     if release is not None:
         if options.get("cluster"):
