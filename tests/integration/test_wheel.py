@@ -167,7 +167,7 @@ def test_the_user_of_the_image_writes_where_the_default_deployment_writes(
         if "spec" in each["parameters"]
     }
     answer = json.loads(installed.run("waymint", "doctor", "--store", store, "--json", cwd=place, before=prefix, **values))
-    found = {each["name"]: each["status"] for each in answer["checks"]}
+    found = {each["name"]: each["status"] for each in answer["diagnoses"]}
     assert found["store"] == "ok", answer
     assert found["home"] == "ok", answer
     assert (place / "releases").stat().st_uid == int(IMAGE.user.partition(":")[0])
