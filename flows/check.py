@@ -131,7 +131,8 @@ def reply_of(
             "covariates": [{"name": column.name, "kind": column.kind, "missing": column.missing} for column in schema.covariates],
         }
         lines.append(profile_line(profile, schema))
-    counts = f"{len(errors)} {'error' if len(errors) == 1 else 'errors'}, {len(findings) - len(errors)} warnings"
+    warned = len(findings) - len(errors)
+    counts = f"{len(errors)} {'error' if len(errors) == 1 else 'errors'}, {warned} {'warning' if warned == 1 else 'warnings'}"
     return reply, [*lines, f"check: {counts}"]
 
 

@@ -18,7 +18,7 @@ from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.rng import release_keys, rng_for
+from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
@@ -220,33 +220,34 @@ class Drawn(NamedTuple):
 @coarse("draw release", "draw part {part} of copy {copy}")
 def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, rows: int) -> Drawn:
     """Draw one part of one copy, block by block."""
-    space, spec = run.space(), run.spec
-    base = f"drawn/copy-{copy}/part-{part:05d}"
+    space, spec, stream = run.space(), run.spec, run.spec.release.stream
+    folder, name = f"drawn{f'-{stream}' if stream else ''}/copy-{copy}", part_name(part, stream)
+    base = f"{folder}/part-{part:05d}"
     if spec.release.include_nuisances and part == 0:
         # beside the parts: publishing looks for it there
-        space.put_bytes(f"drawn/copy-{copy}/law.json", law_bytes(space.model(models.mechanisms).law))
+        space.put_bytes(f"{folder}/law.json", law_bytes(space.model(models.mechanisms).law))
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
     if canonical is not None and released is not None:
         return Drawn(canonical, released)
     starts = range(0, rows, BLOCK)
-    rngs = [rng_for(spec.seed, "draw", f"{copy}/{part}/{number}") for number in range(len(starts))]
+    rngs = [rng_for(spec.seed, "draw", f"{copy}/{name}/{number}") for number in range(len(starts))]
     offset = copy * spec.release.rows + first_row(spec.release.rows, spec.release.part_rows, part)
     passengers, keys = (None if ref is None else space.model(ref) for ref in (models.passengers, models.keys))
     blocks = []
     for start, rng in zip(starts, rngs):
         block = _block(run, schema, models, min(BLOCK, rows - start), rng)
         if passengers is not None:
-            block = with_passengers(schema, block, passengers, rng_for(spec.seed, "draw passengers", f"{copy}/{part}/{start}"))
+            block = with_passengers(schema, block, passengers, rng_for(spec.seed, "draw passengers", f"{copy}/{name}/{start}"))
         blocks.append(with_keys(schema, block, keys or {}, offset + start, spec.seed))
     table = pa.concat_tables(blocks)
     for column in (*schema.covariates, *schema.passengers):
         if column.constant:
             table = table.append_column(column.id, constant_array(column, rows))
-    table = table.append_column("key", pa.array(release_keys(spec.seed, copy, part, rows)))
+    table = table.append_column("key", pa.array(release_keys(spec.seed, copy, name, rows)))
     published = decode(schema, table)
     if spec.release.include_nuisances:
-        for name, shown in NUISANCE_COLUMNS.items():
-            published = published.append_column(shown, table.column(name))
+        for column_name, shown in NUISANCE_COLUMNS.items():
+            published = published.append_column(shown, table.column(column_name))
     published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
