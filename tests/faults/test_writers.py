@@ -102,7 +102,14 @@ def _part_without_end(store: Path) -> None:
     os.truncate(path, path.stat().st_size - 10)
 
 
-@pytest.mark.parametrize("damage", [_claim_without_end, _manifest_without_end, _part_without_end], ids=lambda each: each.__name__[1:])
+def _decision_without_end(store: Path) -> None:
+    path = store / "trial/claims/v000001/decision.json"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    "damage", [_claim_without_end, _decision_without_end, _manifest_without_end, _part_without_end], ids=lambda each: each.__name__[1:]
+)
 def test_a_damaged_release_never_keeps_the_next_one_from_being_published(
     source: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -112,4 +119,8 @@ def test_a_damaged_release_never_keeps_the_next_one_from_being_published(
     reply = mint_on(spec_of(source, store, seed=8), tmp_path / "work 2", run="20260102T000000Z-other")
     assert reply["status"] == "published"
     assert reply["version"] >= 2
-    assert verify(open_store(str(store)), "trial", reply["version"]) == []
+    opened = open_store(str(store))
+    assert verify(opened, "trial", reply["version"]) == []
+    before = files(store)
+    gc(opened, None, 0.0, time.time() + DAY)
+    assert files(store) == before, "collection took something of a damaged release"
