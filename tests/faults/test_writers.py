@@ -35,7 +35,7 @@ def _ages(store: Path, seconds: float) -> None:
         path.write_text(json.dumps(record | {"claimed": record["claimed"] - seconds, "place": "elsewhere"}))
 
 
-@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+@pytest.mark.parametrize("skew", [-3600.0, pytest.param(3600.0, marks=pytest.mark.slow)])
 def test_a_clock_that_is_an_hour_off_collects_nothing_of_a_live_run(source: Path, tmp_path: Path, skew: float) -> None:
     """The run is on another machine, whose clock runs an hour late or early; the age of collection is a day."""
     store, work = tmp_path / "store", tmp_path / "work"
@@ -65,6 +65,7 @@ def test_a_run_that_was_taken_for_dead_publishes_under_another_number(source: Pa
     assert not list(store.glob("trial/v000001/*"))
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_name_get_numbers_of_their_own(source: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     first, second = spec_of(source, store), spec_of(source, store, seed=8)
