@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
@@ -17,20 +19,24 @@ from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, op
 from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.frames import strata_codes
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
 from tasks.estimation.answer import answer
-from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
 from tasks.source.inspection import Inspection
+from tasks.targeting.estimators import ATE
 
 #: Rows that a learner gets in memory in one fold, out of core.
 FIT_ROWS = 100_000
+#: Estimators where none is named, by kind of outcome; those of the average effect for all others.
+ESTIMATORS = {"survival": ("km", "ipcw", "aipw", "tmle")}
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 
 
@@ -44,7 +50,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     roles : dict
         Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
     options : dict
-        ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of :func:`tasks.estimation.analysis.analyse`;
+        ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
+        :func:`tasks.estimation.analysis.analyse`;
         ``propensity``: a number, or the name of a column of known propensities; ``weights``: the name of a column of row weights;
         ``memory_rows``: rows beyond which a table is not held in memory; ``fit_rows``: rows a learner then gets in memory in one
         fold (:func:`tasks.estimation.analysis.plan_of`). Of a release, ``truncation``, ``fit_rows`` and the learner's parameters are
@@ -55,6 +62,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     tuple of dict and list of str
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
+    kind = roles.get("outcome_kind", "auto")
+    options = options | {"estimators": options.get("estimators") or ESTIMATORS.get(kind, ATE)}
     release = find_release(data, "DATA of estimate")
     if release is not None:
         if options.get("cluster"):
@@ -86,7 +95,9 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         outcome=schema.outcome.name,
         covariates=tuple(column.name for column in schema.covariates),
         treated=schema.treated,
+        control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
+        missing_outcome="ipcw" if schema.outcome.missing else "error",
         subgroups=tuple(subgroups),
     )
 
@@ -115,7 +126,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not table_roles.subgroups and not options.get("cluster"):
+        if rows > limit and not _needs_memory(table_roles, options):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -134,14 +145,29 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     cluster = options.get("cluster")
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
+    warnings += missing_warnings(described.table.outcome.missing, frame.shape[0])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(
-        frame, column_roles(described.table, table_roles.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters
-    )
+    columns = column_roles(described.table, table_roles.subgroups)
+    strata = _strata(frame, canonicals, described.table)
+    analysis = analyse(frame, columns, **chosen, propensity=given, weights=weights, clusters=clusters, strata=strata)
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
+    """Return whether an analysis can't be done out of core."""
+    return bool(roles.subgroups or roles.strata or options.get("cluster") or roles.missing_outcome == "ipcw")
+
+
+def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's stratum, None where there are none; the frame's columns of strata become categories."""
+    if not schema.strata:
+        return None
+    for column in schema.strata:
+        frame[column.name] = frame[column.name].astype("category")
+    return np.concatenate([strata_codes(each, schema.strata) for each in rows])
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:

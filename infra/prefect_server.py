@@ -30,7 +30,8 @@ from infra.settings import Settings, prefect_api_url, server_environment, use_pr
 from tasks.contract.errors import InfrastructureError
 
 START_SECONDS = 180.0
-IDLE_SECONDS = 60.0
+#: Long enough to read a report between two runs: a start takes some ten seconds.
+IDLE_SECONDS = 300.0
 
 
 @contextlib.contextmanager
@@ -97,6 +98,13 @@ def embedded_server(settings: Settings) -> Server | None:
         return _running(settings.home.expanduser().resolve() / "prefect")
     except OSError:  # a home that is a file, or that may not be read
         return None
+
+
+def end_server(settings: Settings) -> None:
+    """End the embedded server of this user, if one runs: benchmarks and pictures leave none behind."""
+    server = embedded_server(settings)
+    if server is not None:
+        os.kill(server.keeper, signal.SIGTERM)
 
 
 def _running(home: Path) -> Server | None:

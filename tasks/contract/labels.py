@@ -61,6 +61,18 @@ CONTROLS = frozenset(
 _MEANINGS = {"true": 1.0, "false": 0.0}
 
 
+#: Most arms of a treatment.
+MOST_ARMS = 8
+
+
+def label_order(label: str) -> tuple[bool, float, str]:
+    """Return what labels are sorted by: numbers by value, before texts."""
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
+
+
 def label_text(value: Label) -> str:
     """Return a label of a SPEC as text: whole floats without ``.0``, booleans in lower case."""
     if isinstance(value, bool):

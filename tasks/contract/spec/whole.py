@@ -59,6 +59,12 @@ class Spec(Section):
         return name
 
     @model_validator(mode="after")
+    def _clusters_need_mechanisms(self) -> Spec:
+        if self.roles.cluster is not None and self.release.mode == "full":
+            raise ValueError('roles.cluster needs release.mode "hybrid": in mode "full" rows of a cluster have nothing in common but W')
+        return self
+
+    @model_validator(mode="after")
     def _one_word_on_the_outcome(self) -> Spec:
         unknown = sorted(set(self.outcomes) - {self.roles.outcome})
         if unknown:
@@ -69,6 +75,12 @@ class Spec(Section):
         ranged = self.mechanisms.outcome_range
         if None not in (declared.range, ranged) and declared.range != ranged:
             raise ValueError(f"outcomes.{self.roles.outcome}.range must be that of mechanisms.outcome_range, or stand alone")
+        return self
+
+    @model_validator(mode="after")
+    def _outcomes_known(self) -> Spec:
+        if self.roles.missing_outcome == "ipcw":
+            raise ValueError("roles.missing_outcome must be 'error' or 'drop' in a SPEC; 'ipcw' is built for 'waymint estimate' alone")
         return self
 
     @property
