@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ def say(text: str) -> None:
     """Write to stderr how far long work is, unless the user wants quiet."""
     if verbosity() is not Verbosity.QUIET:
         sys.stderr.write(f"waymint estimate: {text}\n")
+
+
+def say_rows(work: str, rows: int, began: float, what: str = "rows") -> None:
+    """Say how many rows some work has seen, and how fast.
+
+    Parameters
+    ----------
+    work : str
+        What is done with them.
+    rows : int
+    began : float
+        ``time.monotonic()`` when it began.
+    what : str
+        What is counted.
+    """
+    say(f"{work}: {rows:,} {what}, {rows / max(time.monotonic() - began, 1e-3):,.0f} rows/s")
 
 
 def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
