@@ -72,9 +72,9 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
     lower = np.zeros(len(y), dtype=np.bool_) if low is None else y <= low.edge
     upper = np.zeros(len(y), dtype=np.bool_) if high is None else y >= high.edge
     inside = np.flatnonzero(~(lower | upper))
-    bounds, found = _inner(np.clip(np.clip(y[inside], *support.inner), support.low, support.high), support, len(y))
+    bounds, inner = _inner(np.clip(np.clip(y[inside], *support.inner), support.low, support.high), support, len(y))
     cell = np.full(len(y), -1, dtype=np.int64)
-    cell[inside] = found
+    cell[inside] = inner
     for tail, rows in ((low, lower), (high, upper)):
         if tail is not None:
             cell[rows] = len(bounds)
