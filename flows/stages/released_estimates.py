@@ -125,9 +125,11 @@ def _files(release: PublishedRelease, copy: int) -> list[FileRef]:
 
 
 def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]) -> bool:
-    """Return whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
+    """Return whether a copy is worked on out of core; effects of subgroups, clusters and strata are worked on in memory."""
     rows = sum(file.rows or 0 for file in _files(release, copy))
-    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not release.manifest.spec["roles"]["subgroups"]
+    roles = release.manifest.spec["roles"]
+    whole = roles["subgroups"] or roles.get("cluster") or roles.get("strata")
+    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not whole
 
 
 def _parts(
