@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from tasks.contract.errors import SourceError
+from tasks.contract.errors import SourceError, SpecError, WaymintError
 from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Purpose, Spec
 
 
-def arm_faults(schema: TableSchema, command: str) -> list[SourceError]:
-    """Return the refusal of a table whose treatment has more arms than a command is built for.
+def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
+    """Return what a SPEC asks for that is not built for the table's number of arms, or names arms that are not there.
 
     Parameters
     ----------
     schema : TableSchema
         The table.
+    spec : Spec
     command : str
         Such as ``"release"``.
     """
-    if len(schema.arms) == 2:
-        return []
-    return [
-        SourceError(
-            f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-            "'waymint estimate --control' compares all arms of a table; for this command keep the rows of two.",
+    shares = set(spec.mechanisms.shares)
+    faults: list[WaymintError] = []
+    if shares and shares != set(schema.arms):
+        faults.append(
+            SpecError(
+                f"shares of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
+                f"Labels: {', '.join(schema.arms)}.",
+            )
         )
-    ]
+    if len(schema.arms) == 2:
+        return faults
+    if command != "release":
+        faults.append(
+            SourceError(
+                f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
+                "'waymint release' and 'waymint estimate' take them all; for this command keep the rows of two.",
+            )
+        )
+    settings = spec.mechanisms
+    two = (
+        ("mode of release", spec.release.mode == "full", "'hybrid'", "the joint law is built for two arms"),
+        ("copies of release", spec.release.copies > 1, "1", "combining copies is built for two arms"),
+        ("propensity of mechanisms", settings.propensity is not None, "left out", "it is P(treated) of two arms"),
+        ("probability of mechanisms", settings.probability != 0.5, "left out", "mechanisms.shares has a share for each arm"),
+    )
+    for name, wrong, rule, why in two:
+        if wrong:
+            faults.append(SpecError(f"{name} must be {rule} where the treatment has {len(schema.arms)} arms; got another.", f"{why}."))
+    return faults

@@ -27,7 +27,7 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     buckets = -(-schema.rows // spec.source.partition_rows)
     parts = read_rows(run, stages, plan, schema, buckets)
     rows = run.space().first_rows(parts, MOST_ROWS)
-    for fault in (*arm_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
+    for fault in (*arm_faults(schema, spec, command), *relation_faults(rows, schema, spec.roles)):
         raise fault
     warnings = (*described.warnings, *near_functions(rows, schema))
     return Source(plan, described._replace(warnings=warnings), parts)

@@ -15,7 +15,7 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.calibration import Balance, weights
-from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.draw import clipped, designed, draw_outcome, draw_treatment
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
 from tasks.mechanisms.sampling import systematic_sample
@@ -75,25 +75,25 @@ def hybrid_block(
     Returns
     -------
     pyarrow.Table
-        Canonical covariates, ``a``, ``y``, and ``g`` (of the design), ``q0``, ``q1``.
+        Canonical covariates, ``a``, ``y``, and nuisances by name, propensities of the design.
     """
     size = int(np.ceil(n * spec.pool))
     pool = draw_pool(covariates, schema, size, rng)
     predicted = mechanisms.predict(pool)
     weight = weights(features(pool, predicted, schema.modelled, mechanisms.targets), balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
-    chosen = systematic_sample(weight, n, rng, order_by=predicted.q1 - predicted.q0)
+    chosen = systematic_sample(weight, n, rng, order_by=predicted.outcomes[1] - predicted.outcomes[0])
     frame = pool.iloc[chosen].reset_index(drop=True)
     kept = Nuisances(*(values[chosen] for values in predicted))
-    designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
+    own = designed(kept, spec, schema.arms)
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-        a = balanced_treatment(designed, rng, matched)
-        y = clipped(balanced_outcome(mechanisms.law, a, designed, frame, rng), spec.outcome_range).y
+        a = balanced_treatment(own, rng, matched)
+        y = clipped(balanced_outcome(mechanisms.law, a, own, frame, rng), spec.outcome_range).y
     else:
-        a = draw_treatment(designed.g, rng)
-        y = draw_outcome(mechanisms.law, a, designed, frame, rng, spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed)
+        a = draw_treatment(own, rng)
+        y = draw_outcome(mechanisms.law, a, own, frame, rng, spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, own)
 
 
 def joint_block(schema: TableSchema, covariates: Any, mechanisms: Mechanisms, n: int, rng: np.random.Generator) -> pa.Table:
