@@ -118,6 +118,12 @@ class TableSchema(BaseModel):
         return values
 
     @property
+    def arm_titles(self) -> tuple[str, ...]:
+        """How pages call the arms, the control first: of two arms with what they are."""
+        first, *others = self.arms
+        return (f"{first} (control)", *(f"{label} (treated)" if len(self.arms) == 2 else label for label in others))
+
+    @property
     def covariates(self) -> tuple[Column, ...]:
         """Covariates and strata by id order (w0, w1, ...), constant ones included."""
         return self._numbered("covariate", "stratum")

@@ -126,8 +126,8 @@ def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -
         largest_weight=max(float(np.max(w) / np.sum(w)) for w in inverse),
         quantiles0=_quantiles(given[arms[0]]),
         quantiles1=_quantiles(given[arms[1]]),
-        histogram0=_histogram(given[arms[0]]),
-        histogram1=_histogram(given[arms[1]]),
+        histogram0=histogram(given[arms[0]]),
+        histogram1=histogram(given[arms[1]]),
         calibration=calibration_slope(rows.treated, given, rows.weights),
     )
 
@@ -225,7 +225,7 @@ def _quantiles(g: Float64) -> tuple[float, ...]:
     return tuple(float(q) for q in np.quantile(g, QUANTILES))
 
 
-def _histogram(g: Float64) -> tuple[int | None, ...]:
+def histogram(g: Float64) -> tuple[int | None, ...]:
     """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction reveals nothing."""
     counts = np.histogram(g, bins=BINS, range=(0.0, 1.0))[0].tolist()
     return tuple(None if 0 < count < MIN_CELL else MIN_CELL * round(count / MIN_CELL) for count in counts)

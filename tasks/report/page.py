@@ -126,9 +126,19 @@ def _overlap(where: str, record: Mapping[str, Any] | None, arms: Mapping[str, An
         "plot": overlap_plot(where, arms),
         "bound": number(arms["bound"], 2),
         "outside": percent(found.get("outside")),
+        **_arms(found),
+        "slope": f"{fixed(slope['slope'], decimals)} ({interval(slope['ci_low'], slope['ci_high'], decimals)})" if known else "–",
+    }
+
+
+def _arms(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return rows and effective shares of the arms as text."""
+    if "arms" in found:
+        rows = ", ".join(f"{arm['arm']}: {number(arm['rows'])}" for arm in found["arms"])
+        return {"arms": rows, "effective": ", ".join(f"{arm['arm']}: {percent(arm['ess'])}" for arm in found["arms"])}
+    return {
         "arms": f"{number(found.get('arm1'))} treated, {number(found.get('arm0'))} control",
         "effective": f"{percent(found.get('ess1'))} of treated, {percent(found.get('ess0'))} of control",
-        "slope": f"{fixed(slope['slope'], decimals)} ({interval(slope['ci_low'], slope['ci_high'], decimals)})" if known else "–",
     }
 
 
