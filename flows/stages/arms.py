@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tasks.contract.errors import SourceError, SpecError, WaymintError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, Spec
+
+
+def require_two_arms(table: Mapping[str, Any], release: str, command: str) -> None:
+    """Refuse a release of more than two arms where a command is built for two.
+
+    Parameters
+    ----------
+    table : mapping
+        The release's schema, as its manifest has it.
+    release : str
+        Name and version.
+    command : str
+        Such as ``"audit"``.
+
+    Raises
+    ------
+    SpecError
+        If it has more.
+    """
+    arms = len(TableSchema.model_validate(table).arms)
+    if arms > 2:
+        raise SpecError(
+            f"release of {command} must have two arms; got {release}, which has {arms}.",
+            "'waymint estimate' takes releases of more arms; for this command mint one of two.",
+        )
 
 
 def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:

@@ -89,7 +89,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         tiles=summary(manifest),
         gap=gap_sentence(manifest),
         unit=_unit(manifest),
-        design=_design(manifest["spec"]),
+        design=_design(manifest["spec"], manifest.get("table") or {}),
         effects=effect_table(manifest["effects"], _unit(manifest)),
         copies=copies_table(manifest["effects"]),
         transfer=transfer_table(manifest["fidelity"]),
@@ -109,10 +109,14 @@ def _unit(manifest: Mapping[str, Any]) -> str:
     return KINDS[manifest["schema"]["outcome_kind"]].format(outcome=outcome)
 
 
-def _design(spec: Mapping[str, Any]) -> str:
+def _design(spec: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     if spec["release"]["mode"] != "hybrid":
         return "drawn jointly with the rest"
     asked = spec["mechanisms"]
+    if asked["treatment"] == "randomized" and asked.get("shares"):
+        return f"randomized, {', '.join(f'{label}: {percent(share)}' for label, share in asked['shares'].items())}"
+    if asked["treatment"] == "randomized" and len(table.get("arms", ())) > 2:
+        return "randomized, equal shares"
     return DESIGNS[asked["treatment"]].format(probability=percent(asked["probability"]), tilt=number(asked["tilt"]))
 
 
