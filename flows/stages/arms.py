@@ -66,6 +66,7 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
         )
     settings = spec.mechanisms
     two = (
+        ("cluster of roles", schema.cluster is not None, "left out", "clusters are released with two arms"),
         ("mode of release", spec.release.mode == "full", "'hybrid'", "the joint law is built for two arms"),
         ("copies of release", spec.release.copies > 1, "1", "combining copies is built for two arms"),
         ("propensity of mechanisms", settings.propensity is not None, "left out", "it is P(treated) of two arms"),

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.contract.nuisance import Float64
 from tasks.contract.results import Estimate
+from tasks.estimation.joint import joint_quantile
 from tasks.numerics.normal import Z95
-from tasks.targeting.influence import Estimator, Influence, interval
+from tasks.targeting.influence import Estimator, interval
 from tasks.targeting.sample import Sample
 
 #: Estimators of an effect among the rows of one arm: each arm is compared with the control, not with every other.
 TREATED = ("att", "atc")
-#: Draws of the largest of the contrasts' statistics, and the seed they are drawn with.
-DRAWS, SEED = 100_000, 20_191_004
 
 
 def contrasts_of(arms: int, pairs: bool = True) -> list[tuple[int, int]]:
@@ -42,7 +40,7 @@ def estimates_of(estimator: Estimator, sample: Sample, labels: Sequence[str], pa
     -------
     list of Estimate
         Of two arms one. Of more: of the ATE the mean of every arm; then the contrasts of :func:`contrasts_of`, labelled, with the
-        simultaneous intervals of :func:`joint_quantile`.
+        simultaneous intervals of :func:`tasks.estimation.joint.joint_quantile`.
     """
     if sample.nuisances.arms == 2:
         rows = sample.between()
@@ -53,7 +51,8 @@ def estimates_of(estimator: Estimator, sample: Sample, labels: Sequence[str], pa
         influences.append(estimator.influence(rows))
         results.append(interval(influences[-1], rows)._replace(arm=labels[arm], control=labels[reference]))
     # an interval over few clusters is of t: the joint one is wider by the same factor
-    wider = joint_quantile(influences, sample) / Z95
+    values = np.column_stack([influence.values for influence in influences])
+    wider = joint_quantile(values, sample.weights, sample.clusters) / Z95
     results = [
         one._replace(
             joint_low=one.estimate - wider * (one.estimate - one.ci_low), joint_high=one.estimate + wider * (one.ci_high - one.estimate)
@@ -67,31 +66,3 @@ def estimates_of(estimator: Estimator, sample: Sample, labels: Sequence[str], pa
         rows = sample.between(arm, None)
         means.append(interval(estimator.influence(rows), rows)._replace(estimand="mean", arm=label))
     return means + results
-
-
-def joint_quantile(influences: Sequence[Influence], sample: Sample) -> float:
-    """Return the factor on standard errors by which intervals of all contrasts hold together in 95 % of samples.
-
-    The 95 % quantile of max_j |Z_j|, with Z normal with mean zero and the correlations of the influence values, simulated: Hothorn,
-    Bretz, Westfall (2008), DOI 10.1002/bimj.200810425. At least the quantile of one contrast.
-
-    Parameters
-    ----------
-    influences : sequence of Influence
-        Of all contrasts.
-    sample : Sample
-        With its row weights and clusters.
-    """
-    values = np.column_stack([influence.values for influence in influences]) * sample.weights[:, None]
-    if sample.clusters is not None:
-        _, place = np.unique(sample.clusters, return_inverse=True)
-        values = np.column_stack([np.bincount(place, weights=column) for column in values.T])
-    covariance = values.T @ values
-    spread = np.sqrt(np.diag(covariance))
-    if len(influences) == 1 or not np.all(spread > 0.0):
-        return Z95
-    # contrasts of K arms are of rank K - 1: a square root by eigenvalues takes that
-    size, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
-    root: Float64 = vectors * np.sqrt(np.maximum(size, 0.0))
-    normal = np.random.default_rng(SEED).normal(size=(DRAWS, len(influences)))
-    return max(Z95, float(np.quantile(np.abs(normal @ root.T).max(axis=1), 0.95)))

@@ -20,13 +20,13 @@ from tasks.contract.nuisance import Nuisances, nuisance_names
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.estimation.analysis import analyse
-from tasks.estimation.contrasts import contrasts_of, joint_quantile
+from tasks.estimation.contrasts import contrasts_of
 from tasks.estimation.evaluate import evaluate
+from tasks.estimation.joint import joint_quantile
 from tasks.nuisance.fold_model import FoldModel
 from tasks.nuisance.multinomial import fit_multinomial, probabilities
 from tasks.nuisance.ridge import fit_ridge
 from tasks.targeting.fluctuation import truncate_arms, truncation_bound
-from tasks.targeting.influence import Influence
 from tasks.targeting.sample import prepare
 
 ACTG = Path(__file__).parents[1] / "data" / "actg175.csv"
@@ -152,7 +152,7 @@ def test_joint_intervals_are_tukeys_where_arms_are_independent_and_alike() -> No
     nuisances = Nuisances(*(np.full(len(a), 1 / K) for _ in range(K - 1)), *(np.zeros(len(a)) for _ in range(K)))
     sample = prepare(a, noise, nuisances, "continuous", 0.0)
     values = [K * ((a == arm) * 1.0 - (a == reference)) * noise for arm, reference in contrasts_of(K)]
-    quantile = joint_quantile([Influence("ate", "aipw", 0.0, value, 1.0, 0.0) for value in values], sample)
+    quantile = joint_quantile(np.column_stack(values), sample.weights)
     assert quantile == pytest.approx(studentized_range.ppf(0.95, K, np.inf) / math.sqrt(2), abs=0.03)
     found = by_pair(evaluate(a, noise, nuisances, "continuous", ("aipw",)), "aipw")
     for one in found.values():
