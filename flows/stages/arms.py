@@ -35,6 +35,23 @@ def require_two_arms(table: Mapping[str, Any], release: str, command: str) -> No
         )
 
 
+def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
+    """Say what a reader of a release must know of its arms and of the effect it is made for."""
+    notes = []
+    settings = spec.mechanisms
+    if len(schema.arms) > 2 and schema.rows * (settings.folds - 1) > settings.fit_rows * settings.folds:
+        notes.append(
+            f"g and Q of {len(schema.arms)} arms are fitted on hash samples of {settings.fit_rows:,} rows (mechanisms.fit_rows) of "
+            f"{schema.rows:,}; targeting and calibration use all rows."
+        )
+    if settings.estimand != "ate" and spec.release.mode == "hybrid":
+        notes.append(
+            f"the release is made for the {settings.estimand.upper()} (mechanisms.targets): its average effect over all rows, effects.ate, "
+            "is neither targeted nor judged."
+        )
+    return tuple(notes)
+
+
 def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
     """Return what a SPEC asks for that is not built for the table's number of arms, or names arms that are not there.
 

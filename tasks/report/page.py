@@ -94,7 +94,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         tiles=summary(manifest),
         gap=gap_sentence(manifest),
         unit=_unit(manifest),
-        design=_design(manifest["spec"], manifest.get("table") or {}),
+        design=_design(manifest["spec"], manifest["schema"]),
         effects=effect_table(manifest["effects"], _unit(manifest)),
         copies=copies_table(manifest["effects"]),
         transfer=transfer_table(manifest["fidelity"]),

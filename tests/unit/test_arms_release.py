@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.check import check
 from flows.estimate import estimate
 from flows.release import mint
-from flows.stages.arms import require_two_arms
+from flows.stages.arms import arm_notes, require_two_arms
 from tasks.checks.evidence import OverlapEvidence
 from tasks.checks.gathering import fidelity_evidence
 from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Nuisances
+from tasks.contract.roles import Column, TableSchema, pack_field
 from tasks.contract.spec import MechanismsSpec, Spec
 from tasks.estimation.overlap import target_overlap
 from tasks.mechanisms.balanced import balanced_treatment
@@ -84,7 +86,7 @@ def test_a_release_of_three_arms_carries_every_effect(three: tuple[Path, dict[st
     _, reply = three
     manifest = reply["manifest"]
     assert reply["status"] == "published", [gate for gate in manifest["gates"] if gate["outcome"] != "pass"]
-    assert manifest["table"]["arms"] == ["none", "high", "low"]
+    assert manifest["schema"]["arms"] == ["none", "high", "low"]
     source = {(one["arm"], one["control"]): one for one in manifest["effects"]["source"]["all"] if one["estimand"] == "ate"}
     adaptive = {
         (one["arm"], one["control"]): one
@@ -128,7 +130,7 @@ def test_a_release_of_three_arms_is_estimated_and_not_audited(three: tuple[Path,
             assert wider["se"] > one["se"]
             assert wider["joint_low"] < wider["ci_low"]
     with pytest.raises(SpecError, match="release of audit must have two arms; got trial version 1, which has 3"):
-        require_two_arms(reply["manifest"]["table"], "trial version 1", "audit")
+        require_two_arms(reply["manifest"]["schema"], "trial version 1", "audit")
 
 
 def test_the_treated_are_published_where_the_ate_is_refused(tmp_path: Path) -> None:
@@ -147,6 +149,7 @@ def test_the_treated_are_published_where_the_ate_is_refused(tmp_path: Path) -> N
     gates = {gate["name"]: gate for gate in manifest["gates"]}
     assert gates["fidelity"]["detail"].startswith("ATT")
     assert "ATT" in gates["source_ess"]["detail"]
+    assert any("made for the ATT" in line for line in manifest["warnings"])
 
 
 @pytest.mark.parametrize("estimand", ["att", "ato"])
@@ -225,6 +228,16 @@ def test_other_commands_refuse_several_arms(tmp_path: Path, purpose: Any) -> Non
     source = write(trial(200), tmp_path / "source.parquet")
     reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), purpose)
     assert any(f"of a {purpose} must have two arms; got 3" in finding["message"] for finding in reply["findings"])
+
+
+def test_a_sample_that_models_of_several_arms_are_fitted_on_is_named() -> None:
+    arms = [Column(id="a", name="arm", role="treatment", kind="categorical", field=pack_field(pa.field("arm", pa.string())))]
+    values = {"columns": arms, "treated": "b", "control": "a", "arms": ("a", "b", "c"), "outcome_kind": "continuous"}
+    spec = Spec.model_validate(spec_of("table.csv", "store", mechanisms__fit_rows=1000))
+    assert arm_notes(TableSchema(**values, rows=2000), spec) == ()
+    (line,) = arm_notes(TableSchema(**values, rows=2001), spec)
+    assert "hash samples of 1,000 rows" in line
+    assert arm_notes(TableSchema(**{**values, "arms": ("a", "b")}, rows=2001), spec) == ()
 
 
 def test_subgroups_need_the_ate() -> None:
