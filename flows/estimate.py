@@ -24,7 +24,7 @@ from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
 from tasks.estimation.answer import answer
-from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.nuisance.plan import SOURCE
@@ -48,7 +48,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     data : str
         A file, folder, glob, ``s3://...`` of Parquet or CSV, ``builtin:NAME``, or a release ``STORE/NAME[@VERSION]``.
     roles : dict
-        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
+        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given. ``outcomes`` in place of ``outcome``: each
+        is estimated by itself, the others being no covariates.
     options : dict
         ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
         :func:`tasks.estimation.analysis.analyse`;
@@ -70,11 +71,39 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
         return estimate_release(release, options)
     try:
-        if roles.get("outcome_kind") == "survival":
-            return _of_times(data, roles, options)
-        return _of_table(data, roles, options)
+        return _of_outcomes(data, roles, options)
     except (SourceError, SpecError) as fault:
         raise in_options(fault) from None
+
+
+def _of_outcomes(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Estimate one outcome, or one after the other: overlap and balance are those of the first, entries name their outcome."""
+    outcomes: tuple[str, ...] = tuple(roles.pop("outcomes", ()))
+    if len(outcomes) < 2:
+        return _of_outcome(data, roles | ({"outcome": outcomes[0]} if outcomes else {}), options)
+    if len(set(outcomes)) < len(outcomes):
+        raise SpecError("--outcome of estimate must name different columns; got one twice.", "Name each once.")
+    reply: dict[str, Any] = {}
+    lines: list[str] = []
+    for outcome in outcomes:
+        others = tuple(name for name in outcomes if name != outcome)
+        rest = roles | {"outcome": outcome}
+        if roles.get("covariates", "*") == "*":
+            rest["exclude"] = tuple(dict.fromkeys((*roles.get("exclude", ()), *others)))
+        elif set(outcomes) & set(roles["covariates"]):
+            raise SpecError("covariates of roles must not name an outcome; got one that does.", "Leave it out of --covariates.")
+        one, text_of = _of_outcome(data, rest, options)
+        entries = [{"outcome": outcome, **entry} for entry in one["estimates"]]
+        warnings = [f"outcome '{outcome}': {text}" for text in one["warnings"]]
+        reply = reply or one | {"estimates": [], "warnings": []}
+        reply["estimates"] += entries
+        reply["warnings"] += [text for text in warnings if text not in reply["warnings"]]
+        lines += ["", f"outcome   {outcome}", *text_of] if lines else [f"outcome   {outcome}", *text_of]
+    return reply, lines
+
+
+def _of_outcome(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return _of_times(data, roles, options) if roles.get("outcome_kind") == "survival" else _of_table(data, roles, options)
 
 
 def role_spec(roles: dict[str, Any]) -> RolesSpec:
@@ -97,6 +126,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         treated=schema.treated,
         control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
+        missing_outcome="ipcw" if schema.outcome.missing else "error",
         subgroups=tuple(subgroups),
     )
 
@@ -125,7 +155,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not (table_roles.subgroups or table_roles.strata or options.get("cluster")):
+        if rows > limit and not _needs_memory(table_roles, options):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -144,6 +174,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     cluster = options.get("cluster")
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
+    warnings += missing_warnings(described.table.outcome.missing, frame.shape[0])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
     columns = column_roles(described.table, table_roles.subgroups)
@@ -152,6 +183,11 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
+    """Return whether an analysis can't be done out of core."""
+    return bool(roles.subgroups or roles.strata or options.get("cluster") or roles.missing_outcome == "ipcw")
 
 
 def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:

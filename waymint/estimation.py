@@ -10,7 +10,7 @@ from waymint.frames import located
 from waymint.running import run_estimate
 
 if TYPE_CHECKING:
-    from waymint.results import Estimates
+    from waymint.results import Estimates, SurvivalEstimates
 
 #: A cell's value.
 Label: TypeAlias = str | int | float | bool
@@ -20,7 +20,7 @@ def estimate(
     data: Any,
     *,
     treatment: str | None = None,
-    outcome: str | None = None,
+    outcome: str | Sequence[str] | None = None,
     covariates: Sequence[str] | str = "*",
     exclude: Sequence[str] = (),
     treated: Label | None = None,
@@ -48,15 +48,17 @@ def estimate(
     fit_rows: int = 100_000,
     seed: int = 0,
     progress: bool = True,
-) -> Estimates:
+) -> Estimates | SurvivalEstimates:
     """Estimate effects with OR, IPW, AIPW and TMLE, with overlap and balance, on any table or release.
 
     Parameters
     ----------
     data : frame, Release, str or Path
         A table in memory, a release, or the URI of either.
-    treatment, outcome : str, optional
-        Columns; a release knows its own.
+    treatment : str, optional
+        Column; a release knows its own.
+    outcome : str or sequence of str, optional
+        Column, or several: each is estimated by itself, and none is a covariate of another.
     covariates : sequence of str or "*"
         Columns; "*" is all others.
     exclude : sequence of str
@@ -73,7 +75,9 @@ def estimate(
         Kinds of covariates that are not as their cells suggest: ``{"grade": "categorical"}``.
     max_levels : int
         Most levels of a categorical covariate, 2 to 5,000.
-    missing_outcome, missing_treatment : {"error", "drop"}
+    missing_outcome : {"error", "drop", "ipcw"}
+        "ipcw" keeps rows without outcome and weights by the chance to be observed.
+    missing_treatment : {"error", "drop"}
     missing : sequence of str, optional
         Text cells of a CSV file that mean missing; the list of docs/tables.md where left out.
     missing_values : mapping of str to sequence of labels, optional
@@ -109,16 +113,19 @@ def estimate(
 
     Returns
     -------
-    Estimates
+    Estimates or SurvivalEstimates
+        The latter of a survival outcome.
 
     Raises
     ------
     SpecError, SourceError, EstimationError, StoreError
         See docs/errors.md.
     """
-    from waymint.results import Estimates
+    from waymint.results import Estimates, SurvivalEstimates
 
-    named = {"treatment": treatment or "", "outcome": outcome or "", "covariates": _columns(covariates), "exclude": tuple(exclude)}
+    kind = SurvivalEstimates if outcome_kind == "survival" else Estimates
+    outcomes = (outcome,) if isinstance(outcome, str) else tuple(outcome or ("",))
+    named = {"treatment": treatment or "", "outcomes": outcomes, "covariates": _columns(covariates), "exclude": tuple(exclude)}
     arms = {key: label for key, label in (("treated", treated), ("control", control)) if label is not None}
     labels = {**arms, "event": event, "outcome_kind": outcome_kind, "kinds": dict(kinds or {}), "max_levels": max_levels}
     rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment, "subgroups": tuple(subgroups)}
@@ -133,7 +140,7 @@ def estimate(
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows, "reading": _reading(missing, missing_values, csv)}
     with contextlib.ExitStack() as stack:
-        return Estimates(run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress))
+        return kind(run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress))
 
 
 def _columns(covariates: Sequence[str] | str) -> str | tuple[str, ...]:
