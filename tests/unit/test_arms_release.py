@@ -60,8 +60,8 @@ def predictions(n: int = 4000, arms: int = 4, seed: int = 0) -> tuple[np.ndarray
     return rng.normal(size=n), Nuisances(*(raw / raw.sum(axis=1, keepdims=True)).T[1:], *q.T)
 
 
-def published(folder: Path, **settings: Any) -> dict[str, Any]:
-    reply, _ = directly(mint, run_of(spec_of(folder / "source.parquet", folder / "store", **settings), folder / "work"))
+def published(folder: Path, work: str = "work", **settings: Any) -> dict[str, Any]:
+    reply, _ = directly(mint, run_of(spec_of(folder / "source.parquet", folder / "store", **settings), folder / work))
     return reply
 
 
@@ -140,7 +140,7 @@ def test_the_treated_are_published_where_the_ate_is_refused(tmp_path: Path) -> N
     refused = published(tmp_path, **settings, **off)
     assert refused["status"] == "rejected"
     assert {gate["name"] for gate in refused["manifest"]["gates"] if gate["passed"] is False} >= {"source_overlap"}
-    reply = published(tmp_path, mechanisms__targets=["att"], **settings, **off)
+    reply = published(tmp_path, "again", mechanisms__targets=["att"], **settings, **off)
     manifest = reply["manifest"]
     assert reply["status"] == "published", [gate for gate in manifest["gates"] if gate["outcome"] != "pass"]
     (built_in,) = (one for one in manifest["effects"]["truth"]["others"] if one["estimand"] == "att")
