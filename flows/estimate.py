@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
-from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say
+from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say, say_rows
 from flows.stages.survival import estimate_times
 from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
 from flows.stages.wording import as_options, in_options
@@ -152,12 +153,12 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     wanted = (*inspection.columns(names), *extras)
     limit = int(options.get("memory_rows", MEMORY_ROWS))
     held: list[pa.Table] | None = []
-    state, rows = inspection.start(), 0
+    state, rows, began = inspection.start(), 0, time.monotonic()
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
         if rows > limit and not _needs_memory(table_roles, options):
             held = None
-            say(f"inspecting: {rows:,} rows")
+            say_rows("inspecting", rows, began)
         if held is not None:
             held.append(batch)
     described = inspection.finish(state, table_roles, folds=options["folds"], source_format=form)
@@ -202,14 +203,14 @@ def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:
     """Estimate out of core: canonical batches go to a temporary folder, sums and vectors stay."""
     with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
-        spill = Spill(Path(folder), schema)
+        spill, began = Spill(Path(folder), schema), time.monotonic()
         for batch in batches:
             rows, (weights, propensity) = canonical_rows(batch, schema, form, options)
             if propensity is None and options["propensity"] is not None:
                 propensity = np.full(rows.num_rows, float(options["propensity"]))
             weights = None if weights is None else known_weights(weights, rows.num_rows)
             spill.add(rows, weights, known_propensity(propensity, rows.num_rows))
-            say(f"reading: {spill.rows:,} rows of positive weight" if weights is not None else f"reading: {spill.rows:,} rows")
+            say_rows("reading", spill.rows, began, "rows" if weights is None else "rows of positive weight")
         table, fit_rows = spill.finish(), options.get("fit_rows", FIT_ROWS)
         plan = plan_of(table, SOURCE, options["seed"], options["folds"], options["repeats"], fit_rows)
         return analyse_table(table, plan, options["estimators"], options["learner"], options.get("truncation", "auto"), say)

@@ -98,6 +98,8 @@ class TableSchema(BaseModel):
         ``"binary"``, ``"continuous"`` or ``"count"``.
     rows : int
         Rows with treatment and outcome known.
+    clusters : int or None
+        Clusters that they come in, to about 3 %; None where there is no such column.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,6 +110,7 @@ class TableSchema(BaseModel):
     outcome_kind: Literal["binary", "continuous", "count"]
     rows: int
     arms: tuple[str, ...] = ()
+    clusters: int | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +125,11 @@ class TableSchema(BaseModel):
         """How pages call the arms, the control first: of two arms with what they are."""
         first, *others = self.arms
         return (f"{first} (control)", *(f"{label} (treated)" if len(self.arms) == 2 else label for label in others))
+
+    @property
+    def units(self) -> int:
+        """What a holdout is drawn from: clusters, or rows."""
+        return self.rows if self.clusters is None else self.clusters
 
     @property
     def covariates(self) -> tuple[Column, ...]:

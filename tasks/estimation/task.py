@@ -25,7 +25,7 @@ from tasks.estimation.cate import cate_gap
 from tasks.estimation.combine import combine_estimates
 from tasks.estimation.contrasts import contrasts_of
 from tasks.estimation.evaluate import evaluate
-from tasks.estimation.fidelity import LedgerEntry, error_ledger
+from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap, target_overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
@@ -136,7 +136,8 @@ def fidelity(
     drawn = nuisances_of(pa.concat_tables([space.table(ref, list(of_source._fields)) for ref in release]))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
-    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main)
+    counting = Counting(survey_weights(rows), clusters_of(rows))
+    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
     scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.outcome_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],
