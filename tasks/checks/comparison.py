@@ -89,8 +89,8 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
     frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
     margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in schema.modelled]
     margins += _passengers(schema, source, release, weight, rng)
-    known = tuple((name, gap) for name, gap in margins if gap is not None)
-    return LawEvidence(tuple(outcome), len(schema.arms), known, _missing(*frames, rng, units))
+    gaps = tuple((name, gap) for name, gap in margins if gap is not None)
+    return LawEvidence(tuple(outcome), len(schema.arms), gaps, _missing(*frames, rng, units))
 
 
 def _passengers(

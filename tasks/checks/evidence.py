@@ -178,10 +178,10 @@ class OverlapEvidence:
     def of(cls, record: Mapping[str, Any]) -> OverlapEvidence:
         """Read the overlap record of the estimation step (``OverlapSummary.as_dict``, ``ArmsOverlap.as_dict``)."""
         target = record.get("of_target")
-        found = cls._of_arms(record) if "arms" in record else cls._of_two(record)
+        overlap = cls._of_arms(record) if "arms" in record else cls._of_two(record)
         if target is None:
-            return found
-        return replace(found, outside=target["outside"], estimand=target["estimand"], ess=target["ess"])
+            return overlap
+        return replace(overlap, outside=target["outside"], estimand=target["estimand"], ess=target["ess"])
 
     @classmethod
     def _of_arms(cls, record: Mapping[str, Any]) -> OverlapEvidence:

@@ -129,15 +129,15 @@ def fidelity_evidence(
     """
     main_estimators = {target: main if target == "ate" else "aipw" for target in targets}
     here, there = ({_key(each): each for each in record["estimates"]} for record in (source, release))
-    found = []
+    compared = []
     for key, each in here.items():
         estimand, estimator, arm, control = key
         if main_estimators.get(estimand) == estimator:
             other, built_in = there[key], _built_in(truth, estimand, arm, control)
             name = estimand.upper() + (f" of '{arm}' against '{control}'" if arm is not None else "")
             numbers = (each["estimate"], each["se"], other["estimate"], other["se"])
-            found.append(FidelityEvidence(*numbers, built_in.get("value"), built_in.get("mc_se"), name))
-    return max(found, key=lambda evidence: evidence.z)
+            compared.append(FidelityEvidence(*numbers, built_in.get("value"), built_in.get("mc_se"), name))
+    return max(compared, key=lambda evidence: evidence.z)
 
 
 def _key(estimate: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:

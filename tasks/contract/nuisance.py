@@ -96,10 +96,10 @@ class Nuisances(tuple[Float64, ...]):
 
     def observed(self, a: Int8) -> Float64:
         """Return Q(A, W): of each row the outcome regression of its own arm, shape (n,)."""
-        own = self.outcomes[0]
+        values = self.outcomes[0]
         for arm in range(1, self.arms):
-            own = np.where(a == arm, self.outcomes[arm], own)
-        return own
+            values = np.where(a == arm, self.outcomes[arm], values)
+        return values
 
     def with_propensities(self, *given: Float64) -> Nuisances:
         """Return the same outcome regressions beside other propensities: of the arms 1 to K - 1."""

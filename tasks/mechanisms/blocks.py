@@ -129,15 +129,15 @@ def hybrid_block(
     if clusters is not None and pool.place is not None:
         place = np.unique(pool.place[chosen], return_inverse=True)[1].astype(np.intp)
         return _clustered(spec, balanced, schema, frame, kept, mechanisms, clusters, place, rng)
-    own = designed(kept, spec, schema.arms)
+    drawn = designed(kept, spec, schema.arms)
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-        a = balanced_treatment(own, rng, matched)
-        y = clipped(balanced_outcome(mechanisms.law, a, own, frame, rng), spec.outcome_range).y
+        a = balanced_treatment(drawn, rng, matched)
+        y = clipped(balanced_outcome(mechanisms.law, a, drawn, frame, rng), spec.outcome_range).y
     else:
-        a = draw_treatment(own, rng)
-        y = draw_outcome(mechanisms.law, a, own, frame, rng, spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, own)
+        a = draw_treatment(drawn, rng)
+        y = draw_outcome(mechanisms.law, a, drawn, frame, rng, spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
 
 
 def _clustered(
@@ -154,15 +154,15 @@ def _clustered(
     """Draw treatment and outcome of rows in clusters."""
     if clusters.treated_whole:
         kept = kept._replace(g=cluster_means(kept.g[:, None], place)[:, 0])
-    own = designed(kept, spec, schema.arms)
+    drawn = designed(kept, spec, schema.arms)
     if clusters.treated_whole:
-        a = treat_clusters(own.g, own, place, balanced, rng)
+        a = treat_clusters(drawn.g, drawn, place, balanced, rng)
     elif balanced:
-        a = balanced_treatment(own, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
+        a = balanced_treatment(drawn, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
     else:
-        a = draw_treatment(own, rng)
-    y = clipped(draw_alike(mechanisms.law, a, own, frame, place, clusters, balanced, rng), spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, own).append_column("place", pa.array(place))
+        a = draw_treatment(drawn, rng)
+    y = clipped(draw_alike(mechanisms.law, a, drawn, frame, place, clusters, balanced, rng), spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn).append_column("place", pa.array(place))
 
 
 def joint_block(

@@ -133,13 +133,13 @@ def _cell(estimate: Estimate | None, decimals: int) -> dict[str, str]:
 
 def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[dict[str, Any]]:
     """Return other populations and subgroups; of more than two arms also every arm's mean and every pair, by the main estimator."""
-    found: dict[tuple[Any, ...], dict[str, Estimate]] = {}
+    pairs: dict[tuple[Any, ...], dict[str, Estimate]] = {}
     for where in ("source", "release"):
         for each in estimates[where]:
             key = tuple(each.get(name) for name in ("estimand", "estimator", "arm", "control"))
-            found.setdefault(key, {}).setdefault(where, each)
+            pairs.setdefault(key, {}).setdefault(where, each)
     rows = []
-    for (estimand, estimator, arm, _), pair in found.items():
+    for (estimand, estimator, arm, _), pair in pairs.items():
         if estimand in ("ate", "mean") and (arm is None or estimator != _PAIRS_BY):
             continue
         entry = explained(ESTIMANDS, estimand)

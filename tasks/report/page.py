@@ -140,14 +140,14 @@ def _overlap(where: str, record: Mapping[str, Any] | None, arms: Mapping[str, An
     }
 
 
-def _arms(found: Mapping[str, Any]) -> dict[str, str]:
+def _arms(record: Mapping[str, Any]) -> dict[str, str]:
     """Return rows and effective shares of the arms as text."""
-    if "arms" in found:
-        rows = ", ".join(f"{arm['arm']}: {number(arm['rows'])}" for arm in found["arms"])
-        return {"arms": rows, "effective": ", ".join(f"{arm['arm']}: {percent(arm['ess'])}" for arm in found["arms"])}
+    if "arms" in record:
+        rows = ", ".join(f"{arm['arm']}: {number(arm['rows'])}" for arm in record["arms"])
+        return {"arms": rows, "effective": ", ".join(f"{arm['arm']}: {percent(arm['ess'])}" for arm in record["arms"])}
     return {
-        "arms": f"{number(found.get('arm1'))} treated, {number(found.get('arm0'))} control",
-        "effective": f"{percent(found.get('ess1'))} of treated, {percent(found.get('ess0'))} of control",
+        "arms": f"{number(record.get('arm1'))} treated, {number(record.get('arm0'))} control",
+        "effective": f"{percent(record.get('ess1'))} of treated, {percent(record.get('ess0'))} of control",
     }
 
 
