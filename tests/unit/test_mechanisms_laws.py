@@ -52,7 +52,7 @@ def fitted(name: str, rows: int = ROWS, seed: int = 14) -> Fitted:
     found = cross_fit(Plan("table", 0, 5), resolve("learner", "glm"), Rows(np.arange(rows, dtype=np.uint64), a, y, kind), InMemory(w))
     support = find_support(y)
     moved = target(a, y, found.nuisances, kind, truncation_bound(rows, "auto"), bounds=attainable(y, support, kind))
-    law, record = choose_law(a, y, moved.q0, moved.q1, w, kind, np.random.default_rng(0), support=support)
+    law, record = choose_law(a, y, np.where(a == 1, moved.q1, moved.q0), w, kind, np.random.default_rng(0), support=support)
     return Fitted(source, assemble(found.models, moved, averaged(found.models, w), law, kind), moved, record)
 
 
