@@ -81,6 +81,8 @@ def assemble(
     named_rows = None if named is None else (named, a)
     mechanisms = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
     facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
+    if not targets.ate:
+        facts["estimand"] = settings.estimand
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
 
