@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, FidelityEvidence, GroupEvidence
+from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, FidelityEvidence, Float64, GroupEvidence, IsolationEvidence
 from tasks.checks.joint import single_counts
 from tasks.checks.measured import Groups
+from tasks.distance.isolation import is_tracked, merge
 
 
 def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], holdout_rows: int) -> DistanceEvidence:
@@ -60,6 +61,27 @@ def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str,
         single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
     ]
     return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), rows["training"], state)
+
+
+def isolation_evidence(counts: Mapping[str, Any], watched: Mapping[str, Any], parts: Sequence[Float64]) -> IsolationEvidence:
+    """Return the evidence of isolated rows.
+
+    Parameters
+    ----------
+    counts : mapping of str to ndarray
+        ``pool_training``: how often each pool row is a training row.
+    watched : mapping of str to ndarray
+        ``rows`` and ``isolated`` of the distance step.
+    parts : sequence of ndarray, shape (k, NEAREST)
+        How near every drawn part comes to those rows.
+    """
+    tracked, isolated = is_tracked(merge(parts)), watched["isolated"]
+    return IsolationEvidence(
+        tracked=tracked[isolated],
+        training=counts["pool_training"][watched["rows"][isolated]] > 0,
+        others=int(np.sum(~isolated)),
+        others_tracked=int(np.sum(tracked[~isolated])),
+    )
 
 
 def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:

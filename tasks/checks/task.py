@@ -22,7 +22,7 @@ from infra.workspace import Run, Workspace
 from tasks.checks.comparison import design_weights, law_evidence, numbers, outside, supports
 from tasks.checks.conformity import inspect
 from tasks.checks.evidence import Evidence, HoldoutEvidence, OverlapEvidence, SchemaEvidence
-from tasks.checks.gathering import calibration_evidence, distance_evidence, fidelity_evidence, group_evidence
+from tasks.checks.gathering import calibration_evidence, distance_evidence, fidelity_evidence, group_evidence, isolation_evidence
 from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
@@ -259,8 +259,11 @@ def _nearness(run: Run, measured: Measured) -> Evidence:
     space, sample, groups = run.space(), measured.sample, measured.sample.groups
     arrays = {} if measured.distances is None else _arrays(space, measured.distances)
     compared = groups is not None and "group_distances_0" in arrays
+    parts = [_arrays(space, ref)["distances"] for ref in measured.approaches]
+    counts = _arrays(space, sample.counts)
     return Evidence(
-        distance=distance_evidence(_arrays(space, sample.counts), arrays, sample.holdout.rows),
+        isolation=isolation_evidence(counts, _arrays(space, measured.isolated), parts) if measured.isolated is not None and parts else None,
+        distance=distance_evidence(counts, arrays, sample.holdout.rows),
         groups=group_evidence(groups, _arrays(space, groups.rows), arrays, salt(run.spec.seed, "column groups"))
         if groups is not None and compared
         else None,

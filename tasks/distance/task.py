@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from infra.cluster import coarse
-from infra.workspace import Run
+from infra.workspace import Run, Workspace
 from tasks.contract.errors import SourceError
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import PartitionRef, Ref
@@ -18,9 +18,13 @@ from tasks.contract.rng import rng_for
 from tasks.contract.roles import TableSchema
 from tasks.distance import closest, fit_scale
 from tasks.distance.coverage import coverage
+from tasks.distance.isolation import approaches, most_isolated
+from tasks.distance.scale import Scale
 
 # Where more pool rows tie, the search finds the first of them; the pool's order is blind to who is a training row.
 NEIGHBOURS = 4
+# Most holdout rows that isolated rows are compared with.
+COMPARED = 1_000
 
 
 @coarse("measure coverage", "measure precision and recall")
@@ -105,3 +109,67 @@ def measure(
         pool_rows=rows,
     )
     return space.put_bytes(key, buffer.getvalue())
+
+
+@coarse("find isolated rows", "find isolated rows")
+def isolate(run: Run, schema: TableSchema, training: PartitionRef, holdout: PartitionRef, pool: PartitionRef, counts: Ref) -> Ref:
+    """Find the most isolated rows of the pool, and holdout rows to compare them with.
+
+    Parameters
+    ----------
+    run, schema, training, holdout, pool
+        As for :func:`measure`.
+    counts : Ref
+        npz: how often each pool row is a training row and a holdout row.
+
+    Returns
+    -------
+    Ref
+        An npz file: ``rows`` (k,), positions in the pool, and ``isolated`` (k,), False for a holdout row that only serves for comparison.
+    """
+    space = run.space()
+    key = "checks/isolated.npz"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    scale, reference = _scale(space, schema, training, holdout), to_frame(space.table(pool), schema.modelled)
+    with np.load(io.BytesIO(space.read(counts.key)), allow_pickle=False) as kept:
+        seen, held = kept["pool_training"], kept["pool_holdout"]
+    alone = most_isolated(reference, seen + held, scale).rows
+    # the pool is ordered by content: a random sample, and only of rows that have no copy, as isolated rows have none
+    single = rng_for(run.spec.seed, "isolated rows").permutation(np.flatnonzero((held == 1) & (seen == 0)))[:COMPARED]
+    buffer = io.BytesIO()
+    isolated = np.arange(len(alone) + len(single)) < len(alone)
+    np.savez(buffer, allow_pickle=False, rows=np.concatenate([alone, single]), isolated=isolated)
+    return space.put_bytes(key, buffer.getvalue())
+
+
+@coarse("approach isolated rows", "approach isolated rows, part {part} of copy {copy}")
+def approach(
+    run: Run,
+    schema: TableSchema,
+    training: PartitionRef,
+    holdout: PartitionRef,
+    pool: PartitionRef,
+    watched: Ref,
+    drawn: PartitionRef,
+    copy: int,
+    part: int,
+) -> Ref:
+    """Measure how near the rows of one drawn part come to the rows of :func:`isolate`; an npz file with ``distances`` (k, NEAREST)."""
+    space = run.space()
+    key = f"checks/approach-{copy}-{part:05d}.npz"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    with np.load(io.BytesIO(space.read(watched.key)), allow_pickle=False) as kept:
+        chosen = kept["rows"]
+    rows = to_frame(space.table(pool), schema.modelled).iloc[chosen].reset_index(drop=True)
+    frame = to_frame(space.table(drawn, [column.id for column in schema.modelled]), schema.modelled)
+    buffer = io.BytesIO()
+    distances = approaches(rows, frame, _scale(space, schema, training, holdout))
+    np.savez(buffer, allow_pickle=False, distances=distances)
+    return space.put_bytes(key, buffer.getvalue())
+
+
+def _scale(space: Workspace, schema: TableSchema, training: PartitionRef, holdout: PartitionRef) -> Scale:
+    """Return the scale of all distances between rows."""
+    return fit_scale([to_frame(space.table(ref), schema.modelled) for ref in (training, holdout)], metric="l2")
