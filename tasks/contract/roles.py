@@ -35,8 +35,8 @@ class Column(BaseModel):
     decimals : int or None
         Digits behind the point that every value of a continuous column has at most, None where more than 6.
     low, high : float or None
-        Safe range of a numeric column: means of its five lowest and five highest values, never an exact extreme
-        (for an integer column with at least five rows at the extreme, the extreme).
+        Safe range of a numeric column: at least five rows lie at or beyond either bound, which is rounded inwards; see
+        :func:`tasks.contract.disclosure.safe_bounds`. The extreme itself only where at least five rows have it.
     missing : int
         Missing cells.
     constant : bool

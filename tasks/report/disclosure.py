@@ -7,10 +7,9 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from tasks.contract.disclosure import SMALLEST_CELL
 
-#: Fewest rows of a cell that is shown and not empty.
-SMALLEST_CELL = 5
+Int64 = npt.NDArray[np.int64]
 
 
 def small(counts: Int64) -> npt.NDArray[np.bool_]:

@@ -368,19 +368,19 @@ def test_outcomes_that_are_not_what_was_declared() -> None:
     assert "numeric to be a count" in refused(frame(y=[i % 2 == 0 for i in range(N)]), outcome_kind="count")
 
 
-def test_ranges_are_means_of_five_never_a_rare_extreme() -> None:
+def test_at_least_five_rows_lie_at_or_beyond_a_range() -> None:
     values = np.sort(RNG.normal(size=N))
     found = column(inspect(frame(w=values)), "w")
-    assert found.low == pytest.approx(values[:5].mean())
-    assert found.high == pytest.approx(values[-5:].mean())
+    width = values[-5] - values[4]
+    assert values[4] < found.low < values[4] + 0.01 * width
+    assert values[-5] - 0.01 * width < found.high < values[-5]
     whole = [17, 17, 17, 17, 18, *range(20, 20 + N - 10), 99, 99, 99, 99, 99]
     found = column(inspect(frame(w=whole, v=[float(x) for x in whole])), "w")
     assert (found.low, found.high) == (18.0, 99.0)
-    # a whole-valued float: the mean 17.2 would round back to the extreme
     assert column(inspect(frame(v=[float(x) for x in whole])), "v").low == 18.0
     days = [DAYS[0]] * 4 + DAYS[4:]
     found = column(inspect(frame(w=days)), "w")
-    assert found.low == (DAYS[1] - dt.date(1970, 1, 1)).days * 86_400_000_000.0
+    assert found.low == (DAYS[4] - dt.date(1970, 1, 1)).days * 86_400_000_000.0
 
 
 @pytest.mark.parametrize(
