@@ -35,6 +35,7 @@ from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
 from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import approach, submit_distances, submit_isolated
 from flows.stages.nuisances import cross_fit
+from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
@@ -102,10 +103,11 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     """Read, fit, weigh, add, judge and publish; return the reply: published, rejected or unchanged."""
     source = read_source(run, stages, "augment")
     schema, parts = source.described.table, source.parts
+    cautions_of_size = check_sizes(run.spec, schema.rows, source.described.profile.arms, "augment")
     run = resolve_synthesizer(run, schema)
     spec = run.spec
     stages.note(profile_line(source.described.profile, schema))
-    for warning in source.described.warnings:
+    for warning in (*source.described.warnings, *cautions_of_size):
         stages.warn(warning)
     check_settings(run.spec, schema)
     publishing.check_name(run, marked(schema))

@@ -15,6 +15,7 @@ import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
 from flows.stages.copies import fit_mechanisms, part_sizes
 from flows.stages.measures import measure
+from flows.stages.precheck import check_sizes
 from flows.stages.runs import carry_out
 from flows.stages.source import read_source
 from infra.stages import Stages
@@ -67,8 +68,9 @@ def contest(run: Run) -> dict[str, Any]:
     stages = Stages.current()
     source_read = read_source(run, stages, "compare")
     schema = source_read.described.table
+    cautions = check_sizes(run.spec, schema.rows, source_read.described.profile.arms, "compare")
     stages.note(profile_line(source_read.described.profile, schema))
-    for warning in source_read.described.warnings:
+    for warning in (*source_read.described.warnings, *cautions):
         stages.warn(warning)
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()

@@ -86,6 +86,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         outcome=schema.outcome.name,
         covariates=tuple(column.name for column in schema.covariates),
         treated=schema.treated,
+        control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
         subgroups=tuple(subgroups),
     )

@@ -14,11 +14,11 @@ from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.frames import to_frame
 from tasks.contract.relations import parse_relation, quote
 from tasks.contract.spec import parse_spec
+from tasks.source import hints
 from tasks.source.builtin import BUILTIN, load_builtin
 from tasks.source.dependence import MOST_ROWS
 from tasks.source.dialect import Dialect
 from tasks.source.plan import plan_source
-from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined, examine, unreadable
 from tasks.source.proposal.document import Draft, document, quoted
 from tasks.source.proposal.roles import Named, Proposal, candidates, positive_label, propose, require_column

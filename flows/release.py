@@ -19,6 +19,7 @@ from flows.stages.announcements import announce
 from flows.stages.copies import check_models, make_copy, resolve_synthesizer
 from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import measure
+from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
 from flows.stages.runs import carry_out
 from flows.stages.source import read_plan, read_source
@@ -33,7 +34,6 @@ from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.publish.record import Verdict
 from tasks.source.profile import profile_line
-from tasks.source.sizes import size_faults
 from tasks.source.task import Source
 
 # Stages of reading, of a cross-fitting, of drawing one copy (beside cross-fitting and calibration), of judging and publishing.
@@ -86,11 +86,10 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
         return latest.reply()
     source = read_source(run, stages, plan=plan)
     schema = source.described.table
-    for fault in size_faults(run.spec, schema.rows, source.described.profile.arms):
-        raise fault
+    cautions = check_sizes(run.spec, schema.rows, source.described.profile.arms, "release")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
-    for warning in source.described.warnings:
+    for warning in (*source.described.warnings, *cautions):
         stages.warn(warning)
     publishing.check_name(run, schema)
     publishing.check_added_columns(run, schema)

@@ -9,6 +9,7 @@ from prefect import flow
 
 import tasks.simulation.task as simulation
 from flows.stages.copies import check_models, make_copy, resolve_synthesizer
+from flows.stages.precheck import check_sizes
 from flows.stages.runs import carry_out
 from flows.stages.simulations import cautions, published, resolve_source
 from flows.stages.source import read_source
@@ -94,10 +95,13 @@ def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
     source = read_source(run, stages, "simulate")
     schema = source.described.table
+    small = check_sizes(run.spec, schema.rows, source.described.profile.arms, "simulate")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
+    for warning in source.described.warnings:
+        stages.warn(warning)
     laws = [_law(run, stages, schema, source.parts, draw) for draw in range(1 + run.spec.simulate.draws)]
-    return Laws(laws, {"uri": source.plan.uri, "fingerprint": source.plan.fingerprint, "rows": schema.rows}, [])
+    return Laws(laws, {"uri": source.plan.uri, "fingerprint": source.plan.fingerprint, "rows": schema.rows}, [*small])
 
 
 def _published(run: Run, stages: Stages, manifest: Manifest) -> Laws:

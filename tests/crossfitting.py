@@ -130,7 +130,7 @@ def workspace(world: World, folder: Path, learner: str, fit_rows: int | None, pa
 def cross_fit_tasks(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef) -> Fitted:
     """Run the tasks of a cross-fitting one after the other, without Prefect, as the flow orders them."""
     fits = [task.fit.fn(run, schema, table, assigned, 0, fold) for fold in range(FOLDS)]
-    state, number, done = None, 0, not task.refines(run, table)
+    state, number, done = None, 0, not task.refines(run, schema, table)
     while not done:
         number += 1
         visited = [task.visit.fn(run, schema, table, assigned, fits, number, state, part) for part in table.parts]

@@ -39,7 +39,7 @@ class Site:
     def prefect(self, *arguments: str) -> str:
         """Run the prefect command in the project's folder and return what it prints."""
         command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        result = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        result = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -79,10 +79,10 @@ class Site:
         found = self.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
         return {each["key"]: each for each in found}
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the events of a name, oldest first."""
-        found = self.ask("events/filter", {"filter": {"event": {"name": [name]}, "order": "ASC"}})
-        return list(found["events"])
+    def events(self, name: str, resource: str) -> list[dict[str, Any]]:
+        """Return the events of a name and a resource, oldest first, once there is one: servers keep events with some delay."""
+        body = {"filter": {"event": {"name": [name]}, "any_resource": {"id": [resource]}, "order": "ASC"}}
+        return list(self.seen(lambda: self.ask("events/filter", body)["events"], 60))
 
     def ended(self, run: dict[str, Any], seconds: float = 240) -> dict[str, Any]:
         """Wait for a flow run to end."""

@@ -197,7 +197,8 @@ def estimate(
     treatment: str | None = None,
     outcome: str | None = None,
     covariates: Sequence[str] | str = "*",
-    treated: str | int | float | bool = 1,
+    treated: str | int | float | bool | None = None,
+    control: str | int | float | bool | None = None,
     outcome_kind: str = "auto",
     missing_outcome: str = "error",
     subgroups: Sequence[str] = (),
@@ -221,7 +222,9 @@ def estimate(
     covariates : sequence of str or "*"
         Columns; "*" is all others.
     treated : label
-        The value of ``treatment`` that means treated.
+        The value of ``treatment`` that means treated; by default 1, or the one beside ``control``.
+    control : label
+        The value of the reference arm; needed where ``treatment`` has more than two values (at most eight).
     outcome_kind : {"auto", "binary", "continuous", "count"}
     missing_outcome : {"error", "drop"}
     subgroups : sequence of str
@@ -257,19 +260,13 @@ def estimate(
         "outcome": outcome or "",
         "covariates": covariates if covariates == "*" else tuple([covariates] if isinstance(covariates, str) else covariates),
         "treated": treated,
+        "control": control,
         "outcome_kind": outcome_kind,
         "missing_outcome": missing_outcome,
         "subgroups": tuple(subgroups),
     }
-    options = {
-        "estimators": tuple(estimators),
-        "learner": learner,
-        "folds": folds,
-        "repeats": repeats,
-        "propensity": propensity,
-        "weights": weights,
-        "seed": seed,
-    }
+    models = {"estimators": tuple(estimators), "learner": learner, "folds": folds, "repeats": repeats}
+    options = {**models, "propensity": propensity, "weights": weights, "seed": seed}
     with contextlib.ExitStack() as stack:
         return Estimates(run_estimate(located(data, stack), roles, options, progress))
 

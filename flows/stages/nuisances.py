@@ -18,7 +18,7 @@ def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title
     with stages.stage(title, len(repeats) * (len(folds) + 1)) as stage:
         assigned = stage.map(nuisance.folds, [(run, schema, table, repeat) for repeat in repeats])
         fits = stage.map(nuisance.fit, [(run, schema, table, assigned[repeat], repeat, fold) for repeat in repeats for fold in folds])
-    if nuisance.refines(run, table):
+    if nuisance.refines(run, schema, table):
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
         fits = [fit for batch, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, batch, title)]
     nuisances = stages.run(f"{title}: collect", nuisance.collect, run, table, assigned[0], fits)

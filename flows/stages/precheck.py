@@ -1,14 +1,15 @@
-"""Checks of a SPEC that need no row of its table: names of plug-ins, that source and store are there. No Prefect needed."""
+"""Checks before any work: of a SPEC alone (names of plug-ins, source, store), and of how many rows its table has. No Prefect needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from flows.stages.inputs import find_table
 from infra.store import open_store
 from tasks.contract.errors import WaymintError
 from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
+from tasks.source.sizes import size_faults, size_warnings
 
 
 def precheck(spec: Spec, purpose: Purpose) -> None:
@@ -42,6 +43,29 @@ def early_faults(spec: Spec, purpose: Purpose) -> Iterator[WaymintError]:
             test()
         except WaymintError as fault:
             yield fault
+
+
+def check_sizes(spec: Spec, rows: int, arms: Mapping[str, int], purpose: Purpose) -> tuple[str, ...]:
+    """Refuse a table too small for what is asked of it, before anything is fitted; return what chance may rule out.
+
+    Parameters
+    ----------
+    spec : Spec
+    rows : int
+        Rows with treatment and outcome.
+    arms : mapping of str to int
+        Rows of each treatment label.
+    purpose : str
+        The command.
+
+    Raises
+    ------
+    SourceError, SpecError
+        With the smallest setting that would do; see :func:`tasks.source.sizes.size_faults`.
+    """
+    for fault in size_faults(spec, rows, arms, purpose):
+        raise fault
+    return size_warnings(spec, rows, arms, purpose)
 
 
 def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:

@@ -100,7 +100,7 @@ def _over_real(table: Augmented) -> list[Estimate]:
     one, zero = v * (table.a == 1) / p1, v * (table.a == 0) / p0
     clipped = float(np.mean((table.nuisances.g < table.truncation) | (table.nuisances.g > 1.0 - table.truncation)))
     ess = float(np.sum(one + zero)) ** 2 / float(np.sum((one + zero) ** 2))
-    g, q0, q1 = table.nuisances
+    q0, q1 = table.nuisances.outcomes
 
     def plug_in(q0: Float64, q1: Float64) -> float:
         return float(np.mean((q1 - q0)[:n]))
@@ -111,7 +111,7 @@ def _over_real(table: Augmented) -> list[Estimate]:
 
     efficient = values(q0, q1)
     step = fluctuate(table.a, table.y, table.nuisances, table.kind, table.truncation, v)
-    stars = step.apply(g, q0, q1)
+    star0, star1 = step.apply(table.nuisances)
     mass1, mass0 = float(np.sum(one)), float(np.sum(zero))
     mu1, mu0 = float(one @ table.y) / mass1, float(zero @ table.y) / mass0
     weighted = n * (one * (table.y - mu1) / mass1 - zero * (table.y - mu0) / mass0)
@@ -119,7 +119,7 @@ def _over_real(table: Augmented) -> list[Estimate]:
         "or": (plug_in(q0, q1), efficient),
         "ipw": (mu1 - mu0, weighted),
         "aipw": (plug_in(q0, q1) + float(np.sum(efficient)) / n, efficient),
-        "tmle": (plug_in(*stars), values(*stars)),
+        "tmle": (plug_in(star0, star1), values(star0, star1)),
     }
     return [_estimate(name, point, influence, n, ess, clipped) for name, (point, influence) in points.items()]
 

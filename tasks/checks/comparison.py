@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.checks.laws import Gap, LawEvidence, level_gap, ordered_gap, weighted_gap
-from tasks.checks.support import Support, SupportEvidence, natural_support
+from tasks.checks.support import Support, SupportEvidence, natural_support, support_of_instants
 from tasks.contract.frames import to_frame
 from tasks.contract.roles import Column, TableSchema
 
@@ -99,18 +99,18 @@ def _missing(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generat
 
 
 def supports(schema: TableSchema, source: pa.Table, outcome_range: tuple[float, float] | None) -> dict[str, Support]:
-    """Read the natural support of every column of numbers, by its id; see :func:`tasks.checks.support.natural_support`.
-
-    Instants have no grid here: how fine they may be is a matter of their type.
-    """
-    limits = {
-        column.id: natural_support(numbers(source, column.id), grid=column.kind != "datetime")
-        for column in schema.modelled
-        if not column.is_category
-    }
+    """Read the natural support of every column of numbers, dates or times, by its id; see :mod:`tasks.checks.support`."""
+    limits = {column.id: _support(column, numbers(source, column.id)) for column in schema.modelled if not column.is_category}
     if schema.outcome_kind != "binary":
         limits["y"] = natural_support(numbers(source, "y"), outcome_range)
     return limits
+
+
+def _support(column: Column, values: Float64) -> Support:
+    if column.kind != "datetime":
+        return natural_support(values)
+    kind = column.arrow().type
+    return support_of_instants(values, kind.tz if pa.types.is_timestamp(kind) else None)
 
 
 def outside(schema: TableSchema, limits: Mapping[str, Support], release: pa.Table) -> SupportEvidence:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tasks.numerics.calendar import DAY, Grid, fit_grid
+
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
@@ -47,6 +49,10 @@ class Support:
     origin : float
     gaps : tuple of (float, float)
         Open intervals beside an atom that hold no value.
+    instants : Grid or None
+        Of dates and times: all of them lie on it.
+    declared : bool
+        Whether the bounds are declared: they hold whatever the source's rows say.
     """
 
     low: float | None = None
@@ -55,6 +61,8 @@ class Support:
     step: float | None = None
     origin: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()
+    instants: Grid | None = None
+    declared: bool = False
 
     def violations(self, values: Float64) -> dict[str, int]:
         """Count the values that break each trait.
@@ -80,6 +88,8 @@ class Support:
         if self.step is not None:
             places = (present - self.origin) / self.step
             counts["grid"] = int(np.sum(np.abs(places - np.rint(places)) > 1e-6 * np.maximum(1.0, np.abs(places))))
+        if self.instants is not None:
+            counts["grid"] = int(np.sum(~self.instants.shows(present)))
         inside = np.zeros(len(present), dtype=np.bool_)
         for low, high in self.gaps:
             inside |= (present > low + _slack(low)) & (present < high)
@@ -87,14 +97,14 @@ class Support:
         return {name: count for name, count in counts.items() if count}
 
     def without(self, broken: Mapping[str, int]) -> Support:
-        """Return the support without the traits that some row of the source breaks."""
+        """Return the support without the traits that some row of the source breaks; declared bounds stand."""
         kept = self
-        if "bound" in broken:
+        if "bound" in broken and not self.declared:
             kept = replace(kept, low=None, high=None)
         if "sign" in broken:
             kept = replace(kept, sign=0)
         if "grid" in broken:
-            kept = replace(kept, step=None, origin=0.0)
+            kept = replace(kept, step=None, origin=0.0, instants=None)
         return replace(kept, gaps=()) if "gap" in broken else kept
 
 
@@ -142,14 +152,41 @@ def natural_support(values: Float64, bounds: tuple[float, float] | None = None, 
     """
     present = values[~np.isnan(values)]
     low, high = bounds if bounds is not None else (None, None)
+    declared = bounds is not None
     if len(present) < FEWEST:
-        return Support(low, high)
+        return Support(low, high, declared=declared)
     points, counts = np.unique(present, return_counts=True)
     step, origin = _grid(points) if grid and len(present) - counts.max() >= OTHERS else (None, 0.0)
     if bounds is None and len(points) > 2:
         low = float(points[0]) if _is_end(counts, len(present)) else None
         high = float(points[-1]) if _is_end(counts[::-1], len(present)) else None
-    return Support(low, high, _sign(present), step, origin, _gaps(points, counts))
+    return Support(low, high, _sign(present), step, origin, _gaps(points, counts), declared=declared)
+
+
+def support_of_instants(values: Float64, zone: str | None) -> Support:
+    """Read the natural support of dates and times: their grid, such as days, whole hours or month starts.
+
+    Weeks are read as days: that no row lies on another day of the week may be chance.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        Microseconds since 1970 UTC; NaN is missing.
+    zone : str or None
+        Time zone whose wall clock shows the grid.
+
+    Returns
+    -------
+    Support
+    """
+    support = natural_support(values, grid=False)
+    present = values[~np.isnan(values)]
+    if len(present) < FEWEST or len(present) - np.unique(present, return_counts=True)[1].max() < OTHERS:
+        return support
+    grid = fit_grid(present, zone)
+    if grid is not None and not grid.calendar and grid.unit % DAY == 0:
+        grid = grid._replace(unit=DAY, offset=grid.offset % DAY)
+    return replace(support, instants=grid)
 
 
 def _slack(value: float) -> float:

@@ -128,7 +128,7 @@ def natural_support(run: Run, schema: TableSchema, source: Sequence[PartitionRef
     key = "checks/support"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.mechanisms.outcome_range)
+    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.outcome.range)
     for part in source:
         table = space.table(part, list(limits))
         for name, support in limits.items():

@@ -46,8 +46,31 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("control", "treated"),
     ("control", "treatment"),
     ("placebo", "treatment"),
+    ("control", "case"),
+    ("controls", "cases"),
 )
+#: Names of the arm that goes without, folded: the other of two labels is the treated one, whatever its name.
+CONTROLS = frozenset(
+    (
+        "control", "controls", "control group", "ctrl", "ctl", "placebo", "sham", "untreated", "unexposed", "no treatment",
+        "no intervention", "usual care", "standard care", "standard of care", "soc", "treatment as usual", "tau", "waitlist", "wait list",
+        "waiting list", "kontrolle", "kontrollgruppe", "kontroll", "scheinbehandlung", "unbehandelt", "warteliste", "regelversorgung",
+        "contrôle", "controle", "témoin", "temoin", "grupo control", "sin tratamiento", "controllo",
+    )
+)  # fmt: skip
 _MEANINGS = {"true": 1.0, "false": 0.0}
+
+
+#: Most arms of a treatment.
+MOST_ARMS = 8
+
+
+def label_order(label: str) -> tuple[bool, float, str]:
+    """Return what labels are sorted by: numbers by value, before texts."""
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
 
 
 def label_text(value: Label) -> str:
@@ -65,7 +88,7 @@ def match_label(wanted: Label, labels: Iterable[str]) -> str | None:
     1. the same text;
     2. the same text without surrounding blanks and in any case;
     3. the same number ("1", "1.0" and "01" are one number; true is 1 and false is 0);
-    4. of a pair of ``PAIRS`` 1 and true mean the second, 0 and false the first.
+    4. of a pair of ``PAIRS``, and of two labels of which one is that of ``CONTROLS``, 1 and true mean the second, 0 and false the first.
 
     Parameters
     ----------
@@ -89,7 +112,7 @@ def match_label(wanted: Label, labels: Iterable[str]) -> str | None:
     for meant in (folded, equal):
         if meant:
             return meant[0] if len(meant) == 1 else None
-    pair = affirmative(texts)
+    pair = arms(texts)
     return None if pair is None or number not in (0.0, 1.0) else pair[int(number)]
 
 
@@ -108,6 +131,21 @@ def affirmative(labels: Iterable[str]) -> tuple[str, str] | None:
     if set(numbers) == {0.0, 1.0}:
         return numbers[0.0], numbers[1.0]
     return next(((folded[no], folded[yes]) for no, yes in PAIRS if set(folded) == {no, yes}), None)
+
+
+def arms(labels: Iterable[str]) -> tuple[str, str] | None:
+    """Return a treatment's two labels as (control, treated) where they say so, else None.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        The column's labels.
+    """
+    texts = list(labels)
+    controls = [label for label in texts if _folded(label) in CONTROLS]
+    if len(texts) != 2 or len(controls) != 1:
+        return affirmative(texts)
+    return controls[0], next(label for label in texts if label != controls[0])
 
 
 def listed_labels(labels: Mapping[str, int] | None, fewest: int = 5, most: int = 8) -> str:

@@ -15,27 +15,100 @@ Float64 = npt.NDArray[np.float64]
 Int8 = npt.NDArray[np.int8]
 
 
-class Nuisances(NamedTuple):
-    """Out-of-fold predictions of one data set, each of shape (n,).
+def nuisance_names(arms: int) -> tuple[str, ...]:
+    """Return the names of the arrays of :class:`Nuisances`: g, q0, q1 of two arms; g1, g2, ..., q0, q1, q2, ... of more."""
+    propensities = ("g",) if arms == 2 else tuple(f"g{arm}" for arm in range(1, arms))
+    return (*propensities, *(f"q{arm}" for arm in range(arms)))
 
-    Attributes
-    ----------
-    g : ndarray of float64
-        P(A = 1 | W), not truncated.
-    q0, q1 : ndarray of float64
-        E[Y | A = 0, W], E[Y | A = 1, W], in units of the outcome.
+
+class Nuisances(tuple[Float64, ...]):
+    """Out-of-fold predictions of one data set for K arms: 2K - 1 arrays, each of shape (n,), named by :func:`nuisance_names`.
+
+    In order: P(A = 1 | W), ..., P(A = K - 1 | W), not truncated; then E[Y | A = 0, W], ..., E[Y | A = K - 1, W], in units of the outcome.
+    Arm 0 is the control. Columns of a table, partitions and takes of rows go through all arrays alike, whatever K is.
     """
 
-    g: Float64
-    q0: Float64
-    q1: Float64
+    __slots__ = ()
+
+    def __new__(cls, *arrays: Float64) -> Nuisances:
+        """Take the arrays in their order."""
+        if len(arrays) < 3 or len(arrays) % 2 == 0:
+            raise ValueError(f"arrays of nuisances must be 2 K - 1 for K arms, 3 at least; got {len(arrays)}.")
+        return super().__new__(cls, arrays)
+
+    def __getnewargs__(self) -> tuple[Float64, ...]:
+        return tuple(self)
+
+    @classmethod
+    def zeros(cls, n: int, arms: int = 2) -> Nuisances:
+        """Return arrays of zeros, to be added to or written over."""
+        return cls(*(np.zeros(n) for _ in nuisance_names(arms)))
+
+    @property
+    def arms(self) -> int:
+        """Number of arms, K."""
+        return (len(self) + 1) // 2
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return nuisance_names(self.arms)
+
+    def _asdict(self) -> dict[str, Float64]:
+        return dict(zip(self._fields, self, strict=True))
+
+    def _replace(self, **arrays: Float64) -> Nuisances:
+        return Nuisances(*(self._asdict() | arrays).values())
+
+    @property
+    def propensities(self) -> tuple[Float64, ...]:
+        """P(A = k | W) of every arm k, K arrays of shape (n,); the control's is one minus the others'."""
+        given = self[: self.arms - 1]
+        total = given[0]
+        for values in given[1:]:
+            total = total + values
+        return (1.0 - total, *given)
+
+    @property
+    def outcomes(self) -> tuple[Float64, ...]:
+        """E[Y | A = k, W] of every arm k, K arrays of shape (n,)."""
+        return self[self.arms - 1 :]
+
+    @property
+    def g(self) -> Float64:
+        """P(A = 1 | W), shape (n,), of two arms."""
+        return self._of_two[0]
+
+    @property
+    def q0(self) -> Float64:
+        """E[Y | A = 0, W], shape (n,), of two arms."""
+        return self._of_two[1]
+
+    @property
+    def q1(self) -> Float64:
+        """E[Y | A = 1, W], shape (n,), of two arms."""
+        return self._of_two[2]
+
+    @property
+    def _of_two(self) -> Nuisances:
+        if self.arms != 2:
+            raise ValueError(f"arms of nuisances must be 2 for g, q0 and q1; got {self.arms}.")
+        return self
+
+    def with_propensities(self, *given: Float64) -> Nuisances:
+        """Return the same outcome regressions beside other propensities: of the arms 1 to K - 1."""
+        return Nuisances(*given, *self.outcomes)
+
+    def rearranged(self, arms: Sequence[int]) -> Nuisances:
+        """Return the nuisances of the same arms in another order: ``arms[k]`` is the present number of what becomes arm k."""
+        p, q = self.propensities, self.outcomes
+        return Nuisances(*(p[arm] for arm in arms[1:]), *(q[arm] for arm in arms))
 
 
 class PropensityModel(Protocol):
     """A fitted g."""
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return P(A = 1 | W), shape (n,), strictly inside (0, 1)."""
+        """Return P(A = 1 | W), shape (n,), strictly inside (0, 1); of K > 2 arms P(A = k | W), shape (n, K), rows summing to one."""
         ...
 
 
@@ -48,7 +121,10 @@ class OutcomeModel(Protocol):
 
 
 class Learner(Protocol):
-    """Fits g and Q on canonical frames: float64 columns with NaN, category columns with NaN."""
+    """Fits g and Q on canonical frames: float64 columns with NaN, category columns with NaN.
+
+    Treatments are 0, ..., K - 1; every arm is among the rows given. A learner that knows two arms only is refused where there are more.
+    """
 
     def fit_propensity(
         self, covariates: pd.DataFrame, treatment: Int8, rng: np.random.Generator, weights: Float64 | None = None
@@ -77,11 +153,11 @@ class FoldRows(NamedTuple):
     covariates : DataFrame, n rows
         Canonical covariates.
     treatment : ndarray of int8, shape (n,)
-        0 or 1.
+        0, ..., K - 1.
     outcome : ndarray of float64, shape (n,)
         Outcome.
     fold : ndarray of int8, shape (n,)
-        Fold of each row, in [0, K).
+        Fold of each row.
     weights : ndarray of float64, shape (n,), or None
         Row weights, not negative; None for equal ones.
     """

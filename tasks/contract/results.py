@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
     Attributes
     ----------
     estimand : str
-        ``"ate"``, ``"att"``, ``"atc"``, ``"ato"`` or ``"gate[column=level]"``.
+        ``"ate"``, ``"att"``, ``"atc"``, ``"ato"`` or ``"gate[column=level]"``; of more than two arms also ``"mean"``, E[Y(arm)].
     estimator : str
         ``"or"``, ``"ipw"``, ``"aipw"``, ``"tmle"``.
     estimate, se, ci_low, ci_high : float
@@ -28,6 +28,8 @@ class Estimate(NamedTuple):
         Share of rows whose propensity was truncated, in [0, 1].
     arm, control : str or None
         Labels of the two arms compared; None where there are only two. Of a mean (estimand ``"mean"``) the arm alone.
+    joint_low, joint_high : float or None
+        Of more than two arms: the interval that holds together with those of all other pairs in 95 % of samples.
     """
 
     estimand: str
@@ -41,6 +43,8 @@ class Estimate(NamedTuple):
     clipped: float
     arm: str | None = None
     control: str | None = None
+    joint_low: float | None = None
+    joint_high: float | None = None
 
 
 class Gate(BaseModel):

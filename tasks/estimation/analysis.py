@@ -15,6 +15,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import ColumnRoles
+from tasks.estimation.arms import ArmsOverlap, overlap_of_arms
 from tasks.estimation.balance import Balance, balance
 from tasks.estimation.evaluate import check_names, evaluate
 from tasks.estimation.overlap import OverlapSummary, overlap
@@ -26,7 +27,7 @@ from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
 from tasks.numerics.threads import one_thread
 from tasks.targeting.estimators import ATE
-from tasks.targeting.fluctuation import truncation_bound
+from tasks.targeting.fluctuation import truncate_arms, truncation_bound
 
 Report = Callable[[str], None]
 
@@ -37,14 +38,15 @@ class Analysis(NamedTuple):
     Attributes
     ----------
     estimates : list of Estimate
-    overlap : OverlapSummary
+    overlap : OverlapSummary or ArmsOverlap
+        Of more than two arms arm by arm.
     balance : list of Balance
     rows : int
         Rows that the nuisances were fitted on: all, or a hash sample of them.
     """
 
     estimates: list[Estimate]
-    overlap: OverlapSummary
+    overlap: OverlapSummary | ArmsOverlap
     balance: list[Balance]
     rows: int
 
@@ -59,7 +61,7 @@ class Analysis(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Out-of-fold nuisances in the order of the rows' keys, g for the treated label; and the rows that learners were fitted on."""
+    """Out-of-fold nuisances in the order of the rows' keys, arms as ``a`` numbers them; and the rows that learners were fitted on."""
 
     nuisances: Nuisances
     rows: int
@@ -104,8 +106,8 @@ def analyse(
     frame : DataFrame, n rows
         Numbers, booleans, texts, categories, dates; covariates may be missing, treatment and outcome not.
     roles : ColumnRoles or mapping
-        Keys ``treatment``, ``outcome``, and optionally ``covariates`` ("*": all others), ``treated`` (default 1), ``outcome_kind``,
-        ``subgroups``.
+        Keys ``treatment``, ``outcome``, and optionally ``covariates`` ("*": all others), ``treated`` (default 1), ``control`` (needed
+        of more than two arms), ``outcome_kind``, ``subgroups``.
     estimators : sequence of str
         Files of ``methods``; declared subgroups add their GATEs.
     seed : int
@@ -117,7 +119,7 @@ def analyse(
     repeats : int
         Cross-fittings with other folds, whose out-of-fold predictions are averaged: as a release does it.
     propensity : float or ndarray of shape (n,), optional
-        Known P(treated | W), in (0, 1), in the frame's row order; g is then not fitted.
+        Known P(treated | W), in (0, 1), in the frame's row order; g is then not fitted. Of two arms only.
     truncation : "auto" or float
         See :func:`tasks.targeting.fluctuation.truncation_bound`.
     weights : ndarray of float64, shape (n,), optional
@@ -168,16 +170,15 @@ def analyse_table(
     Analysis
     """
     check_names(estimators, isinstance(table, Table) and bool(table.subgroups))
-    bound = truncation_bound(len(table.y), truncation)
+    bound = truncation_bound(len(table.y), truncation, len(table.ranks))
     with one_thread():
         predicted = predict(table, plan, learner, report)
         if report is not None:
             report("evaluating")
-        g = predicted.nuisances.g
         return Analysis(
             estimates=_evaluated(table, predicted.nuisances, estimators, truncation),
-            overlap=overlap(table.by_key(table.a), g, bound, None if table.weights is None else table.by_key(table.weights)),
-            balance=_balance(table, g, bound),
+            overlap=_overlap(table, predicted.nuisances, bound),
+            balance=_balance(table, truncate_arms(predicted.nuisances, bound)),
             rows=predicted.rows,
         )
 
@@ -218,21 +219,22 @@ def plan_of(table: Table | SpilledTable, name: str, seed: int, folds: int, repea
 
 
 def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, report: Report | None = None) -> Predicted:
-    """Cross-fit a table: g, Q0 and Q1 of each row by models that have not seen its fold.
+    """Cross-fit a table: g and Q of each row by models that have not seen its fold.
 
-    Nuisances are fitted on the table's label, so that calling the other label "treated" swaps Q0 and Q1 and nothing else.
+    Nuisances are fitted on the table's label, so that calling another label the control renames the arms and changes nothing else.
     """
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
-    given = table.propensity
-    of_label = None if given is None else 1.0 - given if table.flipped else given
+    given, arms, as_sorted = table.propensity, len(table.ranks), tuple(range(len(table.ranks)))
+    if given is not None and arms > 2:
+        raise SpecError(f"propensity of estimate must be left out of {arms} arms; it is P(treated) of two.", "Leave it to be fitted.")
+    of_label = None if given is None else given if table.ranks == as_sorted else 1.0 - given
     clusters = table.clusters if isinstance(table, Table) else None
     strata = table.strata if isinstance(table, Table) else None
-    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, strata)
+    rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, strata, arms)
     fitted = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
-    g, first, second = fitted.nuisances
-    nuisances = Nuisances(1.0 - g, second, first) if table.flipped else fitted.nuisances
+    nuisances = fitted.nuisances if table.ranks == as_sorted else fitted.nuisances.rearranged(table.ranks)
     if given is not None:
-        nuisances = nuisances._replace(g=given)
+        nuisances = nuisances.with_propensities(given)
     return Predicted(Nuisances(*(table.by_key(values) for values in nuisances)), fitted.rows)
 
 
@@ -266,18 +268,25 @@ def _evaluated(
     subgroups = table.subgroups if isinstance(table, Table) else None
     clusters = table.clusters if isinstance(table, Table) else None
     a, y = table.by_key(table.a), table.by_key(table.y)
-    return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters)
+    return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters, table.labels or None)
 
 
-def _balance(table: Table | SpilledTable, g: Float64, bound: float) -> list[Balance]:
-    """Measure balance, batch by batch where the table is on disk; g is in the order of keys."""
+def _overlap(table: Table | SpilledTable, nuisances: Nuisances, bound: float) -> OverlapSummary | ArmsOverlap:
+    a, weights = table.by_key(table.a), None if table.weights is None else table.by_key(table.weights)
+    if nuisances.arms > 2:
+        return overlap_of_arms(a, nuisances, bound, table.labels, weights)
+    return overlap(a, nuisances.g, bound, weights)
+
+
+def _balance(table: Table | SpilledTable, p: tuple[Float64, ...]) -> list[Balance]:
+    """Measure balance, batch by batch where the table is on disk; truncated propensities are in the order of keys."""
     if isinstance(table, Table):
-        return balance(table.covariates, table.a, g, bound, table.names, table.weights)
-    in_rows = np.empty(len(g))
-    in_rows[table.order] = g
-    sums = BalanceSums(table.ranges, table.levels, bound)
+        return balance(table.covariates, table.a, p, table.names, table.weights, table.labels)
+    in_rows = np.empty((len(p), len(p[0])))
+    in_rows[:, table.order] = p
+    sums = BalanceSums(table.ranges, table.levels)
     state = sums.start()
     for rows, frame in table.batches():
         w = None if table.weights is None else table.weights[rows]
-        state = sums.merge(state, sums.visit(sums.start(), BalanceRows(frame, table.a[rows], in_rows[rows], w)))
-    return sums.finish(state, table.names)
+        state = sums.merge(state, sums.visit(sums.start(), BalanceRows(frame, table.a[rows], tuple(in_rows[:, rows]), w)))
+    return sums.finish(state, table.names, table.labels)

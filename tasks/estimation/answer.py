@@ -10,12 +10,15 @@ from scipy.special import stdtr
 
 from tasks.contract.results import Estimate
 from tasks.estimation.analysis import Analysis
+from tasks.estimation.arms import ArmsOverlap
 from tasks.estimation.cautions import has_interval, overlap_warnings
+from tasks.estimation.overlap import OverlapSummary
 
 #: Covariates whose balance the lines show; the JSON has all.
 BALANCE_SHOWN = 8
+_JOINT = "intervals of differences are for each alone; those that hold for all pairs together are in --json (joint_low, joint_high)"
 #: What stands in place of an interval that is not given.
-_NO_INTERVAL = dict.fromkeys(("se", "ci_low", "ci_high", "p"))
+_NO_INTERVAL = dict.fromkeys(("se", "ci_low", "ci_high", "p", "joint_low", "joint_high"))
 _NO_SPREAD = f"{'none':>10}{'none (separation)':>22}{'none':>11}"
 
 
@@ -36,22 +39,25 @@ def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clu
     warnings = (*warnings, *overlap_warnings(analysis.estimates, analysis.overlap.bound))
     fit = fit | ({"clusters": clusters} if clusters else {})
     reply = analysis.as_dict() | {"fit": fit, "warnings": list(warnings)}
-    head = f"{'estimand':<10}{'method':<8}{'estimate':>11}{'SE':>10}{'95 % interval':>22}{'p':>11}{'n':>9}{'ESS':>9}{'truncated':>11}"
+    several = any(e.arm is not None for e in analysis.estimates)
+    head = f"{'estimand':<10}{'arms':<24}" if several else f"{'estimand':<10}"
+    head += f"{'method':<8}{'estimate':>11}{'SE':>10}{'95 % interval':>22}{'p':>11}{'n':>9}{'ESS':>9}{'truncated':>11}"
     overlap = analysis.overlap
     worst = sorted(analysis.balance, key=lambda row: -abs(row.before))[:BALANCE_SHOWN]
     lines = [
         *(f"warning   {text}" for text in warnings),
         head,
-        *(_line(e, clusters) for e in analysis.estimates),
+        *(_line(e, clusters, several) for e in analysis.estimates),
+        *([_JOINT] if several else []),
         "",
         f"fit       {fit['learner']}, on {'all' if fit['rows'] == overlap.n else 'a sample of'} {fit['rows']:,} rows"
         + (", out of core" if fit["out_of_core"] else "")
         + (f"; standard errors over {clusters:,} clusters" if clusters else ""),
-        f"overlap   {overlap.outside:.1%} of rows have a propensity outside [{overlap.bound:.3g}, {1 - overlap.bound:.3g}]; "
-        f"effective share of controls {overlap.ess0:.0%}, of treated {overlap.ess1:.0%}",
+        *_overlap_lines(overlap),
         f"balance   standardised mean differences, the {len(worst)} largest before weighting:",
         *(
-            f"          {row.covariate}{'' if row.level is None else f' = {row.level}'}: {row.before:+.3f} -> {row.after:+.3f}"
+            f"          {row.covariate}{'' if row.level is None else f' = {row.level}'}"
+            f"{'' if row.arm is None else f', arm {row.arm}'}: {row.before:+.3f} -> {row.after:+.3f}"
             for row in worst
         ),
     ]
@@ -59,9 +65,22 @@ def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clu
     return {**reply, "estimates": estimates}, lines
 
 
-def _line(e: Estimate, clusters: int) -> str:
+def _overlap_lines(overlap: OverlapSummary | ArmsOverlap) -> list[str]:
+    if isinstance(overlap, OverlapSummary):
+        return [
+            f"overlap   {overlap.outside:.1%} of rows have a propensity outside [{overlap.bound:.3g}, {1 - overlap.bound:.3g}]; "
+            f"effective share of controls {overlap.ess0:.0%}, of treated {overlap.ess1:.0%}"
+        ]
+    return [
+        f"overlap   {overlap.outside:.1%} of rows have a propensity of some arm below {overlap.bound:.3g}",
+        *(f"          arm {arm.arm}: {arm.rows:,} rows, effective share {arm.ess:.0%}, {arm.below:.1%} below" for arm in overlap.arms),
+    ]
+
+
+def _line(e: Estimate, clusters: int, several: bool = False) -> str:
     spread = f"{e.se:>10.3g}{f'{e.ci_low:.4g} to {e.ci_high:.4g}':>22}{p_value(e, clusters):>11.3g}" if has_interval(e) else _NO_SPREAD
-    return f"{e.estimand:<10}{e.estimator:<8}{e.estimate:>11.4g}{spread}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
+    arms = "" if not several else f"{e.arm if e.control is None else f'{e.arm} - {e.control}':<24}"
+    return f"{e.estimand:<10}{arms}{e.estimator:<8}{e.estimate:>11.4g}{spread}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
 
 
 def p_value(result: Estimate, clusters: int = 0) -> float:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.targeting.fluctuation import truncate
 
 
 class Balance(NamedTuple):
@@ -26,12 +25,15 @@ class Balance(NamedTuple):
     before, after : float
         (mean in the treated - mean in controls) / sqrt((variance in the treated + variance in controls) / 2), with row weights
         alone and with inverse-probability weights; both over the scale before weighting.
+    arm : str or None
+        Of more than two arms the label of the one that is compared with the control, as the treated are above.
     """
 
     covariate: str
     level: str | None
     before: float
     after: float
+    arm: str | None = None
 
 
 class _Arm(NamedTuple):
@@ -53,10 +55,10 @@ class _Cells(NamedTuple):
 def balance(
     covariates: pd.DataFrame,
     a: Int8,
-    g: Float64,
-    truncation: float,
+    p: Sequence[Float64],
     names: Mapping[str, str] | None = None,
     weights: Float64 | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Balance]:
     """Measure balance (Austin 2009, DOI 10.1002/sim.3697).
 
@@ -67,31 +69,33 @@ def balance(
     covariates : DataFrame, n rows
         Canonical: float64 with NaN, or category with NaN.
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1; both arms present.
-    g : ndarray of float64, shape (n,)
-        Out-of-fold P(A = 1 | W).
-    truncation : float
-        d, in [0, 0.5).
+        Treatment, 0, ..., K - 1; every arm is there.
+    p : sequence of K ndarray of float64, shape (n,)
+        Out-of-fold P(A = k | W), truncated: :func:`tasks.targeting.fluctuation.truncate_arms`.
     names : mapping, optional
         Name by column id, for the result.
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative.
+    labels : sequence of K str, optional
+        Of the arms; not used of two.
 
     Returns
     -------
     list of Balance
-        In column order; levels sorted.
+        In column order; levels sorted; arms in their order.
     """
     before = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=np.float64)
     arms = []
-    for arm, p in enumerate(truncate(g, truncation)):
+    for arm, of_arm in enumerate(p):
         rows = np.flatnonzero((a == arm) & (before > 0.0))
-        arms.append(_Arm(rows, before[rows], before[rows] / p[rows]))
+        arms.append(_Arm(rows, before[rows], before[rows] / of_arm[rows]))
     results = []
     for column in covariates.columns:
         name = names[column] if names else str(column)
         for level, values in _numeric_parts(covariates[column]):
-            results.append(Balance(name, level, *_difference(values, arms)))
+            for arm in range(1, len(arms)):
+                label = labels[arm] if len(arms) > 2 else None
+                results.append(Balance(name, level, *_difference(values, (arms[0], arms[arm])), label))
     return results
 
 

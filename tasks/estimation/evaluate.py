@@ -14,8 +14,10 @@ from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
+from tasks.estimation.contrasts import TREATED, estimates_of
 from tasks.targeting.fluctuation import truncation_bound
-from tasks.targeting.influence import Estimator, interval, prepare_rows
+from tasks.targeting.influence import Estimator
+from tasks.targeting.sample import Sample, prepare
 
 #: Fewest rows that each arm of a subgroup must have.
 MIN_SUBGROUP_ARM = 10
@@ -35,13 +37,14 @@ def evaluate(
     subgroups: Mapping[str, Levels] | None = None,
     weights: Float64 | None = None,
     clusters: UInt64 | None = None,
+    labels: Sequence[str] | None = None,
 ) -> list[Estimate]:
     """Evaluate estimators on one cross-fitting.
 
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
         Outcome.
     nuisances : Nuisances
@@ -59,11 +62,14 @@ def evaluate(
         Row weights, not negative.
     clusters : ndarray of uint64, shape (n,), optional
         Hash of each row's cluster, for standard errors.
+    labels : sequence of str, optional
+        Labels of the arms, the control first; by default their numbers. Not used of two arms.
 
     Returns
     -------
     list of Estimate
-        In the order of ``names``; then one GATE per subgroup column and level, levels sorted.
+        In the order of ``names``; then one GATE per subgroup column and level, levels sorted. Of more than two arms each name gives the
+        contrasts that :func:`contrasts_of` lists, those of the ATE after the mean of every arm.
 
     Raises
     ------
@@ -73,15 +79,19 @@ def evaluate(
         If the rows can't answer: an empty arm, values that are not finite, a subgroup with too few rows.
     """
     check_names(names, bool(subgroups))
-    bound = truncation_bound(len(y), truncation)
-    rows = prepare_rows(a, y, nuisances, kind, bound, weights)._replace(clusters=clusters)
-    results = [interval(_estimator(name).influence(rows), rows) for name in dict.fromkeys(names) if name != "gate"]
+    bound = truncation_bound(len(y), truncation, nuisances.arms)
+    sample = prepare(a, y, nuisances, kind, bound, weights, clusters)
+    shown = [str(arm) for arm in range(nuisances.arms)] if labels is None else list(labels)
+    results: list[Estimate] = []
+    for name in dict.fromkeys(names):
+        if name != "gate":
+            results += estimates_of(_estimator(name), sample, shown, pairs=name not in TREATED)
     for column, levels in (subgroups or {}).items():
         for level in subgroup_levels(column, levels):
-            member = np.asarray(levels == level, dtype=np.float64) * rows.weights
-            _check_subgroup(column, rows.treated, member)
-            inside = prepare_rows(a, y, nuisances, kind, bound, member)._replace(clusters=clusters)
-            results.append(interval(_estimator("gate", column=column, level=level).influence(inside), inside))
+            member = np.asarray(levels == level, dtype=np.float64) * sample.weights
+            _check_subgroup(column, sample, member)
+            inside = prepare(a, y, nuisances, kind, bound, member, clusters)
+            results += estimates_of(_estimator("gate", column=column, level=level), inside, shown, pairs=False)
     return results
 
 
@@ -113,8 +123,8 @@ def _estimator(name: str, **params: str) -> Estimator:
     return built
 
 
-def _check_subgroup(column: str, treated: Float64, member: Float64) -> None:
-    arms = [int(np.count_nonzero((treated == arm) & (member > 0.0))) for arm in (0.0, 1.0)]
+def _check_subgroup(column: str, sample: Sample, member: Float64) -> None:
+    arms = [int(np.count_nonzero((sample.a == arm) & (member > 0.0))) for arm in range(sample.nuisances.arms)]
     if min(arms) < MIN_SUBGROUP_ARM:
         raise EstimationError(
             f"rows of each arm in every level of subgroup '{column}' must be at least {MIN_SUBGROUP_ARM}; got {min(arms)}.",

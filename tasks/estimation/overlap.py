@@ -9,7 +9,8 @@ import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.numerics.normal import Z95
-from tasks.targeting.influence import effective_size, prepare_rows
+from tasks.targeting.influence import effective_size
+from tasks.targeting.sample import prepare_rows
 
 #: Levels of the reported quantiles; the extremes are left out, for one row's g may be one row's secret.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -107,7 +108,8 @@ def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -
     """
     zeros = np.zeros(len(g))
     rows = prepare_rows(a, zeros, Nuisances(g, zeros, zeros), "continuous", bound, weights)
-    below, above = rows.g < bound, 1.0 - rows.g < bound
+    given = rows.sample.nuisances.g
+    below, above = given < bound, 1.0 - given < bound
     arms = [(rows.treated == arm) & (rows.weights > 0.0) for arm in (0.0, 1.0)]
     inverse = [rows.weights[arms[0]] / rows.p0[arms[0]], rows.weights[arms[1]] / rows.p1[arms[1]]]
     return OverlapSummary(
@@ -121,11 +123,11 @@ def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -
         ess0=effective_size(inverse[0]) / len(inverse[0]),
         ess1=effective_size(inverse[1]) / len(inverse[1]),
         largest_weight=max(float(np.max(w) / np.sum(w)) for w in inverse),
-        quantiles0=_quantiles(rows.g[arms[0]]),
-        quantiles1=_quantiles(rows.g[arms[1]]),
-        histogram0=_histogram(rows.g[arms[0]]),
-        histogram1=_histogram(rows.g[arms[1]]),
-        calibration=calibration_slope(rows.treated, rows.g, rows.weights),
+        quantiles0=_quantiles(given[arms[0]]),
+        quantiles1=_quantiles(given[arms[1]]),
+        histogram0=_histogram(given[arms[0]]),
+        histogram1=_histogram(given[arms[1]]),
+        calibration=calibration_slope(rows.treated, given, rows.weights),
     )
 
 

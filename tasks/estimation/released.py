@@ -58,7 +58,7 @@ def released_table(
         covariates=frame,
         names={column.id: column.name for column in schema.modelled},
         label=rows.column("a").to_numpy().astype(np.int8)[order],
-        flipped=False,
+        ranks=tuple(range(len(schema.arms))),
         y=rows.column("y").to_numpy().astype(np.float64)[order],
         kind=schema.outcome_kind,
         keys=keys[order],
@@ -68,4 +68,5 @@ def released_table(
         propensity=None if propensity is None else propensity[order],
         clusters=None if (clusters := clusters_of(rows)) is None else clusters[order],
         strata=strata_codes(rows, schema.strata)[order] if schema.strata else None,
+        labels=schema.arms,
     )

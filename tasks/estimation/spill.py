@@ -52,8 +52,9 @@ class Spill:
         self._columns = schema.modelled if released else schema.covariates
         recoding = _schema_levels if released else functools.partial(_recoding, schema)
         self._recodings = {column.id: recoding(column) for column in self._columns if column.is_category}
-        texts = [label_text(value) for value in _decoded(schema, schema.treatment, pa.array([0, 1], type=pa.int8()))]
-        self._flipped = not released and texts[1] == min(texts)
+        arms = pa.array(range(len(schema.arms)), type=pa.int8())
+        texts = [label_text(value) for value in _decoded(schema, schema.treatment, arms)]
+        self._ranks = tuple(range(len(texts))) if released else tuple(sorted(texts).index(text) for text in texts)
         self._parts: list[tuple[Path, int]] = []
         self._ranges = {column.id: Range(np.inf, -np.inf, False) for column in self._columns}
         self._vectors: dict[str, list[npt.NDArray[np.generic]]] = {}
@@ -83,7 +84,7 @@ class Spill:
         if not batch.num_rows:
             return
         treatment = np.asarray(batch.column("a").to_numpy(), dtype=np.int8)
-        label = np.asarray(1 - treatment if self._flipped else treatment, dtype=np.int8)
+        label = np.asarray(np.array(self._ranks)[treatment], dtype=np.int8)
         columns = [self._column(column, batch) for column in self._columns]
         vectors: dict[str, npt.NDArray[np.generic] | None] = {
             "label": label,
@@ -126,13 +127,14 @@ class Spill:
             levels={name: recoding.levels for name, recoding in self._recodings.items() if recoding.levels is not None},
             ranges=self._ranges,
             label=whole["label"],
-            flipped=self._flipped,
+            ranks=self._ranks,
             y=y,
             kind=self._schema.outcome_kind,
             keys=keys,
             order=np.argsort(keys),
             weights=weights,
             propensity=whole.get("propensity"),
+            labels=self._schema.arms,
         )
 
     def _content(self, columns: list[pd.Series], label: Int8, propensity: Float64 | None) -> UInt64:

@@ -48,9 +48,9 @@ class SpilledTable:
     ranges : dict
         Range by covariate id.
     label : ndarray of int8
-        1 where the treatment has the second of its two labels in sorted order.
-    flipped : bool
-        True where the treated label is the first one.
+        Place of the treatment's label among all its labels in sorted order.
+    ranks : tuple of int
+        Place of each arm's label among the sorted ones, the control's first.
     y : ndarray of float64
         Outcome.
     kind : str
@@ -61,6 +61,8 @@ class SpilledTable:
         Positions in ascending order of the keys.
     weights, propensity : ndarray of float64 or None
         Row weights, all positive; known P(treated | W).
+    labels : tuple of str
+        Labels of the arms, the control's first.
     """
 
     parts: tuple[tuple[Path, int], ...]
@@ -68,18 +70,19 @@ class SpilledTable:
     levels: dict[str, tuple[str, ...]]
     ranges: dict[str, Range]
     label: Int8
-    flipped: bool
+    ranks: tuple[int, ...]
     y: Float64
     kind: str
     keys: UInt64
     order: npt.NDArray[np.intp]
     weights: Float64 | None
     propensity: Float64 | None
+    labels: tuple[str, ...]
 
     @property
     def a(self) -> Int8:
         """Treatment: 1 where the label is the treated one."""
-        return np.asarray(1 - self.label if self.flipped else self.label, dtype=np.int8)
+        return np.asarray(np.argsort(self.ranks)[self.label], dtype=np.int8)
 
     def by_key(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Return values of the rows in the order of their keys."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,6 @@ import pandas as pd
 from tasks.contract.nuisance import Float64, Int8
 from tasks.estimation.balance import Balance
 from tasks.estimation.spilled import Range
-from tasks.targeting.fluctuation import truncate
 
 #: Variance, relative to the squared half range, that rounding may leave of none.
 _ROUNDING = 1e-13
@@ -22,11 +21,11 @@ State = dict[str, Float64]
 
 
 class BalanceRows(NamedTuple):
-    """One batch: canonical covariates, treatment 0/1, out-of-fold g, row weights; n rows each."""
+    """One batch: canonical covariates, treatment, truncated out-of-fold P(A = k | W) of every arm, row weights; n rows each."""
 
     covariates: pd.DataFrame
     a: Int8
-    g: Float64
+    p: tuple[Float64, ...]
     weights: Float64 | None
 
 
@@ -39,14 +38,11 @@ class BalanceSums:
         By covariate id: numbers are added up around the middle of their range, so that little is lost to cancellation.
     levels : mapping of str to tuple of str
         By id of a category.
-    truncation : float
-        d, in [0, 0.5).
     """
 
-    def __init__(self, ranges: Mapping[str, Range], levels: Mapping[str, tuple[str, ...]], truncation: float) -> None:
+    def __init__(self, ranges: Mapping[str, Range], levels: Mapping[str, tuple[str, ...]]) -> None:
         self.ranges = ranges
         self.levels = levels
-        self.truncation = truncation
 
     def start(self) -> State:
         """Return the sums of no row."""
@@ -55,12 +51,12 @@ class BalanceSums:
     def visit(self, state: State, part: BalanceRows) -> State:
         """Return the sums with one batch seen.
 
-        By covariate an array of shape (rows of the result, 2 arms, 6): count, weight, weighted value and square, and weight and
+        By covariate an array of shape (rows of the result, K arms, 6): count, weight, weighted value and square, and weight and
         weighted value with the inverse probability multiplied in; over known cells.
         """
         before = np.ones(len(part.a)) if part.weights is None else part.weights
         arms = []
-        for arm, p in enumerate(truncate(part.g, self.truncation)):
+        for arm, p in enumerate(part.p):
             rows = np.flatnonzero((part.a == arm) & (before > 0.0))
             arms.append((rows, before[rows], before[rows] / p[rows]))
         sums = {}
@@ -86,7 +82,7 @@ class BalanceSums:
         """Return the sums: there is only one pass."""
         return state
 
-    def finish(self, state: State, names: Mapping[str, str]) -> list[Balance]:
+    def finish(self, state: State, names: Mapping[str, str], labels: Sequence[str] = ()) -> list[Balance]:
         """Return the standardised mean differences, in column order, levels sorted.
 
         Parameters
@@ -95,16 +91,18 @@ class BalanceSums:
             Merged over all batches.
         names : mapping of str to str
             Name by covariate id.
+        labels : sequence of K str, optional
+            Of the arms; not used of two.
         """
-        results = []
+        results: list[Balance] = []
         for key, sums in state.items():
             shown: list[str | None] = [*self.levels[key]] if key in self.levels else [None]
             half = 0.5 if key in self.levels else 0.5 * (self.ranges[key].high - self.ranges[key].low)
             for level, of_level in zip(shown, sums[:-1]):
                 if level is None or of_level[:, 2].any():  # a level that no row has is none of this table's
-                    results.append(Balance(names[key], level, *_difference(of_level, half)))
+                    results += _rows(names[key], level, of_level, half, labels)
             if sums[-1, :, 2].any():
-                results.append(Balance(names[key], "(missing)", *_difference(sums[-1], 0.5)))
+                results += _rows(names[key], "(missing)", sums[-1], 0.5, labels)
         return results
 
     def _of_numbers(self, name: str, values: Float64, before: Float64, after: Float64) -> Float64:
@@ -116,6 +114,12 @@ class BalanceSums:
 
     def _of_levels(self, name: str, codes: npt.NDArray[np.integer], before: Float64, after: Float64) -> Float64:
         return np.array([_share(codes == code, before, after) for code in [*range(len(self.levels[name])), -1]], dtype=np.float64)
+
+
+def _rows(name: str, level: str | None, sums: Float64, half: float, labels: Sequence[str]) -> list[Balance]:
+    """Compare each arm with the control, from the sums of one row of the result, shape (K arms, 6)."""
+    several = len(sums) > 2
+    return [Balance(name, level, *_difference(sums[[0, arm]], half), labels[arm] if several else None) for arm in range(1, len(sums))]
 
 
 def _share(hit: npt.NDArray[np.bool_], before: Float64, after: Float64) -> list[float]:

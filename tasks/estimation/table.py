@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.labels import affirmative, listed_labels, match_label
+from tasks.contract.labels import MOST_ARMS, affirmative, label_order, listed_labels, match_label
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import ColumnRoles
@@ -36,10 +36,10 @@ class Table:
     names : dict
         Name in the caller's frame by covariate id.
     label : ndarray of int8
-        1 where the treatment has the second of its two labels in sorted order. Nuisances are fitted on it, so that calling the
-        other label "treated" changes the sign of every effect and nothing else.
-    flipped : bool
-        True where the treated label is the first one.
+        Place of the treatment's label among all its labels in sorted order. Nuisances are fitted on it, so that calling another
+        label the control (of two labels: the other one "treated") renames the arms and changes nothing else.
+    ranks : tuple of int
+        Place of each arm's label among the sorted ones, the control's first: (0, 1), or (1, 0) where the treated label is the first.
     y : ndarray of float64
         Outcome.
     kind : str
@@ -56,12 +56,14 @@ class Table:
         Hash of each row's cluster.
     strata : ndarray of int64, optional
         Number of each row's cell of declared strata.
+    labels : tuple of str
+        Labels of the arms, the control's first; may be left out of two.
     """
 
     covariates: pd.DataFrame
     names: dict[str, str]
     label: Int8
-    flipped: bool
+    ranks: tuple[int, ...]
     y: Float64
     kind: str
     keys: UInt64
@@ -71,11 +73,12 @@ class Table:
     propensity: Float64 | None = None
     clusters: UInt64 | None = None
     strata: npt.NDArray[np.int64] | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def a(self) -> Int8:
-        """Treatment: 1 where the label is the treated one."""
-        return np.asarray(1 - self.label if self.flipped else self.label, dtype=np.int8)
+        """Treatment: 0 where the label is the control's."""
+        return arms_from(self.label, self.ranks)
 
     def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
         """Yield all rows."""
@@ -88,6 +91,11 @@ class Table:
     def by_key(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Return values of the rows in the order of their keys, which they are in."""
         return values
+
+
+def arms_from(label: Int8, ranks: Sequence[int]) -> Int8:
+    """Return the arm of each row from the place of its label, shape (n,); ``ranks`` as in :class:`Table`."""
+    return np.asarray(np.argsort(ranks)[label], dtype=np.int8)
 
 
 def read_roles(frame: pd.DataFrame, roles: ColumnRoles | Mapping[str, Any]) -> ColumnRoles:
@@ -155,7 +163,7 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     SpecError
         If the treated label or the outcome's kind does not fit the data, or a text covariate has too many levels.
     """
-    label, flipped = _read_treatment(frame[roles.treatment], roles)
+    label, ranks, labels = _read_treatment(frame[roles.treatment], roles)
     y, kind = _read_outcome(frame[roles.outcome], roles)
     columns = {name: canonical(frame[name]) for name in roles.covariates}
     subgroups = {name: columns[name] if name in columns else canonical(frame[name]) for name in roles.subgroups}
@@ -176,7 +184,7 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
     w, given = (None if values is None else values[order] for values in (weights, propensity))
-    return Table(covariates, varying, label[order], flipped, y[order], kind, keys[order], order, levels, w, given)
+    return Table(covariates, varying, label[order], ranks, y[order], kind, keys[order], order, levels, w, given, labels=labels)
 
 
 def _varies(column: pd.Series) -> bool:
@@ -202,25 +210,30 @@ def _levels(column: pd.Series) -> Levels:
     return np.asarray([*levels, None], dtype=object)[codes]
 
 
-def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, bool]:
+def _read_treatment(column: pd.Series, roles: ColumnRoles) -> tuple[Int8, tuple[int, ...], tuple[str, ...]]:
     missing = int(column.isna().sum())
     if missing:
         raise EstimationError(
             f"treatment '{roles.treatment}' of the frame must be known in every row; got {missing} missing.", "Drop these rows."
         )
     codes, labels = level_codes(column)
-    if len(labels) != 2:
+    several = roles.control is not None
+    if not 2 <= len(labels) <= (MOST_ARMS if several else 2):
         raise EstimationError(
-            f"labels of treatment '{roles.treatment}' must be two; got {len(labels)}.", "Keep the rows of the two arms to be compared."
+            f"labels of treatment '{roles.treatment}' must be {f'two to {MOST_ARMS}' if several else 'two'}; got {len(labels)}.",
+            "Keep the rows of the arms to be compared." if several else "Name the reference arm as control, or keep the rows of two arms.",
         )
-    treated = match_label(roles.treated, labels)
-    if treated is None:
+    role, wanted = ("control", roles.control) if roles.control is not None else ("treated", roles.treated)
+    match = match_label(wanted, labels)
+    if match is None:
         shown = listed_labels(dict(zip(labels, np.bincount(codes).tolist(), strict=True)))
         raise SpecError(
-            f"treated of roles must be one of the two labels of '{roles.treatment}'{shown}; got {roles.treated!r}.",
-            "Name the label that means treated.",
+            f"{role} of roles must be one of the {'labels' if several else 'two labels'} of '{roles.treatment}'{shown}; got {wanted!r}.",
+            f"Name the label that means {role}.",
         )
-    return np.asarray(codes, dtype=np.int8), treated == labels[0]
+    others = [label for label in labels if label != match]
+    arms = (match, *sorted(others, key=label_order)) if several else (others[0], match)
+    return np.asarray(codes, dtype=np.int8), tuple(labels.index(label) for label in arms), arms
 
 
 def _read_outcome(column: pd.Series, roles: ColumnRoles) -> tuple[Float64, str]:

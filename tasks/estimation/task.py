@@ -32,7 +32,8 @@ from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
-from tasks.targeting.influence import prepare_rows, pseudo_outcomes
+from tasks.targeting.influence import pseudo_outcomes
+from tasks.targeting.sample import prepare_rows
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000

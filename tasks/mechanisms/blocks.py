@@ -87,7 +87,7 @@ def hybrid_block(
     kept = Nuisances(*(values[chosen] for values in predicted))
     designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
     if balanced:
-        matched = features(frame, kept, schema.modelled)[:, : -len(Nuisances._fields)]
+        matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
         a = balanced_treatment(designed, rng, matched)
         y = clipped(balanced_outcome(mechanisms.law, a, designed, frame, rng), spec.outcome_range).y
     else:

@@ -134,7 +134,7 @@ def assemble(
     if wanted.count and rows is not None:
         directions, held = wanted.directions(rows[0], source.g, step.truncation), wanted.constraints(*rows)
     along = np.ones((len(source.g), 1)) if directions is None else np.column_stack((np.ones(len(source.g)), directions))
-    stars = step.apply(*source, directions)
+    stars = step.apply(source, directions)
     share = np.full(len(source.g), 1.0 / len(source.g)) if weights is None else weights / weights.sum()
     offsets = [_offsets(star, goal, along, held, step, share) for star, goal in zip(stars, (targeting.q0, targeting.q1))]
     return Mechanisms(tuple(models), step, (offsets[0], offsets[1]), law, kind, wanted)
@@ -143,7 +143,7 @@ def assemble(
 def _shifted(
     raw: Nuisances, step: Fluctuation, directions: Float64 | None, offsets: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> Nuisances:
-    stars = step.apply(*raw, directions)
+    stars = step.apply(raw, directions)
     shifts = [offset[0] if directions is None else offset[0] + directions @ np.array(offset[1:]) for offset in offsets]
     return Nuisances(raw.g, _move(stars[0], shifts[0], step), _move(stars[1], shifts[1], step))
 

@@ -89,7 +89,7 @@ def target(
         step = None
     if step is None or directions is not None:
         step = fluctuate(a, y, nuisances, kind, chosen.bound, weights, directions, bounds)
-    q0, q1 = step.apply(*nuisances, directions)
+    q0, q1 = step.apply(nuisances, directions)
     ate = float(np.average(q1 - q0, weights=weights))
     p0, p1 = truncate(nuisances.g, truncation)
     influence = q1 - q0 - ate + np.where(a == 1, (y - q1) / p1, -(y - q0) / p0)

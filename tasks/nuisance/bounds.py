@@ -32,7 +32,24 @@ def within(kind: str, values: Float64) -> Float64:
     return np.maximum(values, EDGE) if kind == "count" else values
 
 
-def require_arms(treatment: Int8, fewest: int = _FEWEST) -> None:
+def on_simplex(values: Float64) -> Float64:
+    """Hold predicted probabilities of K arms at least about 1e-6 away from 0, rows summing to one.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n, K)
+        Not negative, no row all zero.
+    """
+    held = np.maximum(values / values.sum(axis=1, keepdims=True), EDGE)
+    return np.asarray(held / held.sum(axis=1, keepdims=True))
+
+
+def arms_of(treatment: Int8) -> int:
+    """Return the number of arms of training rows, all of which are among them; at least 2."""
+    return max(2, int(treatment.max(initial=0)) + 1)
+
+
+def require_arms(treatment: Int8, arms: int = 2, fewest: int = _FEWEST) -> None:
     """Refuse training rows in which an arm is missing.
 
     Raises
@@ -40,10 +57,9 @@ def require_arms(treatment: Int8, fewest: int = _FEWEST) -> None:
     EstimationError
         If an arm has fewer than ``fewest`` rows.
     """
-    treated = int(np.count_nonzero(treatment))
-    smallest = min(treated, len(treatment) - treated)
+    smallest = int(np.bincount(treatment, minlength=arms).min())
     if smallest < fewest:
         raise EstimationError(
             f"smallest arm of the training rows must be at least {fewest} rows; got {smallest}.",
-            "Use fewer folds, or a source in which both arms are larger.",
+            "Use fewer folds, or a source in which every arm is larger.",
         )

@@ -32,19 +32,21 @@ class Rows(NamedTuple):
     keys : ndarray of uint64
         Distinct.
     a : ndarray of int8
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     y : ndarray of float64
         Outcome.
     kind : str
         ``"binary"``, ``"continuous"`` or ``"count"``.
     weights : ndarray of float64, optional
         Row weights, not negative; None for equal ones.
-    propensity : ndarray of float64 or float, optional
-        P(A = 1 | W) where it is known, by row or one for all: g is then not fitted.
+    propensity : ndarray of float64, float or tuple of K float, optional
+        P(A = 1 | W) where it is known, by row or one for all, or the shares of K arms: g is then not fitted.
     clusters : ndarray of uint64, optional
         Hash of each row's cluster: folds hold whole clusters.
     strata : ndarray of int64, optional
         Declared stratum of each row, from 0: folds are stratified by it.
+    arms : int
+        K.
     """
 
     keys: UInt64
@@ -52,9 +54,10 @@ class Rows(NamedTuple):
     y: Float64
     kind: str
     weights: Float64 | None = None
-    propensity: Float64 | float | None = None
+    propensity: Float64 | float | tuple[float, ...] | None = None
     clusters: UInt64 | None = None
     strata: npt.NDArray[np.int64] | None = None
+    arms: int = 2
 
 
 class Covariates(Protocol):
@@ -128,7 +131,7 @@ def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, 
     EstimationError
         If a fold's training rows lack an arm.
     """
-    total = Nuisances(*(np.zeros(len(rows.y)) for _ in range(3)))
+    total = Nuisances.zeros(len(rows.y), rows.arms)
     models: list[FoldModel] = []
     used = 0
     for repeat in range(plan.repeats):
@@ -158,9 +161,9 @@ def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFram
     -------
     Nuisances
     """
-    if not isinstance(learner, FoldedLearner):
+    if rows.arms > 2 or not isinstance(learner, FoldedLearner):
         return cross_fit(plan, learner, rows, InMemory(frame)).nuisances
-    total = Nuisances(*(np.zeros(len(rows.y)) for _ in range(3)))
+    total = Nuisances.zeros(len(rows.y))
     for repeat in range(plan.repeats):
         fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat)
         for sums, values in zip(total, learner.predict_folds(frame, rows.a, rows.y, rows.kind, fold_of)):
@@ -168,9 +171,12 @@ def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFram
     return _averaged(total, plan.repeats, None)
 
 
-def _averaged(total: Nuisances, repeats: int, propensity: Float64 | float | None) -> Nuisances:
+def _averaged(total: Nuisances, repeats: int, propensity: Float64 | float | tuple[float, ...] | None) -> Nuisances:
     average = Nuisances(*(sums / repeats for sums in total))
-    return average if propensity is None else average._replace(g=np.broadcast_to(propensity, average.g.shape).copy())
+    if propensity is None:
+        return average
+    given = propensity[1:] if isinstance(propensity, tuple) else (propensity,)
+    return average.with_propensities(*(np.broadcast_to(one, total[0].shape).copy() for one in given))
 
 
 def fit_folds(
@@ -199,7 +205,7 @@ def fit_folds(
     for fold, mask in enumerate(chosen):
         report(f"fitting fold {fold + 1} of {plan.folds} on {int(np.count_nonzero(mask)):,} rows")
         models.append(fit_sample(plan, learner, rows_at(rows, places), frame, mask[places], repeat, fold))
-    if not plan.refines(learner, len(rows.y)):
+    if not plan.refines(learner, len(rows.y), rows.arms):
         return models, len(places)
     refinement = refinement_of(learner, models, rows.kind)
     state = reduce_passes(
@@ -214,7 +220,7 @@ def rows_at(rows: Rows, places: npt.NDArray[np.intp] | Mask) -> Rows:
     """Return the rows at some places."""
     weights = None if rows.weights is None else rows.weights[places]
     propensity = rows.propensity[places] if isinstance(rows.propensity, np.ndarray) else rows.propensity
-    return Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity)
+    return Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity, arms=rows.arms)
 
 
 def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, train: Mask, repeat: int, fold: int) -> FoldModel:
@@ -238,7 +244,8 @@ def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, tr
     """
     # where known propensities differ by row, the fold's model is their mean, and predictions are replaced by the known ones
     propensity = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
-    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, plan.rng(repeat, fold), rows.weights, rows.keys, propensity)
+    rng = plan.rng(repeat, fold)
+    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, rng, rows.weights, rows.keys, propensity, rows.arms)
 
 
 def refinement_of(learner: Learner, models: Sequence[FoldModel], kind: str) -> Refinement:
@@ -261,7 +268,7 @@ def _parts(rows: Rows, covariates: Covariates, fold_of: Int8) -> Iterator[FoldRo
 
 def predict_folds(models: Sequence[FoldModel], fold_of: Int8, covariates: Covariates) -> Nuisances:
     """Predict each row by the models of its own fold, which have not seen it; arrays of shape (n,)."""
-    predictions = Nuisances(*(np.empty(len(fold_of)) for _ in range(3)))
+    predictions = Nuisances.zeros(len(fold_of), models[0].arms)
     with one_thread():
         for at, frame in covariates.batches():
             for fold, model in enumerate(models):

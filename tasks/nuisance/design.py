@@ -110,25 +110,45 @@ def _category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
     return np.where(present, 2.0 * (hit - np.array(group.shares)), 0.0)
 
 
-def with_treatment(x: Float64, treatment: Int8, interactions: bool = True) -> Float64:
-    """Return intercept, treatment, covariates and, if wanted, interactions: shape (n, 2 + width) or (n, 2 + 2 width).
+def arm_codes(arms: int) -> Float64:
+    """Return the columns by which K arms enter a regression, shape (K, K - 1): the corners of a simplex with edges of length one.
 
-    The treatment enters as A - 1/2, so that swapping the arms' names flips signs and nothing else.
+    Two arms are -1/2 and 1/2. A ridge penalty on the coefficients of such columns does not depend on how the arms are numbered.
     """
-    side = treatment.astype(np.float64) - 0.5
+    codes = np.zeros((arms, arms - 1))
+    for at in range(arms - 1):
+        # arm at + 1 against the mean of those before it
+        codes[: at + 1, at], codes[at + 1, at] = -1.0 / (at + 1), 1.0
+        codes[:, at] /= np.sqrt(2.0 * float(codes[:, at] @ codes[:, at]))
+    return codes
+
+
+def with_treatment(x: Float64, treatment: Int8, interactions: bool = True, arms: int = 2) -> Float64:
+    """Return intercept, treatment, covariates and, if wanted, interactions: shape (n, K + width) or (n, K + K width).
+
+    The treatment enters by :func:`arm_codes`, of two arms as A - 1/2: renaming the arms renames predictions and nothing else.
+    """
+    sides = arm_codes(arms)[treatment]
     width = x.shape[1]
-    out = np.empty((len(x), 2 + (2 * width if interactions else width)))
-    out[:, 0], out[:, 1], out[:, 2 : 2 + width] = 1.0, side, x
+    out = np.empty((len(x), arms + (arms * width if interactions else width)))
+    out[:, 0], out[:, 1:arms], out[:, arms : arms + width] = 1.0, sides, x
     if interactions:
-        np.multiply(x, side[:, None], out=out[:, 2 + width :])
+        for at in range(arms - 1):
+            np.multiply(x, sides[:, at, None], out=out[:, arms + (at + 1) * width : arms + (at + 2) * width])
     return out
 
 
-def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True) -> Float64:
-    """Return ``with_treatment(x, treatment, interactions) @ coefficients`` without laying the wide matrix out, shape (n,)."""
-    side = treatment.astype(np.float64) - 0.5
-    eta: Float64 = coefficients[0] + side * coefficients[1] + x @ coefficients[2 : 2 + x.shape[1]]
-    return eta + side * (x @ coefficients[2 + x.shape[1] :]) if interactions else eta
+def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: bool = True, arms: int = 2) -> Float64:
+    """Return ``with_treatment(x, treatment, interactions, arms) @ coefficients`` without laying the wide matrix out, shape (n,)."""
+    sides, width = arm_codes(arms)[treatment].T, x.shape[1]
+    eta: Float64 = coefficients[0] + sides[0] * coefficients[1]
+    for at in range(1, arms - 1):
+        eta = eta + sides[at] * coefficients[1 + at]
+    eta = eta + x @ coefficients[arms : arms + width]
+    if interactions:
+        for at in range(arms - 1):
+            eta = eta + sides[at] * (x @ coefficients[arms + (at + 1) * width : arms + (at + 2) * width])
+    return eta
 
 
 def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.nuisance.bounds import require_arms
@@ -24,14 +25,16 @@ class KnownPropensity:
 
     Attributes
     ----------
-    value : float
-        P(A = 1), in (0, 1).
+    value : float or tuple of K float
+        P(A = 1), in (0, 1); of more than two arms the shares of all, summing to one.
     """
 
-    value: float
+    value: float | tuple[float, ...]
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return the known probability for each row, shape (n,)."""
+        """Return the known probability for each row, shape (n,) or (n, K)."""
+        if isinstance(self.value, tuple):
+            return np.tile(np.array(self.value), (len(covariates), 1))
         return np.full(len(covariates), self.value)
 
 
@@ -45,25 +48,41 @@ class FoldModel:
         Fitted models.
     rows : int
         Training rows.
+    arms : int
+        K.
     """
 
     propensity: PropensityModel
     outcome: OutcomeModel
     rows: int
+    arms: int = 2
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q0 and Q1 of any rows, each of shape (n,)."""
+        """Return g and Q of any rows, each of shape (n,)."""
         n = len(covariates)
-        predictions = Nuisances(np.empty(n), np.empty(n), np.empty(n))
+        predictions = Nuisances.zeros(n, self.arms)
         with one_thread():
             # design matrices of a block stay in the cache, and memory does not grow with n
             for start in range(0, n, _BLOCK):
                 block = covariates.iloc[start : start + _BLOCK]
                 rows = slice(start, start + len(block))
-                predictions.g[rows] = self.propensity.predict(block)
-                predictions.q0[rows] = self.outcome.predict(block, np.zeros(len(block), dtype=np.int8))
-                predictions.q1[rows] = self.outcome.predict(block, np.ones(len(block), dtype=np.int8))
+                given = _by_arm(self.propensity.predict(block), self.arms)
+                outcomes = (self.outcome.predict(block, np.full(len(block), arm, dtype=np.int8)) for arm in range(self.arms))
+                for column, values in zip(predictions, (*given, *outcomes), strict=True):
+                    column[rows] = values
         return predictions
+
+
+def _by_arm(g: Float64, arms: int) -> Sequence[Float64]:
+    """Return P(A = k | W) of the arms beside the control from what a learner predicts: (n,) of two arms, (n, K) of more."""
+    if arms == 2:
+        return (g,)
+    if g.ndim != 2 or g.shape[1] != arms:
+        raise EstimationError(
+            f"learner of {arms} arms must predict a probability for each; got predictions of shape {g.shape}.",
+            "Use stack, glm or boosted, or keep the rows of two arms.",
+        )
+    return list(g.T[1:])
 
 
 def fit_fold(
@@ -76,7 +95,8 @@ def fit_fold(
     rng: np.random.Generator,
     weights: Float64 | None = None,
     keys: UInt64 | None = None,
-    given: float | None = None,
+    given: float | tuple[float, ...] | None = None,
+    arms: int = 2,
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -87,7 +107,7 @@ def fit_fold(
     covariates : DataFrame, n rows
         Canonical covariates.
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
         Outcome.
     kind : {"binary", "continuous", "count"}
@@ -101,8 +121,10 @@ def fit_fold(
     keys : ndarray of uint64, shape (n,), optional
         Distinct row keys. With them the training rows are put in the order of their keys first, so that the
         fit does not depend on the order in which rows were given.
-    given : float, optional
-        Known P(A = 1), in (0, 1): g is then not fitted.
+    given : float or tuple of float, optional
+        Known P(A = 1), in (0, 1), or shares of K arms: g is then not fitted.
+    arms : int
+        K.
 
     Returns
     -------
@@ -116,19 +138,19 @@ def fit_fold(
     rows = np.flatnonzero(train if weights is None else train & (weights > 0.0))
     if keys is not None:
         rows = rows[np.argsort(keys[rows], kind="stable")]
-    require_arms(a[rows])
+    require_arms(a[rows], arms)
     frame = covariates.iloc[rows].reset_index(drop=True)
     row_weights = None if weights is None else weights[rows]
     with one_thread():
         propensity = learner.fit_propensity(frame, a[rows], rng, row_weights) if given is None else KnownPropensity(given)
         outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, row_weights)
-    return FoldModel(propensity, outcome, len(rows))
+    return FoldModel(propensity, outcome, len(rows), arms)
 
 
 def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
-    """Return the means of g, Q0 and Q1 over fold models, not targeted, each of shape (n,)."""
-    total = Nuisances(np.zeros(len(covariates)), np.zeros(len(covariates)), np.zeros(len(covariates)))
+    """Return the means of g and Q over fold models, not targeted, each of shape (n,)."""
+    total = Nuisances.zeros(len(covariates), models[0].arms)
     for model in models:
         for sum_, values in zip(total, model.predict(covariates)):
             sum_ += values
-    return Nuisances(total.g / len(models), total.q0 / len(models), total.q1 / len(models))
+    return Nuisances(*(sums / len(models) for sums in total))

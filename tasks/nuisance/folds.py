@@ -81,7 +81,7 @@ def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, rep
     clusters : ndarray of uint64, shape (n,)
         Hash of each row's cluster.
     arm : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     folds, seed, repeat
         As in :func:`assign_folds`.
 
@@ -91,8 +91,8 @@ def assign_cluster_folds(clusters: UInt64, arm: Int8, folds: int, seed: int, rep
         In ``[0, folds)``.
     """
     distinct, place = np.unique(clusters, return_inverse=True)
-    treated = np.bincount(place, weights=arm) / np.bincount(place)
-    return assign_folds(distinct, (treated > 0.5).astype(np.int64), folds, seed, repeat)[place]
+    counts = np.stack([np.bincount(place, weights=arm == one) for one in range(int(arm.max(initial=1)) + 1)])
+    return assign_folds(distinct, counts.argmax(axis=0), folds, seed, repeat)[place]
 
 
 def assign_folds(keys: UInt64, strata: npt.NDArray[np.integer], folds: int, seed: int, repeat: int = 0) -> Int8:

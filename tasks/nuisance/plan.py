@@ -93,9 +93,9 @@ class Plan:
         """Return the generator that the models of one fold are fitted with: g first, then Q."""
         return rng_for(self.seed, f"fit {self.name}", f"{repeat}/{fold}")
 
-    def refines(self, learner: Learner, rows: int) -> bool:
-        """Return whether a learner goes on from the sample its models were fitted on to all of so many rows."""
-        if self.fit_rows is None or not isinstance(learner, PartitionedLearner):
+    def refines(self, learner: Learner, rows: int, arms: int = 2) -> bool:
+        """Return whether a learner goes on from the sample its models were fitted on to all of so many rows; of two arms only."""
+        if arms > 2 or self.fit_rows is None or not isinstance(learner, PartitionedLearner):
             return False
         return rows * (self.folds - 1) > self.fit_rows * self.folds
 
@@ -106,7 +106,7 @@ def require_rows_per_fold(a: Int8, folds: int) -> None:
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1; every arm is there.
     folds : int
 
     Raises
@@ -114,9 +114,10 @@ def require_rows_per_fold(a: Int8, folds: int) -> None:
     EstimationError
         If an arm has fewer than two rows per fold.
     """
-    treated = int(np.count_nonzero(a))
-    smallest, least = min(treated, len(a) - treated), ARM_ROWS_PER_FOLD * folds
+    counts = np.bincount(a, minlength=2)
+    smallest, least = int(counts.min()), ARM_ROWS_PER_FOLD * folds
     if smallest < least:
         raise EstimationError(
-            f"rows of the smaller arm must be at least {least} for {folds} folds; got {smallest}.", "Use fewer folds, or bring more rows."
+            f"rows of the {'smaller' if len(counts) == 2 else 'smallest'} arm must be at least {least} for {folds} folds; got {smallest}.",
+            "Use fewer folds, or bring more rows.",
         )

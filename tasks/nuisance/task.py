@@ -14,7 +14,7 @@ from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.contract.columns import clusters_of, survey_weights, unit_keys
 from tasks.contract.frames import strata_codes, to_frame
-from tasks.contract.nuisance import Float64, FoldRows, Learner, Nuisances, Refinement
+from tasks.contract.nuisance import Float64, FoldRows, Learner, Nuisances, Refinement, nuisance_names
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
@@ -25,20 +25,19 @@ from tasks.nuisance.fold_model import FoldModel, averaged
 from tasks.nuisance.plan import Plan
 
 Mask = npt.NDArray[np.bool_]
-NUISANCES = ("g", "q0", "q1")
 
 
 class Table(NamedTuple):
     """A canonical table by partitions, and the name its derived objects go by.
 
     ``copy`` numbers the Bayesian bootstrap draw its rows are weighted with; None for equal weights. ``propensity`` is P(A = 1) where it
-    is known by design; None where it is to be fitted.
+    is known by design, or the shares of more than two arms; None where it is to be fitted.
     """
 
     name: str
     parts: tuple[PartitionRef, ...]
     copy: int | None = None
-    propensity: float | None = None
+    propensity: float | tuple[float, ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -115,8 +114,9 @@ def learner_of(spec: Spec) -> Learner:
 
 
 def nuisances_of(table: pa.Table) -> Nuisances:
-    """Return columns g, q0 and q1 of a table, each of shape (n,)."""
-    return Nuisances(*(table.column(name).to_numpy() for name in NUISANCES))
+    """Return the columns of a table that :func:`tasks.contract.nuisance.nuisance_names` names, each of shape (n,)."""
+    arms = sum(name[0] == "q" and name[1:].isdigit() for name in table.column_names)
+    return Nuisances(*(table.column(name).to_numpy() for name in nuisance_names(arms)))
 
 
 def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
@@ -158,15 +158,15 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
     rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
     train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    sample = rows_at(Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity), train)
+    sample = rows_at(Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms)), train)
     everything = np.ones(len(sample.a), dtype=bool)
     model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
 
 
-def refines(run: Run, table: Table) -> bool:
+def refines(run: Run, schema: TableSchema, table: Table) -> bool:
     """Return whether the learner goes on from the sample its models were fitted on to all rows of a table."""
-    return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows)
+    return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows, len(schema.arms))
 
 
 @coarse("visit partition", "refine g and Q of {table.name}: pass {number}, partition {part.part}")
@@ -255,7 +255,7 @@ def _predict(partitions: Partitions, mask: Mask, model: FoldModel) -> pa.Table:
 
 @coarse("collect nuisances", "collect nuisances of {table.name}")
 def collect(run: Run, table: Table, assigned: PartitionRef, fits: Sequence[FoldFit]) -> PartitionRef:
-    """Put the folds' predictions back into the table's row order, averaged over repeats. Columns: key, a, y, fold, g, q0, q1.
+    """Put the folds' predictions back into the table's row order, averaged over repeats. Columns: key, a, y, fold, g, q0, q1, ...
 
     Each repeat's predictions are out of fold, so their mean is too: no row is predicted by a model that has seen it.
     """
@@ -264,14 +264,15 @@ def collect(run: Run, table: Table, assigned: PartitionRef, fits: Sequence[FoldF
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
     rows = space.table(assigned)
-    total = {name: np.zeros(rows.num_rows) for name in NUISANCES}
+    names = [name for name in space.table(fits[0].predictions).column_names if name != "row"]
+    total = {name: np.zeros(rows.num_rows) for name in names}
     repeats = sorted({fit.repeat for fit in fits})
     for repeat in repeats:
         predicted = pa.concat_tables([space.table(fit.predictions) for fit in fits if fit.repeat == repeat])
         order = np.argsort(predicted.column("row").to_numpy(), kind="stable")
-        for name in NUISANCES:
+        for name in names:
             total[name] += predicted.column(name).to_numpy()[order]
-    for name in NUISANCES:
+    for name in names:
         rows = rows.append_column(name, pa.array(total[name] / len(repeats)))
     return space.put_table(key, rows)
 

@@ -15,6 +15,7 @@ from tasks.source.beside import decide_beside
 from tasks.source.covariate import Decided, decide_covariate
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
+from tasks.source.hints import later_waves, measured_later
 from tasks.source.identifiers import is_identifier, repeated_units
 from tasks.source.outcome import DecidedOutcome, decide_outcome
 from tasks.source.profile import Profile
@@ -119,6 +120,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
     warnings = (*_index_line(index, roles), *warnings, *(outcome.warnings if outcome is not None else ()))
     warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings) + beside.warnings
+    warnings += _later_line(tuple(covariates), roles)
     if treatment is not None:
         warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
@@ -194,6 +196,21 @@ def _index_line(index: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
         return ()
     listed = ", ".join(f"'{name}'" for name in out)
     return (f'stored row index left out of "*": {listed}; name it in roles.covariates, or in roles.kinds, to use it.',)
+
+
+def _later_line(names: tuple[str, ...], roles: RolesSpec) -> tuple[str, ...]:
+    """Say which columns of ``"*"`` are, by their names, measured after treatment."""
+    if roles.covariates != "*":
+        return ()
+    waves = later_waves(names)
+    later = [name for name in names if (measured_later(name) or name in waves) and name not in (*roles.kinds, *roles.subgroups)]
+    if not later:
+        return ()
+    listed = ", ".join(f"'{name}'" for name in later)
+    return (
+        f'columns of "*" with a name of something measured after treatment: {listed}. Adjusting for such a column biases the effect; '
+        "name it in roles.exclude, or the covariates in roles.covariates.",
+    )
 
 
 def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:

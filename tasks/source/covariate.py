@@ -12,7 +12,7 @@ from tasks.contract.spec import RolesSpec
 from tasks.source.findings import ColumnFindings
 from tasks.source.identifiers import is_identifier
 from tasks.source.levels import fold_flags, one_dictionary, pooled_name
-from tasks.source.mixture import mixed_warning, refuse_inexact, refuse_mixed, sentinel_warnings
+from tasks.source.mixture import mixed_warning, packed_dates, refuse_inexact, refuse_mixed, sentinel_warnings, written_otherwise
 from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, exact_values
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
@@ -142,9 +142,12 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
         refuse_infinite(name, findings.numbers)
     levels = found_levels(findings, field.type)
     if levels is None or len(levels) > most:
+        noun = written_otherwise(findings)
         raise SourceError(
             f"levels of covariate '{name}' must be at most {most}; got more.",
-            f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
+            f"Its cells are {noun}: write them as plain numbers, or add '{name}' to roles.exclude."
+            if noun
+            else f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
         )
     constant = len(levels) == 1 and not findings.missing
     warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
@@ -214,6 +217,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
     if constant:
         warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
     warnings += sentinel_warnings(name, numbers, field.type)
+    warnings += packed_dates(name, numbers) if kind == "integer" else ()
     low, high = safe_range(numbers, kind, field.type)
     decimals = numbers.decimals if kind == "continuous" and numbers.decimals < MANY_DECIMALS else 0 if kind == "integer" else None
     column = Column(

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError
 from tasks.source.findings import ColumnFindings
 from tasks.source.missing import MISSING
-from tasks.source.numbers import Numbers
+from tasks.source.numbers import Numbers, exact_values
 from tasks.source.sentinels import sentinels
-from tasks.source.strange import LEAST_SHARE, OTHER_DATE, OTHER_NUMBER, SIGNS, TEXT, declaration, described, main_class, repeated_codes
+from tasks.source.strange import (
+    CLOCK,
+    CODE,
+    LEAST_SHARE,
+    NUMBER,
+    OTHER_DATE,
+    OTHER_NUMBER,
+    SIGNS,
+    TEXT,
+    declaration,
+    described,
+    main_class,
+    repeated_codes,
+)
 from tasks.source.values import is_text
 
 _SHARE_WARNED = 0.5
 #: Distinct texts up to which numbers stored as text are codes of categories.
 _CODES = 20
+#: Distinct whole numbers from which all being dates is no chance, and the days between which they lie.
+_DATES, _FIRST_DAY, _LAST_DAY = 20, 18_000_101, 21_001_231
 _NOUNS = {"number": "numbers", "date": "dates", "true or false": "true or false"}
 
 
@@ -55,10 +72,49 @@ def mixed_warning(name: str, arrow: pa.DataType, column: ColumnFindings) -> tupl
         return ()
     main, share = main_class(column.classes)
     if not main or share < _SHARE_WARNED:
-        return ()
+        return _ordered_texts(name, column)
     if share == 1.0 and column.levels is not None and len(column.levels) <= _CODES:
         return ()  # a file with types that stores 0 and 1 as text means categories
     return (f"covariate '{name}' is taken as text: {share:.1%} of its cells read as {_NOUNS[main]}.",)
+
+
+def written_otherwise(column: ColumnFindings) -> str:
+    """Return what most cells of a text column are numbers or times with: ``"numbers with signs or units"``; empty where they are none."""
+    if column.classes.get(CODE) or not column.present:
+        return ""
+    for kinds, noun in (((NUMBER, OTHER_NUMBER), "numbers with signs, units or marks of their own"), ((CLOCK,), "times or durations")):
+        if sum(column.classes.get(kind, 0) for kind in kinds) >= LEAST_SHARE * column.present:
+            return noun
+    return ""
+
+
+def _ordered_texts(name: str, column: ColumnFindings) -> tuple[str, ...]:
+    """Warn of a text column whose many distinct cells have an order that levels lose."""
+    noun = written_otherwise(column)
+    if not noun or (column.levels is not None and len(column.levels) <= _CODES):
+        return ()
+    return (f"covariate '{name}' is taken as text, without its order: its cells are {noun}; plain numbers keep it.",)
+
+
+def packed_dates(name: str, numbers: Numbers) -> tuple[str, ...]:
+    """Warn of whole numbers that all read as dates: 20210331."""
+    values = exact_values(numbers)
+    if values is None or len(values) < _DATES or not _FIRST_DAY <= min(values) <= max(values) <= _LAST_DAY:
+        return ()
+    if not all(_is_day(int(value)) for value in values):
+        return ()
+    return (
+        f"covariate '{name}' is taken as whole numbers, and all of them read as dates such as YYYYMMDD; "
+        f'source.csv = {{ dates = {{ "{name}" = "%Y%m%d" }} }} reads them so, in Parquet a cast does.',
+    )
+
+
+def _is_day(packed: int) -> bool:
+    try:
+        date(packed // 10_000, packed // 100 % 100, packed % 100)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_inexact(role: str, name: str, column: ColumnFindings) -> None:

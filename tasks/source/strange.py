@@ -13,6 +13,7 @@ from tasks.source.levels import Levels, merge_levels
 Classes = Mapping[str, int]
 NUMBER, CODE, DATE, BOOLEAN = "number", "number with a leading zero", "date", "true or false"
 BLANK, SIGNS, OTHER_NUMBER, OTHER_DATE, TEXT = "blank", "signs only", "number of another notation", "date of another format", "text"
+CLOCK = "time or duration"
 #: Classes in the order of their tests, with a regular expression of the trimmed cell.
 _TESTS = (
     (BLANK, r"^$"),
@@ -21,7 +22,8 @@ _TESTS = (
     (NUMBER, r"(?i)^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity)$"),
     (DATE, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T].*)?$"),
     (OTHER_DATE, r"^[0-9]{1,4}([./-])[0-9]{1,2}[./-][0-9]{1,4}([ T].*)?$"),
-    (OTHER_NUMBER, r"^[<>~]?\s*[+-]?[0-9][0-9.,'’\s\x{00A0}]*\s*[%€$£]?$"),
+    (OTHER_NUMBER, r"^[<>~≤≥]?\s*[€$£]?\s*[+\-−]?\s*[€$£]?[0-9][0-9.,'’\s\x{00A0}]*\s*[%‰€$£]?$"),
+    (CLOCK, r"^[+-]?([0-9]+ days?,? )?[0-9]{1,3}(:[0-9]{2}){1,2}(\.[0-9]+)?$"),
     (SIGNS, r"^[^\pL\pN]+$"),
 )
 #: Longest code that is named in a message, and the rows it needs: no person's value.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError
-from tasks.contract.labels import listed_labels, match_label
+from tasks.contract.labels import MOST_ARMS, label_order, listed_labels, match_label
 from tasks.contract.roles import Column, Kind, pack_field
 from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import found_levels
@@ -18,10 +18,6 @@ from tasks.source.values import family
 
 SHOWN_LABELS = 5
 _KINDS: dict[str, Kind] = {"boolean": "boolean", "integer": "integer", "float": "continuous", "text": "categorical"}
-
-
-#: Most arms of a treatment.
-MOST_ARMS = 8
 
 
 class DecidedTreatment(NamedTuple):
@@ -109,21 +105,13 @@ def _arms(name: str, labels: dict[str, int] | None, roles: RolesSpec) -> tuple[s
             f"control of roles must be one of the labels of '{name}'{listed}; got {roles.control!r}.",
             "Set roles.control to the label of the reference arm.",
         )
-    others = tuple(sorted((label for label in labels if label != control), key=_place))
+    others = tuple(sorted((label for label in labels if label != control), key=label_order))
     if len(others) == 1 and roles.treated is not None and match_label(roles.treated, labels) != others[0]:
         raise SourceError(
             f"treated of roles must be the label beside control{listed}; got {roles.treated!r} beside {roles.control!r}.",
             "Leave one of the two out.",
         )
     return control, *others
-
-
-def _place(label: str) -> tuple[bool, float, str]:
-    """Sort numbers by value, before texts."""
-    try:
-        return False, float(label), label
-    except ValueError:
-        return True, 0.0, label
 
 
 def _way_out(name: str, labels: dict[str, int] | None) -> str:

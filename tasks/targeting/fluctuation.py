@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.numerics.newton import halvings
+from tasks.targeting.scores import expit, solve_one, solve_several
 
 #: Scaled predictions are kept this far from 0 and 1, so that their logits are finite.
 MARGIN = 1e-9
@@ -20,10 +20,10 @@ FLOOR = 1e-9
 WIDENING = 0.01
 
 
-def truncation_bound(n: int, rule: Literal["auto"] | float) -> float:
+def truncation_bound(n: int, rule: Literal["auto"] | float, arms: int = 2) -> float:
     """Return d: propensities are kept in [d, 1-d].
 
-    ``auto`` is d = min(0.25, max(1e-6, 5 / (sqrt(n) ln n))) of Gruber, Phillips, Lee, van der Laan (2022),
+    ``auto`` is d = min(1 / (2K), max(1e-6, 5 / (sqrt(n) ln n))), of two arms that of Gruber, Phillips, Lee, van der Laan (2022),
     DOI 10.1093/aje/kwac087.
 
     Parameters
@@ -31,24 +31,27 @@ def truncation_bound(n: int, rule: Literal["auto"] | float) -> float:
     n : int
         Rows, at least 1.
     rule : "auto" or float
-        A number in [0, 0.5) is returned as it is.
+        A number in [0, 1/K) is returned as it is.
+    arms : int
+        K.
 
     Returns
     -------
     float
-        In [0, 0.5).
+        In [0, 1/K).
 
     Raises
     ------
     SpecError
-        If the rule is neither "auto" nor a number in [0, 0.5).
+        If the rule is neither "auto" nor a number in [0, 1/K).
     """
+    most = 1.0 / arms
     if isinstance(rule, str):
         if rule == "auto":
-            return min(0.25, max(1e-6, 5.0 / (math.sqrt(n) * math.log(n)))) if n > 1 else 0.25
-    elif 0.0 <= rule < 0.5:
+            return min(most / 2, max(1e-6, 5.0 / (math.sqrt(n) * math.log(n)))) if n > 1 else most / 2
+    elif 0.0 <= rule < most:
         return float(rule)
-    raise SpecError(f'truncation of the propensity must be "auto" or in [0, 0.5); got {rule}.', 'Leave it at "auto".')
+    raise SpecError(f'truncation of the propensity must be "auto" or in [0, {most:.3g}); got {rule}.', 'Leave it at "auto".')
 
 
 def truncate(g: Float64, bound: float) -> tuple[Float64, Float64]:
@@ -74,52 +77,67 @@ def truncate(g: Float64, bound: float) -> tuple[Float64, Float64]:
     return p0, 1.0 - p0
 
 
+def truncate_arms(nuisances: Nuisances, bound: float) -> tuple[Float64, ...]:
+    """Return P(A = k | W) of every arm, truncated to [d, 1-d]: K arrays of shape (n,).
+
+    Of two arms they are those of :func:`truncate` and sum to one; of more only the lower bound matters, and they need not.
+
+    Parameters
+    ----------
+    nuisances : Nuisances
+    bound : float
+        d, in [0, 1/K); at least 1e-9 is used.
+    """
+    if nuisances.arms == 2:
+        return truncate(nuisances.g, bound)
+    held = max(bound, FLOOR)
+    return tuple(np.clip(p, held, 1.0 - held) for p in nuisances.propensities)
+
+
 class Fluctuation(NamedTuple):
     """A fitted fluctuation: logit Q*a = logit Qa + epsilon_a H_a on the scale (Q - low) / (high - low).
 
-    The clever covariates of the ATE are H1 = 1/g and H0 = 1/(1-g), with g truncated to [d, 1-d]. Further estimands multiply them by
+    The clever covariates of the arms' means are H_a = 1 / P(A = a | W), truncated to [d, 1-d]. Further estimands multiply them by
     functions b(W) of their own (their *directions*), each with an epsilon of its own: an indicator of a subgroup for its GATE, g for
     the ATT, whose clever covariates are 1 and g/(1-g).
 
     Attributes
     ----------
-    epsilon0, epsilon1 : tuple of float, length 1 + k
-        Coefficients of H0 (H1) in the control (treated) arm: of the ATE's, then of the k directions'.
+    epsilons : tuple of K tuples of float, each of length 1 + k
+        By arm, the control first: coefficient of H_a, then those of the k directions.
     low, high : float
         Range of Q*, in units of the outcome.
     truncation : float
         d, in [0, 0.5).
     """
 
-    epsilon0: tuple[float, ...]
-    epsilon1: tuple[float, ...]
+    epsilons: tuple[tuple[float, ...], ...]
     low: float
     high: float
     truncation: float
 
-    def apply(self, g: Float64, q0: Float64, q1: Float64, directions: Float64 | None = None) -> tuple[Float64, Float64]:
+    def apply(self, nuisances: Nuisances, directions: Float64 | None = None) -> tuple[Float64, ...]:
         """Target predictions, of these rows or of any others.
 
         Parameters
         ----------
-        g : ndarray, shape (n,)
-            P(A = 1 | W), not truncated.
-        q0, q1 : ndarray, shape (n,)
-            E[Y | A = 0, W] and E[Y | A = 1, W], in units of the outcome; clipped to [low, high].
+        nuisances : Nuisances
+            Of n rows, propensities not truncated; outcome regressions are clipped to [low, high].
         directions : ndarray, shape (n, k), optional
             b(W) of the further estimands the step was fitted for, at these rows.
 
         Returns
         -------
-        tuple of two ndarray, shape (n,)
-            Q*0 and Q*1, in units of the outcome, in [low, high].
+        tuple of K ndarray, shape (n,)
+            Q* of every arm, in units of the outcome, in [low, high].
         """
-        p0, p1 = truncate(g, self.truncation)
         width = self.high - self.low
-        star0 = _expit(_logit(q0, self.low, self.high) + _step(self.epsilon0, directions) / p0)
-        star1 = _expit(_logit(q1, self.low, self.high) + _step(self.epsilon1, directions) / p1)
-        # rounding may step over a bound by the last bit
-        return np.clip(self.low + width * star0, self.low, self.high), np.clip(self.low + width * star1, self.low, self.high)
+        stars = []
+        for epsilon, p, q in zip(self.epsilons, truncate_arms(nuisances, self.truncation), nuisances.outcomes, strict=True):
+            star = expit(_logit(q, self.low, self.high) + _step(epsilon, directions) / p)
+            # rounding may step over a bound by the last bit
+            stars.append(np.clip(self.low + width * star, self.low, self.high))
+        return tuple(stars)
 
 
 def fluctuate(
@@ -144,7 +162,7 @@ def fluctuate(
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
         Outcome.
     nuisances : Nuisances
@@ -172,23 +190,22 @@ def fluctuate(
         If an arm has no row of positive weight.
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64) * (len(y) / float(np.sum(weights)))
-    low, high = _range(y, nuisances.q0, nuisances.q1, kind) if bounds is None else bounds
+    low, high = _range(y, nuisances.outcomes, kind) if bounds is None else bounds
     scaled = (y - low) / (high - low)
-    p0, p1 = truncate(nuisances.g, truncation)
     epsilons: list[tuple[float, ...]] = []
-    for arm, p, q in ((0, p0, nuisances.q0), (1, p1, nuisances.q1)):
+    for arm, (p, q) in enumerate(zip(truncate_arms(nuisances, truncation), nuisances.outcomes, strict=True)):
         rows = np.flatnonzero((a == arm) & (w > 0))
         if rows.size == 0:
-            raise EstimationError(f"rows of arm {arm} must be at least 1; got 0.", "Both treatment arms are needed.")
+            raise EstimationError(f"rows of arm {arm} must be at least 1; got 0.", "Every treatment arm is needed.")
         clever = 1.0 / p[rows]
         offset = _logit(q[rows], low, high)
-        one = _solve(scaled[rows], offset, clever, w[rows], 1e-10 * len(y))
+        one = solve_one(scaled[rows], offset, clever, w[rows], 1e-10 * len(y))
         if directions is None:
             epsilons.append((one,))
         else:
             several = clever[:, None] * np.column_stack((np.ones(rows.size), directions[rows]))
-            epsilons.append(_solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), one))
-    return Fluctuation(epsilons[0], epsilons[1], low, high, float(truncation))
+            epsilons.append(solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), one))
+    return Fluctuation(tuple(epsilons), low, high, float(truncation))
 
 
 def _step(epsilon: tuple[float, ...], directions: Float64 | None) -> float | Float64:
@@ -198,14 +215,14 @@ def _step(epsilon: tuple[float, ...], directions: Float64 | None) -> float | Flo
     return np.asarray(epsilon[0] + directions @ np.array(epsilon[1:]), dtype=np.float64)
 
 
-def _range(y: Float64, q0: Float64, q1: Float64, kind: str) -> tuple[float, float]:
+def _range(y: Float64, outcomes: Sequence[Float64], kind: str) -> tuple[float, float]:
     """Bounds of Q*: they move with the outcome's location and scale (count: scale), and don't know which arm is which."""
     if kind == "binary":
         return 0.0, 1.0
     least, most = float(np.min(y)), float(np.max(y))
     reach = most - least
-    low = max(min(least, float(np.min(q0)), float(np.min(q1))), least - reach)
-    high = min(max(most, float(np.max(q0)), float(np.max(q1))), most + reach)
+    low = max(min(least, *(float(np.min(q)) for q in outcomes)), least - reach)
+    high = min(max(most, *(float(np.max(q)) for q in outcomes)), most + reach)
     if kind == "count":
         low, high = 0.0, high if high > 0.0 else 1.0
         return low, high * (1.0 + WIDENING)
@@ -218,78 +235,3 @@ def _range(y: Float64, q0: Float64, q1: Float64, kind: str) -> tuple[float, floa
 def _logit(q: Float64, low: float, high: float) -> Float64:
     unit = np.clip((np.asarray(q, dtype=np.float64) - low) / (high - low), MARGIN, 1.0 - MARGIN)
     return np.asarray(np.log(unit) - np.log1p(-unit), dtype=np.float64)
-
-
-def _expit(x: npt.NDArray[np.float64]) -> Float64:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0))), dtype=np.float64)
-
-
-def _solve(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: float) -> float:
-    """Root of the decreasing score(e) = sum w h (y - expit(offset + e h))."""
-
-    def score(e: float) -> tuple[float, float]:
-        mean = _expit(offset + e * h)
-        return float(np.sum(w * h * (y - mean))), float(np.sum(w * h * h * mean * (1.0 - mean)))
-
-    at = 0.0
-    value, slope = score(at)
-    if value == 0.0:
-        return at
-    # bracket the root; the last doubling moves every logit by more than 60, where the score can't change any more
-    sign = 1.0 if value > 0.0 else -1.0
-    near, far, furthest = 0.0, sign / float(np.max(h)), 120.0 / float(np.min(h))
-    beyond = score(far)[0]
-    while abs(far) < furthest and sign * beyond > tolerance:
-        near, far = far, 2.0 * far
-        beyond = score(far)[0]
-    best = min((abs(value), 0.0), (abs(beyond), far))
-    at = near
-    for _ in range(200):
-        value, slope = score(at)
-        best = min(best, (abs(value), at))
-        if abs(value) <= 1e-2 * tolerance:
-            break
-        if sign * value > 0.0:
-            near = at
-        else:
-            far = at
-        middle = 0.5 * (near + far)
-        proposal = at + value / slope if slope > 0.0 else middle
-        inside = min(near, far) < proposal < max(near, far)
-        following = proposal if inside else middle
-        if following in (near, far):
-            break
-        at = following
-    return best[1]
-
-
-def _solve_several(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: float, first: float) -> tuple[float, ...]:
-    """Root of score(e) = sum w h (y - expit(offset + h e)), which is the gradient of a concave log likelihood: damped Newton steps.
-
-    Starts from the root of the first score alone. Where the likelihood has no maximum (all outcomes of a subgroup's arm alike) steps
-    end when the likelihood no longer rises: the score is negligible there.
-    """
-
-    def likelihood(e: Float64) -> float:
-        x = offset + h @ e
-        return float(w @ (y * x - np.logaddexp(0.0, x)))
-
-    at = np.zeros(h.shape[1])
-    at[0] = first
-    value = likelihood(at)
-    for _ in range(100):
-        mean = _expit(offset + h @ at)
-        score = h.T @ (w * (y - mean))
-        if float(np.abs(score).max()) <= 1e-2 * tolerance:
-            break
-        information = (h * (w * mean * (1.0 - mean))[:, None]).T @ h
-        # least squares: directions may be linearly dependent
-        step = np.linalg.lstsq(information, score, rcond=1e-12)[0]
-        for length in halvings(1e-10):
-            beyond = likelihood(at + length * step)
-            if beyond > value:
-                break
-        else:
-            break
-        at, value = at + length * step, beyond
-    return tuple(float(e) for e in at)

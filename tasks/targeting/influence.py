@@ -13,69 +13,7 @@ from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
 from tasks.numerics.normal import Z95
-from tasks.targeting.fluctuation import truncate
-
-
-class Rows(NamedTuple):
-    """One data set, checked, with its propensities truncated once for all estimators; arrays of shape (n,).
-
-    Attributes
-    ----------
-    treated : ndarray of float64
-        A, as 0.0 or 1.0.
-    y : ndarray of float64
-        Outcome.
-    g : ndarray of float64
-        P(A = 1 | W), as given.
-    p0, p1 : ndarray of float64
-        P(A = 0 | W) and P(A = 1 | W), truncated to [d, 1-d].
-    q0, q1 : ndarray of float64
-        E[Y | A = 0, W] and E[Y | A = 1, W].
-    weights : ndarray of float64
-        Row weights, scaled to mean one.
-    kind : str
-        ``"binary"``, ``"continuous"`` or ``"count"``.
-    truncation : float
-        d, in [0, 0.5).
-    clusters : ndarray of uint64, optional
-        Hash of each row's cluster: rows of one cluster are not independent.
-    """
-
-    treated: Float64
-    y: Float64
-    g: Float64
-    p0: Float64
-    p1: Float64
-    q0: Float64
-    q1: Float64
-    weights: Float64
-    kind: str
-    truncation: float
-    clusters: UInt64 | None = None
-
-    @property
-    def control(self) -> Float64:
-        """1 - A."""
-        return 1.0 - self.treated
-
-    @property
-    def n(self) -> int:
-        """Rows of positive weight."""
-        return int(np.count_nonzero(self.weights))
-
-    @property
-    def clipped(self) -> float:
-        """Share of the row weight whose propensity was truncated."""
-        p0 = 1.0 - self.g
-        return self.mean(((p0 < self.truncation) | (1.0 - p0 < self.truncation)).astype(np.float64))
-
-    def mean(self, values: Float64) -> float:
-        """Weighted mean."""
-        return float(np.sum(self.weights * values) / np.sum(self.weights))
-
-    def nuisances(self) -> Nuisances:
-        """(g, Q0, Q1) as given."""
-        return Nuisances(self.g, self.q0, self.q1)
+from tasks.targeting.sample import Rows, prepare
 
 
 class Influence(NamedTuple):
@@ -149,37 +87,8 @@ class InfluenceEstimator:
         EstimationError
             If shapes differ, a value is not finite or out of range, or an arm is empty.
         """
-        rows = prepare_rows(a, y, nuisances, kind, truncation, weights)
+        rows = prepare(a, y, nuisances, kind, truncation, weights).between()
         return interval(self.influence(rows), rows)
-
-
-def prepare_rows(a: Int8, y: Float64, nuisances: Nuisances, kind: str, truncation: float, weights: Float64 | None = None) -> Rows:
-    """Check one data set and truncate its propensities; parameters as in :meth:`InfluenceEstimator.evaluate`."""
-    n = len(y)
-    arrays = {"treatment": a, "outcome": y, "g": nuisances.g, "q0": nuisances.q0, "q1": nuisances.q1}
-    if weights is not None:
-        arrays["weights"] = weights
-    clean: dict[str, Float64] = {}
-    for name, values in arrays.items():
-        clean[name] = np.asarray(values, dtype=np.float64)
-        if clean[name].shape != (n,):
-            raise EstimationError(f"{name} of the rows must be of shape ({n},); got {clean[name].shape}.")
-        wrong = int(np.count_nonzero(~np.isfinite(clean[name])))
-        if wrong:
-            raise EstimationError(f"{name} of the rows must be finite; got {wrong} values that are not.", "Drop or impute these rows.")
-    treated, w = clean["treatment"], clean.get("weights", np.ones(n))
-    if not np.all((treated == 0.0) | (treated == 1.0)):
-        raise EstimationError("treatment of the rows must be 0 or 1; got other values.", "Map the two labels first.")
-    if np.any(w < 0.0):
-        raise EstimationError(f"weights of the rows must be at least 0; got {int(np.count_nonzero(w < 0.0))} that are not.")
-    arms = (int(np.count_nonzero((treated == 0.0) & (w > 0.0))), int(np.count_nonzero((treated == 1.0) & (w > 0.0))))
-    if min(arms) == 0:
-        raise EstimationError(f"arms of the treatment must have at least 1 row each; got {arms[0]} and {arms[1]}.", "Both arms are needed.")
-    if np.any((clean["g"] < 0.0) | (clean["g"] > 1.0)):
-        raise EstimationError("g of the rows must be in [0, 1]; got values outside.")
-    p0, p1 = truncate(clean["g"], truncation)
-    w = w * (n / float(np.sum(w)))
-    return Rows(treated, clean["outcome"], clean["g"], p0, p1, clean["q0"], clean["q1"], w, kind, float(truncation))
 
 
 def pseudo_outcomes(rows: Rows) -> Float64:
@@ -274,9 +183,10 @@ def cluster_error(values: Float64, weights: Float64, clusters: UInt64) -> tuple[
 
 def interval(influence: Influence, rows: Rows) -> Estimate:
     """Give a point its standard error and its two-sided 95 % interval: normal, or of t where rows come in clusters."""
-    if rows.clusters is None:
+    clusters = rows.sample.clusters
+    if clusters is None:
         se, quantile = standard_error(influence.values, rows.weights), Z95
     else:
-        se, quantile = cluster_error(influence.values, rows.weights, rows.clusters)
+        se, quantile = cluster_error(influence.values, rows.weights, clusters)
     low, high = influence.point - quantile * se, influence.point + quantile * se
     return Estimate(influence.estimand, influence.estimator, influence.point, se, low, high, rows.n, influence.ess, influence.clipped)

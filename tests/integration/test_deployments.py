@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from tasks.contract.spec import Spec, parse_spec
+from tests.forms import BROWSER, form
 from tests.site import ROOT, Site, site, write_source
 
 __all__ = ["site"]
@@ -52,10 +55,25 @@ def test_the_deployments_are_on_the_server(site: Site) -> None:
     # the UI draws its form from this: one parameter, with the SPEC's own schema
     schema = on_demand["parameter_openapi_schema"]
     assert list(schema["properties"]) == ["spec"]
-    assert schema["definitions"].keys() == Spec.model_json_schema()["$defs"].keys() | {"Spec"}
+    definitions = json.loads(json.dumps(schema["definitions"]).replace("#/definitions/", "#/$defs/"))
+    whole = definitions.pop("Spec")
+    assert whole | {"$defs": definitions} == Spec.model_json_schema()
     [automation] = site.ask("automations/filter", {})
     assert automation["trigger"]["expect"] == ["waymint.source.changed"]
     assert [action["deployment_id"] for action in automation["actions"]] == [found["release-on-change"]["id"]]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+def test_the_form_of_a_run_has_a_field_for_every_key(site: Site) -> None:
+    """The picture in the docs is ``python -m tests.forms SERVER docs/run-form.png``."""
+    page = form(site.url.removesuffix("/api"), "--dump-dom")
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    sections = [name for name in Spec.model_fields if hasattr(Spec.model_fields[name].annotation, "model_fields")]
+    for key in (*sections, "name", "seed", "holdout_seed", "seed_from", "unchanged"):
+        assert f" {key.replace('_', ' ').title()} " in words, key
+    # a key that may be left out is one field, and no choice between a type and none
+    assert " Holdout Seed (Optional) seed of the split into training rows and holdout; where left out: seed Roles " in words
 
 
 def test_a_run_without_a_worker_is_late_and_then_publishes(site: Site) -> None:
@@ -95,7 +113,7 @@ def test_an_event_of_a_release_starts_what_comes_after_it(site: Site) -> None:
     site.prefect("automation", "create", "--from-file", str(site.folder / "automation.yaml"))
     run = site.ended(site.start("release/release-on-demand", site.spec("followed")).json())
     assert run["state_type"] == "COMPLETED", site.logs(run)
-    [event] = [each for each in site.events("waymint.release.published") if each["resource"]["prefect.resource.name"] == "followed"]
+    [event] = site.events("waymint.release.published", "waymint.release.followed")
     [manifest] = site.published("followed")
     payload = event["payload"]
     assert (event["resource"]["waymint.uri"], event["resource"]["waymint.version"]) == (payload["uri"], str(payload["version"]))
@@ -142,7 +160,7 @@ def test_a_second_run_of_a_name_waits_and_skips_what_the_first_has_published(sit
     # unless the first was done before the second had begun, that says whom it waits for
     if runs[1]["start_time"] < first["end_time"]:
         assert "waiting: another run of twice is under way" in site.logs(runs[1])
-    [event] = site.events("waymint.release.unchanged")
+    [event] = site.events("waymint.release.unchanged", "waymint.release.twice")
     assert event["payload"]["uri"] == f"file://{site.folder}/store/twice/v000001"
 
 
@@ -175,8 +193,7 @@ def test_a_schedule_sees_a_new_source_and_its_event_mints(site: Site) -> None:
     """The deployments watch-source and release-on-change, for another table and due in seconds."""
     spec = site.spec("landed", source={"uri": str(write_source(site.folder / "landed.csv", 620))})
     config = {deployment["name"]: deployment for deployment in yaml.safe_load(FILE.read_text())["deployments"]}
-    # an interval too long for a second run to start beside the first
-    due = {"interval": 600, "anchor_date": (datetime.now(UTC) + timedelta(seconds=15)).isoformat(), "active": True}
+    due = {"interval": 60, "anchor_date": (datetime.now(UTC) + timedelta(seconds=15)).isoformat(), "active": True}
     trigger = config["release-on-change"]["triggers"][0] | {"match": {"prefect.resource.id": "waymint.source.landed"}}
     deployments = [
         config["release-on-change"] | {"name": "mint-landed", "parameters": {"spec": spec}, "triggers": [trigger]},
@@ -191,9 +208,9 @@ def test_a_schedule_sees_a_new_source_and_its_event_mints(site: Site) -> None:
     run = site.first_ended("mint-landed")
     assert run["state_type"] == "COMPLETED", site.logs(run)
     [manifest] = site.published("landed")
-    [event] = site.events("waymint.source.changed")
+    [event] = site.events("waymint.source.changed", "waymint.source.landed")
     assert event["payload"]["fingerprint"] == manifest["source"]["fingerprint"]
     # the same content a second time is no news
     again = site.ended(site.start("watch/watch-landed", spec).json())
     assert again["state_name"] == "Unchanged", site.logs(again)
-    assert len(site.events("waymint.source.changed")) == 1
+    assert len(site.events("waymint.source.changed", "waymint.source.landed")) == 1

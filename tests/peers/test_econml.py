@@ -55,6 +55,37 @@ def test_the_same_learners_and_folds_give_the_same_estimate(fit, kind):
     assert one.clipped > 0.0
 
 
+def test_four_arms_give_the_same_contrasts():
+    """Each pair of arms: their final stage is a constant for each arm."""
+    pytest.importorskip("econml", reason="EconML is not installed: make peers")
+    from econml.dr import LinearDRLearner
+
+    arms, rng = 4, np.random.default_rng(12)
+    frame, cuts = cut("continuous")
+    w = frame[COVARIATES].to_numpy()
+    logits = np.column_stack((np.zeros(ROWS), 0.8 * w[:, 0], -0.6 * w[:, 1], 0.5 * w[:, 0] + 0.5 * w[:, 1]))
+    share = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    a = (rng.random((ROWS, 1)) > share.cumsum(axis=1)).sum(axis=1)
+    y = frame["y"].to_numpy() + 0.7 * a * w[:, 0]
+    theirs = LinearDRLearner(
+        model_propensity=logistic(), model_regression=outcome_model("continuous"), min_propensity=BOUND, cv=cuts, random_state=0
+    )
+    theirs.fit(y, a, X=None, W=w)
+    p, q = np.empty((arms, ROWS)), np.empty((arms, ROWS))
+    for (_, test), propensity, regression in zip(cuts, theirs.models_propensity[0], theirs.models_regression[0], strict=True):
+        p[:, test] = propensity.predict_proba(w[test]).T
+        for arm in range(arms):
+            x = np.column_stack([w[test], np.tile(np.eye(arms)[arm, 1:], (len(test), 1))])
+            q[arm, test] = np.ravel(regression.predict(x))
+    found = evaluate(a.astype(np.int8), y, Nuisances(*p[1:], *q), "continuous", ("aipw",), BOUND)
+    pairs = {(one.arm, one.control): one for one in found if one.estimand == "ate"}
+    for (arm, control), one in pairs.items():
+        assert one.estimate == pytest.approx(float(theirs.ate(T0=int(control), T1=int(arm))), abs=1e-9)
+        if control == "0":  # they give no standard error of other pairs
+            answer = theirs.ate_inference(T0=0, T1=int(arm))
+            assert one.se == pytest.approx(float(answer.stderr_mean), rel=1e-6)
+
+
 def test_another_truncation_is_another_estimate(fit):
     """The comparison can fail."""
     frame, _, theirs = fit("continuous", bound=0.1)

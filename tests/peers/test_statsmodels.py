@@ -12,7 +12,8 @@ from tasks.estimation.analysis import plan_of, predict
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.table import read_roles, read_table
 from tasks.targeting.fluctuation import WIDENING
-from tasks.targeting.influence import prepare_rows, pseudo_outcomes
+from tasks.targeting.influence import pseudo_outcomes
+from tasks.targeting.sample import prepare_rows
 from tests.peers.table import BOUND, COVARIATES, FOLDS, ROLES, ROWS, SEED, cut, draw, expit, linear, logistic, outcome_model
 
 KINDS = ["binary", "continuous", "count"]

@@ -74,7 +74,7 @@ def test_targeting_solves_the_score_equations(seed, kind, bound):
     a, y, nuisances = draw(seed, kind)
     weights = np.random.default_rng(seed).exponential(size=len(y))
     fluctuation = fluctuate(a, y, nuisances, kind, bound, weights)
-    star0, star1 = fluctuation.apply(*nuisances)
+    star0, star1 = fluctuation.apply(nuisances)
     p0, p1 = truncate(nuisances.g, bound)
     width = fluctuation.high - fluctuation.low
     assert abs(np.sum(weights * a / p1 * (y - star1))) <= 1e-8 * width * np.sum(weights)

@@ -281,6 +281,28 @@ def post_treatment(to: Path) -> Made:
     return _parquet(to, frame)
 
 
+def later(to: Path) -> Made:
+    """Add columns that tell by their names of what follows treatment."""
+    frame, rng = base(26)
+    more = {"readmission": rng.integers(0, 3, len(frame)), "weight71": rng.normal(70, 9, len(frame)).round(1)}
+    return _parquet(to, frame.assign(**more, weight82=rng.normal(72, 9, len(frame)).round(1)))
+
+
+def written(to: Path, form: str) -> Made:
+    """Write the confounder as text that is no plain number."""
+    frame, _ = base(27)
+    amount = (100 * np.exp(0.8 * frame.x)).round().astype(int)
+    days = pd.Timestamp("2019-01-01") + pd.to_timedelta(amount, "D")
+    texts = {
+        "percent": [f"{value % 100}%" for value in amount],
+        "dollars": [f"${value:.2f}" for value in 1.37 * amount],
+        "minus": [str(value).replace("-", "\u2212") for value in frame.x],
+        "clock": [f"{value // 4 % 24:02d}:{value % 4 * 15:02d}" for value in amount],
+        "packed": list(days.dt.strftime("%Y%m%d")),
+    }
+    return Made(text_csv(frame.assign(dose=texts[form]), to / "t.csv"), roles())
+
+
 def rule(to: Path) -> Made:
     """Treat by a threshold."""
     frame, rng = base(24)
@@ -345,6 +367,11 @@ TRAITS: tuple[Trait, ...] = (
         "warned",
         "'visit' as %d/%m/%Y",
     ),
+    Trait("dates as 20211231", lambda to: written(to, "packed"), "warned", 'source.csv = { dates = { "dose" = "%Y%m%d" } }'),
+    Trait("times as 08:15", lambda to: written(to, "clock"), "warned", "its cells are times or durations"),
+    Trait("numbers as 45%", lambda to: written(to, "percent"), "warned", "its cells are numbers with signs, units or marks"),
+    Trait("numbers as $137.20", lambda to: written(to, "dollars"), "refused", "write them as plain numbers"),
+    Trait("numbers with a typographic minus", lambda to: written(to, "minus"), "refused", "write them as plain numbers"),
     Trait("CSV in .gz", lambda to: packed(to, "gz"), "kept", "x: continuous"),
     Trait("CSV in .bz2", lambda to: packed(to, "bz2"), "kept", "x: continuous"),
     Trait("CSV in .xz", lambda to: packed(to, "xz"), "kept", "x: continuous"),
@@ -355,13 +382,16 @@ TRAITS: tuple[Trait, ...] = (
     Trait("whole numbers in one part, floats in another", mixed_parts, "kept", "k: continuous"),
     Trait("outcome Yes/No", lambda to: answers(to, ("No", "Yes")), "kept", "outcome: binary"),
     Trait("outcome oui/non", lambda to: answers(to, ("non", "oui")), "kept", "outcome: binary"),
+    Trait("outcome case/control", lambda to: answers(to, ("control", "case")), "kept", "outcome: binary"),
     Trait("outcome coded 1/2", lambda to: answers(to, (1, 2)), "warned", "2 counts as 1"),
     Trait("outcome alive/dead", lambda to: answers(to, ("alive", "dead")), "refused", "Set roles.event"),
     Trait("outcome alive/dead, event declared", lambda to: answers(to, ("alive", "dead"), event="dead"), "kept", "outcome: binary"),
     Trait("treatment Ja/Nein", lambda to: answers(to, ("Nein", "Ja"), "a"), "kept", "x: continuous"),
     Trait("treatment coded 1/2", lambda to: answers(to, (1, 2), "a", treated=2), "kept", "x: continuous"),
     Trait("treatment texts '1.0' and '0.0', treated = 1", lambda to: labels(to, "0.0", "1.0", 1), "kept", "x: continuous"),
-    Trait("treatment texts 'drug' and 'placebo', treated = 1", lambda to: labels(to, "placebo", "drug", 1), "refused", "'placebo': "),
+    Trait("treatment texts 'drug' and 'placebo', treated = 1", lambda to: labels(to, "placebo", "drug", 1), "kept", "x: continuous"),
+    Trait("treatment texts 'usual care' and 'app', treated = 1", lambda to: labels(to, "usual care", "app", 1), "kept", "x: continuous"),
+    Trait("treatment texts 'drug A' and 'drug B', treated = 1", lambda to: labels(to, "drug A", "drug B", 1), "refused", "'drug B': "),
     Trait("unique whole numbers", identifiers, "warned", "'case_no' is left out"),
     Trait("unique texts", lambda to: identifiers(to, "text"), "warned", "'case_no' is left out"),
     Trait("unique whole numbers named as covariate", lambda to: identifiers(to, covariates=["case_no", "x"]), "refused", "an identifier"),
@@ -378,6 +408,7 @@ TRAITS: tuple[Trait, ...] = (
     Trait("wide decimals that fit", _column("fee", _decimals([Decimal(k) for k in _GROUPS], 60, 20, 256)), "kept", "fee: continuous"),
     Trait("decimals beyond 2**53", _column("fee", _decimals([Decimal(10**22 + k) for k in _GROUPS], 38, 0)), "refused", "at most 2**53"),
     Trait("near copy of the outcome", post_treatment, "warned", "'score_again' nearly determines outcome 'y'"),
+    Trait("columns named after what follows treatment", later, "warned", "measured after treatment: 'readmission', 'weight82'."),
     Trait("treatment by a threshold", rule, "warned", "'x' nearly determines treatment 'a'"),
     Trait("150 rows: the holdout is too small", few, "refused", "holdout must be at least 100"),
 )

@@ -47,7 +47,7 @@ def test_all_findings_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: p
     frame["note"] = [f"day {row // 2}" for row in range(len(frame))]
     frame["visit"] = [f"{1 + row % 12:02d}/{1 + row % 11:02d}/2021" for row in range(len(frame))]
     frame["bmi"] = np_where_missing(rng, len(frame))
-    frame["arm"] = frame.a.map({0: "placebo", 1: "drug"})
+    frame["arm"] = frame.a.map({0: "drug A", 1: "drug B"})
     path = spec(
         tmp_path,
         text_csv(frame, tmp_path / "t.csv"),

@@ -207,7 +207,7 @@ def test_a_grid_needs_values_off_the_most_common_one_and_any_trait_needs_twenty_
     assert natural_support(np.r_[np.zeros(30), np.arange(1, 10)]).step is None
     assert natural_support(np.r_[np.arange(20), np.nan]).step == 1.0
     assert natural_support(np.r_[np.arange(19), np.nan]) == Support()
-    assert natural_support(np.arange(19.0), (0.0, 50.0)) == Support(0.0, 50.0)
+    assert natural_support(np.arange(19.0), (0.0, 50.0)) == Support(0.0, 50.0, declared=True)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -26,7 +26,14 @@ from tasks.contract.labels import affirmative, listed_labels, match_label
         (2, ("1", "2"), "2"),
         (0.5, ("0.5", "1"), "0.5"),
         ("drug", (" Drug", "placebo"), " Drug"),
-        (1, ("drug", "placebo"), None),
+        (1, ("drug", "placebo"), "drug"),
+        (1, ("Verum", "Placebo"), "Verum"),
+        (1, ("case", "control"), "case"),
+        (0, ("Intervention", "Usual care "), "Usual care "),
+        (True, ("Kontrollgruppe", "Training"), "Training"),
+        (1, ("sham", "placebo"), None),
+        (1, ("drug A", "drug B"), None),
+        (1, ("drug", "placebo", "other"), None),
         ("1", ("1.0", "01"), None),
         (1, ("1", "1.0"), "1"),
         ("nan", ("0", "1"), None),
@@ -40,6 +47,8 @@ def test_pairs() -> None:
     assert affirmative(("Yes", "No")) == ("No", "Yes")
     assert affirmative(("1.0", "0")) == ("0", "1.0")
     assert affirmative(("alive", "dead")) is None
+    assert affirmative(("Case", "Control")) == ("Control", "Case")
+    assert affirmative(("placebo", "relapse")) is None  # an outcome has no control arm
     assert affirmative(("yes", "no", "unknown")) is None
 
 

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import ValidationError
 
@@ -192,3 +193,35 @@ def test_an_outcomes_section_and_the_older_keys_say_the_same() -> None:
     assert older.outcome == newer.outcome
     assert newer.declared_roles.outcome_kind == "continuous"
     assert newer.roles.outcome_kind == "auto"
+
+
+def test_a_key_that_may_be_left_out_has_one_type_in_the_schema() -> None:
+    """Forms show one field for it; null is still read, as manifests write it."""
+    sections = Spec.model_json_schema()["$defs"]
+    workspace = sections["EngineSpec"]["properties"]["workspace"]
+    assert workspace["type"] == "string"
+    assert not {"anyOf", "default"} & workspace.keys()
+    assert sections["CsvSpec"]["properties"]["decimal"]["enum"] == [".", ","]
+    assert parse_spec(changed(engine__workspace=None)).engine.workspace is None
+
+
+@pytest.mark.parametrize(
+    ("release", "allowed"),
+    [
+        ({"draws": "balanced", "mode": "full"}, False),
+        ({"draws": "balanced"}, True),
+        ({"include_nuisances": True, "mode": "full"}, False),
+        ({"include_nuisances": False, "mode": "full"}, True),
+        ({"unchanged": "skip", "seed_from": "run"}, False),
+        ({"unchanged": "skip"}, True),
+    ],
+)
+def test_rules_between_keys_of_release_are_in_the_schema_too(release: dict[str, Any], allowed: bool) -> None:
+    validator = jsonschema.Draft202012Validator(Spec.model_json_schema())
+    values = {**PLAIN, "release": release}
+    assert validator.is_valid(values) is allowed
+    if allowed:
+        parse_spec(values)
+    else:
+        with pytest.raises(SpecError):
+            parse_spec(values)

@@ -8,6 +8,7 @@ import pytest
 from tasks.contract.errors import EstimationError
 from tasks.estimation.balance import balance
 from tasks.estimation.overlap import overlap
+from tasks.targeting.fluctuation import truncate
 
 
 def draw(n: int = 4000, slope: float = 1.0, seed: int = 0):
@@ -77,7 +78,7 @@ def test_weighting_balances_what_was_confounded():
             "w1": pd.Categorical(np.where(w > 0, "high", "low")),
         }
     )
-    rows = {(one.covariate, one.level): one for one in balance(frame, a, g, 1e-6, {"w0": "age", "w1": "side"})}
+    rows = {(one.covariate, one.level): one for one in balance(frame, a, truncate(g, 1e-6), {"w0": "age", "w1": "side"})}
     assert set(rows) == {("age", None), ("age", "(missing)"), ("side", "high"), ("side", "low")}
     assert rows["age", None].before > 0.5
     assert abs(rows["age", None].after) < 0.06
@@ -89,7 +90,7 @@ def test_weighting_balances_what_was_confounded():
 def test_balance_against_its_definition():
     a = np.array([0, 0, 0, 1, 1, 1], dtype=np.int8)
     x = np.array([1.0, 2.0, 3.0, 2.0, 4.0, np.nan])
-    (row, missing) = balance(pd.DataFrame({"w0": x}), a, np.full(6, 0.5), 0.0)
+    (row, missing) = balance(pd.DataFrame({"w0": x}), a, truncate(np.full(6, 0.5), 0.0))
     scale = np.sqrt((np.var([1, 2, 3]) + np.var([2, 4])) / 2)
     assert row.before == pytest.approx((3 - 2) / scale)
     assert row.after == pytest.approx(row.before)
@@ -98,7 +99,7 @@ def test_balance_against_its_definition():
 
 def test_a_covariate_that_is_the_treatment_keeps_a_finite_difference():
     a = np.array([0, 0, 1, 1], dtype=np.int8)
-    (row,) = balance(pd.DataFrame({"w0": a.astype(float)}), a, np.full(4, 0.5), 0.0)
+    (row,) = balance(pd.DataFrame({"w0": a.astype(float)}), a, truncate(np.full(4, 0.5), 0.0))
     assert row.before == pytest.approx(2.0)
-    (constant,) = balance(pd.DataFrame({"w0": np.ones(4)}), a, np.full(4, 0.5), 0.0)
+    (constant,) = balance(pd.DataFrame({"w0": np.ones(4)}), a, truncate(np.full(4, 0.5), 0.0))
     assert constant.before == constant.after == 0.0

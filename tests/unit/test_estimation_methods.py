@@ -5,7 +5,8 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import names, resolve
 from tasks.estimation.evaluate import evaluate
-from tasks.targeting.influence import prepare_rows, pseudo_outcomes, standard_error
+from tasks.targeting.influence import pseudo_outcomes, standard_error
+from tasks.targeting.sample import prepare_rows
 
 ALL = ("or", "ipw", "aipw", "tmle", "att", "atc", "ato")
 

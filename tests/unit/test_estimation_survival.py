@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,9 @@ from statsmodels.duration.survfunc import SurvfuncRight
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.survival import event_grid, restricted_mean, survival_at
+from tasks.estimation.joint import joint_quantile
 from tasks.estimation.survival.analysis import analyse_survival
 from tasks.estimation.survival.answer import curve_points, survival_answer
-from tasks.estimation.survival.bands import critical_value
 from tasks.estimation.survival.kaplan_meier import influence, kaplan_meier
 from tasks.estimation.survival.methods import ipcw
 from tasks.estimation.survival.protocol import ArmCase
@@ -132,8 +134,26 @@ def test_the_order_of_rows_and_the_name_of_the_control_change_what_they_must() -
 def test_simultaneous_intervals_lie_between_one_and_bonferroni() -> None:
     rng = np.random.default_rng(0)
     independent = rng.normal(size=(5_000, 4))
-    assert critical_value(independent, np.ones(5_000)) == pytest.approx(2.49, abs=0.06)  # max of four independent normals
-    assert critical_value(np.repeat(independent[:, :1], 4, axis=1), np.ones(5_000)) == pytest.approx(1.96, abs=0.05)
+    assert joint_quantile(independent, np.ones(5_000)) == pytest.approx(2.49, abs=0.06)  # max of four independent normals
+    assert joint_quantile(np.repeat(independent[:, :1], 4, axis=1), np.ones(5_000)) == pytest.approx(1.96, abs=0.05)
+
+
+def test_four_arms_of_a_public_trial() -> None:
+    """ACTG 175: restricted means by Kaplan and Meier as published packages give them; adjusted ones agree within chance."""
+    frame = pd.read_csv(Path(__file__).parents[1] / "data" / "actg175.csv")
+    roles = {"treatment": "arms", "time": "days", "event": "cens", "covariates": ("age", "karnof", "cd40", "symptom")}
+    analysis = analyse_survival(read_survival(frame, roles), 1_000.0, (), ("km", "tmle"), folds=2, learner="glm", periods=10)
+    means = {(one.estimator, one.arm): one for one in analysis.estimates if one.estimand == "rmst"}
+    expected = {"0": (827.9, 12.1), "1": (921.0, 8.4), "2": (918.4, 8.7), "3": (902.6, 9.1)}
+    for arm, (mean, se) in expected.items():
+        assert means["km", arm].estimate == pytest.approx(mean, abs=0.06)
+        assert means["km", arm].se == pytest.approx(se, abs=0.06)
+        assert abs(means["tmle", arm].estimate - mean) < se
+    pairs = {
+        (one.arm, one.control): one.estimate for one in analysis.estimates if (one.estimator, one.estimand) == ("tmle", "rmst_difference")
+    }
+    assert len(pairs) == 6
+    assert pairs["2", "0"] == pytest.approx(pairs["2", "1"] + pairs["1", "0"], abs=1e-9)
 
 
 def test_few_rows_at_risk_are_not_told() -> None:

@@ -29,7 +29,7 @@ def test_an_arm_of_one_row_is_refused_whichever_it_is() -> None:
         with pytest.raises(EstimationError, match="at least 2 rows; got 1"):
             require_arms(np.array([arm, arm, 1 - arm, arm], dtype=np.int8))
     with pytest.raises(EstimationError, match="at least 4 rows; got 3"):
-        require_arms(np.repeat([0, 1], [3, 9]).astype(np.int8), 4)
+        require_arms(np.repeat([0, 1], [3, 9]).astype(np.int8), fewest=4)
 
 
 def test_folds_are_ranks_of_hashes_within_strata() -> None:

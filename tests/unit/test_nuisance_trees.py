@@ -99,7 +99,7 @@ def test_outcomes_all_alike_are_predicted_by_their_mean(kind: str, constant: flo
     a = np.resize([0, 1], 100).astype(np.int8)
     model = build(Params(iterations=1)).fit_outcome(frame, a, np.full(100, constant), kind, np.random.default_rng(0))
     np.testing.assert_allclose(model.predict(frame, a), link, rtol=1e-12)
-    assert model.control.forest is None
+    assert model.arms[0].forest is None
     forest = fit_forest(np.zeros((100, 1)), np.zeros(1, dtype=bool), np.full(100, constant), kind, Rules(1, 0.1, 4, 20, 0.0))
     np.testing.assert_allclose(linked(forest.total(np.zeros((2, 1))), kind), constant, atol=1e-14)
 
@@ -110,9 +110,9 @@ def test_an_arm_is_predicted_by_its_own_trees_and_few_rows_by_their_mean() -> No
     y = outcome(frame, "continuous", 9)
     weights = np.random.default_rng(1).exponential(size=140)
     model = build(Params(iterations=2)).fit_outcome(frame, a, y, "continuous", rng, weights)
-    assert model.treated.forest is not None  # 40 rows are two leaves of 20
+    assert model.arms[1].forest is not None  # 40 rows are two leaves of 20
     few = build(Params(iterations=2)).fit_outcome(frame.iloc[1:], a[1:], y[1:], "continuous", rng, weights[1:])
-    assert few.treated.forest is None
+    assert few.arms[1].forest is None
     expected = np.average(y[1:40], weights=weights[1:40])
     np.testing.assert_allclose(few.predict(frame, np.ones(140, dtype=np.int8)), expected, rtol=1e-12)
     zeros, ones = np.zeros(140, dtype=np.int8), np.ones(140, dtype=np.int8)

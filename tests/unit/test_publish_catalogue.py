@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.store import open_store
 from infra.stores.file import FileStore
 from tasks.contract.errors import StoreError
 from tasks.publish.catalogue.changes import steps
@@ -104,6 +105,18 @@ def test_rejected_augmentations_name_their_gates_too(tmp_path: Path) -> None:
     refuse(store, "filled", {"worth": False}, "worth/results.json")
     (shelf,) = shelves(store)
     assert (shelf.name, shelf.versions, shelf.rejected[0].gates) == ("filled", (), ("worth",))
+
+
+@pytest.mark.s3
+def test_a_bucket_gives_the_pages_of_a_folder(store: FileStore, s3_env: None, bucket: str, tmp_path: Path) -> None:
+    there = open_store(f"s3://{bucket}/catalogue")
+    for item in store.list(""):
+        there.put(item.key, store.get(item.key))
+    assert write_site(there, tmp_path / "there") == write_site(store, tmp_path / "here")
+    pages = {str(path.relative_to(tmp_path / "here")) for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    for path in pages:
+        content = (tmp_path / "there" / path).read_text().replace(there.uri, store.uri)
+        assert content == (tmp_path / "here" / path).read_text()
 
 
 def test_an_empty_store_has_a_page(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from flows.init import release_name
 from tasks.contract.errors import SpecError
-from tasks.source.proposal import hints
+from tasks.source import hints
 from tasks.source.proposal.column import Examined, examine
 from tasks.source.proposal.document import quoted
 from tasks.source.proposal.roles import candidates, positive_label, require_column
@@ -46,6 +46,7 @@ def test_names_of_what_is_measured_later(name: str, later: bool) -> None:
 def test_later_waves_name_the_earliest() -> None:
     names = ["wt71", "wt82", "score_t0", "score_t2", "q1", "q2", "revenue_2019", "revenue_2021", "wt82_71", "lab0", "lab1"]
     assert hints.later_waves(names) == {"wt82": "wt71", "score_t2": "score_t0", "revenue_2021": "revenue_2019"}
+    assert hints.later_waves([f"x{number}" for number in range(1, 100)]) == {}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,8 @@ def test_roles_need_fitting_columns() -> None:
         require_column("armm", columns, "treatment")
     assert fault.value.hint == "Did you mean 'arm'?"
     assert positive_label(columns[0], None, "treatment") == "1"
-    assert positive_label(columns[1], None, "treatment") is None
+    assert positive_label(columns[1], None, "treatment") == "Drug"
+    assert positive_label(columns[1], None, "outcome") is None
     assert positive_label(columns[1], "drug", "treatment") == "Drug"
     with pytest.raises(SpecError, match="must be a label of 'arm'"):
         positive_label(columns[1], "other", "treatment")

@@ -9,8 +9,8 @@ import numpy as np
 from tasks.contract.roles import Column
 from tasks.covariates.margins import Float64
 from tasks.covariates.traits.bound import Linear, Ordered, Within
-from tasks.covariates.traits.calendar import DAY
 from tasks.covariates.traits.plan import Plan
+from tasks.numerics.calendar import DAY
 
 _FEWEST = 100
 _HEAD = 300

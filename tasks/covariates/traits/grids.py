@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.roles import Column
-from tasks.covariates.traits.calendar import Grid, fit_grid
+from tasks.numerics.calendar import Grid, fit_grid
 
 
 class GridTrait(NamedTuple):

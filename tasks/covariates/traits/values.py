@@ -10,7 +10,7 @@ import pyarrow as pa
 from tasks.contract.columns import conform
 from tasks.contract.roles import Column
 from tasks.covariates.margins import Float64
-from tasks.covariates.traits.calendar import Grid
+from tasks.numerics.calendar import Grid
 
 EDGE = 5
 """Rows behind a bound that is drawn to."""

@@ -8,7 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.errors import EstimationError
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size
+from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size
+from tasks.targeting.sample import Rows
+
+#: Propensities of more than two arms are taken to be at least this, so that their inverses are finite.
+_LEAST = 1e-12
 
 
 class Params(BaseModel):
@@ -27,24 +31,49 @@ class OverlapEffect(InfluenceEstimator):
 
         ATO = sum (A - g)(Y - m) / sum (A - g)^2,   values ((A - g)(Y - m) - (A - g)^2 ATO) / mean (A - g)^2.
 
-    Nothing is divided by g, so nothing is truncated and ``clipped`` is 0. Weights, for the effective size: 1-g for the
-    treated, g for controls.
+    Of more than two arms h = 1 / sum_k 1/g_k (Li, Li 2019, DOI 10.1214/19-AOAS1282), the same population for every pair, so that
+    effects are transitive. With s = h / g_A the same derivation gives, for arms k and c,
+
+        sum [ (1(A = k) - 1(A = c)) s (Y - Q_A) + s^2 (Q_k - Q_c) ] / sum s^2,   which is the form above where K = 2.
+
+    Nothing is divided by g alone, so nothing is truncated and ``clipped`` is 0. Weights, for the effective size: s in the two arms.
     """
 
     def influence(self, rows: Rows) -> Influence:
         """Return the estimate and its influence values."""
-        p0 = 1.0 - rows.g
+        if rows.sample.nuisances.arms > 2:
+            return _of_several(rows)
+        p0 = 1.0 - rows.sample.nuisances.g
         p1 = 1.0 - p0  # exact complements, see tasks.targeting.fluctuation.truncate
         tilt = rows.treated * p0 - rows.control * p1
         spread = rows.mean(tilt**2)
-        if spread < np.finfo(np.float64).tiny:
-            raise EstimationError(
-                "overlap of the rows must be above 0; got g = A in every row.", "Choose another estimand or a coarser learner."
-            )
+        _require_overlap(spread)
         numerator = tilt * (rows.y - (p1 * rows.q1 + p0 * rows.q0))
         point = rows.mean(numerator) / spread
         values = (numerator - tilt**2 * point) / spread
         return Influence("ato", "aipw", point, values, effective_size(rows.weights * np.abs(tilt)), 0.0)
+
+
+def _of_several(rows: Rows) -> Influence:
+    """Return the effect in the overlap population of more than two arms."""
+    p = np.maximum(np.column_stack(rows.sample.nuisances.propensities), _LEAST)
+    outcomes = np.column_stack(rows.sample.nuisances.outcomes)
+    of_row = (np.arange(len(p)), rows.sample.a)
+    share = 1.0 / (p * np.sum(1.0 / p, axis=1, keepdims=True))[of_row]
+    spread = rows.mean(share**2)
+    _require_overlap(spread)
+    tilt = (rows.treated - rows.control) * share
+    numerator = tilt * (rows.y - outcomes[of_row]) + share**2 * (rows.q1 - rows.q0)
+    point = rows.mean(numerator) / spread
+    values = (numerator - share**2 * point) / spread
+    return Influence("ato", "aipw", point, values, effective_size(rows.weights * np.abs(tilt)), 0.0)
+
+
+def _require_overlap(spread: float) -> None:
+    if spread < np.finfo(np.float64).tiny:
+        raise EstimationError(
+            "overlap of the rows must be above 0; got g = A in every row.", "Choose another estimand or a coarser learner."
+        )
 
 
 def build(params: Params) -> OverlapEffect:

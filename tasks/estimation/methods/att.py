@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size
+from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size
+from tasks.targeting.sample import Rows
 
 
 class Params(BaseModel):

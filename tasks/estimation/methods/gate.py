@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from tasks.estimation.methods.aipw import AugmentedWeighting
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows
+from tasks.targeting.influence import Influence, InfluenceEstimator
+from tasks.targeting.sample import Rows
 
 
 class Params(BaseModel):

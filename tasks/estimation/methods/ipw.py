@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights
+from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size, inverse_weights
+from tasks.targeting.sample import Rows
 
 
 class Params(BaseModel):
@@ -27,7 +28,8 @@ class InverseWeighting(InfluenceEstimator):
     def influence(self, rows: Rows) -> Influence:
         """Return the Hajek estimate and its influence values."""
         one, zero = rows.treated / rows.p1, rows.control / rows.p0
-        mass1, mass0 = rows.mean(one), rows.mean(zero)
+        # without a reference there is no second mean to normalise
+        mass1, mass0 = rows.mean(one), rows.mean(zero) if rows.reference is not None else 1.0
         mu1, mu0 = rows.mean(one * rows.y) / mass1, rows.mean(zero * rows.y) / mass0
         values = one * (rows.y - mu1) / mass1 - zero * (rows.y - mu0) / mass0
         ess = effective_size(rows.weights * inverse_weights(rows))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.sample import Rows
 
 
 class Params(BaseModel):

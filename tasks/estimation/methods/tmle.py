@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tasks.targeting.fluctuation import fluctuate
-from tasks.targeting.influence import Influence, InfluenceEstimator, Rows, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size, inverse_weights, pseudo_outcomes
+from tasks.targeting.sample import Rows
 
 
 class Params(BaseModel):
@@ -27,11 +26,9 @@ class TargetedLikelihood(InfluenceEstimator):
 
     def influence(self, rows: Rows) -> Influence:
         """Return the targeted plug-in and the efficient influence values at Q*."""
-        given = rows.nuisances()
-        fluctuation = fluctuate(rows.treated.astype(np.int8), rows.y, given, rows.kind, rows.truncation, rows.weights)
-        star0, star1 = fluctuation.apply(given.g, given.q0, given.q1)
-        point = rows.mean(star1 - star0)
-        values = pseudo_outcomes(rows._replace(q0=star0, q1=star1)) - point
+        targeted = rows.at(rows.sample.targeted)
+        point = rows.mean(targeted.q1 - targeted.q0)
+        values = pseudo_outcomes(targeted) - point
         ess = effective_size(rows.weights * inverse_weights(rows))
         return Influence("ate", "tmle", point, values, ess, rows.clipped)
 

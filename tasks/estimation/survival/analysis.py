@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Learner
 from tasks.contract.registry import resolve
 from tasks.contract.survival import Grid, event_grid, restricted_mean, survival_at
@@ -98,12 +97,7 @@ def analyse_survival(
     end = horizon if horizon is not None else table.largest_horizon()
     table.require_horizon(end, times)
     methods = {name: cast("CurveEstimator", resolve("survival", name)) for name in dict.fromkeys(estimators)}
-    adjusted = [name for name in methods if name != "km"]
-    if adjusted and len(table.arms) > 2:
-        raise SpecError(
-            f"estimators of a survival outcome with {len(table.arms)} arms must be km; got {adjusted[0]}.",
-            "Keep the rows of two arms for adjusted estimates.",
-        )
+    adjusted = any(name != "km" for name in methods)
     rows = table.rows
     grid = event_grid(rows.time, rows.event, end, tuple(times), periods)
     functionals = [*(survival_at(grid, time) for time in sorted(set(times))), restricted_mean(grid)]
@@ -119,7 +113,7 @@ def analyse_survival(
         report(f"evaluating {name}")
         fits = [method.estimate(case, functionals) for case in cases]
         unsolved = max(unsolved, *(fit.residual for fit in fits))
-        estimates += curve_estimates(name, table, cases, fits, functionals, bound, seed)
+        estimates += curve_estimates(name, table, cases, fits, functionals, bound)
         curves += [arm_curve(name, table, grid, arm, fit) for arm, fit in enumerate(fits)]
     return SurvivalAnalysis(estimates, curves, end, bound, unsolved, len(rows.time))
 

@@ -81,6 +81,6 @@ def curve_points(curve: ArmCurve) -> list[dict[str, Any]]:
 
 def _line(one: SurvivalEstimate) -> str:
     arms = one.arm if one.control is None else f"{one.arm} - {one.control}"
-    limits, bands = f"{one.ci_low:.4g} to {one.ci_high:.4g}", f"{one.band_low:.4g} to {one.band_high:.4g}"
+    limits, bands = f"{one.ci_low:.4g} to {one.ci_high:.4g}", f"{one.joint_low:.4g} to {one.joint_high:.4g}"
     columns = f"{one.estimand:<17}{arms:<14}{one.time:>8g}  {one.estimator:<7}"
     return f"{columns}{one.estimate:>10.4g}{one.se:>10.3g}{limits:>22}{bands:>22}{one.ess:>8,.0f}"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.survival import Functional, Grid
-from tasks.estimation.survival.bands import critical_value
+from tasks.estimation.joint import joint_quantile
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
 from tasks.numerics.normal import Z95
@@ -36,7 +36,7 @@ class SurvivalEstimate(NamedTuple):
         In the source's unit.
     estimate, se, ci_low, ci_high : float
         A probability, or a time in the source's unit; the interval is two-sided at 95 %.
-    band_low, band_high : float
+    joint_low, joint_high : float
         Interval that holds for all contrasts of the estimator at once, or for all numbers of single arms.
     n : int
         Rows used.
@@ -55,8 +55,8 @@ class SurvivalEstimate(NamedTuple):
     se: float
     ci_low: float
     ci_high: float
-    band_low: float
-    band_high: float
+    joint_low: float
+    joint_high: float
     n: int
     ess: float
     clipped: float
@@ -91,7 +91,6 @@ def curve_estimates(
     fits: Sequence[CurveEstimate],
     functionals: Sequence[Functional],
     bound: float,
-    seed: int,
 ) -> list[SurvivalEstimate]:
     """Return one estimator's numbers: of each arm, then of each pair of arms, those against the control first."""
     single = [
@@ -107,7 +106,7 @@ def curve_estimates(
         for at, functional in enumerate(functionals)
     ]
     of_arm = [(effective_size(case.data.weights * case.data.here / case.data.share), _clipped(case.data, bound)) for case in cases]
-    return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm, seed)]
+    return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm)]
 
 
 def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> _Number:
@@ -116,13 +115,11 @@ def _contrast(functional: Functional, arm: int, control: int, difference: float,
     return _Number("rmst_difference", arm, control, functional.time, difference, values)
 
 
-def _intervals(
-    name: str, table: SurvivalTable, family: Sequence[_Number], of_arm: Sequence[tuple[float, float]], seed: int
-) -> list[SurvivalEstimate]:
+def _intervals(name: str, table: SurvivalTable, family: Sequence[_Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
     rows, n = table.rows, len(table.rows.time)
     w = np.ones(n) if rows.weights is None else rows.weights
     errors = [_error(number.values, w, table) for number in family]
-    width = critical_value(np.column_stack([number.values for number in family]), w, rows.clusters, seed)
+    width = joint_quantile(np.column_stack([number.values for number in family]), w, rows.clusters)
     results = []
     for number, (se, quantile) in zip(family, errors):
         reach, band = quantile * se, max(width, quantile) * se

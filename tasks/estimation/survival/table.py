@@ -12,15 +12,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.labels import Label, affirmative, listed_labels, match_label
+from tasks.contract.labels import MOST_ARMS, Label, affirmative, label_order, listed_labels, match_label
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.keys import row_keys
-
-#: Most arms.
-MOST_ARMS = 8
 
 
 class SurvivalRoles(BaseModel):
@@ -216,6 +213,6 @@ def _read_arms(column: pd.Series, roles: SurvivalRoles) -> tuple[npt.NDArray[np.
     if control is None:
         given = "none" if roles.control is None else repr(roles.control)
         raise SpecError(f"control of roles must be one of the labels of '{roles.treatment}'{shown}; got {given}.", "Name the control arm.")
-    order = [control, *(label for label in labels if label != control)]
+    order = [control, *sorted((label for label in labels if label != control), key=label_order)]
     place = np.array([order.index(label) for label in labels])
     return place[codes], tuple(order)

@@ -10,7 +10,7 @@ import scipy.special
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.forest import Rules, fit_forest
 from tasks.nuisance.trees import TreeColumns, fit_columns
 from tasks.nuisance.walk import Forest
@@ -53,19 +53,29 @@ class Ensemble:
 class ArmEnsembles:
     """A fitted Q: one ensemble per arm."""
 
-    control: Ensemble
-    treated: Ensemble
+    arms: tuple[Ensemble, ...]
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
         out = np.empty(len(covariates))
-        for arm, ensemble in ((0, self.control), (1, self.treated)):
+        for arm, ensemble in enumerate(self.arms):
             rows = treatment == arm
             if rows.all():
                 return ensemble.predict(covariates)
             if rows.any():
                 out[rows] = ensemble.predict(covariates.loc[rows])
         return out
+
+
+@dataclass(frozen=True)
+class ArmPropensities:
+    """A fitted g of more than two arms: one ensemble for each arm against the others, brought to sum one."""
+
+    arms: tuple[Ensemble, ...]
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return P(A = k | W), shape (n, K), rows summing to one."""
+        return on_simplex(np.column_stack([ensemble.predict(covariates) for ensemble in self.arms]))
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,13 @@ class BoostedLearner:
 
     def fit_propensity(
         self, covariates: pd.DataFrame, treatment: Int8, rng: np.random.Generator, weights: Float64 | None = None
-    ) -> Ensemble:
+    ) -> Ensemble | ArmPropensities:
         """Fit g."""
-        require_arms(treatment)
+        arms = arms_of(treatment)
+        require_arms(treatment, arms)
+        if arms > 2:
+            hits = ((treatment == arm).astype(np.float64) for arm in range(arms))
+            return ArmPropensities(tuple(_grow(self.params, covariates, hit, "binary", rng, weights) for hit in hits))
         return _grow(self.params, covariates, treatment.astype(np.float64), "binary", rng, weights)
 
     def fit_outcome(
@@ -97,13 +111,13 @@ class BoostedLearner:
         weights: Float64 | None = None,
     ) -> ArmEnsembles:
         """Fit Q arm by arm."""
-        require_arms(treatment)
+        require_arms(treatment, arms_of(treatment))
         arms = []
-        for arm in (0, 1):
+        for arm in range(arms_of(treatment)):
             rows = treatment == arm
             row_weights = None if weights is None else weights[rows]
             arms.append(_grow(self.params, covariates.loc[rows], outcome[rows], kind, rng, row_weights))
-        return ArmEnsembles(arms[0], arms[1])
+        return ArmEnsembles(tuple(arms))
 
 
 def build(params: Params) -> BoostedLearner:

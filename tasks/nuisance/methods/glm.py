@@ -10,10 +10,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
-from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.descent import Problem
 from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
 from tasks.nuisance.folded import predict_folds, standard
+from tasks.nuisance.multinomial import fit_multinomial, probabilities
 from tasks.nuisance.passes import FoldDesign, GlmRefinement
 from tasks.nuisance.ridge import FAMILY, Family, fit_ridge, mean_of
 
@@ -46,6 +47,20 @@ class LinearPropensity:
 
 
 @dataclass(frozen=True)
+class MultinomialPropensity:
+    """A fitted multinomial logistic g of more than two arms; ``coefficients`` of shape (1 + width, K - 1)."""
+
+    design: Design
+    coefficients: Float64
+    strength: float
+
+    def predict(self, covariates: pd.DataFrame) -> Float64:
+        """Return P(A = k | W), shape (n, K), rows summing to one."""
+        x = np.column_stack((np.ones(len(covariates)), self.design.matrix(covariates)))
+        return on_simplex(probabilities(x, self.coefficients))
+
+
+@dataclass(frozen=True)
 class LinearOutcome:
     """A fitted Q with canonical link; ``centre`` and ``scale`` undo the standardisation of a continuous outcome."""
 
@@ -58,10 +73,11 @@ class LinearOutcome:
     low: float
     high: float
     strength: float
+    arms: int = 2
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
-        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients, self.interactions)
+        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients, self.interactions, self.arms)
         if self.kind == "count":
             # a log link would otherwise multiply small extrapolations up
             eta = np.clip(eta, self.low, self.high)
@@ -70,10 +86,10 @@ class LinearOutcome:
 
 @dataclass(frozen=True)
 class GlmLearner:
-    """Ridge GLMs: logistic g; Q with identity, logit or log link for continuous, binary or count outcomes.
+    """Ridge GLMs: (multinomial) logistic g; Q with identity, logit or log link for continuous, binary or count outcomes.
 
-    Intercept and treatment effect are never penalised; interactions enter as ``(A - 1/2) x`` with centred x, so
-    swapping the names of the two arms swaps Q0 and Q1 and changes nothing else. The strength is chosen by
+    Intercept and treatment effects are never penalised; interactions enter as ``(A - 1/2) x`` with centred x (more arms as
+    :func:`tasks.nuisance.design.arm_codes`), so renaming the arms renames their Q and changes nothing else. The strength is chosen by
     approximate leave-one-out; nothing is drawn, ``rng`` is not used.
     """
 
@@ -85,11 +101,15 @@ class GlmLearner:
         treatment: Int8,
         rng: np.random.Generator,  # noqa: ARG002, the Learner protocol
         weights: Float64 | None = None,
-    ) -> LinearPropensity:
+    ) -> LinearPropensity | MultinomialPropensity:
         """Fit g."""
-        require_arms(treatment)
+        arms = arms_of(treatment)
+        require_arms(treatment, arms)
         design = self.design(covariates)
         x = np.column_stack((np.ones(len(treatment)), design.matrix(covariates)))
+        if arms > 2:
+            several = fit_multinomial(x, treatment, arms, self._propensity_penalty(design), weights)
+            return MultinomialPropensity(design, several.coefficients, several.strength)
         fit = fit_ridge(x, treatment.astype(np.float64), self._propensity_penalty(design), "binomial", weights)
         return LinearPropensity(design, fit.coefficients, fit.strength)
 
@@ -102,17 +122,18 @@ class GlmLearner:
         rng: np.random.Generator,  # noqa: ARG002, the Learner protocol
         weights: Float64 | None = None,
     ) -> LinearOutcome:
-        """Fit Q: one regression for both arms."""
-        require_arms(treatment)
+        """Fit Q: one regression for all arms."""
+        arms = arms_of(treatment)
+        require_arms(treatment, arms)
         design = self.design(covariates)
-        x = with_treatment(design.matrix(covariates), treatment, self.params.interactions)
-        penalty = self._outcome_penalty(design)
+        x = with_treatment(design.matrix(covariates), treatment, self.params.interactions, arms)
+        penalty = self._outcome_penalty(design, arms)
         family: Family = FAMILY[kind]
         centre, scale = standard(outcome, weights) if kind == "continuous" else (0.0, 1.0)
         fit = fit_ridge(x, (outcome - centre) / scale, penalty, family, weights)
         eta = x @ fit.coefficients
         low, high = float(eta.min()) - _REACH, float(eta.max()) + _REACH
-        return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength)
+        return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength, arms)
 
     def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
         """Return out-of-fold predictions of a small table (:func:`tasks.nuisance.folded.predict_folds`)."""
@@ -157,9 +178,10 @@ class GlmLearner:
     def _propensity_penalty(self, design: Design) -> Float64:
         return np.concatenate(([0.0], np.ones(design.width)))
 
-    def _outcome_penalty(self, design: Design) -> Float64:
-        penalty = np.concatenate(([0.0, 0.0], np.ones(design.width)))
-        return np.concatenate((penalty, np.full(design.width, self.params.interaction_penalty))) if self.params.interactions else penalty
+    def _outcome_penalty(self, design: Design, arms: int = 2) -> Float64:
+        penalty = np.concatenate((np.zeros(arms), np.ones(design.width)))
+        products = np.full((arms - 1) * design.width, self.params.interaction_penalty)
+        return np.concatenate((penalty, products)) if self.params.interactions else penalty
 
 
 def build(params: Params) -> GlmLearner:

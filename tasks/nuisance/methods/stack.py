@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, PropensityModel
 from tasks.contract.registry import resolve
-from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.folds import assign_folds
 from tasks.nuisance.simplex import convex_weights
 
@@ -27,7 +27,7 @@ class Params(BaseModel):
     )
     params: dict[str, dict[str, object]] = Field(default_factory=dict, description="parameters by member")
     inner_folds: int = Field(3, ge=2, le=10, description="folds of the out-of-fold predictions that weigh the members")
-    fewest: int = Field(30, ge=10, description="rows of the smaller arm below which the first member stands alone")
+    fewest: int = Field(30, ge=10, description="rows of the smallest arm below which the first member stands alone")
 
     @field_validator("members", mode="after")
     @classmethod
@@ -45,11 +45,12 @@ class StackedPropensity:
     weights: tuple[float, ...]
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return P(A = 1 | W), shape (n,), inside [1e-6, 1 - 1e-6]."""
-        total = np.zeros(len(covariates))
-        for member, weight in zip(self.members, self.weights):
-            total += weight * member.predict(covariates)
-        return within("binary", total)
+        """Return P(A = 1 | W), shape (n,), inside [1e-6, 1 - 1e-6]; of more than two arms P(A = k | W), shape (n, K)."""
+        parts = [weight * member.predict(covariates) for member, weight in zip(self.members, self.weights)]
+        total = np.zeros(parts[0].shape)
+        for part in parts:
+            total += part
+        return within("binary", total) if total.ndim == 1 else on_simplex(total)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class StackLearner:
         self, covariates: pd.DataFrame, treatment: Int8, rng: np.random.Generator, weights: Float64 | None = None
     ) -> StackedPropensity:
         """Fit g."""
-        require_arms(treatment)
+        arms = arms_of(treatment)
+        require_arms(treatment, arms)
         seed = int(rng.integers(2**62))
         share = np.eye(1, len(self.members))[0]
         if self._weighs(treatment):
@@ -92,8 +94,11 @@ class StackLearner:
                 for at, member in enumerate(self.members):
                     row_weights = None if weights is None else weights[train]
                     model = member.fit_propensity(covariates.loc[train], treatment[train], rng, row_weights)
-                    held[fold, at] = model.predict(covariates.loc[fold])
-            share = convex_weights(held, treatment.astype(np.float64), "binary", weights)
+                    predicted = model.predict(covariates.loc[fold])
+                    held[fold, at] = predicted if arms == 2 else np.take_along_axis(predicted, treatment[fold, None], axis=1)[:, 0]
+            # of more than two arms the probability of the arm that each row has: its log loss is that of an event that happened
+            target = treatment.astype(np.float64) if arms == 2 else np.ones(len(treatment))
+            share = convex_weights(held, target, "binary", weights)
         used = _used(share)
         fitted = tuple(self.members[at].fit_propensity(covariates, treatment, rng, weights) for at in used)
         return StackedPropensity(fitted, _renormed(share, used))
@@ -108,12 +113,13 @@ class StackLearner:
         weights: Float64 | None = None,
     ) -> StackedOutcome:
         """Fit Q."""
-        require_arms(treatment)
+        arms = arms_of(treatment)
+        require_arms(treatment, arms)
         seed = int(rng.integers(2**62))
         share = np.eye(1, len(self.members))[0]
         if self._weighs(treatment):
             held = np.empty((len(treatment), len(self.members)))
-            strata = treatment + 2 * (outcome > 0.5) if kind == "binary" else treatment
+            strata = treatment + arms * (outcome > 0.5) if kind == "binary" else treatment
             for fold, train in self._folds(treatment, strata, seed):
                 for at, member in enumerate(self.members):
                     row_weights = None if weights is None else weights[train]
@@ -126,8 +132,7 @@ class StackLearner:
 
     def _weighs(self, treatment: Int8) -> bool:
         """Return whether there are enough rows to weight the members."""
-        treated = int(np.count_nonzero(treatment))
-        return len(self.members) > 1 and min(treated, len(treatment) - treated) >= self.params.fewest
+        return len(self.members) > 1 and int(np.bincount(treatment).min()) >= self.params.fewest
 
     def _folds(
         self, treatment: Int8, strata: npt.NDArray[np.integer], seed: int

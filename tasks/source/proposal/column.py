@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tasks.contract.errors import WaymintError
 from tasks.contract.spec import ReadingSpec, RolesSpec
+from tasks.source import hints
 from tasks.source.covariate import decide_covariate, found_levels
 from tasks.source.evidence import type_of
 from tasks.source.findings import ColumnFindings
@@ -17,7 +18,6 @@ from tasks.source.identifiers import is_identifier, names_units
 from tasks.source.inspection import find_column
 from tasks.source.missing import without_values
 from tasks.source.numbers import EDGE
-from tasks.source.proposal import hints
 from tasks.source.sampled import distinct_values
 from tasks.source.sentinels import sentinels
 from tasks.source.strange import LEAST_SHARE, SIGNS, TEXT, main_class, repeated_codes

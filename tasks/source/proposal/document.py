@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.contract.spec import RolesSpec
+from tasks.source import hints
 from tasks.source.dialect import Dialect
-from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined
 
 _WIDTH = 110
@@ -71,6 +71,7 @@ def document(draft: Draft) -> str:
         _kinds(draft),
         _relations(draft),
         _comments(draft.warnings),
+        _labels(draft),
         ["", "[release]", "rows = 10_000", "", "[store]", 'uri = "file://./releases" # below the folder the command is run in'],
     ]
     return "\n".join(line for block in blocks for line in block) + "\n"
@@ -168,6 +169,19 @@ def _relations(draft: Draft) -> list[str]:
         f"{mark}relations = [",
         *(f"{mark}  {quoted(text)}," for text in draft.relations),
         f"{mark}]",
+    ]
+
+
+def _labels(draft: Draft) -> list[str]:
+    """Show how a column gets its label, for who will read the codebook."""
+    name = next(iter(draft.roles.covariates), draft.roles.outcome)
+    return [
+        "",
+        "# What the columns mean, for the codebook of the release; a line without its first '#' counts:",
+        f"# [labels.{quoted(name)}]",
+        '# label = "in words"',
+        '# unit = ""',
+        '# values = { } # for example { f = "female", m = "male" }',
     ]
 
 

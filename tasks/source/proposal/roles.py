@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError, SpecError, WaymintError
-from tasks.contract.labels import affirmative, listed_labels, match_label
+from tasks.contract.labels import affirmative, arms, listed_labels, match_label
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
+from tasks.source import hints
 from tasks.source.conclusion import decide, joined
 from tasks.source.dependence import dependences
 from tasks.source.inspection import Inspection
 from tasks.source.missing import without_values
-from tasks.source.proposal import hints
 from tasks.source.proposal.column import Examined
 from tasks.source.rows import canonical
 
@@ -114,7 +114,7 @@ def positive_label(column: Examined, wanted: str | None, role: Role) -> str | No
     if column.labels is None or len(column.labels) != 2:
         return None
     if wanted is None:
-        pair = affirmative(column.labels)
+        pair = (arms if role == "treatment" else affirmative)(column.labels)
         return pair[1] if pair is not None else None
     label = match_label(wanted, column.labels)
     if label is None:

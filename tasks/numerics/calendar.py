@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.covariates.margins import Float64
-
+Float64 = npt.NDArray[np.float64]
 _SECOND = 1_000_000
 _MINUTE = 60 * _SECOND
 DAY = 24 * 60 * _MINUTE
@@ -81,6 +80,12 @@ class Grid(NamedTuple):
         """Return whether all known instants lie on the grid."""
         present = values[~np.isnan(values)]
         return bool((self.instants(self.number(present)) == present).all())
+
+    def shows(self, values: Float64) -> npt.NDArray[np.bool_]:
+        """Return which instants the wall clock shows on the grid, shape (n,); the hour that a clock shows twice counts both times."""
+        if self.calendar:
+            return np.asarray(self.instants(self.number(values)) == values)
+        return np.asarray((_local(values, self.zone) - self.offset) % self.unit == 0)
 
     def _position(self, values: Float64) -> Float64:
         """Return months since the first one of the grid, in units of the grid, fractions within a month left out."""

@@ -22,6 +22,8 @@ _WAVE = re.compile(
     r"(?P<stem>.*?)[ _.\-]*(?P<wave>(?:19|20)[0-9]{2}|[5-9][0-9]|"
     r"(?:t|w|v|wave|visit|week|month|day|year|monat|woche)[ _.\-]?[0-9]{1,2})"
 )
+#: Names with a number that is too low for a year.
+_NUMBERED = re.compile(r"(?P<stem>.*?)[ _.\-]*0*[0-4]?[0-9]")
 _BEFORE = "baseline base bl pre pretest pre-test preop* before prior history anamnes* vor vorher ausgang* t0 0"
 _PERSON = (
     "name names surname lastname firstname forename vorname nachname familienname geburtsname email e-mail mail phone telephone telefon* "
@@ -72,15 +74,18 @@ def like_category(name: str) -> bool:
 def later_waves(names: Sequence[str]) -> dict[str, str]:
     """Return columns that repeat another one at a later occasion, such as weight82 and weight71, with the earliest.
 
+    Columns that are numbered from below 50, such as x1 to x99, are no occasions.
+
     Parameters
     ----------
     names : sequence of str
         Columns of a table.
     """
     waves: dict[str, list[tuple[int, str]]] = {}
+    numbered = {match["stem"] for name in names if (match := _NUMBERED.fullmatch(name.casefold())) is not None}
     for name in names:
         match = _WAVE.fullmatch(name.casefold())
-        if match is not None and match["stem"]:
+        if match is not None and match["stem"] and not (match["wave"].isdecimal() and match["stem"] in numbered):
             waves.setdefault(match["stem"], []).append((int(re.sub(r"[^0-9]", "", match["wave"])), name))
     later: dict[str, str] = {}
     for group in waves.values():
