@@ -9,6 +9,8 @@ import numpy as np
 
 #: Fewest rows that a number may rest on, or that a count which is not 0 may show.
 SMALLEST_CELL = 5
+#: What is said of a count from 1 to 4.
+FEW = f"fewer than {SMALLEST_CELL}"
 #: A bound is rounded to a step of a hundredth to a thousandth of the range.
 _DIGITS = 2
 _ALMOST = 1e-9
@@ -70,3 +72,18 @@ def safe_bounds(low: Tail, high: Tail, grid: float = 0.0) -> tuple[float, float]
     held = low.fifth if low.shared else float(np.round(math.ceil(low.fifth / step - _ALMOST) * step, digits))
     most = high.fifth if high.shared else float(np.round(math.floor(high.fifth / step + _ALMOST) * step, digits))
     return held, max(most, held)
+
+
+def shown_count(count: int) -> int:
+    """Return a count of rows as records show it: 1 to 4 are all written as 4."""
+    return SMALLEST_CELL - 1 if 0 < count < SMALLEST_CELL else count
+
+
+def few(count: int) -> str:
+    """Return a count of rows as sentences say it: "fewer than 5" for 1 to 4."""
+    return FEW if 0 < count < SMALLEST_CELL else f"{count:,}"
+
+
+def rounded(count: int) -> int:
+    """Round a count to the nearest multiple of five, so that a small count beside it can't be found by subtraction."""
+    return SMALLEST_CELL * round(count / SMALLEST_CELL)

@@ -8,6 +8,7 @@ from scipy import stats
 from tasks.checks.evidence import Evidence, IsolationEvidence
 from tasks.checks.metric import Metric, gate
 from tasks.checks.refusal import refusal
+from tasks.contract.disclosure import few
 from tasks.contract.spec import GatesSpec
 
 
@@ -31,9 +32,9 @@ class IsolationCheck:
         side, number = side_p(seen), number_p(seen)
         training, held = int(seen.training.sum()), int((~seen.training).sum())
         detail = (
-            f"the release comes near {int(seen.tracked[seen.training].sum())} of {training} isolated training rows, "
-            f"{int(seen.tracked[~seen.training].sum())} of {held} isolated holdout rows and "
-            f"{seen.others_tracked} of {seen.others} other holdout rows; p {side:.2g} for their side, {number:.2g} for their number"
+            f"the release comes near {few(int(seen.tracked[seen.training].sum()))} of {training} isolated training rows, "
+            f"{few(int(seen.tracked[~seen.training].sum()))} of {held} isolated holdout rows and "
+            f"{few(seen.others_tracked)} of {seen.others} other holdout rows; p {side:.2g} for their side, {number:.2g} for their number"
         )
         return [gate("isolated_rows", min(1.0, 2 * min(side, number)), gates, detail=detail)]
 
