@@ -1,6 +1,6 @@
 # make setup, then make demo. Needs nothing but Python 3.11 or newer (with venv) and make.
 .DELETE_ON_ERROR:
-.PHONY: setup setup-dev peers demo test test-all stack bench lint lock clean
+.PHONY: setup setup-dev peers demo docs test test-all stack bench lint lock clean
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -47,6 +47,11 @@ demo: setup
 	@echo
 	@echo "All releases so far: the data is in the folder 'data' beside each report."
 	@find releases -path '*/v*/report.html' | sort
+
+# The documentation as a site, in build/site; a broken link or heading is an error
+docs: setup-dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "build/site/index.html"
 
 lint: setup-dev
 	$(BIN)/ruff check .

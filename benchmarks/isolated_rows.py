@@ -75,7 +75,7 @@ def evidence(training: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFram
     single = rng.permutation(np.flatnonzero((pool.holdout == 1) & (pool.training == 0)))[:COMPARED]
     rows = np.concatenate([alone, single])
     near = approaches(pool.rows.iloc[rows].reset_index(drop=True), release, scale)
-    return isolation_evidence({"pool_training": pool.training}, {"rows": rows, "isolated": np.arange(len(rows)) < len(alone)}, [near])
+    return isolation_evidence({"isolated": np.arange(len(rows)) < len(alone), "training": pool.training[rows] > 0}, [near])
 
 
 def copied(training: pd.DataFrame, release: pd.DataFrame, count: int, jitter: float, rng: np.random.Generator) -> pd.DataFrame:

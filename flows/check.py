@@ -12,6 +12,7 @@ import pyarrow as pa
 from flows.stages.arms import arm_faults
 from flows.stages.precheck import early_faults
 from flows.stages.relations import relation_faults
+from flows.stages.study import role_faults, study_notes
 from flows.stages.tables import OpenTable, open_table
 from infra.store import open_store
 from tasks.contract.errors import SourceError, SpecError, WaymintError
@@ -96,7 +97,7 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
                 faults += label_faults(spec, concluded.schema)
-                faults += arm_faults(concluded.schema, purpose)
+                faults += [*arm_faults(concluded.schema, purpose), *role_faults(concluded.schema, purpose)]
                 faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms, purpose)
                 warnings += size_warnings(spec, concluded.schema.rows, concluded.profile.arms, purpose)
         except WaymintError as fault:
@@ -130,7 +131,8 @@ def reply_of(
             "covariates": [{"name": column.name, "kind": column.kind, "missing": column.missing} for column in schema.covariates],
         }
         lines.append(profile_line(profile, schema))
-    counts = f"{len(errors)} {'error' if len(errors) == 1 else 'errors'}, {len(findings) - len(errors)} warnings"
+    warned = len(findings) - len(errors)
+    counts = f"{len(errors)} {'error' if len(errors) == 1 else 'errors'}, {warned} {'warning' if warned == 1 else 'warnings'}"
     return reply, [*lines, f"check: {counts}"]
 
 
@@ -167,6 +169,7 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
     if concluded.schema is not None:
         rows = canonical(held, concluded.schema, opened.form)
         lines += near_functions(rows, concluded.schema)
+        lines += study_notes(concluded.schema)
         faults = [*faults, *relation_faults(rows, concluded.schema, roles)]
     return lines, concluded._replace(faults=(*faults, *concluded.faults))
 
@@ -175,6 +178,10 @@ def _without(roles: RolesSpec, bad: set[str], faults: list[SourceError]) -> Role
     """Return roles without covariates that can't be read, so that the others are judged; without an arm or an outcome nothing is."""
     if roles.treatment in bad or roles.outcome in bad:
         raise faults[0]
+    if bad & {roles.cluster, roles.weight}:
+        raise faults[0]
+    lists = {key: tuple(name for name in getattr(roles, key) if name not in bad) for key in ("id", "strata", "passengers")}
+    roles = roles.model_copy(update=lists)
     if roles.covariates == "*":
         return roles.model_copy(update={"exclude": (*roles.exclude, *sorted(bad))})
     left = tuple(name for name in roles.covariates if name not in bad)

@@ -13,7 +13,7 @@ import tasks.comparison.task as comparison
 import tasks.covariates.task as covariates
 import tasks.mechanisms.task as mechanisms
 import tasks.publish.task as publishing
-from flows.stages.copies import fit_mechanisms, part_sizes
+from flows.stages.copies import fit_beside, fit_mechanisms, part_sizes
 from flows.stages.measures import measure
 from flows.stages.precheck import check_sizes
 from flows.stages.runs import carry_out
@@ -131,13 +131,13 @@ def _of_seed(run: Run, stages: Stages, source_read: Source, seed: int, count: Ca
 
 def _measured(run: Run, stages: Stages, source_read: Source, variant: Variant, learnt: Learnt, fitting: Any) -> Row:
     """Draw one variant's release and measure it as a release is measured, and a little more."""
-    schema, balance = source_read.described.table, None
+    schema = source_read.described.table
     model = stages.wait(f"{variant}: fit synthesizer", [fitting], progress=lambda: covariates.progress(run, 0))[0]
     weighing = stages.submit(comparison.weigh_drawing, run, model, run.spec.release.rows)
+    models = fit_beside(run, stages, schema, source_read.parts, Models(model, learnt.mechanisms, None), learnt)
     if variant.mode == "hybrid":
-        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
-        balance = stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted)
-    models = Models(model, learnt.mechanisms, balance)
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored, models.clusters)
+        models = models._replace(balance=stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted))
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)])
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)

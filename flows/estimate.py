@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
@@ -17,6 +19,7 @@ from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, op
 from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.frames import strata_codes
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
@@ -28,9 +31,12 @@ from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
 from tasks.source.inspection import Inspection
+from tasks.targeting.estimators import ATE
 
 #: Rows that a learner gets in memory in one fold, out of core.
 FIT_ROWS = 100_000
+#: Estimators where none is named, by kind of outcome; those of the average effect for all others.
+ESTIMATORS = {"survival": ("km", "ipcw", "aipw", "tmle")}
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 
 
@@ -44,7 +50,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     roles : dict
         Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
     options : dict
-        ``estimators``, ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of :func:`tasks.estimation.analysis.analyse`;
+        ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
+        :func:`tasks.estimation.analysis.analyse`;
         ``propensity``: a number, or the name of a column of known propensities; ``weights``: the name of a column of row weights;
         ``memory_rows``: rows beyond which a table is not held in memory; ``fit_rows``: rows a learner then gets in memory in one
         fold (:func:`tasks.estimation.analysis.plan_of`). Of a release, ``truncation``, ``fit_rows`` and the learner's parameters are
@@ -55,6 +62,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     tuple of dict and list of str
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
+    kind = roles.get("outcome_kind", "auto")
+    options = options | {"estimators": options.get("estimators") or ESTIMATORS.get(kind, ATE)}
     release = find_release(data, "DATA of estimate")
     if release is not None:
         if options.get("cluster"):
@@ -116,7 +125,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not table_roles.subgroups and not options.get("cluster"):
+        if rows > limit and not (table_roles.subgroups or table_roles.strata or options.get("cluster")):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -137,12 +146,21 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
-    analysis = analyse(
-        frame, column_roles(described.table, table_roles.subgroups), **chosen, propensity=given, weights=weights, clusters=clusters
-    )
+    columns = column_roles(described.table, table_roles.subgroups)
+    strata = _strata(frame, canonicals, described.table)
+    analysis = analyse(frame, columns, **chosen, propensity=given, weights=weights, clusters=clusters, strata=strata)
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's stratum, None where there are none; the frame's columns of strata become categories."""
+    if not schema.strata:
+        return None
+    for column in schema.strata:
+        frame[column.name] = frame[column.name].astype("category")
+    return np.concatenate([strata_codes(each, schema.strata) for each in rows])
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:

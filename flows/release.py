@@ -21,13 +21,16 @@ from flows.stages.endings import Ending, cost_line, ending, unchanged_line
 from flows.stages.measures import measure
 from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
+from flows.stages.redraws import check_models as check_same_models
 from flows.stages.runs import carry_out
 from flows.stages.source import read_plan, read_source
+from flows.stages.streams import Original, check_source
+from flows.stages.study_record import study_section
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.checks.rejection import rejection
-from tasks.contract.refs import PartitionRef
+from tasks.contract.refs import Parent, PartitionRef
 from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
@@ -62,25 +65,27 @@ def release(spec: Spec) -> Ending:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    return ending(announce(carry_out(spec, "release", mint, check=_early_checks)), rejection)
+    return ending(announce(carry_out(spec, "release", mint, check=early_checks)), rejection)
 
 
-def _early_checks(run: Run) -> None:
+def early_checks(run: Run) -> None:
     """Tell what is wrong with names, parameters and store before any work is done."""
     check_models(run)
     publishing.check_store(run)
 
 
 @flow(name="mint", flow_run_name="mint {run.spec.name}", validate_parameters=False)
-def mint(run: Run) -> Ending:
-    """Do the work of one release on the run's task runner; returns the reply."""
-    return ending(_reply(run, Stages.current()), rejection)
+def mint(run: Run, original: Original | None = None) -> Ending:
+    """Do the work of one release on the run's task runner; returns the reply. ``original`` is the release that gets further rows."""
+    return ending(_reply(run, Stages.current(), original), rejection)
 
 
-def _reply(run: Run, stages: Stages) -> dict[str, Any]:
+def _reply(run: Run, stages: Stages, original: Original | None) -> dict[str, Any]:
     """Read the source, fit, draw, judge and publish; return the reply: published, rejected or unchanged."""
     stages.count(_stage_count(run.spec), f"Release {run.spec.name}, run {run.id}")
     plan = read_plan(run, stages)
+    if original is not None:
+        check_source(original, plan.fingerprint)
     latest = latest_repeated(run, "release", plan.fingerprint)
     if latest is not None and latest.same_code:
         return latest.reply()
@@ -96,10 +101,12 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     copies = [make_copy(run, stages, schema, source.parts, copy) for copy in range(run.spec.release.copies)]
+    if original is not None:
+        check_same_models(run, stages, schema, copies, original)
     parts = {part_path(number, part.released.part): part.released for number, copy in enumerate(copies) for part in copy.drawn}
     if latest is not None and latest.has(parts):
         return latest.reply()
-    return _conclude(run, stages, source, copies, parts)
+    return _conclude(run, stages, source, copies, parts, () if original is None else (original.parent,))
 
 
 def _stage_count(spec: Spec) -> int:
@@ -109,7 +116,9 @@ def _stage_count(spec: Spec) -> int:
     return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING
 
 
-def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy], parts: Mapping[str, PartitionRef]) -> dict[str, Any]:
+def _conclude(
+    run: Run, stages: Stages, source: Source, copies: Sequence[Copy], parts: Mapping[str, PartitionRef], parents: tuple[Parent, ...]
+) -> dict[str, Any]:
     """Judge, then publish the release or keep the reasons why not."""
     schema = source.described.table
     canonical = [part.canonical for copy in copies for part in copy.drawn]
@@ -123,8 +132,10 @@ def _conclude(run: Run, stages: Stages, source: Source, copies: Sequence[Copy], 
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
+    if study := study_section(run, schema, copies):
+        facts = facts.model_copy(update={"source": {**facts.source, "study": study}})
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
-    facts = facts.model_copy(update={"metrics": stages.metrics(sum(part.rows for part in parts.values()))})
+    facts = facts.model_copy(update={"parents": parents, "metrics": stages.metrics(sum(part.rows for part in parts.values()))})
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")

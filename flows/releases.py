@@ -12,10 +12,13 @@ from infra import signing
 from infra.settings import Settings
 from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
+from tasks.audit.page import headline
 from tasks.contract.errors import SpecError
+from tasks.contract.store import Store
 from tasks.pages.numbers import plural
 from tasks.publish import collect, difference, releases, signatures
 from tasks.publish import export as exporting
+from tasks.publish.audits import list_audits
 from tasks.publish.catalogue.site import write_site
 from tasks.publish.manifest import Effect, Manifest
 from tasks.source.builtin import BUILTINS
@@ -41,8 +44,19 @@ def listing(where: str) -> Reply:
 def show(where: str) -> Reply:
     """Show one release: its manifest, or the lines that matter most of it."""
     store, name, version = split_release_uri(where)
-    manifest = releases.show(open_store(store), name, version)
-    return manifest.as_dict(), summary(manifest)
+    opened = open_store(store)
+    manifest = releases.show(opened, name, version)
+    return manifest.as_dict(), [*summary(manifest), *_audits(opened, manifest)]
+
+
+def _audits(store: Store, manifest: Manifest) -> list[str]:
+    """Return a line for each audit that lies beside a release."""
+    lines = []
+    for audit in list_audits(store, manifest.name, manifest.version):
+        verdict = "can't be read" if audit.record is None else headline([each.model_dump() for each in audit.record.attacks])["text"]
+        when = "" if audit.record is None else f"{audit.record.created}  "
+        lines.append(f"audit     {when}{verdict}  {audit.uri}/audit.html")
+    return lines
 
 
 def summary(manifest: Manifest) -> list[str]:

@@ -6,14 +6,10 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
-import dask
 import threadpoolctl
-from distributed import Client
-from distributed.comm import CommClosedError
-from distributed.security import Security
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -31,6 +27,9 @@ from infra.worker import look
 from infra.workspace import Run
 from tasks.contract.errors import InfrastructureError, WaymintError
 from tasks.contract.spec import EngineSpec
+
+if TYPE_CHECKING:
+    from distributed import Client  # a run on threads needs no Dask, which takes a second to import
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,11 +54,14 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
     Parameters
     ----------
     engine : EngineSpec
-        ``dask = "threads"``, ``"local"`` (worker processes on loopback, one thread each) or a scheduler's address.
+        ``dask = "threads"``, ``"local"`` (worker processes on loopback, one thread each) or a scheduler's address; what "auto" stands
+        for is settled before (flows/stages/engines.py).
     """
     if engine.dask == "threads":
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=engine.workers)
         return threads
+    import dask
+    from distributed.security import Security
     from prefect_dask import DaskTaskRunner
 
     if engine.dask != "local":
@@ -117,6 +119,9 @@ def probe(run: Run, warn: Callable[[str], None]) -> None:
 
 def _reach(address: str) -> Client:
     """Connect to a scheduler."""
+    from distributed import Client
+    from distributed.comm import CommClosedError
+
     try:
         return Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False)
     except (OSError, CommClosedError) as error:

@@ -9,7 +9,21 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)  # fmt: skip
+
+from infra.settings import Verbosity, verbosity
+
+#: Seconds that a part must take before the time left is worth a word.
+LEAST_SECONDS = 5.0
 
 
 class Bar(Protocol):
@@ -39,9 +53,16 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """Lines with the seconds since the run began."""
+    """Lines with the seconds since the run began.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    every_part : bool
+        Write a line for each part of a stage, and not for each tenth of them.
+    """
+
+    def __init__(self, every_part: bool = False) -> None:
+        self.every_part = every_part
         self._start = time.monotonic()
 
     def bar(self, name: str, total: int) -> Bar:
@@ -59,7 +80,7 @@ class PlainDisplay:
 
 
 class PlainBar:
-    """About ten lines for a stage of many parts, and one at its end."""
+    """About ten lines for a stage of many parts, with the time that the others take at this rate, and one at its end."""
 
     def __init__(self, display: PlainDisplay, name: str, total: int) -> None:
         self._display, self._name, self._total = display, name, total
@@ -69,8 +90,10 @@ class PlainBar:
     def advance(self) -> None:
         """Mark one part done."""
         self._done += 1
-        if self._total > 1 and (self._done == self._total or self._done % max(1, self._total // 10) == 0):
-            self._display.note(f"{self._name}: {self._done} of {self._total}")
+        step = 1 if self._display.every_part else max(1, self._total // 10)
+        if self._total > 1 and (self._done == self._total or self._done % step == 0):
+            left = time_left(self._done, self._total, time.monotonic() - self._began)
+            self._display.note(f"{self._name}: {self._done} of {self._total}{left}")
 
     def describe(self, words: str | None) -> None:
         """Write a line with the words."""
@@ -80,6 +103,42 @@ class PlainBar:
     def finish(self) -> None:
         """Write the seconds that the stage took."""
         self._display.note(f"{self._name}: done in {time.monotonic() - self._began:.1f} s")
+
+
+def time_left(done: int, total: int, elapsed: float) -> str:
+    """Say how long the parts that are left take at the rate so far; nothing where that is soon, or nothing is left."""
+    seconds = elapsed / max(done, 1) * (total - done)
+    if seconds < LEAST_SECONDS:
+        return ""
+    return f", about {seconds:.0f} s left" if seconds < 100 else f", about {seconds / 60:.0f} min left"
+
+
+class QuietDisplay(PlainDisplay):
+    """Warnings alone."""
+
+    def bar(self, name: str, total: int) -> Bar:  # noqa: ARG002 (as every display has it)
+        """Show nothing of a stage."""
+        return QuietBar()
+
+    def note(self, text: str) -> None:
+        """Write nothing."""
+
+    def warn(self, text: str) -> None:
+        """Write a warning."""
+        sys.stderr.write(f"warning: {text}\n")
+
+
+class QuietBar:
+    """A stage that is not shown."""
+
+    def advance(self) -> None:
+        """Mark one part done."""
+
+    def describe(self, words: str | None) -> None:
+        """Show nothing."""
+
+    def finish(self) -> None:
+        """Mark the stage done."""
 
 
 class LiveDisplay:
@@ -124,10 +183,15 @@ class LiveBar:
 
 @contextlib.contextmanager
 def open_display() -> Iterator[Display]:
-    """Open the display that suits stderr, for the length of the block."""
-    if not sys.stderr.isatty():
-        yield PlainDisplay()
+    """Open the display that suits stderr and what the user wants to read, for the length of the block."""
+    wanted = verbosity()
+    if wanted is Verbosity.QUIET:
+        yield QuietDisplay()
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    if wanted is Verbosity.VERBOSE or not sys.stderr.isatty():
+        yield PlainDisplay(every_part=wanted is Verbosity.VERBOSE)
+        return
+    names = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
+    columns = (*names, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield LiveDisplay(progress)

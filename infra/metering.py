@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -55,34 +56,72 @@ def metered() -> Iterator[Meter]:
         meter.peak_mib = max(0.0, (peak - held) / 1024)
 
 
-class Peak:
-    """The most memory that this process and the workers it started held together, looked at every half second.
+class Costs:
+    """What a run costs: the seconds of its stages, and the most memory that this process and the workers it started held together.
 
-    Processes of other sessions, such as the Prefect server, and workers on other machines are not counted.
+    Memory is looked at every half second. Processes of other sessions, such as the Prefect server, and workers on other machines are
+    not counted.
     """
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._stages: list[dict[str, Any]] = []
         self._bytes = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="peak memory", daemon=True)
 
     @property
-    def mib(self) -> float:
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    @property
+    def peak_mib(self) -> float:
         """Resident MiB so far, at the highest."""
         self._look()
         return round(self._bytes / 2**20, 1)
 
-    def start(self) -> Peak:
-        """Begin to look."""
-        self._thread.start()
-        return self
+    def add(self, stage: str, parts: int, began: float) -> float:
+        """Add a stage that is done and began after so many seconds; return the seconds that it took."""
+        seconds = self.seconds - began
+        self._stages.append({"stage": stage, "parts": parts, "seconds": round(seconds, 2)})
+        return seconds
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._ended.set()
+    def stages(self) -> list[dict[str, Any]]:
+        """Return ``stage``, ``parts`` and ``seconds`` of each stage that is done."""
+        return list(self._stages)
 
-    def _watch(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+    def metrics(self, rows: int) -> dict[str, Any]:
+        """Return what manifests say of a run.
+
+        Parameters
+        ----------
+        rows : int
+            Rows that it made.
+
+        Returns
+        -------
+        dict
+            ``seconds`` on the clock, ``rows_per_second``, ``peak_mib``, ``stages``. Of a resumed run, its last process.
+        """
+        seconds = self.seconds
+        return {
+            "seconds": round(seconds, 2),
+            "rows_per_second": round(rows / seconds, 1),
+            "peak_mib": self.peak_mib,
+            "stages": self.stages(),
+        }
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look at the memory for the length of the block."""
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(ended,), name="peak memory", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(LOOK_SECONDS):
             self._look()
 
     def _look(self) -> None:

@@ -30,7 +30,8 @@ from infra.settings import Settings, prefect_api_url, server_environment, use_pr
 from tasks.contract.errors import InfrastructureError
 
 START_SECONDS = 180.0
-IDLE_SECONDS = 60.0
+#: Long enough to read a report between two runs: a start takes some ten seconds.
+IDLE_SECONDS = 300.0
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from tasks.contract.errors import SpecError
@@ -23,6 +24,14 @@ _QUIET = {
     "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "600s",
     "DASK_DATAFRAME__CONVERT_STRING": "False",
 }
+
+
+class Verbosity(Enum):
+    """How much a command says on stderr beside errors and warnings."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,20 @@ def quiet_terminal() -> None:
     # a Prefect server that is gone would be told of in thousands of characters, once for each event and log line
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
     logging.raiseExceptions = False
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Say less or more, in this process and its children; verbose shows Prefect's log lines too."""
+    os.environ["WAYMINT_VERBOSITY"] = verbosity.value
+    if verbosity is Verbosity.VERBOSE:
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "INFO"
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+
+
+def verbosity() -> Verbosity:
+    """Return how much is said (``WAYMINT_VERBOSITY``: quiet, normal or verbose); normal where it is none of these."""
+    text = os.environ.get("WAYMINT_VERBOSITY", "")
+    return next((each for each in Verbosity if each.value == text), Verbosity.NORMAL)
 
 
 def server_environment(home: Path, secret: str) -> dict[str, str]:

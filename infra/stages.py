@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 from infra.cluster import FlowWork
+from infra.faults import lost_server
 from infra.logging import Bar, Display, PlainDisplay, open_display
-from infra.metering import Peak
+from infra.metering import Costs
 from tasks.contract.errors import StoreError
 
 #: A wait without a limit would hang for ever on a cluster without workers.
@@ -54,14 +54,6 @@ class Work(Protocol):
         ...
 
 
-class Timing(NamedTuple):
-    """A stage that is done: its name, its parts, the seconds on the clock."""
-
-    stage: str
-    parts: int
-    seconds: float
-
-
 class Stages:
     """The stages of one run, in order.
 
@@ -81,9 +73,7 @@ class Stages:
         self._display: Display = display or PlainDisplay()
         self._timeout = timeout
         self._work: Work = work or FlowWork()
-        self._timings: list[Timing] = []
-        self._began = time.monotonic()
-        self._peak = Peak()
+        self._costs = Costs()
         self._watch: Callable[[int, str], None] | None = None
 
     @classmethod
@@ -116,37 +106,18 @@ class Stages:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Stages]:
-        """Look at the run's memory for the length of the block, and show the times of its stages on the run's page at the end."""
-        self._peak.start()
-        try:
+        """Look at the run's memory for the length of the block; where that ends well, show its stages on the run's page.
+
+        A server that is lost by then takes back nothing of what was done.
+        """
+        with self._costs.watched():
             yield self
-        finally:
-            self._peak.stop()
-            if self._timings:
-                rows = [{**each._asdict(), "seconds": round(each.seconds, 2)} for each in self._timings]
-                self.table("stages", rows, f"Stages and their seconds; peak memory {self._peak.mib:,.0f} MiB")
+        with contextlib.suppress(RuntimeError, *lost_server()):
+            self.table("stages", self._costs.stages(), f"Stages and their seconds; peak memory {self._costs.peak_mib:,.0f} MiB")
 
     def metrics(self, rows: int) -> dict[str, Any]:
-        """Return what the run has cost so far.
-
-        Parameters
-        ----------
-        rows : int
-            Rows that it made.
-
-        Returns
-        -------
-        dict
-            ``seconds`` on the clock, ``rows_per_second``, ``peak_mib`` (this process and its local workers together), ``stages``:
-            ``stage``, ``parts`` and ``seconds`` of each stage that is done. Of a resumed run, its last process.
-        """
-        seconds = time.monotonic() - self._began
-        return {
-            "seconds": round(seconds, 2),
-            "rows_per_second": round(rows / seconds, 1),
-            "peak_mib": self._peak.mib,
-            "stages": [{**each._asdict(), "seconds": round(each.seconds, 2)} for each in self._timings],
-        }
+        """Return what the run has cost so far; see :meth:`infra.metering.Costs.metrics`."""
+        return self._costs.metrics(rows)
 
     def run(self, name: str, task: Any, *arguments: object) -> Any:
         """Run one task as a stage of its own; return its result."""
@@ -189,13 +160,12 @@ class Stages:
 
         Parts that are not marked when the block ends well count as done.
         """
-        bar, began = self._display.bar(name, total), time.monotonic()
+        bar, began = self._display.bar(name, total), self._costs.seconds
         yield Stage(bar, self._work, self._timeout)
         bar.finish()
-        self._timings.append(Timing(name, total, time.monotonic() - began))
-        self._work.log(logging.INFO, f"{name}: done in {self._timings[-1].seconds:.1f} s")
+        self._work.log(logging.INFO, f"{name}: done in {self._costs.add(name, total, began):.1f} s")
         if self._watch is not None:
-            self._watch(len(self._timings), name)
+            self._watch(len(self._costs.stages()), name)
 
 
 class Stage:

@@ -29,7 +29,8 @@ from tasks.contract.errors import (
     StoreUnavailable,
     WaymintError,
 )
-from waymint.api import audit, augment, compare, estimate, load, release, simulate
+from waymint.api import audit, augment, compare, load, release, simulate
+from waymint.estimation import estimate
 
 if TYPE_CHECKING:
     from tasks.contract.spec import Spec

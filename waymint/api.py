@@ -1,4 +1,4 @@
-"""The functions of the package. Each composes a SPEC, runs the flow of the same name and wraps its reply."""
+"""The functions of the package that run a flow. Each composes a SPEC, runs the flow of the same name and wraps its reply."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from tasks.targeting.estimators import ATE
-from waymint.composing import Data, SpecLike
+from waymint.composing import Data
 from waymint.frames import located
-from waymint.running import call, run_audit, run_composed, run_estimate
+from waymint.keywords import Keywords, spelled_out
+from waymint.running import call, run_audit, run_composed
 
 if TYPE_CHECKING:
-    from waymint.results import Audit, Comparison, Estimates, Release, Simulation
+    from waymint.results import Audit, Comparison, Release, Simulation
 
 
-def release(
-    data: Data,
-    *,
-    treatment: str | None = None,
-    outcome: str | None = None,
-    name: str | None = None,
-    store: str | Path | None = None,
-    spec: SpecLike | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
-) -> Release:
+@spelled_out
+def release(data: Data, **keywords: Unpack[Keywords]) -> Release:
     """Mint a versioned, gated synthetic release of a table.
 
     Parameters
@@ -46,7 +37,7 @@ def release(
     settings : mapping, optional
         Dotted keys of the SPEC, as ``--set`` takes them: ``{"release.rows": 5_000}``. They win.
     progress : bool
-        Write stages to stderr.
+        Write stages to stderr; True where left out.
 
     Returns
     -------
@@ -66,20 +57,11 @@ def release(
     """
     from waymint.results import Release
 
-    return Release.of(run_composed("release", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Release.of(run_composed("release", data, **keywords))
 
 
-def augment(
-    data: Data,
-    *,
-    treatment: str | None = None,
-    outcome: str | None = None,
-    name: str | None = None,
-    store: str | Path | None = None,
-    spec: SpecLike | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
-) -> Release:
+@spelled_out
+def augment(data: Data, **keywords: Unpack[Keywords]) -> Release:
     """Add synthetic rows where a treatment arm is missing; published only where they help.
 
     Parameters and errors are those of :func:`release`; the section ``augment`` of the SPEC says how.
@@ -91,20 +73,11 @@ def augment(
     """
     from waymint.results import Release
 
-    return Release.of(run_composed("augment", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Release.of(run_composed("augment", data, **keywords))
 
 
-def simulate(
-    data: Data,
-    *,
-    treatment: str | None = None,
-    outcome: str | None = None,
-    name: str | None = None,
-    store: str | Path | None = None,
-    spec: SpecLike | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
-) -> Simulation:
+@spelled_out
+def simulate(data: Data, **keywords: Unpack[Keywords]) -> Simulation:
     """Try estimators on data like the table's, with known truth.
 
     Parameters are those of :func:`release`; ``data`` may also be a :class:`Release` that kept its mechanisms. The section ``simulate``
@@ -116,20 +89,11 @@ def simulate(
     """
     from waymint.results import Simulation
 
-    return Simulation(run_composed("simulate", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Simulation(run_composed("simulate", data, **keywords))
 
 
-def compare(
-    data: Data,
-    *,
-    treatment: str | None = None,
-    outcome: str | None = None,
-    name: str | None = None,
-    store: str | Path | None = None,
-    spec: SpecLike | None = None,
-    settings: Mapping[str, Any] | None = None,
-    progress: bool = True,
-) -> Comparison:
+@spelled_out
+def compare(data: Data, **keywords: Unpack[Keywords]) -> Comparison:
     """Compare synthesizers on one table: prediction, closeness to real rows, error of the effect.
 
     Parameters are those of :func:`release`; the section ``compare`` of the SPEC says what takes part.
@@ -140,7 +104,7 @@ def compare(
     """
     from waymint.results import Comparison
 
-    return Comparison(run_composed("compare", data, (treatment, outcome, name, store), spec, settings, progress))
+    return Comparison(run_composed("compare", data, **keywords))
 
 
 def audit(
@@ -189,86 +153,6 @@ def audit(
         table = located(source, stack)
         planted = None if canaries is None else located(canaries, stack)
         return Audit(run_audit(uri, table, wanted, planted, texts, progress))
-
-
-def estimate(
-    data: Any,
-    *,
-    treatment: str | None = None,
-    outcome: str | None = None,
-    covariates: Sequence[str] | str = "*",
-    treated: str | int | float | bool | None = None,
-    control: str | int | float | bool | None = None,
-    outcome_kind: str = "auto",
-    missing_outcome: str = "error",
-    subgroups: Sequence[str] = (),
-    estimators: Sequence[str] = ATE,
-    learner: str = "stack",
-    folds: int = 5,
-    repeats: int = 1,
-    propensity: float | str | None = None,
-    weights: str | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Estimates:
-    """Estimate effects with OR, IPW, AIPW and TMLE, with overlap and balance, on any table or release.
-
-    Parameters
-    ----------
-    data : frame, Release, str or Path
-        A table in memory, a release, or the URI of either.
-    treatment, outcome : str, optional
-        Columns; a release knows its own.
-    covariates : sequence of str or "*"
-        Columns; "*" is all others.
-    treated : label
-        The value of ``treatment`` that means treated; by default 1, or the one beside ``control``.
-    control : label
-        The value of the reference arm; needed where ``treatment`` has more than two values (at most eight).
-    outcome_kind : {"auto", "binary", "continuous", "count"}
-    missing_outcome : {"error", "drop"}
-    subgroups : sequence of str
-        Columns whose groups get effects of their own.
-    estimators : sequence of str
-        Among "or", "ipw", "aipw", "tmle", "att", "atc", "ato".
-    learner : str
-        "stack", "glm", "boosted" or a plug-in.
-    folds, repeats : int
-        Of the cross-fitting.
-    propensity : float or str, optional
-        Known P(treated), as in a trial: a number or a column.
-    weights : str, optional
-        Column of row weights.
-    seed : int
-        Decides folds and the learner's randomness.
-    progress : bool
-        Write to stderr how far a long estimation is.
-
-    Returns
-    -------
-    Estimates
-
-    Raises
-    ------
-    SpecError, SourceError, EstimationError, StoreError
-        See docs/errors.md.
-    """
-    from waymint.results import Estimates
-
-    roles = {
-        "treatment": treatment or "",
-        "outcome": outcome or "",
-        "covariates": covariates if covariates == "*" else tuple([covariates] if isinstance(covariates, str) else covariates),
-        "treated": treated,
-        "control": control,
-        "outcome_kind": outcome_kind,
-        "missing_outcome": missing_outcome,
-        "subgroups": tuple(subgroups),
-    }
-    models = {"estimators": tuple(estimators), "learner": learner, "folds": folds, "repeats": repeats}
-    options = {**models, "propensity": propensity, "weights": weights, "seed": seed}
-    with contextlib.ExitStack() as stack:
-        return Estimates(run_estimate(located(data, stack), roles, options, progress))
 
 
 def load(uri: str | Path) -> Release:

@@ -130,9 +130,9 @@ def _validated(values: dict[str, Any], framed: bool) -> Spec:
         key = absent[0]
         raise SpecError(f"{key} must name a column; got nothing.", f'Give {key}="...", or roles.{key} in the SPEC.')
     spec = parse_spec(values)
-    if framed and spec.engine.dask not in ("local", "threads"):
+    if framed and spec.engine.dask not in ("auto", "local", "threads"):
         raise SpecError(
-            f"dask of engine must be 'local' or 'threads' for a frame, which lies on this machine; got '{spec.engine.dask}'.",
+            f"dask of engine must be 'auto', 'local' or 'threads' for a frame, which lies on this machine; got '{spec.engine.dask}'.",
             "Write the frame to a place that the workers reach, and give its URI.",
         )
     return spec

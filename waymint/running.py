@@ -149,13 +149,16 @@ def _in_thread(work: Callable[[], T]) -> T:
 def run_composed(
     flow: Purpose,
     data: Data,
-    named: tuple[str | None, str | None, str | None, str | Path | None],
-    spec: SpecLike | None,
-    settings: Mapping[str, Any] | None,
-    progress: bool,
+    *,
+    treatment: str | None = None,
+    outcome: str | None = None,
+    name: str | None = None,
+    store: str | Path | None = None,
+    spec: SpecLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
-    """Compose the SPEC of a flow and run it."""
-    treatment, outcome, name, store = named
+    """Compose the SPEC of a flow and run it; keywords are those of :class:`waymint.keywords.Keywords`."""
     given = {"roles.treatment": treatment, "roles.outcome": outcome, "name": name, "store.uri": None if store is None else str(store)}
     with composed(data, spec, given, settings) as whole:
         return run_flow(flow, whole, progress)

@@ -55,7 +55,7 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
             f"See 'waymint releases verify {store}/{name}@{manifest.version}'.",
         )
     minted = parse_spec(manifest.spec)
-    base_spec = _asked_spec(minted, source, list(settings))
+    base_spec = source_spec(minted, source, list(settings), "audit")
     find_table(base_spec.source.uri)
     if canaries is not None:
         find_table(canaries, "canaries of audit")
@@ -72,31 +72,56 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
     )
 
 
-def _asked_spec(minted: Spec, source: str, settings: list[str]) -> Spec:
-    """Read where the source lies; refuse a SPEC that the release was not minted from."""
+def source_spec(minted: Spec, source: str, settings: list[str], command: str) -> Spec:
+    """Read where the source of a release lies, and how to run.
+
+    Parameters
+    ----------
+    minted : Spec
+        Of the release's manifest.
+    source : str
+        A SPEC file, or the URI of the source.
+    settings : list of str
+        ``KEY=VALUE`` of ``--set``.
+    command : str
+        That is run, for errors.
+
+    Raises
+    ------
+    SpecError
+        If the release was not minted from this SPEC, or other keys than the engine's are set.
+    """
     if source.lower().endswith(SPEC_ENDINGS):
         base_spec = load_spec(Path(source), settings)
     else:
         values: dict[str, Any] = minted.model_dump(mode="json")
         values["source"]["uri"] = source
-        base_spec = parse_spec(_with(values, settings))
-    differing = [key for key in DECIDING if getattr(base_spec, key) != getattr(minted, key)]
+        base_spec = parse_spec(_with(values, settings, command))
+    ours, theirs = _deciding(base_spec), _deciding(minted)
+    differing = [key for key in DECIDING if ours[key] != theirs[key]]
     if base_spec.source.holdout != minted.source.holdout:
         differing.append("source.holdout")
     if differing:
         raise SpecError(
-            f"SPEC of audit must be the one that the release was minted from; got others for {', '.join(differing)}.",
+            f"SPEC of {command} must be the one that the release was minted from; got others for {', '.join(differing)}.",
             "Name the release's own SPEC, or the source's URI alone: the manifest has the rest. Only source.uri and engine may be set.",
         )
     return base_spec
 
 
-def _with(values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def _deciding(spec: Spec) -> dict[str, Any]:
+    """Return what decides a release. Of one whose run drew its own seed, the SPEC's seed is that of the split."""
+    release = spec.release.model_copy(update={"unchanged": "publish"})
+    seed = spec.split_seed if release.seed_from == "run" else spec.seed
+    return {**{key: getattr(spec, key) for key in DECIDING}, "seed": seed, "release": release}
+
+
+def _with(values: dict[str, Any], settings: list[str], command: str) -> dict[str, Any]:
     """Set keys of the engine; all others are the release's own."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         section, _, name = key.strip().partition(".")
         if not equals or section != "engine" or not name:
-            raise SpecError(f"--set of audit must be engine.KEY=VALUE; got '{setting}'.", "For example --set engine.dask=threads.")
+            raise SpecError(f"--set of {command} must be engine.KEY=VALUE; got '{setting}'.", "For example --set engine.dask=threads.")
         values[section][name] = literal(text)
     return values

@@ -64,11 +64,24 @@ def fit_models(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
     if copy == 0:
         for kind, texts in covariates.kept(run).items():
             stages.note(f"kept      {kind}: {'; '.join(texts[:MOST_NAMED])}{'; ...' if len(texts) > MOST_NAMED else ''}")
-    balance = None
+    models = fit_beside(run, stages, schema, parts, Models(model, learnt.mechanisms, None), learnt)
     if run.spec.release.mode == "hybrid":
-        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored)
-        balance = stages.run(f"calibrate covariates{of}", mechanisms.calibrate, *weighted)
-    return FittedCopy(learnt.fitted, learnt.anchored, Models(model, learnt.mechanisms, balance), learnt.targeting)
+        weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored, models.clusters)
+        models = models._replace(balance=stages.run(f"calibrate covariates{of}", mechanisms.calibrate, *weighted))
+    return FittedCopy(learnt.fitted, learnt.anchored, models, learnt.targeting)
+
+
+def fit_beside(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], models: Models, learnt: Learnt) -> Models:
+    """Add what rows need beside (W, A, Y): laws of passengers and of clusters, the form of fresh keys."""
+    if any(not column.constant for column in schema.passengers):
+        models = models._replace(passengers=stages.run("fit passengers", covariates.fit_passengers, run, schema, parts))
+    if schema.ids or schema.cluster is not None:
+        models = models._replace(keys=stages.run("learn form of keys", mechanisms.learn_keys, run, schema, parts))
+    if schema.cluster is not None:
+        fitted = learnt.fitted
+        learning = (run, schema, fitted.table, fitted.nuisances, learnt.mechanisms)
+        models = models._replace(clusters=stages.run("learn clusters", mechanisms.learn_clusters, *learning))
+    return models
 
 
 def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:

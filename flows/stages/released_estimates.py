@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from flows.stages.inputs import PublishedRelease
 from flows.stages.tables import check_extras, numbers_of
+from infra.settings import Verbosity, verbosity
 from tasks.contract.errors import SourceError
 from tasks.contract.nuisance import Float64
 from tasks.contract.refs import FileRef
 from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
-from tasks.contract.rng import UInt64, release_keys
+from tasks.contract.rng import UInt64, part_name, release_keys
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.estimation.analysis import Analysis, analyse_table, plan_of
@@ -40,8 +41,9 @@ MEMORY_ROWS = 1_000_000
 
 
 def say(text: str) -> None:
-    """Write to stderr how far long work is."""
-    sys.stderr.write(f"waymint estimate: {text}\n")
+    """Write to stderr how far long work is, unless the user wants quiet."""
+    if verbosity() is not Verbosity.QUIET:
+        sys.stderr.write(f"waymint estimate: {text}\n")
 
 
 def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -123,7 +125,8 @@ def _parts(
         check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
         weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)
         given = numbers_of(part, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]
-        keys = release_keys(manifest.spec["seed"], copy, number, part.num_rows)
+        name = part_name(number, int(manifest.spec["release"].get("stream", 0)))
+        keys = release_keys(manifest.spec["seed"], copy, name, part.num_rows)
         yield canonical(part, schema, "parquet"), weights, known_propensity(given, part.num_rows), keys
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect.runtime import deployment, flow_run
 
+from flows.stages.engines import choose_engine
 from flows.stages.turns import turn
 from infra.cluster import outlasting, probe
 from infra.faults import count_failed_requests
@@ -20,6 +21,8 @@ from infra.workspaces import run_workspace
 from tasks.contract.errors import EstimationError, GateFailed, SourceError, SpecError
 from tasks.contract.spec import Purpose, Spec
 
+#: What ``engine.dask`` is called on the screen.
+_ENGINES = {"threads": "threads of this process", "local": "worker processes of this machine"}
 #: Flows that publish versions of a name.
 PUBLISHING: tuple[Purpose, ...] = ("release", "augment")
 
@@ -43,6 +46,7 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     dict
         What the work returns; the reply of the rejected run where a gate failed.
     """
+    spec, reason = choose_engine(spec, purpose)
     publishes = purpose in PUBLISHING
     draws_anew = publishes and spec.release.seed_from == "run"
     settings = Settings()
@@ -57,6 +61,8 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
             stages.note(f"resuming run {record['id']}: finished parts are kept")
         drawn = spec.drawn_anew(record["draw"] or record["id"]) if draws_anew else spec
         run = Run(spec=drawn, workspace=space.uri, id=record["id"], created=record["created"], base=str(Path.cwd()))
+        if reason:
+            stages.note(f"engine    {_ENGINES[spec.engine.dask]}: {reason}")
         if check is not None:
             check(run)
         space.put_record(RUN_RECORD, record)

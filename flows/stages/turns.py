@@ -27,6 +27,7 @@ from infra.ownership import home_folder, private_folder
 from infra.settings import Settings
 from infra.stages import Stages
 from infra.store import absolute_uri
+from tasks.contract.errors import InfrastructureError
 from tasks.contract.spec import Spec
 
 #: Seconds of a lease (the least that Prefect allows), from one renewal to the next, and from one try to the next.
@@ -151,20 +152,26 @@ class _Slot:
 
     @contextlib.contextmanager
     def kept(self, lock: TextIO) -> Iterator[None]:
-        """Renew it for the length of the block, and return it."""
+        """Renew it for the length of the block, and return it.
+
+        A run that is interrupted or lost its server must end soon: it asks nothing more. The next run here finds the lease.
+        """
         assert self._lease is not None
         _write(lock, {"lease": str(self._lease)})
         ended = threading.Event()
-        renewing = threading.Thread(target=self._renew, args=(ended,), name="turn", daemon=True)
-        renewing.start()
+        threading.Thread(target=self._renew, args=(ended,), name="turn", daemon=True).start()
+        hurry = False
         try:
             yield
+        except (InfrastructureError, KeyboardInterrupt):
+            hurry = True
+            raise
         finally:
             ended.set()
-            renewing.join()
-            with contextlib.suppress(RuntimeError, *lost_server()):  # gone with its server; the next run here tries again
-                _return(self._client, self._name, self._lease)
-                _write(lock, {})
+            if not hurry:
+                with contextlib.suppress(RuntimeError, *lost_server()):
+                    _return(self._client, self._name, self._lease)
+                    _write(lock, {})
 
     def _renew(self, ended: threading.Event) -> None:
         assert self._lease is not None

@@ -14,7 +14,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"source\.csv declares", r"--csv declares"),
     (r"source\.missing_values\.(\S+)", r"--missing-value \1=VALUE"),
     (r'roles\.missing_(outcome|treatment) = "drop"', r"--missing-\1 drop"),
-    (r"roles\.(exclude|treated|control|event|covariates|subgroups|treatment|outcome)\b", r"--\1"),
+    (r"roles\.(exclude|treated|control|event|covariates|subgroups|treatment|outcome|strata|cluster)\b", r"--\1"),
     (r"roles\.(max|outcome)_(levels|kind)", r"--\1-\2"),
     (r"mechanisms\.folds", r"--folds"),
     (r"\b(treated|control|event|exclude|covariates|subgroups) of roles\b", r"--\1"),

@@ -6,6 +6,7 @@ import errno
 import importlib.metadata
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,17 +14,18 @@ import typer
 from infra.cli import check, deploy, doctor, estimation, information, init, releases, runs, work
 from infra.cli.replies import print_error, print_help_of_bare
 from infra.cli.signals import listening
-from infra.settings import prepare_environment, quiet_terminal, restrict_umask
+from infra.settings import Verbosity, prepare_environment, quiet_terminal, restrict_umask, set_verbosity
 from tasks.contract.errors import SpecError, WaymintError
 
 INTERRUPTED = 130
+#: Options of the whole command line, accepted anywhere in it.
+GLOBALS = frozenset({"--quiet", "-q", "--verbose", "-v"})
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # plain help: the rich one takes longer to import than all the rest
 app = typer.Typer(
     name="waymint",
     help="Causally faithful synthetic releases of (W, A, Y) tables.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
@@ -40,11 +42,17 @@ def _print_version(wanted: bool) -> None:
 def _whole(
     context: typer.Context,
     _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="show no progress, only results, warnings and errors")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show every part of long work, and Prefect's log")] = False,
 ) -> None:
+    if quiet and verbose:
+        raise SpecError("one of --quiet and --verbose must be given; got both.", "Leave one out.")
+    if quiet or verbose:
+        set_verbosity(Verbosity.QUIET if quiet else Verbosity.VERBOSE)
     print_help_of_bare(context)
 
 
-for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit):
+for command in (runs.release, runs.augment, runs.simulate, runs.compare, estimation.estimate, runs.audit, runs.more):
     app.command()(command)
 app.command()(init.init)
 app.command()(check.check)
@@ -54,6 +62,13 @@ app.command()(information.datasets)
 app.add_typer(releases.app, name="releases")
 app.add_typer(work.app, name="work")
 app.add_typer(deploy.app, name="deploy")
+
+
+def globals_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the options of the whole command line in front: people write them at the end."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    ours, others = [each for each in arguments[:end] if each in GLOBALS], [each for each in arguments[:end] if each not in GLOBALS]
+    return [*ours, *others, *arguments[end:]]
 
 
 def main() -> None:
@@ -76,7 +91,7 @@ def _run(as_json: bool) -> int:
     """Run the command; return its exit code."""
     try:
         # click's own handling would turn an interrupt into exit code 1
-        code = app(standalone_mode=False, prog_name="waymint")
+        code = app(globals_first(sys.argv[1:]), standalone_mode=False, prog_name="waymint")
     except WaymintError as error:
         code = print_error(error, as_json)
     except typer.TyperException as error:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import JsonOption, SetOption, SpecArgument, StoreOption
+from infra.cli.progress import suggest
 from infra.cli.replies import entry, print_reply
 from tasks.contract.errors import WaymintError
 
@@ -29,3 +30,4 @@ def check(
     print_reply(reply, lines, json_)
     if reply["code"]:
         raise typer.Exit(reply["code"])
+    suggest(f"waymint {command} {spec}", json_)

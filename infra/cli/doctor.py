@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import JsonOption
+from infra.cli.progress import suggest
 from infra.cli.replies import print_reply
 from infra.settings import Settings
 
@@ -33,3 +34,4 @@ def doctor(
     print_reply(reply, [*lines, f"doctor: {counts}"], json_)
     if code:
         raise typer.Exit(code)
+    suggest("waymint init FILE", json_)

@@ -6,11 +6,9 @@ from typing import Any
 
 from infra.cli import estimation_options as given
 from infra.cli.options import JsonOption
+from infra.cli.progress import suggest
 from infra.cli.replies import call_entry
 from tasks.contract.errors import SpecError
-
-#: Estimators where none are named, by the outcome's kind.
-ESTIMATORS = {"auto": ("or", "ipw", "aipw", "tmle"), "survival": ("km", "ipcw", "aipw", "tmle")}
 
 
 def estimate(
@@ -23,6 +21,7 @@ def estimate(
     control: given.Control = None,
     event: given.Event = None,
     cluster: given.Cluster = None,
+    strata: given.Strata = "",
     outcome_kind: given.OutcomeKind = "auto",
     missing_outcome: given.MissingOutcome = "error",
     missing_treatment: given.MissingTreatment = "error",
@@ -47,16 +46,16 @@ def estimate(
     """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
     columns = {"treatment": treatment, "outcome": outcome, "covariates": covariates if covariates == "*" else _names(covariates)}
     arms = {key: _literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
-    labels = {**arms, "event": _literal(event), "exclude": _names(exclude)}
+    labels = {**arms, "event": _literal(event), "exclude": _names(exclude), "strata": _names(strata)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
-    named = _names(estimators) or ESTIMATORS.get(outcome_kind, ESTIMATORS["auto"])
-    models = {"estimators": named, "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
+    models = {"estimators": _names(estimators), "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
     beside = {"propensity": _number_or_name(propensity), "weights": weights, "cluster": cluster}
     curves = {"horizon": horizon, "times": _times(times)}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
-    call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+    reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
+    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcome}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:

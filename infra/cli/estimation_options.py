@@ -15,6 +15,7 @@ Treated = Annotated[str | None, typer.Option(help="the label that means 'treated
 Control = Annotated[str | None, typer.Option(help="the label of the reference arm; needed with more than two arms")]
 Event = Annotated[str | None, typer.Option(help="the label of a two-valued outcome that counts as 1; of a survival outcome its column")]
 Cluster = Annotated[str | None, typer.Option(metavar="COLUMN", help="units whose rows are not independent: persons, villages")]
+Strata = Annotated[str, typer.Option(help="comma-separated columns of randomisation strata: covariates with levels")]
 OutcomeKind = Annotated[str, typer.Option(help="auto, binary, continuous, count or survival")]
 Horizon = Annotated[float | None, typer.Option(help="of a survival outcome: the time that mean survival is restricted to")]
 Times = Annotated[str, typer.Option(help="of a survival outcome: comma-separated times of survival probabilities")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.cli.options import JsonOption
+from infra.cli.progress import suggest
 from infra.cli.replies import call_entry, print_json
 
 
@@ -16,3 +17,4 @@ def schema() -> None:
 def datasets(json_: JsonOption = False) -> None:
     """List the built-in sources."""
     call_entry("releases", "datasets", json_)
+    suggest("waymint init builtin:NAME", json_)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from infra.cli.options import JsonOption
+from infra.cli.progress import suggest
 from infra.cli.replies import entry, print_reply, visible
 from tasks.contract.errors import SpecError
 
@@ -45,8 +46,8 @@ def init(
     _write(path, text)
     lines = [f"left out: '{name}' ({reason})" for name, reason in reply["left_out"].items()]
     lines += [f"relation: {relation}" for relation in reply["relations"]]
-    lines += [f"written: {path}", f"next: waymint check {path}", f"then: waymint release {path}"]
-    print_reply({**reply, "spec": str(path)}, lines, json_)
+    print_reply({**reply, "spec": str(path)}, [*lines, f"written: {path}"], json_)
+    suggest(f"waymint check {path}, then waymint release {path}", json_)
 
 
 def _column(module: Any, profiled: Any, role: Literal["treatment", "outcome"], name: str | None, ask: bool, taken: str = "") -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import JsonOption, ReleaseArgument
+from infra.cli.progress import suggest
 from infra.cli.replies import call_entry, print_help_of_bare
 
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE.pub", help="public key that must have signed the release")]
@@ -24,18 +25,21 @@ def _whole(context: typer.Context) -> None:
 def list_(where: Annotated[str, typer.Argument(metavar="STORE[/NAME]")], json_: JsonOption = False) -> None:
     """List published releases."""
     call_entry("releases", "listing", json_, where)
+    suggest("waymint releases show STORE/NAME", json_)
 
 
 @app.command()
 def show(where: ReleaseArgument, json_: JsonOption = False) -> None:
     """Show what a release says of itself."""
     call_entry("releases", "show", json_, where)
+    suggest(f"waymint estimate {where}", json_)
 
 
 @app.command()
 def verify(where: ReleaseArgument, key: KeyOption = None, json_: JsonOption = False) -> None:
     """Re-hash every file of a release against its manifest; with --key, require that key's signature."""
     call_entry("releases", "verify", json_, where, key)
+    suggest(f"waymint releases export {where} --to FILE.zip", json_)
 
 
 @app.command()

@@ -18,12 +18,13 @@ def entry(name: str) -> Any:
     return importlib.import_module(f"flows.{name}")
 
 
-def call_entry(module: str, name: str, as_json: bool, *arguments: object) -> None:
-    """Call a read-only entry point and print its reply."""
+def call_entry(module: str, name: str, as_json: bool, *arguments: object) -> Any:
+    """Call a read-only entry point and print its reply; return it."""
     reply, lines = getattr(entry(module), name)(*arguments)
     print_reply(reply, lines, as_json)
     if isinstance(reply, dict) and reply.get("problems"):
         raise typer.Exit(5)
+    return reply
 
 
 def print_reply(reply: Any, lines: Sequence[str], as_json: bool) -> None:

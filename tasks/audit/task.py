@@ -47,17 +47,19 @@ def gather(
         raise SourceError("covariates of source must hold at least one column that varies; got none.")
     keyed = pa.concat_tables([space.table(part, ["key", *schema.beside]) for part in source])
     keys = np.asarray(keyed.column("key").to_numpy())
-    held = in_holdout(unit_keys(keyed), spec.split_seed, spec.source.holdout)
+    units = unit_keys(keyed)
+    held, one_each = in_holdout(units, spec.split_seed, spec.source.holdout), np.zeros(len(keys), dtype=np.bool_)
+    one_each[np.unique(units, return_index=True)[1]] = True  # of each cluster one row is a target
     seen = min(MOST_TRAINING, spec.covariates.fit_rows or MOST_TRAINING)
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(
         columns=schema.modelled,
         outcome_kind=schema.outcome_kind,
         mode=spec.release.mode,
-        training=_rows(space, schema, source, _first(~held, seen)),
-        holdout=_rows(space, schema, source, _first(held, MOST_HOLDOUT)),
+        training=_rows(space, schema, source, _first(~held & one_each, seen)),
+        holdout=_rows(space, schema, source, _first(held & one_each, MOST_HOLDOUT)),
         release=_rows(space, schema, release, _first(np.ones(sum(part.rows for part in release), dtype=np.bool_), MOST_RELEASE)),
-        training_rows=int(np.sum(~held)),
+        training_rows=int(np.sum(~held & one_each)),
         synthesizer=spec.covariates.synthesizer,
         params=dict(spec.covariates.params),
         canaries=planted,

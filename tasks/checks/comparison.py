@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tasks.checks.laws import Gap, LawEvidence, level_gap, ordered_gap, weighted_gap
+from tasks.checks.laws import Gap, LawEvidence, Units, level_gap, ordered_gap, unit_gap, weighted_gap
 from tasks.checks.support import Support, SupportEvidence, natural_support, support_of_instants
+from tasks.contract.columns import clusters_of, survey_weights
 from tasks.contract.frames import to_frame
 from tasks.contract.roles import Column, TableSchema
 
@@ -68,34 +69,56 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
     rng : numpy.random.Generator
         Draws the null distributions.
     """
+    units = None if not schema.beside else (_units(source), _units(release))
     (a, y), (b, z) = ((table.column("a").to_numpy(), table.column("y").to_numpy()) for table in (source, release))
     outcome = []
     for label, name in ((1, "treated"), (0, "control")):
         here, there = a == label, b == label
         if min(here.sum(), there.sum()) >= FEWEST and weight[here].sum() > 0:
-            outcome.append((name, weighted_gap(y[here], weight[here], z[there], rng)))
-    frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
-    margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng)) for column in schema.modelled]
-    return LawEvidence(tuple(outcome), 2, tuple((name, gap) for name, gap in margins if gap is not None), _missing(*frames, rng))
+            if units is None:
+                outcome.append((name, weighted_gap(y[here], weight[here], z[there], rng)))
+            else:
+                designed = units[0]._replace(weight=units[0].weight * weight)
+                outcome.append((name, unit_gap(y[here], z[there], designed.take(here), units[1].take(there), rng)))
+    compared = (*schema.modelled, *(column for column in schema.passengers if not column.constant))
+    frames = to_frame(source, compared), to_frame(release, compared)
+    margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in compared]
+    return LawEvidence(tuple(outcome), 2, tuple((name, gap) for name, gap in margins if gap is not None), _missing(*frames, rng, units))
 
 
-def _margin(column: Column, source: pd.Series, release: pd.Series, rng: np.random.Generator) -> Gap | None:
-    """Compare the known cells of one covariate; None where one side has none, which the patterns of missing cells show."""
+def _units(table: pa.Table) -> Units:
+    """Return how rows count: their survey weights and clusters, as far as there are."""
+    clusters, given = clusters_of(table), survey_weights(table)
+    place = np.arange(table.num_rows) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    return Units(np.ones(table.num_rows) if given is None else given, place.astype(np.int64))
+
+
+def _margin(
+    column: Column, source: pd.Series, release: pd.Series, rng: np.random.Generator, units: tuple[Units, Units] | None = None
+) -> Gap | None:
+    """Compare the known cells of one column; None where one side has none, which the patterns of missing cells show."""
     here, there = source.dropna(), release.dropna()
     if here.empty or there.empty:
         return None
+    if units is not None:
+        of = units[0].take(source.notna().to_numpy()), units[1].take(release.notna().to_numpy())
+        x, z = (np.asarray(each.cat.codes if column.is_category else each, dtype=np.float64) for each in (here, there))
+        return unit_gap(x, z, *of, rng, ordered=not column.is_category)
     if column.is_category:
         return level_gap(np.asarray(here.cat.codes, dtype=np.int64), np.asarray(there.cat.codes, dtype=np.int64), rng)
     return ordered_gap(here.to_numpy(dtype=np.float64), there.to_numpy(dtype=np.float64), rng)
 
 
-def _missing(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generator) -> Gap | None:
+def _missing(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generator, units: tuple[Units, Units] | None = None) -> Gap | None:
     """Compare the joint patterns of missing cells; None where none is missing."""
     masks = np.concatenate([frame.isna().to_numpy() for frame in (source, release)])
     if not masks.any():
         return None
     codes = np.unique(masks, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-    return level_gap(codes[: len(source)], codes[len(source) :], rng)
+    here, there = codes[: len(source)], codes[len(source) :]
+    if units is not None:
+        return unit_gap(here.astype(np.float64), there.astype(np.float64), *units, rng, ordered=False)
+    return level_gap(here, there, rng)
 
 
 def supports(schema: TableSchema, source: pa.Table, outcome_range: tuple[float, float] | None) -> dict[str, Support]:

@@ -40,6 +40,8 @@ class DistanceEvidence:
         Their positions, in [0, m).
     release_pairs : int
         Pairs of released rows (of the n) with identical covariates; see :func:`tasks.checks.pool.identical_pairs`.
+    unit : str
+        What the pool counts: ``"rows"``, or ``"clusters"``, of which released rows and holdout rows are one each.
     """
 
     training: Float64
@@ -49,6 +51,7 @@ class DistanceEvidence:
     pool_distances: Float64
     pool_rows: Int64
     release_pairs: int
+    unit: str = "rows"
 
     def __post_init__(self) -> None:
         n, size = len(self.training), len(self.pool_training)

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, FidelityEvidence, Float64, GroupEvidence, IsolationEvidence
+from tasks.checks.evidence import (
+    CalibrationEvidence,
+    DistanceEvidence,
+    FidelityEvidence,
+    Float64,
+    GroupEvidence,
+    Int64,
+    IsolationEvidence,
+)
 from tasks.checks.joint import single_counts
 from tasks.checks.measured import Groups
+from tasks.checks.null import tally
 from tasks.distance.isolation import is_tracked, merge
 
 
@@ -43,6 +52,43 @@ def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], hold
     )
 
 
+def unit_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], holdout_units: int) -> DistanceEvidence:
+    """Return the evidence of distances where a unit is a cluster: what is near a row of it is near the cluster.
+
+    Released rows and held-out rows are one of each cluster; closest pool rows are replaced by their clusters, each of which counts once.
+
+    Parameters
+    ----------
+    counts : mapping of str to ndarray
+        ``pool_unit``, ``unit_training``: of :class:`tasks.checks.pool.UnitPool`.
+    arrays : mapping of str to ndarray
+        Of the distance step; empty where nothing was compared.
+    holdout_units : int
+        Clusters of the holdout that are judged on.
+    """
+    training = counts["unit_training"].astype(np.int64)
+    none = np.empty((0, 1))
+    if not arrays:
+        return DistanceEvidence(
+            np.empty(0), np.empty(holdout_units), training, 1 - training, none, none.astype(np.int64), 0, unit="clusters"
+        )
+    units = counts["pool_unit"][arrays["pool_rows"]]
+    distances = arrays["pool_distances"].copy()
+    for place in range(1, units.shape[1]):
+        distances[(units[:, :place] == units[:, [place]]).any(axis=1), place] = np.inf
+    return DistanceEvidence(arrays["training"], arrays["holdout_to_training"], training, 1 - training, distances, units, 0, unit="clusters")
+
+
+def _unit_counts(distances: Float64, rows: Int64, of: Int64, unit: Int64) -> Float64:
+    """Count, for each cluster, the released rows closest to a row of it that no other cluster has alike; shape (units,)."""
+    pairs = np.unique(np.column_stack([of, unit]), axis=0)
+    owners = np.bincount(pairs[:, 0])
+    counts = tally(distances, rows, np.ones(len(owners), dtype=np.int64))
+    single = owners[pairs[:, 0]] == 1
+    sums = np.bincount(pairs[single, 1], weights=counts[pairs[single, 0]], minlength=int(unit.max()) + 1)
+    return np.asarray(sums, dtype=np.float64)
+
+
 def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str, Any], state: int) -> GroupEvidence:
     """Return the evidence of closeness in groups of columns.
 
@@ -50,35 +96,36 @@ def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str,
     ----------
     groups : Groups
     rows : mapping of str to ndarray
-        ``training`` and ``of``; see :class:`Groups`.
+        ``training`` and ``of``, and where a unit is a cluster ``unit``; see :class:`Groups`.
     arrays : mapping of str to ndarray
         Of the distance step.
     state : int
         Seed of the relabellings.
     """
-    of = rows["of"]
-    counts = [
-        single_counts(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])
-    ]
-    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), rows["training"], state)
+    of, training, unit = rows["of"], rows["training"], rows.get("unit")
+    near = [(arrays[f"group_distances_{number}"], arrays[f"group_rows_{number}"], of[:, number]) for number in range(of.shape[1])]
+    if unit is None:
+        counts = [single_counts(*each) for each in near]
+    else:
+        counts = [_unit_counts(*each, unit) for each in near]
+        training = np.bincount(unit, weights=training) > 0
+    return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), training, state)
 
 
-def isolation_evidence(counts: Mapping[str, Any], watched: Mapping[str, Any], parts: Sequence[Float64]) -> IsolationEvidence:
+def isolation_evidence(watched: Mapping[str, Any], parts: Sequence[Float64]) -> IsolationEvidence:
     """Return the evidence of isolated rows.
 
     Parameters
     ----------
-    counts : mapping of str to ndarray
-        ``pool_training``: how often each pool row is a training row.
     watched : mapping of str to ndarray
-        ``rows`` and ``isolated`` of the distance step.
+        ``isolated`` and ``training`` of the distance step, shape (k,).
     parts : sequence of ndarray, shape (k, NEAREST)
         How near every drawn part comes to those rows.
     """
     tracked, isolated = is_tracked(merge(parts)), watched["isolated"]
     return IsolationEvidence(
         tracked=tracked[isolated],
-        training=counts["pool_training"][watched["rows"][isolated]] > 0,
+        training=watched["training"][isolated],
         others=int(np.sum(~isolated)),
         others_tracked=int(np.sum(tracked[~isolated])),
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -105,6 +106,67 @@ def _multiplied(law: Float64, variance: Float64, rng: np.random.Generator) -> Fl
     """Draw the noise of an empirical law's cells, shape (DRAWS, cells)."""
     drawn = rng.normal(size=(DRAWS, len(law))) * np.sqrt(variance)
     return np.asarray(drawn - law * drawn.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+class Units(NamedTuple):
+    """How rows of a sample count.
+
+    Attributes
+    ----------
+    weight : ndarray of float64, shape (n,)
+        Survey weights; at least 0, not all 0.
+    place : ndarray of int64, shape (n,)
+        Number of each row's cluster, from 0; rows of one are not independent. Where there are none, of the row.
+    """
+
+    weight: Float64
+    place: Int64
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Units:
+        """Return some rows."""
+        return Units(self.weight[rows], np.unique(self.place[rows], return_inverse=True)[1].astype(np.int64))
+
+
+def unit_gap(x: Float64, y: Float64, x_units: Units, y_units: Units, rng: np.random.Generator, ordered: bool = True) -> Gap:
+    """Compare two samples of weighted rows in clusters: numbers by the Kolmogorov distance, levels by the total-variation distance.
+
+    The null is that of the difference of both empirical processes, drawn with one Gaussian multiplier for each cluster (van der Vaart,
+    Wellner 1996, ISBN 978-0-387-94640-5, section 2.9; Kosorok 2003, doi:10.1016/S0047-259X(02)00040-4).
+
+    Parameters
+    ----------
+    x, y : ndarray, shapes (n,), (m,)
+        Numbers, or codes of levels.
+    x_units, y_units : Units
+        Of the same rows.
+    rng : numpy.random.Generator
+    ordered : bool
+        Whether they are numbers.
+
+    Returns
+    -------
+    Gap
+    """
+    values, cells = np.unique(np.concatenate([x, y]), return_inverse=True)
+    sides = ((cells[: len(x)], x_units), (cells[len(x) :], y_units))
+    p, q = (np.asarray(np.bincount(at, units.weight / units.weight.sum(), len(values)), dtype=np.float64) for at, units in sides)
+    starts = _starts(p + q) if ordered else np.arange(len(values))
+    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
+    noise = [_by_unit(group[at], units, len(starts), rng) for at, units in sides]
+    if ordered:
+        return _gap(float(np.abs(np.cumsum(p - q)).max()), np.abs(np.cumsum(noise[0] - noise[1], axis=1)).max(axis=1))
+    return _gap(float(np.abs(p - q).sum()) / 2, np.abs(noise[0] - noise[1]).sum(axis=1) / 2)
+
+
+def _by_unit(cells: Int64, units: Units, size: int, rng: np.random.Generator) -> Float64:
+    """Draw the noise of an empirical law's cells with one multiplier for each cluster, shape (DRAWS, cells)."""
+    count = int(units.place.max()) + 1
+    share = units.weight / units.weight.sum()
+    by_unit = scipy.sparse.csr_array((share, (units.place, cells)), shape=(count, size))
+    multipliers = rng.normal(size=(DRAWS, count))
+    drawn = np.asarray((by_unit.T @ multipliers.T).T, dtype=np.float64)
+    # a cluster counts by its size, which is drawn with it: what it adds to all cells is taken off by the law itself
+    return np.asarray(drawn - np.bincount(cells, share, size) * drawn.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def ordered_gap(x: Float64, y: Float64, rng: np.random.Generator) -> Gap:

@@ -17,7 +17,8 @@ class Groups(NamedTuple):
     pools : tuple of PartitionRef
         Distinct training and holdout rows in each group's columns.
     rows : Ref
-        npz: ``training`` (N,) bool, which pool rows are training rows, and ``of`` (N, G), which distinct row of each group each of them is.
+        npz: ``training`` (N,) bool, which pool rows are training rows, and ``of`` (N, G), which distinct row of each group each of them is;
+        with clusters also ``unit`` (N,), the number of each row's cluster.
     names : tuple of str
         Names of the groups.
     columns : tuple of tuple of str
@@ -41,7 +42,8 @@ class Sample(NamedTuple):
     pool : PartitionRef
         Distinct training and holdout rows.
     counts : Ref
-        npz: ``pool_training``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``.
+        npz: ``pool_training``, ``pool_holdout`` (how often each pool row is in either) and ``release_pairs``; with clusters ``pool_unit``
+        (number of each pool row's cluster) and ``unit_training`` (which clusters are training rows).
     groups : Groups or None
         The same in groups of columns; None where training rows or holdout are empty.
     """

@@ -58,6 +58,50 @@ def gather(training: pd.DataFrame, holdout: pd.DataFrame) -> Pool:
     )
 
 
+def first_of_units(units: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which rows are the first of their cluster, shape (n,): one row for each."""
+    mask = np.zeros(len(units), dtype=np.bool_)
+    mask[np.unique(units, return_index=True)[1]] = True
+    return mask
+
+
+class UnitPool(NamedTuple):
+    """Training and holdout rows whose units are clusters.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame, shape (m, d)
+        Rows ordered by content, then by cluster; equal rows of one cluster are one.
+    unit : ndarray of int64, shape (m,)
+        Number of each row's cluster.
+    training : ndarray of bool, shape (units,)
+        Which clusters are training rows; the others are held out.
+    """
+
+    rows: pd.DataFrame
+    unit: npt.NDArray[np.int64]
+    training: npt.NDArray[np.bool_]
+
+
+def gather_units(
+    training: pd.DataFrame, holdout: pd.DataFrame, of_training: npt.NDArray[np.uint64], of_holdout: npt.NDArray[np.uint64]
+) -> UnitPool:
+    """Return the rows of both tables with the clusters that they belong to; no cluster is on both sides.
+
+    Parameters
+    ----------
+    training, holdout : pandas.DataFrame, shapes (n, d), (m, d)
+        As of :func:`gather`.
+    of_training, of_holdout : ndarray of uint64, shapes (n,), (m,)
+        Hashes of their clusters.
+    """
+    both = pd.concat([training, holdout], ignore_index=True)
+    names, unit = np.unique(np.concatenate([of_training, of_holdout]), return_inverse=True)
+    keyed = np.column_stack([_codes(both), unit])
+    _, first = np.unique(keyed, axis=0, return_index=True)
+    return UnitPool(both.iloc[first].reset_index(drop=True), unit[first].astype(np.int64), np.isin(names, of_training))
+
+
 def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     """Return the distinct rows of a table, ordered by content, and which of them each row is.
 

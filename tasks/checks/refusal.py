@@ -25,6 +25,6 @@ def too_few(distance: DistanceEvidence, gates: GatesSpec) -> str:
     if len(distance.training) and min(distance.n_training, distance.n_holdout) >= gates.min_reference_rows:
         return ""
     return (
-        f"{distance.n_training} training and {distance.n_holdout} holdout rows; a distance gate needs at least "
+        f"{distance.n_training} training and {distance.n_holdout} holdout {distance.unit}; a distance gate needs at least "
         f"{gates.min_reference_rows} of each and a released row (gates.min_reference_rows)"
     )

@@ -22,18 +22,25 @@ from infra.workspace import Run, Workspace
 from tasks.checks.comparison import design_weights, law_evidence, numbers, outside, supports
 from tasks.checks.conformity import inspect
 from tasks.checks.evidence import Evidence, HoldoutEvidence, OverlapEvidence, SchemaEvidence
-from tasks.checks.gathering import calibration_evidence, distance_evidence, fidelity_evidence, group_evidence, isolation_evidence
+from tasks.checks.gathering import (
+    calibration_evidence,
+    distance_evidence,
+    fidelity_evidence,
+    group_evidence,
+    isolation_evidence,
+    unit_evidence,
+)
 from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
-from tasks.checks.pool import distinct, gather, identical_pairs
+from tasks.checks.pool import Pool, UnitPool, distinct, first_of_units, gather, gather_units, identical_pairs
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
-from tasks.contract.columns import MARKER, NUISANCE_COLUMNS, unit_keys
+from tasks.contract.columns import MARKER, NUISANCE_COLUMNS, clusters_of, unit_keys
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.rng import in_holdout, rng_for, salt
+from tasks.contract.rng import UInt64, in_holdout, rng_for, salt
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import GatesSpec
 from tasks.targeting.fluctuation import truncation_bound
@@ -51,28 +58,47 @@ def sample(run: Run, schema: TableSchema, source: Sequence[PartitionRef], releas
     """Take the first training and holdout rows in hash order (so, at random), and released rows evenly from all parts."""
     space, spec = run.space(), run.spec
     names, limit = [column.id for column in schema.modelled], spec.gates.distance_rows
-    held, kept = (_side(run, space, source, schema, held_out=side) for side in (True, False))
+    (held, of_held), (kept, of_kept) = (_side(run, space, source, schema, held_out=side) for side in (True, False))
     share = -(-limit // len(release))
-    drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
+    drawn = pa.concat_tables([_one_each(space.table(part, [*names, *schema.beside])).slice(0, share) for part in release])
+    drawn = drawn.slice(0, limit).select(names)
     frames = to_frame(kept, schema.modelled), to_frame(held, schema.modelled)
-    pool = gather(*frames)
     buffer = io.BytesIO()
-    pairs = np.array(identical_pairs(to_frame(drawn, schema.modelled)))
-    np.savez(buffer, allow_pickle=False, pool_training=pool.training, pool_holdout=pool.holdout, release_pairs=pairs)
+    pool: Pool | UnitPool
+    if of_held is not None and of_kept is not None:
+        pool = gather_units(*frames, of_kept, of_held)
+        np.savez(buffer, allow_pickle=False, pool_unit=pool.unit, unit_training=pool.training)
+        held = held.filter(pa.array(first_of_units(of_held)))
+    else:
+        pool = gather(*frames)
+        pairs = np.array(identical_pairs(to_frame(drawn, schema.modelled)))
+        np.savez(buffer, allow_pickle=False, pool_training=pool.training, pool_holdout=pool.holdout, release_pairs=pairs)
     return Sample(
         training=space.put_table("checks/training.parquet", kept),
         holdout=space.put_table("checks/holdout.parquet", held),
         drawn=space.put_table("checks/drawn.parquet", drawn),
         pool=space.put_table("checks/pool.parquet", from_frame(pool.rows, schema.modelled)),
         counts=space.put_bytes("checks/counts.npz", buffer.getvalue()),
-        groups=_groups(run, schema, *frames, drawn) if schema.modelled and kept.num_rows and held.num_rows else None,
+        groups=_groups(run, schema, frames, drawn, (of_kept, of_held)) if schema.modelled and kept.num_rows and held.num_rows else None,
     )
 
 
-def _groups(run: Run, schema: TableSchema, training: pd.DataFrame, holdout: pd.DataFrame, drawn: pa.Table) -> Groups:
+def _one_each(table: pa.Table) -> pa.Table:
+    """Return one row of each cluster; all rows where there are none."""
+    clusters = clusters_of(table)
+    return table if clusters is None else table.filter(pa.array(first_of_units(clusters)))
+
+
+def _groups(
+    run: Run,
+    schema: TableSchema,
+    frames: tuple[pd.DataFrame, pd.DataFrame],
+    drawn: pa.Table,
+    units: tuple[UInt64 | None, UInt64 | None],
+) -> Groups:
     """Choose groups of columns and the rows to compare in them; training and holdout rows come in hash order, released rows in any."""
     space, limit = run.space(), min(GROUP_ROWS, run.spec.gates.distance_rows)
-    few = (training.iloc[:limit], holdout.iloc[:limit])
+    few = (frames[0].iloc[:limit], frames[1].iloc[:limit])
     both = pd.concat(few, ignore_index=True)
     groups = column_groups(distinct(both)[0], rng_for(run.spec.seed, "column groups"))
     pools, named, of = [], [], np.empty((len(both), len(groups)), dtype=np.int64)
@@ -82,7 +108,11 @@ def _groups(run: Run, schema: TableSchema, training: pd.DataFrame, holdout: pd.D
         named.append(tuple(column.name for column in columns))
         pools.append(space.put_table(f"checks/pool-{number}.parquet", from_frame(rows, columns)))
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, training=np.arange(len(both)) < len(few[0]), of=of)
+    named_units = {}
+    if units[0] is not None and units[1] is not None:
+        clusters = np.concatenate([units[0][:limit], units[1][:limit]])
+        named_units["unit"] = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+    np.savez(buffer, allow_pickle=False, training=np.arange(len(both)) < len(few[0]), of=of, **named_units)
     evenly = pa.array(np.arange(0, drawn.num_rows, max(1, -(-drawn.num_rows // limit))))
     return Groups(
         drawn=space.put_table("checks/drawn-few.parquet", drawn.take(evenly)),
@@ -93,17 +123,18 @@ def _groups(run: Run, schema: TableSchema, training: pd.DataFrame, holdout: pd.D
     )
 
 
-def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: TableSchema, held_out: bool) -> pa.Table:
-    """Take rows of one side, rounded and bounded as released rows are: all distances see the same values."""
+def _side(run: Run, space: Workspace, parts: Sequence[PartitionRef], schema: TableSchema, held_out: bool) -> tuple[pa.Table, UInt64 | None]:
+    """Take rows of one side, rounded and bounded as released rows are, and their clusters: all distances see the same values."""
     names, tables, wanted = [column.id for column in schema.modelled], [], run.spec.gates.distance_rows
     for part in parts:
         table = space.table(part, ["key", *schema.beside, *names])
         chosen = in_holdout(unit_keys(table), run.spec.split_seed, run.spec.source.holdout) == held_out
-        tables.append(table.filter(pa.array(chosen)).slice(0, wanted).select(names))
+        tables.append(table.filter(pa.array(chosen)).slice(0, wanted))
         wanted -= tables[-1].num_rows
         if wanted <= 0:
             break
-    return from_frame(to_frame(pa.concat_tables(tables), schema.modelled), schema.modelled)
+    rows = pa.concat_tables(tables)
+    return from_frame(to_frame(rows, schema.modelled), schema.modelled), clusters_of(rows)
 
 
 @coarse("inspect release", "inspect part {part} of copy {copy}")
@@ -169,7 +200,7 @@ def compare_laws(
     key = "checks/laws"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    names = [*(column.id for column in schema.modelled), "a", "y"]
+    names = [*(column.id for column in (*schema.modelled, *schema.passengers)), "a", "y", *schema.beside]
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
     rows = space.first_rows(source, limit)
@@ -258,12 +289,12 @@ def _nearness(run: Run, measured: Measured) -> Evidence:
     """Read what was measured of distances."""
     space, sample, groups = run.space(), measured.sample, measured.sample.groups
     arrays = {} if measured.distances is None else _arrays(space, measured.distances)
+    counts = _arrays(space, sample.counts)
     compared = groups is not None and "group_distances_0" in arrays
     parts = [_arrays(space, ref)["distances"] for ref in measured.approaches]
-    counts = _arrays(space, sample.counts)
     return Evidence(
-        isolation=isolation_evidence(counts, _arrays(space, measured.isolated), parts) if measured.isolated is not None and parts else None,
-        distance=distance_evidence(counts, arrays, sample.holdout.rows),
+        isolation=None if measured.isolated is None else isolation_evidence(_arrays(space, measured.isolated), parts),
+        distance=(unit_evidence if "pool_unit" in counts else distance_evidence)(counts, arrays, sample.holdout.rows),
         groups=group_evidence(groups, _arrays(space, groups.rows), arrays, salt(run.spec.seed, "column groups"))
         if groups is not None and compared
         else None,

@@ -17,6 +17,8 @@ SELF_WEIGHT = 1.0
 
 #: Canonical columns that say how rows count: the hash of a row's cluster, and its survey weight.
 CLUSTER, WEIGHT = "c", "v"
+#: Beside the hash, the cluster as a text.
+CLUSTER_NAME = "cn"
 
 #: Name of the column that marks the rows of an augmentation.
 MARKER = "waymint_added"
@@ -88,8 +90,8 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
     schema : TableSchema
         The source's schema.
     table : pyarrow.Table
-        Columns by id: every covariate and passenger, ``a`` (int8 0/1) and ``y`` (float64), already conformed; ids and the cluster as
-        texts.
+        Columns by id: every covariate and passenger, ``a`` (int8 0/1) and ``y`` (float64), already conformed; ids as texts,
+        and the cluster's in ``cn``.
 
     Returns
     -------
@@ -106,7 +108,8 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
         elif column.role == "outcome" and column.levels:
             values = pa.array(column.levels, pa.string()).take(values.combine_chunks().cast(pa.int32()))
         elif column.role in ("id", "cluster"):
-            arrays.append(_named(values, field.type))
+            names = table.column(CLUSTER_NAME) if column.role == "cluster" else values
+            arrays.append(_named(names, field.type))
             fields.append(field)
             continue
         if column.dictionary:

@@ -90,7 +90,20 @@ def unit(keys: UInt64, by: int) -> Float64:
     return np.asarray((mix(keys, by) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
-def release_keys(seed: int, copy: int, part: int, rows: int) -> UInt64:
+def part_name(part: int, stream: int) -> str:
+    """Return what a part's random numbers are named by: its number, and its stream beyond the first.
+
+    Parameters
+    ----------
+    part : int
+        Number of the part.
+    stream : int
+        ``release.stream`` of the SPEC: parts of another stream are other draws from the same models.
+    """
+    return str(part) if stream == 0 else f"{stream}:{part}"
+
+
+def release_keys(seed: int, copy: int, part: int | str, rows: int) -> UInt64:
     """Return the keys of one part of a release, shape (rows,): functions of the release's seed, copy, part and position.
 
     A reader of a published part gets the keys that its rows had when the release was judged.
@@ -99,8 +112,10 @@ def release_keys(seed: int, copy: int, part: int, rows: int) -> UInt64:
     ----------
     seed : int
         The SPEC's seed.
-    copy, part : int
-        Numbers of the copy and of its part.
+    copy : int
+        Number of the copy.
+    part : int or str
+        Number of its part, or its :func:`part_name`.
     rows : int
         Rows of the part.
     """

@@ -56,7 +56,7 @@ class PassengerLaw(NamedTuple):
         return pd.DataFrame(cells)
 
 
-def fit_passengers(
+def fit_passenger_laws(
     table: pd.DataFrame, given: tuple[Column, ...], passengers: tuple[Column, ...], rng: np.random.Generator
 ) -> PassengerLaw:
     """Learn the law of passengers by the conditional laws of the chain synthesizer.

@@ -24,6 +24,7 @@ from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights, in_holdout, rng_for, weighted_rows
 from tasks.contract.roles import TableSchema
+from tasks.covariates.passengers import fit_passenger_laws
 from tasks.covariates.protocol import CovariateModel, PartwiseSynthesizer
 from tasks.covariates.traits.layer import fit_layered, fit_layered_parts
 
@@ -76,6 +77,22 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
         space.put_record(f"covariates/copy-{draw}.traits.json", layer.described())
     space.put_record(f"covariates/copy-{draw}.cost", meter.as_dict())
     return space.put_model(key, model)
+
+
+@coarse("fit passengers", "fit passengers")
+def fit_passengers(run: Run, schema: TableSchema, parts: Sequence[PartitionRef]) -> ModelRef:
+    """Learn the law of passengers given (W, A, Y) on training rows; all copies share it."""
+    space, spec = run.space(), run.spec
+    key = "covariates/passengers.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    varying = tuple(column for column in schema.passengers if not column.constant)
+    most = spec.covariates.fit_rows or _IN_MEMORY
+    weighted = schema.weight is not None
+    tables = _resampled_rows(run, space, parts, 0, most, schema.beside) if weighted else _training_rows(run, space, parts, most)
+    table = pd.concat([joint_frame(each, schema).join(to_frame(each, varying)) for each in tables], ignore_index=True)
+    law = fit_passenger_laws(table, joint_columns(schema), varying, rng_for(spec.seed, "passengers"))
+    return space.put_model(key, law)
 
 
 def _whole(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
@@ -120,12 +121,13 @@ def isolate(run: Run, schema: TableSchema, training: PartitionRef, holdout: Part
     run, schema, training, holdout, pool
         As for :func:`measure`.
     counts : Ref
-        npz: how often each pool row is a training row and a holdout row.
+        npz: how often each pool row is a training row and a holdout row, or the cluster of each.
 
     Returns
     -------
     Ref
-        An npz file: ``rows`` (k,), positions in the pool, and ``isolated`` (k,), False for a holdout row that only serves for comparison.
+        An npz file: ``rows`` (k,), positions in the pool; ``isolated`` (k,), False for a holdout row that only serves for comparison;
+        ``training`` (k,).
     """
     space = run.space()
     key = "checks/isolated.npz"
@@ -133,14 +135,25 @@ def isolate(run: Run, schema: TableSchema, training: PartitionRef, holdout: Part
         return done
     scale, reference = _scale(space, schema, training, holdout), to_frame(space.table(pool), schema.modelled)
     with np.load(io.BytesIO(space.read(counts.key)), allow_pickle=False) as kept:
-        seen, held = kept["pool_training"], kept["pool_holdout"]
-    alone = most_isolated(reference, seen + held, scale).rows
+        arrays = dict(kept)
+    if "pool_unit" in arrays:  # the rows of a cluster are on one side: the most isolated of them stands for it
+        unit = arrays["pool_unit"]
+        seen, copies = arrays["unit_training"][unit], np.ones(len(unit), dtype=np.int64)
+    else:
+        unit = np.arange(len(arrays["pool_training"]))
+        seen, copies = arrays["pool_training"] > 0, arrays["pool_training"] + arrays["pool_holdout"]
+    alone = most_isolated(reference, copies, scale).rows
     # the pool is ordered by content: a random sample, and only of rows that have no copy, as isolated rows have none
-    single = rng_for(run.spec.seed, "isolated rows").permutation(np.flatnonzero((held == 1) & (seen == 0)))[:COMPARED]
-    buffer = io.BytesIO()
-    isolated = np.arange(len(alone) + len(single)) < len(alone)
-    np.savez(buffer, allow_pickle=False, rows=np.concatenate([alone, single]), isolated=isolated)
+    single = rng_for(run.spec.seed, "isolated rows").permutation(np.flatnonzero((copies == 1) & ~seen))
+    alone, single = _first_of_each(alone, unit), _first_of_each(single, unit)[:COMPARED]
+    rows, buffer = np.concatenate([alone, single]), io.BytesIO()
+    np.savez(buffer, allow_pickle=False, rows=rows, isolated=np.arange(len(rows)) < len(alone), training=seen[rows])
     return space.put_bytes(key, buffer.getvalue())
+
+
+def _first_of_each(rows: npt.NDArray[np.int64], unit: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Keep of each unit the row that comes first."""
+    return rows[np.sort(np.unique(unit[rows], return_index=True)[1])]
 
 
 @coarse("approach isolated rows", "approach isolated rows, part {part} of copy {copy}")

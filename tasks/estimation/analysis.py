@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.errors import EstimationError, SpecError
@@ -96,6 +97,7 @@ def analyse(
     truncation: Literal["auto"] | float = "auto",
     weights: Float64 | None = None,
     clusters: UInt64 | None = None,
+    strata: npt.NDArray[np.int64] | None = None,
 ) -> Analysis:
     """Cross-fit once, evaluate every estimator, measure overlap and balance.
 
@@ -128,6 +130,9 @@ def analyse(
     clusters : ndarray of uint64, shape (n,), optional
         Hash of each row's cluster: folds hold whole clusters, and standard errors are those of
         :func:`tasks.targeting.influence.cluster_error`.
+    strata : ndarray of int64, shape (n,), optional
+        Number of each row's randomisation stratum, from 0: folds are stratified by it. Its columns belong among the covariates: a
+        treatment that was randomised within strata is confounded by them where shares differ.
 
     Returns
     -------
@@ -140,7 +145,7 @@ def analyse(
     EstimationError
         If the frame can't answer: see :func:`tasks.estimation.table.read_table`; also too few rows for the folds.
     """
-    table = _table(frame, roles, estimators, propensity, weights, clusters)
+    table = _table(frame, roles, estimators, propensity, weights, clusters, strata)
     return analyse_table(table, plan_of(table, SOURCE, seed, folds, repeats), estimators, learner, truncation)
 
 
@@ -245,6 +250,7 @@ def _table(
     propensity: Float64 | float | None,
     weights: Float64 | None,
     clusters: UInt64 | None = None,
+    strata: npt.NDArray[np.int64] | None = None,
 ) -> Table:
     """Check what was given and read the frame; rows of weight 0 are left out."""
     columns = read_roles(frame, roles)
@@ -256,9 +262,13 @@ def _table(
         if not used.any():
             raise EstimationError(f"weights of estimate must be above 0 somewhere; got 0 in all {len(w)} rows.", "Leave the weights out.")
         frame, w, given = frame.loc[used], w[used], None if given is None else given[used]
-        clusters = None if clusters is None else clusters[used]
+        clusters, strata = None if clusters is None else clusters[used], None if strata is None else strata[used]
     table = read_table(frame, columns, given, w)
-    return table if clusters is None else replace(table, clusters=clusters[table.order])
+    return replace(
+        table,
+        clusters=None if clusters is None else clusters[table.order],
+        strata=None if strata is None else strata[table.order],
+    )
 
 
 def _evaluated(

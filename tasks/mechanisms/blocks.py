@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.columns import conform
-from tasks.contract.frames import from_frame, to_frame
+from tasks.contract.frames import from_frame, joint_frame, to_frame
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.calibration import Balance, weights
+from tasks.mechanisms.clusters import ClusterLaw, Intp, draw_alike, treat_clusters
 from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.gathering import choose_clusters, cluster_means, form_clusters
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
-from tasks.mechanisms.sampling import systematic_sample
+from tasks.mechanisms.sampling import inclusion, systematic_sample
 
 # Rows whose design matrices and features are in memory at a time.
 SLICE = 12_500
@@ -44,6 +46,38 @@ def draw_pool(covariates: Any, schema: TableSchema, size: int, rng: np.random.Ge
     return to_frame(pa.concat_tables(drawn).unify_dictionaries(), schema.modelled)
 
 
+class Pool(NamedTuple):
+    """Drawn covariates before calibration.
+
+    Attributes
+    ----------
+    frame : DataFrame, N rows
+    predicted : Nuisances
+        Of these rows, each (N,).
+    features : ndarray of float64, shape (N, p)
+        What calibration weights depend on: :func:`tasks.mechanisms.moments.features`, their means over clusters where there are any.
+    place : ndarray of intp, shape (N,), or None
+        Number of each row's cluster, not falling.
+    """
+
+    frame: pd.DataFrame
+    predicted: Nuisances
+    features: Float64
+    place: Intp | None
+
+
+def predicted_pool(
+    schema: TableSchema, covariates: Any, mechanisms: Mechanisms, size: int, rng: np.random.Generator, clusters: ClusterLaw | None = None
+) -> Pool:
+    """Draw a pool, put its rows together in clusters where the source has them, and predict it; arguments as in :func:`hybrid_block`."""
+    frame, place = draw_pool(covariates, schema, size, rng), None
+    if clusters is not None:
+        frame, place = form_clusters(frame, clusters, rng)
+    predicted = mechanisms.predict(frame)
+    values = features(frame, predicted, schema.modelled, mechanisms.targets)
+    return Pool(frame, predicted, values if place is None else cluster_means(values, place), place)
+
+
 def hybrid_block(
     spec: MechanismsSpec,
     balanced: bool,
@@ -53,6 +87,7 @@ def hybrid_block(
     balance: Balance,
     n: int,
     rng: np.random.Generator,
+    clusters: ClusterLaw | None = None,
 ) -> pa.Table:
     """Draw n rows by the hybrid model: pool, calibrated choice, treatment, outcome.
 
@@ -71,20 +106,28 @@ def hybrid_block(
     n : int
         Rows wanted.
     rng : numpy.random.Generator
+    clusters : ClusterLaw, optional
+        Where rows come in clusters: whole ones are drawn, and outcomes depend on one another within them.
 
     Returns
     -------
     pyarrow.Table
-        Canonical covariates, ``a``, ``y``, and ``g`` (of the design), ``q0``, ``q1``.
+        Canonical covariates, ``a``, ``y``, and ``g`` (of the design), ``q0``, ``q1``; with clusters also ``place``, their number from 0.
     """
     size = int(np.ceil(n * spec.pool))
-    pool = draw_pool(covariates, schema, size, rng)
-    predicted = mechanisms.predict(pool)
-    weight = weights(features(pool, predicted, schema.modelled, mechanisms.targets), balance.coefficients, size / n)
+    pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters)
+    weight = weights(pool.features, balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
-    chosen = systematic_sample(weight, n, rng, order_by=predicted.q1 - predicted.q0)
-    frame = pool.iloc[chosen].reset_index(drop=True)
-    kept = Nuisances(*(values[chosen] for values in predicted))
+    effect = pool.predicted.q1 - pool.predicted.q0
+    if pool.place is None:
+        chosen = systematic_sample(weight, n, rng, order_by=effect)
+    else:
+        chosen = choose_clusters(inclusion(weight, n).probability, pool.place, n, effect, rng)
+    frame = pool.frame.iloc[chosen].reset_index(drop=True)
+    kept = Nuisances(*(values[chosen] for values in pool.predicted))
+    if clusters is not None and pool.place is not None:
+        place = np.unique(pool.place[chosen], return_inverse=True)[1].astype(np.intp)
+        return _clustered(spec, balanced, schema, frame, kept, mechanisms, clusters, place, rng)
     designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
@@ -96,13 +139,55 @@ def hybrid_block(
     return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed)
 
 
-def joint_block(schema: TableSchema, covariates: Any, mechanisms: Mechanisms, n: int, rng: np.random.Generator) -> pa.Table:
-    """Draw n rows of (W, A, Y) from the synthesizer alone; g and Q are the source's, for comparison only."""
-    drawn = covariates.sample(n, rng)
+def _clustered(
+    spec: MechanismsSpec,
+    balanced: bool,
+    schema: TableSchema,
+    frame: pd.DataFrame,
+    kept: Nuisances,
+    mechanisms: Mechanisms,
+    clusters: ClusterLaw,
+    place: Intp,
+    rng: np.random.Generator,
+) -> pa.Table:
+    """Draw treatment and outcome of rows in clusters."""
+    if clusters.treated_whole:
+        kept = kept._replace(g=cluster_means(kept.g[:, None], place)[:, 0])
+    designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
+    if clusters.treated_whole:
+        a = treat_clusters(designed.g, designed, place, balanced, rng)
+    elif balanced:
+        a = balanced_treatment(designed, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
+    else:
+        a = draw_treatment(designed.g, rng)
+    y = clipped(draw_alike(mechanisms.law, a, designed, frame, place, clusters, balanced, rng), spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed).append_column("place", pa.array(place))
+
+
+def joint_block(
+    schema: TableSchema, covariates: Any, mechanisms: Mechanisms, n: int, rng: np.random.Generator, clusters: ClusterLaw | None = None
+) -> pa.Table:
+    """Draw n rows of (W, A, Y) from the synthesizer alone; g and Q are the source's, for comparison only.
+
+    With clusters rows are put together by their covariates; what their outcomes have in common beyond that is lost.
+    """
+    drawn, place = covariates.sample(n, rng), None
+    if clusters is not None:
+        drawn, place = form_clusters(drawn, clusters, rng)
     table = from_frame(drawn, schema.modelled)
     predicted = mechanisms.predict(to_frame(table, schema.modelled))
     y = drawn["y"].astype("float64").to_numpy()
-    return with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
+    rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
+    return rows if place is None else rows.append_column("place", pa.array(place))
+
+
+def with_passengers(schema: TableSchema, table: pa.Table, law: Any, rng: np.random.Generator) -> pa.Table:
+    """Append the passengers that vary, drawn by their fitted law from covariates, treatment and outcome of the same rows."""
+    varying = tuple(column for column in schema.passengers if not column.constant)
+    drawn = from_frame(law.sample(joint_frame(table, schema), rng), varying)
+    for column in varying:
+        table = table.append_column(column.id, drawn.column(column.id))
+    return table
 
 
 def with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64, nuisances: Nuisances) -> pa.Table:

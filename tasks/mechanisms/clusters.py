@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,6 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.contract.rng import UInt64
-from tasks.contract.roles import Column
 from tasks.mechanisms.cube import cube
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.nuisance.bounds import EDGE
@@ -26,6 +24,8 @@ _CANDIDATES = 24
 #: Likeness of a covariate within clusters below which rows are put together without regard to it.
 _FAINT = 0.02
 _HALVINGS = 20
+#: Intraclass correlation that counts as one standard error of a direction in choosing between sets of ranks.
+_NEAR = 0.01
 
 
 class ClusterLaw(NamedTuple):
@@ -172,15 +172,17 @@ def draw_alike(
     designed: Nuisances,
     covariates: pd.DataFrame,
     place: Intp,
-    rho: float,
+    alike: ClusterLaw,
     balanced: bool,
     rng: np.random.Generator,
 ) -> Float64:
     """Draw outcomes that depend on one another within clusters: a one-factor Gaussian copula of their laws' uniform ranks.
 
     A row's law is laid out in 16 outcomes, one at random from each sixteenth of its ranks, in ascending order; the row's rank picks one of
-    them. Each row alone so has its law exactly. Balanced draws take, of 24 sets of ranks, the one whose residuals best balance in the
-    directions of :func:`tasks.mechanisms.balanced.balanced_outcome`.
+    them. Each row alone so has its law exactly. What the rows of a cluster share is drawn in even strata.
+
+    Balanced draws take, of 24 sets of ranks, the one whose residuals best balance in the directions of
+    :func:`tasks.mechanisms.balanced.balanced_outcome` and come nearest the source's intraclass correlation.
 
     Parameters
     ----------
@@ -192,8 +194,7 @@ def draw_alike(
     covariates : DataFrame, n rows
     place : ndarray of intp, shape (n,)
         Number of each row's cluster.
-    rho : float
-        Correlation of the normal scores of ranks, in [0, 1).
+    alike : ClusterLaw
     balanced : bool
     rng : numpy.random.Generator
 
@@ -207,10 +208,14 @@ def draw_alike(
     directions = np.column_stack([(a == arm) * weight * part for arm in (0, 1) for part in (np.ones(len(a)), mean - mean.mean())])
     size = np.sqrt(np.maximum(np.sum(directions**2, axis=0), 1e-300))
     best, least = np.empty(0), np.inf
+    count, rho = int(place.max(initial=0)) + 1, alike.rho
     for _ in range(_CANDIDATES if balanced else 1):
-        u = ndtr(np.sqrt(rho) * rng.normal(size=int(place.max(initial=0)) + 1)[place] + np.sqrt(1.0 - rho) * rng.normal(size=len(a)))
+        shared = ndtri((rng.permutation(count) + rng.random(count)) / count)
+        u = ndtr(np.sqrt(rho) * shared[place] + np.sqrt(1.0 - rho) * rng.normal(size=len(a)))
         y = _at(steps, u)
-        gap = float(np.sum((directions.T @ (y - mean) / size) ** 2))
+        rest = y - mean
+        gap = float(np.sum((directions.T @ rest / size) ** 2)) / max(float(rest.var()), 1e-300)
+        gap += ((intraclass(rest, place) - alike.icc) / _NEAR) ** 2 if rho > 0.0 else 0.0
         if gap < least:
             best, least = y, gap
     return best
@@ -240,18 +245,3 @@ def scores_of(codes: Float64) -> Float64:
     _, place, counts = np.unique(filled, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
     return np.asarray(ndtri(middle / len(codes))[place])
-
-
-def numbered(clusters: UInt64) -> Intp:
-    """Return the number of each row's cluster, from 0."""
-    return np.unique(clusters, return_inverse=True)[1].astype(np.intp)
-
-
-def linked(constant: Sequence[str], columns: Sequence[Column], relations: Sequence[Sequence[str]]) -> str | None:
-    """Return the name of a column that is constant within clusters and declared in a relation with one that is not."""
-    names = {column.name for column in columns if column.id in constant}
-    for related in relations:
-        inside = [name for name in related if name in names]
-        if inside and len(inside) < len(related):
-            return inside[0]
-    return None

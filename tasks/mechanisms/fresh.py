@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tasks.contract.columns import CLUSTER, CLUSTER_NAME, SELF_WEIGHT, WEIGHT
 from tasks.contract.rng import UInt64, mix, salt
+from tasks.contract.roles import TableSchema
+from tasks.source.sampled import cell_hashes
 
 #: Most keys that are told apart by their code; positions of a text beyond it are filled at random.
 _MOST = 2**62
@@ -19,6 +22,13 @@ _MOST = 2**62
 _ROOM = 4
 _ROUNDS = 6
 _CLASSES = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+
+
+class FreshKeys(NamedTuple):
+    """The form of one column's fresh keys, and whether there is one for each cluster rather than for each row."""
+
+    form: KeyForm
+    by_cluster: bool
 
 
 class KeyForm(NamedTuple):
@@ -106,6 +116,42 @@ def key_form(texts: Sequence[str], kind: pa.DataType, needed: int, name: str) ->
             form = (*form, string.digits)
     exact = _coded(form)[1] >= needed + len(texts)
     return KeyForm(form, _codes(form, texts) if exact else np.empty(0, dtype=np.uint64), exact, name)
+
+
+def first_row(rows: int, part_rows: int, part: int) -> int:
+    """Return how many rows of a copy come before one of its parts, which are as even as can be."""
+    parts = -(-rows // part_rows)
+    return part * (rows // parts) + min(part, rows % parts)
+
+
+def with_keys(schema: TableSchema, table: pa.Table, keys: Mapping[str, FreshKeys], start: int, seed: int) -> pa.Table:
+    """Give drawn rows fresh ids, the cluster's name and hash, and the weight of a row that stands for itself.
+
+    Parameters
+    ----------
+    schema : TableSchema
+    table : pyarrow.Table, n rows
+        Canonical drawn rows; with clusters the column ``place``, their number from 0, which is taken out.
+    keys : mapping of str to FreshKeys
+        By column.
+    start : int
+        Rows of the whole release before these; clusters are counted from there on too, so that no two have one number.
+    seed : int
+        The SPEC's seed.
+    """
+    n = table.num_rows
+    by_row = np.arange(start, start + n, dtype=np.uint64)
+    by_cluster = by_row
+    if "place" in table.column_names:
+        by_cluster = np.uint64(start) + table.column("place").to_numpy().astype(np.uint64)
+        table = table.drop_columns(["place"])
+    for column_id, fresh in keys.items():
+        texts = pa.array(fresh.form.draw(by_cluster if fresh.by_cluster else by_row, seed), pa.string())
+        if schema.cluster is not None and column_id == schema.cluster.id:
+            table = table.append_column(CLUSTER, pa.array(cell_hashes(texts))).append_column(CLUSTER_NAME, texts)
+        else:
+            table = table.append_column(column_id, texts)
+    return table if schema.weight is None else table.append_column(WEIGHT, pa.array(np.full(n, SELF_WEIGHT)))
 
 
 def _number_form(length: int) -> tuple[str, ...]:

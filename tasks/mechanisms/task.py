@@ -13,16 +13,18 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.contract.columns import NUISANCE_COLUMNS, constant_array, decode
+from tasks.contract.columns import CLUSTER_NAME, NUISANCE_COLUMNS, constant_array, decode, survey_weights, unit_keys
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
-from tasks.contract.rng import release_keys, rng_for
+from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.blocks import SLICE, draw_pool, hybrid_block, joint_block
+from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
+from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
+from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
 from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.laws.choice import attainable, choose_law
 from tasks.mechanisms.laws.support import find_support
@@ -128,9 +130,49 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
     )
 
 
+@coarse("learn form of keys", "learn form of keys")
+def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef]) -> ModelRef:
+    """Learn what fresh keys of ids and clusters look like: a dict of :class:`tasks.mechanisms.fresh.FreshKeys` by column."""
+    space, release = run.space(), run.spec.release
+    key = "mechanisms/keys.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    forms: dict[str, FreshKeys] = {}
+    for column in (*schema.ids, *((schema.cluster,) if schema.cluster is not None else ())):
+        stored = CLUSTER_NAME if column.role == "cluster" else column.id
+        texts: set[str] = set()
+        for part in parts:
+            texts |= set(space.table(part, [stored]).column(stored).cast(pa.string()).unique().to_pylist())
+        form = key_form(sorted(texts), column.arrow().type, release.copies * release.rows, column.id)
+        forms[column.id] = FreshKeys(form, column.role == "cluster" or (schema.cluster is not None and len(texts) < schema.rows))
+    return space.put_model(key, forms)
+
+
+@coarse("learn clusters", "learn clusters of {table.name}")
+def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: PartitionRef, mechanisms: ModelRef) -> ModelRef:
+    """Learn how rows of one cluster hang together: a :class:`tasks.mechanisms.clusters.ClusterLaw`."""
+    space, spec = run.space(), run.spec
+    key = f"{table.name}/clusters.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return done
+    columns = space.table(nuisances)
+    a, y, q0, q1 = (columns.column(name).to_numpy() for name in ("a", "y", "q0", "q1"))
+    rows = ClusteredRows(unit_keys(columns), a, y, q0, q1, survey_weights(columns))
+    relations = [relation.columns for relation in spec.roles.declared_relations]
+    model: Mechanisms = space.model(mechanisms)
+    rng = rng_for(spec.seed, "clusters", table.name)
+    return space.put_model(key, fit_clusters(schema, rows, Partitions(space, schema, table.parts), model.law, relations, rng))
+
+
 @coarse("calibrate covariates", "calibrate covariates of {table.name}")
 def calibrate(
-    run: Run, schema: TableSchema, table: Table, covariates: ModelRef, mechanisms: ModelRef, anchored: Sequence[Anchored]
+    run: Run,
+    schema: TableSchema,
+    table: Table,
+    covariates: ModelRef,
+    mechanisms: ModelRef,
+    anchored: Sequence[Anchored],
+    clusters: ModelRef | None = None,
 ) -> ModelRef:
     """Solve the weights under which a pool of drawn covariates has the source's means."""
     space, spec = run.space(), run.spec
@@ -142,18 +184,30 @@ def calibrate(
         sums: Moments = space.model(each.sums)
         total = sums if total is None else merge(total, sums)
     assert total is not None  # a source has at least one partition
-    frame = draw_pool(space.model(covariates), schema, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
     model: Mechanisms = space.model(mechanisms)
-    pool = features(frame, model.predict(frame), schema.modelled, model.targets)
-    return space.put_model(key, balance(pool, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
+    law = None if clusters is None else space.model(clusters)
+    pool = predicted_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name), law)
+    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
 
 
 class Models(NamedTuple):
-    """What a copy of the release is drawn from; in mode "full" the covariate model alone."""
+    """What a copy of the release is drawn from; in mode "full" the covariate model alone.
+
+    Attributes
+    ----------
+    covariates, mechanisms : ModelRef
+    balance : ModelRef or None
+        Calibration weights, in mode "hybrid".
+    clusters, passengers, keys : ModelRef or None
+        Of :func:`learn_clusters`, :func:`tasks.covariates.task.fit_passengers` and :func:`learn_keys`, where there are such columns.
+    """
 
     covariates: ModelRef
     mechanisms: ModelRef
     balance: ModelRef | None
+    clusters: ModelRef | None = None
+    passengers: ModelRef | None = None
+    keys: ModelRef | None = None
 
 
 class Drawn(NamedTuple):
@@ -166,25 +220,34 @@ class Drawn(NamedTuple):
 @coarse("draw release", "draw part {part} of copy {copy}")
 def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, rows: int) -> Drawn:
     """Draw one part of one copy, block by block."""
-    space, spec = run.space(), run.spec
-    base = f"drawn/copy-{copy}/part-{part:05d}"
+    space, spec, stream = run.space(), run.spec, run.spec.release.stream
+    folder, name = f"drawn{f'-{stream}' if stream else ''}/copy-{copy}", part_name(part, stream)
+    base = f"{folder}/part-{part:05d}"
     if spec.release.include_nuisances and part == 0:
         # beside the parts: publishing looks for it there
-        space.put_bytes(f"drawn/copy-{copy}/law.json", law_bytes(space.model(models.mechanisms).law))
+        space.put_bytes(f"{folder}/law.json", law_bytes(space.model(models.mechanisms).law))
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
     if canonical is not None and released is not None:
         return Drawn(canonical, released)
     starts = range(0, rows, BLOCK)
-    rngs = [rng_for(spec.seed, "draw", f"{copy}/{part}/{number}") for number in range(len(starts))]
-    table = pa.concat_tables([_block(run, schema, models, min(BLOCK, rows - start), rng) for start, rng in zip(starts, rngs)])
-    for column in schema.covariates:
+    rngs = [rng_for(spec.seed, "draw", f"{copy}/{name}/{number}") for number in range(len(starts))]
+    offset = copy * spec.release.rows + first_row(spec.release.rows, spec.release.part_rows, part)
+    passengers, keys = (None if ref is None else space.model(ref) for ref in (models.passengers, models.keys))
+    blocks = []
+    for start, rng in zip(starts, rngs):
+        block = _block(run, schema, models, min(BLOCK, rows - start), rng)
+        if passengers is not None:
+            block = with_passengers(schema, block, passengers, rng_for(spec.seed, "draw passengers", f"{copy}/{name}/{start}"))
+        blocks.append(with_keys(schema, block, keys or {}, offset + start, spec.seed))
+    table = pa.concat_tables(blocks)
+    for column in (*schema.covariates, *schema.passengers):
         if column.constant:
             table = table.append_column(column.id, constant_array(column, rows))
-    table = table.append_column("key", pa.array(release_keys(spec.seed, copy, part, rows)))
+    table = table.append_column("key", pa.array(release_keys(spec.seed, copy, name, rows)))
     published = decode(schema, table)
     if spec.release.include_nuisances:
-        for name, shown in NUISANCE_COLUMNS.items():
-            published = published.append_column(shown, table.column(name))
+        for column_name, shown in NUISANCE_COLUMNS.items():
+            published = published.append_column(shown, table.column(column_name))
     published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
@@ -196,10 +259,11 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     """Draw n rows in the release's mode."""
     space, spec = run.space(), run.spec
     covariates, mechanisms = space.model(models.covariates), space.model(models.mechanisms)
+    clusters = None if models.clusters is None else space.model(models.clusters)
     if models.balance is None:
-        return joint_block(schema, covariates, mechanisms, n, rng)
+        return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
-    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng)
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng, clusters)
 
 
 class Learnt(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tempfile
 import zipfile
@@ -19,9 +20,10 @@ from tasks.publish.descriptions.files import descriptions
 from tasks.publish.descriptions.subject import Subject
 from tasks.publish.descriptions.subject import citation as one_line
 from tasks.publish.descriptions.tables import copies
-from tasks.publish.layout import MANIFEST, REPORT, version_text
+from tasks.publish.layout import MANIFEST, REPORT, release_key, version_text
+from tasks.publish.listing import manifest_bytes
 from tasks.publish.manifest import Manifest
-from tasks.publish.releases import show, sound_bytes
+from tasks.publish.releases import show, signature_paths, sound_bytes
 
 #: The earliest time that a zip file can hold: the same release gives the same bytes whenever it is exported.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -82,14 +84,18 @@ def export(store: Store, name: str, version: int | None, target: Path, csv: bool
 def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) -> Iterator[tuple[str, bytes]]:
     """Yield paths and bytes, what is read first by a person first."""
     listed = {file.path: file for file in manifest.files}
-    yield "CITATION.txt", citation(manifest).encode()
+    record = manifest_bytes(store, manifest.name, manifest.version)
+    digest = hashlib.sha256(record).hexdigest()
+    yield "CITATION.txt", citation(manifest, digest).encode()
     if Subject.of(manifest).creators:
-        yield "CITATION.cff", citation_file(manifest)
+        yield "CITATION.cff", citation_file(manifest, digest)
     yield "LICENCE.txt", (licence or _licence(manifest)).encode()
     # releases of older versions have no descriptions: they are written here
     for path, data in descriptions(manifest).items():
         yield path, sound_bytes(store, manifest.name, manifest.version, listed[path]) if path in listed else data
-    yield MANIFEST, manifest.to_bytes()
+    yield MANIFEST, record
+    for path in signature_paths(store, manifest.name, manifest.version):
+        yield path, store.get(release_key(manifest.name, manifest.version, path))
     if REPORT in listed:
         yield REPORT, sound_bytes(store, manifest.name, manifest.version, listed[REPORT])
     for files in copies(manifest):
@@ -117,18 +123,18 @@ def _as_csv(parts: list[bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def citation(manifest: Manifest) -> str:
-    """Return how to cite a release, with the digest that identifies it."""
+def citation(manifest: Manifest, digest: str) -> str:
+    """Return how to cite a release, with the digest of its manifest as it is stored, which identifies it."""
     tables = len(copies(manifest))
     return (
         f"{one_line(manifest)} {manifest.rows:,} rows in {tables} {'copy' if tables == 1 else 'copies'}.\n"
-        f"SHA-256 of its manifest: {manifest.sha256()}\n\n"
+        f"SHA-256 of its manifest: {digest}\n\n"
         "The rows are synthetic. To estimate the effect in the source's population, use the intervals of the manifest or those\n"
         "that 'waymint estimate' gives for a release: an interval computed from the rows alone is too narrow.\n"
     )
 
 
-def citation_file(manifest: Manifest) -> bytes:
+def citation_file(manifest: Manifest, digest: str) -> bytes:
     """Return the citation in the Citation File Format 1.2 (https://citation-file-format.github.io), which needs an author."""
     subject = Subject.of(manifest)
     values = {
@@ -140,7 +146,7 @@ def citation_file(manifest: Manifest) -> bytes:
         "version": str(manifest.version),
         "date-released": manifest.created[:10],
         "authors": [{"name": creator} for creator in subject.creators],
-        "identifiers": [{"type": "other", "value": f"sha256:{manifest.sha256()}", "description": "digest of the manifest"}],
+        "identifiers": [{"type": "other", "value": f"sha256:{digest}", "description": "digest of the manifest"}],
         "keywords": list(subject.keywords),
     }
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

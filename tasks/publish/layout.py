@@ -167,9 +167,14 @@ def rejected_folder(name: str, run_id: str) -> str:
     return f"{name_folder(name)}rejected/{checked_run(run_id)}/"
 
 
+def audits_folder(name: str, version: int) -> str:
+    """Return the key prefix of a version's audits: beside the releases, whose folders hold nothing but their own files."""
+    return f"{name_folder(name)}audits/{version_text(version)}/"
+
+
 def audit_key(name: str, version: int, audit_id: str, path: str) -> str:
-    """Return the key of one file of an audit: beside the releases, whose folders hold nothing but their own files."""
-    return f"{name_folder(name)}audits/{version_text(version)}/{checked_run(audit_id)}/{checked_path(path)}"
+    """Return the key of one file of an audit."""
+    return f"{audits_folder(name, version)}{checked_run(audit_id)}/{checked_path(path)}"
 
 
 def comparison_key(name: str, run_id: str, path: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.contract.gates import gate_rows as catalogue
 from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
 from tasks.pages.svg import clipped
 from tasks.pages.template import fill
@@ -40,6 +41,7 @@ _SECTIONS = {
     "arms": "Outcome by arm",
     "missing": "Missing values",
     "distances": "Closeness",
+    "audits": "Audits",
     "provenance": "Provenance",
 }
 
@@ -70,6 +72,8 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         "pairs": _pairs(pictures["associations"], manifest["schema"]["columns"]),
         "distances": distance_plot(**pictures["distances"]) if pictures["distances"] else None,
     }
+    if status != "published":
+        panels["audits"] = None
     absent = {name for name, panel in panels.items() if not panel} | (set() if panels["ledger"]["rows"] else {"ledger"})
     return fill(
         Path(__file__).parent,
@@ -86,6 +90,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         mode_meaning=MODES.get(manifest["spec"]["release"]["mode"], ""),
         learner_meaning=LEARNERS.get(manifest["spec"]["mechanisms"]["learner"], ""),
         gates=_gates(manifest["gates"]),
+        attacks=_attacks(manifest["gates"]),
         tiles=summary(manifest),
         gap=gap_sentence(manifest),
         unit=_unit(manifest),
@@ -136,6 +141,12 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]
     """Part gates that passed, which are folded, from all others."""
     rows = gate_rows(gates)
     return {"open": [row for row in rows if row["status"] != "passed"], "passed": [row for row in rows if row["status"] == "passed"]}
+
+
+def _attacks(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the gates on attacks that were on."""
+    names = {row.name for row in catalogue() if row.family == "attack"}
+    return [row for row in gate_rows(gates) if row["name"] in names and row["status"] != "off"]
 
 
 def _balance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.contract.columns import CLUSTER, canonical_type
+from tasks.contract.columns import CLUSTER, CLUSTER_NAME, canonical_type
 from tasks.contract.errors import SourceError
 from tasks.contract.rng import UInt64, mix, salt
 from tasks.contract.roles import Column, TableSchema
@@ -40,7 +40,7 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     pyarrow.Table
         Columns w0, w1, ..., a, y of their canonical types, missing as null, rare levels pooled; rows without treatment
         or outcome left out. Then, as far as there are such roles: passengers, ``c`` (uint64, hash of the cluster), ``v`` (weight),
-        ids as texts.
+        ids as texts, ``cn`` (the cluster as text).
 
     Raises
     ------
@@ -77,6 +77,9 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
         except pa.ArrowInvalid:
             raise _changed(column) from None
     whole = pa.table(arrays, schema=pa.schema([pa.field(column.id, canonical_type(column)) for column in ordered]))
+    if schema.cluster is not None:
+        names = as_names(table.column(schema.cluster.name), schema.cluster.arrow().type)
+        whole = whole.append_column(CLUSTER_NAME, names.dictionary_encode())
     complete = ~(_nulls(whole.column("a")) | _nulls(whole.column("y")))
     for column in (*beside, *schema.ids):
         if (_nulls(whole.column(column.id)) & complete).any():

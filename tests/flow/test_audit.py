@@ -73,7 +73,11 @@ def test_a_release_that_copies_is_found_out(waymint, monkeypatch: pytest.MonkeyP
     assert record["rows"]["canaries"] == 40
     page = (store / folder / "audit.html").read_text()
     assert "Leaks of rows found: membership" in page
-    assert not re.search(r'(src|href)="', page)
+    assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["../../../v000001/report.html"]
+    assert (store / folder / "../../../v000001/report.html").exists()
+    shown = waymint("releases", "show", f"{store}/trial@1").out
+    assert "Leaks of rows found: membership, " in shown
+    assert f"{folder}/audit.html" in shown
     for cell in planted.table["bmi"].sample(50, random_state=0):
         assert str(cell) not in page + json.dumps(record)
     assert waymint("releases", "verify", f"{store}/trial", "--json").json()["problems"] == []

@@ -13,8 +13,10 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ParameterTypeError
 
+from flows.stages.audits import compose
 from flows.stages.turns import LEASE_SECONDS, limit_name, turn
 from infra.logging import PlainDisplay
 from infra.settings import Settings
@@ -32,7 +34,8 @@ def client(prefect: str) -> Iterator[SyncPrefectClient]:
 
 def outer_and_inner(client: SyncPrefectClient, name: str) -> tuple[FlowRun, FlowRun]:
     """Return the latest flow run of a release name, and the one that did its work."""
-    [outer] = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[f"release {name}"])), limit=1)
+    of_name = FlowRunFilter(name=FlowRunFilterName(any_=[f"release {name}"]))
+    outer = client.read_flow_runs(flow_run_filter=of_name, sort=FlowRunSort.START_TIME_DESC)[0]
     inner = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[outer.id]))
     return outer, client.read_flow_runs(flow_run_filter=inner)[0]
 
@@ -50,7 +53,7 @@ def test_a_rejected_run_is_rejected_in_both_states_and_names_its_gates(
         assert all(name in str(run.state.message) for name in failed)
 
 
-def test_a_run_ends_with_what_it_cost_and_says_unchanged_the_next_time(
+def test_a_run_says_its_cost_is_unchanged_the_next_time_and_can_draw_anew(
     waymint: Callable[..., Any], client: SyncPrefectClient, source: Path, tmp_path: Path
 ) -> None:
     values = spec_of(source, tmp_path / "store", name="steady", release__unchanged="skip", mechanisms__repeats=1)
@@ -67,6 +70,15 @@ def test_a_run_ends_with_what_it_cost_and_says_unchanged_the_next_time(
     outer, inner = outer_and_inner(client, "steady")
     assert {outer.state_name, inner.state_name} == {"Unchanged"}
     assert len(list((tmp_path / "store" / "steady").glob("v*"))) == 1
+    # a run that draws anew names its seed, keeps the split, and can be audited by the SPEC it was asked for with
+    anew = save({**values, "release": {**values["release"], "unchanged": "publish", "seed_from": "run"}}, tmp_path / "anew.yaml")
+    third = waymint("release", anew, "--json")
+    assert third.code == 0, third.err
+    drawn = third.json()["manifest"]
+    assert drawn["seed"] == drawn["spec"]["seed"] != values["seed"]
+    assert drawn["spec"]["source"]["holdout_seed"] == values["seed"]
+    again = compose(f"{tmp_path}/store/steady@2", str(anew), [], "membership", None)
+    assert (again.seed, again.split_seed) == (drawn["seed"], values["seed"])
 
 
 def test_rules_that_no_schema_holds_are_the_message_of_the_state(prefect: str, client: SyncPrefectClient, source: Path) -> None:
@@ -75,7 +87,7 @@ def test_rules_that_no_schema_holds_are_the_message_of_the_state(prefect: str, c
     values = spec_of(source, "store", name="unruly") | {"outcomes": {"other": {"law": "tilt"}}}
     with pytest.raises(ParameterTypeError):
         release(values)
-    [run] = client.read_flow_runs(limit=1)
+    run = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)[0]
     assert run.state is not None
     assert run.state.is_failed()
     assert "outcomes must be named in roles.outcome, 'score'; got 'other'" in str(run.state.message)

@@ -193,7 +193,7 @@ def test_a_schedule_sees_a_new_source_and_its_event_mints(site: Site) -> None:
     """The deployments watch-source and release-on-change, for another table and due in seconds."""
     spec = site.spec("landed", source={"uri": str(write_source(site.folder / "landed.csv", 620))})
     config = {deployment["name"]: deployment for deployment in yaml.safe_load(FILE.read_text())["deployments"]}
-    due = {"interval": 60, "anchor_date": (datetime.now(UTC) + timedelta(seconds=15)).isoformat(), "active": True}
+    due = {"interval": 120, "anchor_date": (datetime.now(UTC) + timedelta(seconds=15)).isoformat(), "active": True}
     trigger = config["release-on-change"]["triggers"][0] | {"match": {"prefect.resource.id": "waymint.source.landed"}}
     deployments = [
         config["release-on-change"] | {"name": "mint-landed", "parameters": {"spec": spec}, "triggers": [trigger]},

@@ -54,8 +54,7 @@ def evidence(training: pd.DataFrame, holdout: pd.DataFrame, release: pd.DataFram
     rows = np.concatenate([alone, others])
     cuts = np.array_split(np.arange(len(release)), parts)
     near = [approaches(pool.rows.iloc[rows], release.iloc[cut], scale) for cut in cuts]
-    watched = {"rows": rows, "isolated": np.arange(len(rows)) < len(alone)}
-    return isolation_evidence({"pool_training": pool.training}, watched, near)
+    return isolation_evidence({"isolated": np.arange(len(rows)) < len(alone), "training": pool.training[rows] > 0}, near)
 
 
 def answer(seen: IsolationEvidence, **gates: Any) -> str:

@@ -52,6 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         (["release", "a", "--fast"], "No such option: --fast"),
         (["releases", "pull", "x/y"], "Missing option '--to'"),
         (["releases", "gc", "x/y", "--older-than", "-1"], "Invalid value for '--older-than'"),
+        (["more", "x/y", "--rows", "0"], "Invalid value for '--rows'"),
     ],
 )
 def test_a_wrong_command_line(run, arguments: list[str], message: str) -> None:
@@ -121,6 +122,7 @@ def test_a_spec_error_in_both_forms(run, tmp_path: Path, setting: str) -> None:
         (["releases", "verify", "{folder}/store/none@3"], 5),
         (["releases", "show", "{folder}/store/none@x"], 2),
         (["releases", "diff", "{folder}/store/none", "{folder}/store/none"], 5),
+        (["more", "{folder}/store/none", "--rows", "5"], 5),
         (["releases", "pull", "{folder}/store/none", "--to", "{folder}/copy"], 5),
         (["releases", "export", "{folder}/store/none", "--to", "{folder}/none.zip"], 5),
         (["releases", "export", "{folder}/store/none", "--to", "{folder}/none.tar"], 2),

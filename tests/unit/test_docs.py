@@ -162,13 +162,25 @@ def test_keys_of_a_spec_are_valid(page: str) -> None:
             parse_spec(base | {key: {**base.get(key, {}), **each} if isinstance(each, dict) else each for key, each in values.items()})
 
 
-def test_the_reference_of_the_spec_is_what_the_models_give() -> None:
-    spec = importlib.util.spec_from_file_location("spec_reference", ROOT / ".ci" / "spec_reference.py")
+@pytest.mark.parametrize(("script", "stored"), [("spec_reference", "spec.md"), ("command_reference", "command-line.md")])
+def test_a_reference_is_what_the_code_gives(script: str, stored: str) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / ".ci" / f"{script}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "spec.md").read_text() == module.page(), "run: .venv/bin/python .ci/spec_reference.py"
+    assert (ROOT / "docs" / stored).read_text() == module.page(), f"run: .venv/bin/python .ci/{script}.py"
+
+
+def test_every_page_is_in_the_site() -> None:
+    """In the table of contents, or matched by its pattern."""
+    listed = [
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+        for line in block.split()
+    ]
+    shown = {path for pattern in listed if not pattern.startswith(":") for path in (ROOT / "docs").glob(f"{pattern}.md")}
+    assert set((ROOT / "docs").rglob("*.md")) - shown == {ROOT / "docs" / "index.md"}, "name it in a toctree of docs/index.md"
 
 
 @pytest.mark.parametrize(

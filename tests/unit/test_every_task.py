@@ -13,6 +13,7 @@ from tasks.contract.spec import Spec
 from tests.augmenting import table as sparse_table
 from tests.direct import Call, DirectWork, directly, run_of
 from tests.releasing import spec_of, table, write
+from tests.villages import study_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Tasks whose results hold measured seconds: two runs of them can't give the same bytes.
@@ -84,6 +85,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     found["augment"] = _world(enlarge, filled, folder / "augment")
     found["compare"] = _world(contest, compared, folder / "compare")
     found["simulate"] = _world(replicate, {**small, "simulate": simulated}, folder / "simulate", None)
+    found["study"] = _world(mint, study_spec(folder), folder / "study")
     copied = {**small, "name": "copied", "covariates": {"synthesizer": "bootstrap"}}
     found["rejected"] = _world(mint, copied, folder / "rejected")
     from_release = {**small, "source": {"uri": str(store / "trial")}, "simulate": {**simulated, "designs": ["randomized"], "draws": 0}}
@@ -111,6 +113,7 @@ def test_no_task_is_left_out(worlds: dict[str, World]) -> None:
 def test_the_flows_worked(worlds: dict[str, World]) -> None:
     assert worlds["release"].reply["status"] == "published"
     assert worlds["release"].work.tables["gates"]
+    assert worlds["study"].reply["status"] in ("published", "rejected")
     assert worlds["release"].work.shares[-1] >= 1.0
     assert {each["attack"] for each in worlds["audit"].reply["attacks"]} == {"membership", "mechanism"}
     assert worlds["augment"].reply["status"] in ("published", "rejected")
@@ -128,7 +131,7 @@ def _rerun(call: Call) -> bool:
     return call.name in TIMED or repr(again) == repr(call.result)
 
 
-@pytest.mark.parametrize("flow", ["release", "audit", "augment", "compare", "simulate"])
+@pytest.mark.parametrize("flow", ["release", "study", "audit", "augment", "compare", "simulate"])
 def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: str) -> None:
     world = worlds[flow]
     before = {path: path.read_bytes() for path in world.workspace.rglob("*") if path.is_file()}
@@ -137,7 +140,7 @@ def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: 
     assert {path.name for path in before if after.get(path) != before[path]} == set()
 
 
-@pytest.mark.parametrize("flow", ["release", "audit", "augment", "compare"])
+@pytest.mark.parametrize("flow", ["release", "study", "audit", "augment", "compare"])
 def test_a_task_whose_output_is_lost_writes_the_same_bytes(worlds: dict[str, World], flow: str) -> None:
     """The first call of each task that wrote files, with those files removed."""
     world, tried = worlds[flow], set()

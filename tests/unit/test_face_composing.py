@@ -89,5 +89,5 @@ def test_mistakes_name_the_key(data: Any, arguments: dict[str, Any], message: st
 
 
 def test_a_frame_needs_workers_of_this_machine() -> None:
-    with pytest.raises(waymint.SpecError, match="must be 'local' or 'threads' for a frame"):
+    with pytest.raises(waymint.SpecError, match="must be 'auto', 'local' or 'threads' for a frame"):
         compose(table(50), roles__treatment="drug", roles__outcome="score", settings={"engine.dask": "tcp://far:8786"})

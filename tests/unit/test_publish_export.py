@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -11,14 +12,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from infra.stores.file import FileStore
 from tasks.contract.errors import SpecError, StoreError, StoreMissing
 from tasks.contract.refs import FileRef
 from tasks.publish.commit import claim, seal, upload
 from tasks.publish.export import citation, export
-from tasks.publish.layout import REPORT, check_path, part_path
+from tasks.publish.layout import REPORT, check_path, manifest_key, part_path, release_key
 from tasks.publish.manifest import Manifest, read_manifest
+from tests.publishing import old_manifest
 
 ROOT = Path(__file__).parents[2]
 OLD = json.loads((ROOT / "tests/data/manifest-0.1.0.json").read_text())
@@ -66,7 +69,8 @@ def test_the_file_holds_all_that_a_colleague_needs(store: FileStore, tmp_path: P
     ]  # fmt: skip
     assert read_manifest(content["manifest.json"]) == manifest
     assert content["LICENCE.txt"] == b"CC BY 4.0"
-    assert manifest.sha256().encode() in content["CITATION.txt"]
+    assert content["manifest.json"] == store.get(manifest_key("trial", 1))
+    assert hashlib.sha256(content["manifest.json"]).hexdigest().encode() in content["CITATION.txt"]
     read = pa.concat_tables([pq.read_table(io.BytesIO(content[f"data/copy-0/part-0000{part}.parquet"])) for part in (0, 1)])
     assert read.to_pydict() == TABLE.to_pydict()
     plain = pd.read_csv(io.BytesIO(content["data/copy-0.csv"]))
@@ -101,8 +105,29 @@ def test_what_can_not_be_exported_leaves_nothing(store: FileStore, tmp_path: Pat
     assert (tmp_path / "there.zip").read_bytes() == b"mine"
 
 
+def test_a_signed_release_is_exported_with_its_signature(store: FileStore, tmp_path: Path) -> None:
+    path = f"signatures/{'a' * 16}.dsse.json"
+    store.put(release_key("trial", 1, path), b"{}")
+    export(store, "trial", 1, tmp_path / "trial.zip")
+    with zipfile.ZipFile(tmp_path / "trial.zip") as archive:
+        assert archive.read(FOLDER + path) == b"{}"
+
+
 def test_a_citation_tells_the_release_from_any_other() -> None:
     manifest = Manifest.model_validate(OLD)
-    text = citation(manifest)
+    text = citation(manifest, "0" * 64)
     assert text.startswith(f"trial, version {manifest.version} (2026-11-26)")
-    assert manifest.sha256() in text
+    assert "0" * 64 in text
+
+
+def test_authors_and_licence_of_the_spec_are_in_the_file(store: FileStore, tmp_path: Path) -> None:
+    about = {"title": "A trial", "licence": "CC-BY-4.0", "creators": ["Clinic A"]}
+    version = claim(store, "named", "run", "token", {"treatment": "drug", "outcome": "score", "columns": []})
+    refs = (upload(store, "named", version, part_path(0, 0), parquet(TABLE), 3),)
+    seal(store, old_manifest(name="named", run="run", version=version, files=refs, about=about))
+    export(store, "named", 1, tmp_path / "named.zip")
+    with zipfile.ZipFile(tmp_path / "named.zip") as archive:
+        cited = yaml.safe_load(archive.read("named-v000001/CITATION.cff"))
+        assert archive.read("named-v000001/LICENCE.txt") == b"Licence of this release: CC-BY-4.0\n"
+    assert (cited["authors"], cited["title"], cited["type"]) == ([{"name": "Clinic A"}], "A trial", "dataset")
+    assert cited["identifiers"][0]["value"] == f"sha256:{hashlib.sha256(store.get(manifest_key('named', 1))).hexdigest()}"

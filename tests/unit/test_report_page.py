@@ -169,3 +169,17 @@ def test_balanced_draws_and_further_truths_are_told() -> None:
     assert "drawn balanced" in " ".join(Page(written).text.split())
     assert "Effects built into the release" in Page(written).text
     assert HOSTILE not in written.decode()
+
+
+def test_a_published_report_says_where_audits_lie_and_shows_attacks_that_were_gates() -> None:
+    values = manifest(schema())
+    page = Page(render(values, pictures(schema()), "published"))
+    assert "No attack was a gate of this release" in page.text
+    assert "trial/audits/v000003/" in page.text
+    assert ("a", "href", "#audits") in page.attributes
+    values["gates"].append(gate("membership_auc"))
+    shown = Page(render(values, pictures(schema()), "published")).text
+    assert "No attack was a gate" not in shown
+    assert shown.count("Area under the curve of telling training rows from held-out rows") == 2  # with all gates, and here
+    rejected = Page(render(manifest(schema(), version=None), pictures(schema()), "rejected"))
+    assert "audits/" not in rejected.text

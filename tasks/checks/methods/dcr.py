@@ -85,12 +85,14 @@ def _exact_copies(distance: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     marked = hit(distance.pool_distances, distance.pool_rows, len(distance.pool_training), SAME)
     training_hits, holdout_hits = int(distance.pool_training[marked].sum()), int(distance.pool_holdout[marked].sum())
     p = training_side_p(marked, distance.pool_training, distance.pool_holdout)
-    second = coincidence_p(training_hits, holdout_hits, distance.release_pairs, n, distance.n_training, distance.n_holdout)
+    second = None  # pairs of released rows say nothing of pairs of a row and a cluster
+    if distance.unit == "rows":
+        second = coincidence_p(training_hits, holdout_hits, distance.release_pairs, n, distance.n_training, distance.n_holdout)
     if second is not None:
         p = min(1.0, 2 * min(p, second))
     detail = (
-        f"released rows coincide with {few(training_hits)} of {distance.n_training} training rows "
-        f"and {few(holdout_hits)} of {distance.n_holdout} holdout rows; "
+        f"released rows coincide with {few(training_hits)} of {distance.n_training} training {distance.unit} "
+        f"and {few(holdout_hits)} of {distance.n_holdout} holdout {distance.unit}; "
         f"{distance.release_pairs} pairs of released rows are identical"
     )
     share = float(np.mean(distance.training <= SAME))

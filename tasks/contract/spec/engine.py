@@ -11,9 +11,11 @@ class EngineSpec(Section):
     """Where and how the work runs. It does not change the result."""
 
     dask: str = Field(
-        "local",
-        pattern=r"^(local|threads|tcp://.+|tls://.+)$",
-        description="local: worker processes on this machine; threads: in the process of the command; tcp:// or tls://: a Dask scheduler",
+        "auto",
+        pattern=r"^(auto|local|threads|tcp://.+|tls://.+)$",
+        description="local: worker processes on this machine; threads: in the process of the command; auto: threads for a small table, "
+        "else local, and the manifest says which; tcp:// or tls://: a Dask scheduler",
+        examples=["local"],
     )
     workers: int = Field(2, ge=1, le=512, description="worker processes, or threads")
     memory: str = Field("auto", pattern=r"^(auto|[0-9.]+ ?[kMGT]i?B)$", description="memory limit of one local worker", examples=["2GiB"])

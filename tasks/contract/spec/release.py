@@ -44,6 +44,14 @@ class ReleaseSpec(Section):
         description="where source, SPEC and code are those of the latest version: publish its bytes again as a new version, or skip",
     )
 
+    stream: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="stream of random numbers that rows are drawn with: another one gives other rows of the same models; "
+        "'waymint more' counts it up",
+    )
+
     @model_validator(mode="after")
     def _check_repetition(self) -> ReleaseSpec:
         if self.unchanged == "skip" and self.seed_from == "run":

@@ -59,6 +59,12 @@ class Spec(Section):
         return name
 
     @model_validator(mode="after")
+    def _clusters_need_mechanisms(self) -> Spec:
+        if self.roles.cluster is not None and self.release.mode == "full":
+            raise ValueError('roles.cluster needs release.mode "hybrid": in mode "full" rows of a cluster have nothing in common but W')
+        return self
+
+    @model_validator(mode="after")
     def _one_word_on_the_outcome(self) -> Spec:
         unknown = sorted(set(self.outcomes) - {self.roles.outcome})
         if unknown:

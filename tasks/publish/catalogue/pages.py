@@ -104,10 +104,7 @@ def _record(shelf: Shelf) -> dict[str, Any]:
     """Return what programs read of one name."""
     return {
         "name": shelf.name,
-        "versions": [
-            {**moment_of(manifest)._asdict(), "created": manifest.created, "rows": manifest.rows, "manifest": manifest.sha256()}
-            for manifest in shelf.versions
-        ],
+        "versions": [{**moment_of(manifest)._asdict(), "created": manifest.created, "rows": manifest.rows} for manifest in shelf.versions],
         "unreadable": [{"version": version, "reason": reason} for version, reason in shelf.unreadable],
         "rejected": [{"run": each.run, "created": each.created, "gates": list(each.gates)} for each in shelf.rejected],
     }
