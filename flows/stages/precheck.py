@@ -76,7 +76,7 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
     names += [("estimator", name) for name in (() if spec.simulate.estimators == "all" else spec.simulate.estimators)]
     for kind, name in dict.fromkeys(names):
         yield lambda kind=kind, name=name: require(kind, name)  # type: ignore[misc]
-    yield lambda: open_store(spec.store.uri)
+    yield lambda: open_store(spec.store.uri, options=spec.store)
     yield lambda: _find_source(spec, purpose)
 
 
