@@ -1,4 +1,4 @@
-"""Say which tests were skipped and why; in CI that is a failure.
+"""Say which tests were skipped and why, which in CI is a failure, and what tests measured.
 
 Usage: left_out.py JUNIT_XML. Tests deselected by a marker (``-m "not slow"``) are not skipped tests.
 """
@@ -19,8 +19,16 @@ def skipped(report: Path) -> Counter[str]:
     return Counter(reasons)
 
 
+def properties(report: Path) -> list[tuple[str, str]]:
+    """Return what tests recorded: names and values."""
+    cases = ET.parse(report).iter("testcase")  # noqa: S314 (pytest wrote it a moment ago)
+    return [(each.get("name", ""), each.get("value", "")) for case in cases for each in case.iter("property")]
+
+
 def main() -> int:
-    """Print what was left out; return the exit code."""
+    """Print what was measured and what was left out; return the exit code."""
+    for name, value in properties(Path(sys.argv[1])):
+        sys.stdout.write(f"{name}: {value}\n")
     reasons = skipped(Path(sys.argv[1]))
     for reason, count in sorted(reasons.items()):
         sys.stdout.write(f"left out: {count} x {reason}\n")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from infra.prefect_server import end_server
+from infra.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = "import flows.release, tasks.checks.expectations"
@@ -57,12 +59,6 @@ def costs(spec: Path, folder: Path) -> dict[str, Cost]:
     return {name: measure(command, folder, environment) for name, command in commands.items()}
 
 
-def _end_server(state: Path) -> None:
-    """End the Prefect server that was started here."""
-    if state.exists():
-        os.kill(int(json.loads(state.read_text())["keeper"]), signal.SIGTERM)
-
-
 def main() -> None:
     """Print the costs as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,7 +68,7 @@ def main() -> None:
         try:
             measured = costs(arguments.spec.resolve(), Path(folder))
         finally:
-            _end_server(Path(folder) / "home" / "prefect" / "server.json")
+            end_server(Settings(home=Path(folder) / "home"))
     ratio = measured["second run"].cpu / measured["imports"].cpu
     answer = {"load": os.getloadavg()[0], "seconds": {name: each._asdict() for name, each in measured.items()}, "ratio": round(ratio, 2)}
     print(json.dumps(answer, indent=2))

@@ -24,7 +24,7 @@ from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
 from tasks.estimation.answer import answer
-from tasks.estimation.cautions import cluster_warnings
+from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
 from tasks.nuisance.plan import SOURCE
@@ -97,6 +97,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
         treated=schema.treated,
         control=schema.control if len(schema.arms) > 2 else None,
         outcome_kind=schema.outcome_kind,
+        missing_outcome="ipcw" if schema.outcome.missing else "error",
         subgroups=tuple(subgroups),
     )
 
@@ -125,7 +126,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     state, rows = inspection.start(), 0
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
-        if rows > limit and not (table_roles.subgroups or table_roles.strata or options.get("cluster")):
+        if rows > limit and not _needs_memory(table_roles, options):
             held = None
             say(f"inspecting: {rows:,} rows")
         if held is not None:
@@ -144,6 +145,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     weights, propensity = (None if column[0] is None else np.concatenate(column) for column in zip(*beside))
     cluster = options.get("cluster")
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, described.table, cluster) for batch in held])
+    warnings += missing_warnings(described.table.outcome.missing, frame.shape[0])
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
     columns = column_roles(described.table, table_roles.subgroups)
@@ -152,6 +154,11 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
     return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+
+
+def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
+    """Return whether an analysis can't be done out of core."""
+    return bool(roles.subgroups or roles.strata or options.get("cluster") or roles.missing_outcome == "ipcw")
 
 
 def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:

@@ -58,7 +58,7 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
         for is settled before (flows/stages/engines.py).
     """
     if engine.dask == "threads":
-        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=engine.workers)
+        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=engine.most_workers)
         return threads
     import dask
     from distributed.security import Security
@@ -83,7 +83,9 @@ def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
         "preload": ["infra.worker"],
         "silence_logs": "ERROR",
     }
-    runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local)
+    # a cluster that may grow: by the scheduler's own count of what waits, and no worker goes that still holds a result
+    growing = {"minimum": engine.workers, "maximum": engine.max_workers} if engine.max_workers is not None else None
+    runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs=local, adapt_kwargs=growing)
     return runner
 
 

@@ -100,6 +100,13 @@ def embedded_server(settings: Settings) -> Server | None:
         return None
 
 
+def end_server(settings: Settings) -> None:
+    """End the embedded server of this user, if one runs: benchmarks and pictures leave none behind."""
+    server = embedded_server(settings)
+    if server is not None:
+        os.kill(server.keeper, signal.SIGTERM)
+
+
 def _running(home: Path) -> Server | None:
     """Return the server that the state file names, if it answers and the file's secret is its own."""
     try:

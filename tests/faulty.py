@@ -38,23 +38,25 @@ class FaultyWork(DirectWork):
         return super().call(task, arguments)
 
 
-def mint_with_fault(values: dict[str, Any], workspace: Path, before: str, act: Callable[[], object]) -> dict[str, Any]:
+def mint_with_fault(
+    values: dict[str, Any], workspace: Path, before: str, act: Callable[[], object], run: str = "20260101T000000Z-direct"
+) -> dict[str, Any]:
     """Mint a release with a fault on the way; return the reply."""
     from flows.release import mint
 
     work = FaultyWork(before, act)
     try:
-        reply, _ = directly(mint, run_of(values, workspace), work=work)
+        reply, _ = directly(mint, run_of(values, workspace).model_copy(update={"id": run}), work=work)
     finally:
         assert work.happened, f"no task {before} was called"
     return dict(reply)
 
 
-def mint_on(values: dict[str, Any], workspace: Path) -> dict[str, Any]:
-    """Mint a release, or go on with one that a fault has ended; return the reply."""
+def mint_on(values: dict[str, Any], workspace: Path, run: str = "20260101T000000Z-direct") -> dict[str, Any]:
+    """Mint a release, or go on with the run that a fault has ended; return the reply."""
     from flows.release import mint
 
-    reply, _ = directly(mint, run_of(values, workspace))
+    reply, _ = directly(mint, run_of(values, workspace).model_copy(update={"id": run}))
     return dict(reply)
 
 

@@ -56,9 +56,18 @@ class Toil:
         What a user would have been warned of.
     """
 
-    def __init__(self, folder: Path, dask: str, count: int = 6, seconds: float = 0.4, deadly: bool = False, workers: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dask: str,
+        count: int = 6,
+        seconds: float = 0.4,
+        deadly: bool = False,
+        workers: int = 2,
+        max_workers: int | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, self.engine = folder, EngineSpec(dask=dask, workers=workers)
+        self.folder, self.engine = folder, EngineSpec(dask=dask, workers=workers, max_workers=max_workers)
         self.warnings: list[str] = []
         self._arguments: tuple[Any, ...] = (str(folder), count, seconds, deadly)
 

@@ -109,7 +109,7 @@ def compare(data: Data, **keywords: Unpack[Keywords]) -> Comparison:
 
 def audit(
     release: Release | str,
-    source: Any,
+    source: Any = None,
     *,
     attacks: str | Sequence[str] = "all",
     canaries: Any = None,
@@ -123,7 +123,7 @@ def audit(
     release : Release or str
         A release, or its URI.
     source : frame, str or Path
-        The table it was minted from, its URI, or the release's SPEC file.
+        The table it was minted from, its URI, or the release's SPEC file; where left out, the source that the manifest records.
     attacks : "all" or sequence of str
         Which attacks.
     canaries : frame or str, optional
@@ -150,7 +150,7 @@ def audit(
     uri = release if isinstance(release, str) else release.uri
     texts = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
     with contextlib.ExitStack() as stack:
-        table = located(source, stack)
+        table = "" if source is None else located(source, stack)
         planted = None if canaries is None else located(canaries, stack)
         return Audit(run_audit(uri, table, wanted, planted, texts, progress))
 

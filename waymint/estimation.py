@@ -10,7 +10,7 @@ from waymint.frames import located
 from waymint.running import run_estimate
 
 if TYPE_CHECKING:
-    from waymint.results import Estimates
+    from waymint.results import Estimates, SurvivalEstimates
 
 #: A cell's value.
 Label: TypeAlias = str | int | float | bool
@@ -48,7 +48,7 @@ def estimate(
     fit_rows: int = 100_000,
     seed: int = 0,
     progress: bool = True,
-) -> Estimates:
+) -> Estimates | SurvivalEstimates:
     """Estimate effects with OR, IPW, AIPW and TMLE, with overlap and balance, on any table or release.
 
     Parameters
@@ -73,7 +73,9 @@ def estimate(
         Kinds of covariates that are not as their cells suggest: ``{"grade": "categorical"}``.
     max_levels : int
         Most levels of a categorical covariate, 2 to 5,000.
-    missing_outcome, missing_treatment : {"error", "drop"}
+    missing_outcome : {"error", "drop", "ipcw"}
+        "ipcw" keeps rows without outcome and weights by the chance to be observed.
+    missing_treatment : {"error", "drop"}
     missing : sequence of str, optional
         Text cells of a CSV file that mean missing; the list of docs/tables.md where left out.
     missing_values : mapping of str to sequence of labels, optional
@@ -109,15 +111,17 @@ def estimate(
 
     Returns
     -------
-    Estimates
+    Estimates or SurvivalEstimates
+        The latter of a survival outcome.
 
     Raises
     ------
     SpecError, SourceError, EstimationError, StoreError
         See docs/errors.md.
     """
-    from waymint.results import Estimates
+    from waymint.results import Estimates, SurvivalEstimates
 
+    kind = SurvivalEstimates if outcome_kind == "survival" else Estimates
     named = {"treatment": treatment or "", "outcome": outcome or "", "covariates": _columns(covariates), "exclude": tuple(exclude)}
     arms = {key: label for key, label in (("treated", treated), ("control", control)) if label is not None}
     labels = {**arms, "event": event, "outcome_kind": outcome_kind, "kinds": dict(kinds or {}), "max_levels": max_levels}
@@ -133,7 +137,7 @@ def estimate(
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows, "reading": _reading(missing, missing_values, csv)}
     with contextlib.ExitStack() as stack:
-        return Estimates(run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress))
+        return kind(run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress))
 
 
 def _columns(covariates: Sequence[str] | str) -> str | tuple[str, ...]:

@@ -27,7 +27,8 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
     release : str
         ``STORE/NAME[@VERSION]``, or the folder of a release.
     source : str
-        The SPEC that the release was minted from (its ``source.uri`` and ``engine`` are used), or the URI of the source.
+        The SPEC that the release was minted from (its ``source.uri`` and ``engine`` are used), or the URI of the source. Empty: the SPEC
+        that the manifest records, with whatever ``--set`` changed when the release was minted.
     settings : sequence of str
         ``KEY=VALUE`` of ``--set``.
     attacks : str
@@ -95,7 +96,7 @@ def source_spec(minted: Spec, source: str, settings: list[str], command: str) ->
         base_spec = load_spec(Path(source), settings)
     else:
         values: dict[str, Any] = minted.model_dump(mode="json")
-        values["source"]["uri"] = source
+        values["source"]["uri"] = source or minted.source.uri
         base_spec = parse_spec(_with(values, settings, command))
     ours, theirs = _deciding(base_spec), _deciding(minted)
     differing = [key for key in DECIDING if ours[key] != theirs[key]]

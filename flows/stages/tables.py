@@ -100,7 +100,10 @@ def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dic
 
 def rows_used(batch: pa.Table, schema: TableSchema) -> npt.NDArray[np.bool_]:
     """Return which rows have treatment and outcome, shape (n,)."""
-    return np.asarray(~(is_missing(batch.column(schema.treatment.name)) | is_missing(batch.column(schema.outcome.name))))
+    without = is_missing(batch.column(schema.treatment.name))
+    if not schema.outcome.missing:  # else rows without outcome are kept
+        without |= is_missing(batch.column(schema.outcome.name))
+    return np.asarray(~without)
 
 
 def cluster_hashes(batch: pa.Table, schema: TableSchema, name: str) -> UInt64:

@@ -19,7 +19,7 @@ Strata = Annotated[str, typer.Option(help="comma-separated columns of randomisat
 OutcomeKind = Annotated[str, typer.Option(help="auto, binary, continuous, count or survival")]
 Horizon = Annotated[float | None, typer.Option(help="of a survival outcome: the time that mean survival is restricted to")]
 Times = Annotated[str, typer.Option(help="of a survival outcome: comma-separated times of survival probabilities")]
-MissingOutcome = Annotated[str, typer.Option(help="error or drop")]
+MissingOutcome = Annotated[str, typer.Option(help="error, drop, or ipcw: keep the rows and weight by the chance to be observed")]
 MissingTreatment = Annotated[str, typer.Option(help="error or drop")]
 Kind = Annotated[list[str] | None, typer.Option(metavar="COLUMN=KIND", help="overrides a covariate's kind, e.g. grade=categorical")]
 MaxLevels = Annotated[int, typer.Option(min=2, max=5000, help="most levels a categorical covariate may have")]

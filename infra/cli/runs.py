@@ -42,7 +42,9 @@ def compare(spec: SpecArgument, store: StoreOption = None, set_: SetOption = Non
 
 def audit(
     release: ReleaseArgument,
-    source: Annotated[str, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now")],
+    source: Annotated[
+        str, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now; where left out, as recorded")
+    ] = "",
     attacks: Annotated[str, typer.Option(help="comma-separated; all of them where left out")] = "all",
     canaries: Annotated[str | None, typer.Option(metavar="URI", help="table of the canaries planted in the source")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to run, e.g. engine.workers=4")] = None,

@@ -193,4 +193,5 @@ class ColumnRoles(BaseModel):
     treated: str | int | float | bool = 1
     control: str | int | float | bool | None = None
     outcome_kind: Literal["auto", "binary", "continuous", "count"] = "auto"
+    missing_outcome: Literal["error", "ipcw"] = "error"
     subgroups: tuple[str, ...] = ()

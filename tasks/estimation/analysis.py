@@ -24,6 +24,7 @@ from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.sums import BalanceRows, BalanceSums
 from tasks.estimation.table import Table, read_roles, read_table
+from tasks.estimation.unobserved import cross_fit_observed, require_estimators, with_unobserved
 from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
 from tasks.numerics.threads import one_thread
@@ -62,10 +63,15 @@ class Analysis(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Out-of-fold nuisances in the order of the rows' keys, arms as ``a`` numbers them; and the rows that learners were fitted on."""
+    """Out-of-fold nuisances in the order of the rows' keys, arms as ``a`` numbers them; and the rows that learners were fitted on.
+
+    ``presence`` holds g and, in the place of Q, the chance that the outcome is observed, where some are missing; else it is the
+    nuisances.
+    """
 
     nuisances: Nuisances
     rows: int
+    presence: Nuisances
 
 
 def estimate(
@@ -175,6 +181,8 @@ def analyse_table(
     Analysis
     """
     check_names(estimators, isinstance(table, Table) and bool(table.subgroups))
+    if isinstance(table, Table) and table.observed is not None:
+        require_estimators([*estimators, *(["gate"] if table.subgroups else [])])
     bound = truncation_bound(len(table.y), truncation, len(table.ranks))
     with one_thread():
         predicted = predict(table, plan, learner, report)
@@ -182,8 +190,8 @@ def analyse_table(
             report("evaluating")
         return Analysis(
             estimates=_evaluated(table, predicted.nuisances, estimators, truncation),
-            overlap=_overlap(table, predicted.nuisances, bound),
-            balance=_balance(table, truncate_arms(predicted.nuisances, bound)),
+            overlap=_overlap(table, predicted.presence, bound),
+            balance=_balance(table, truncate_arms(predicted.presence, bound)),
             rows=predicted.rows,
         )
 
@@ -236,11 +244,18 @@ def predict(table: Table | SpilledTable, plan: Plan, learner: str | Learner, rep
     clusters = table.clusters if isinstance(table, Table) else None
     strata = table.strata if isinstance(table, Table) else None
     rows = Rows(table.keys, table.label, table.y, table.kind, table.weights, of_label, clusters, strata, arms)
-    fitted = cross_fit(plan, fitter, rows, table, report or (lambda _: None))
+    observed = table.observed if isinstance(table, Table) else None
+    report = report or (lambda _: None)
+    if observed is not None:
+        fitted, presence = cross_fit_observed(plan, fitter, rows, observed, table, report)
+        by_arm = fitted.nuisances.rearranged((*table.ranks, arms))
+        return Predicted(by_arm, fitted.rows, presence.rearranged(table.ranks))
+    fitted = cross_fit(plan, fitter, rows, table, report)
     nuisances = fitted.nuisances if table.ranks == as_sorted else fitted.nuisances.rearranged(table.ranks)
     if given is not None:
         nuisances = nuisances.with_propensities(given)
-    return Predicted(Nuisances(*(table.by_key(values) for values in nuisances)), fitted.rows)
+    ordered = Nuisances(*(table.by_key(values) for values in nuisances))
+    return Predicted(ordered, fitted.rows, ordered)
 
 
 def _table(
@@ -278,6 +293,8 @@ def _evaluated(
     subgroups = table.subgroups if isinstance(table, Table) else None
     clusters = table.clusters if isinstance(table, Table) else None
     a, y = table.by_key(table.a), table.by_key(table.y)
+    if isinstance(table, Table) and table.observed is not None:
+        a = with_unobserved(a, table.observed, len(table.ranks))
     return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters, table.labels or None)
 
 

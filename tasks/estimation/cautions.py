@@ -37,6 +37,16 @@ def has_interval(estimate: Estimate) -> bool:
     return estimate.clipped <= WITHHELD
 
 
+def missing_warnings(missing: int, rows: int) -> tuple[str, ...]:
+    """Name the assumption that estimates make of missing outcomes."""
+    if not missing:
+        return ()
+    return (
+        f"outcomes are missing in {missing / rows:.0%} of the rows and taken as missing at random: "
+        "given treatment and covariates, whether an outcome is observed says nothing about it.",
+    )
+
+
 def cluster_warnings(clusters: int) -> tuple[str, ...]:
     """Warn of few clusters."""
     if clusters >= _FEW_CLUSTERS:

@@ -30,7 +30,7 @@ def estimates_of(estimator: Estimator, sample: Sample, labels: Sequence[str], pa
     ----------
     estimator : Estimator
     sample : Sample
-        Of K arms.
+        Of K arms or more; the further ones are not compared.
     labels : sequence of K str
         The control's first.
     pairs : bool
@@ -42,7 +42,7 @@ def estimates_of(estimator: Estimator, sample: Sample, labels: Sequence[str], pa
         Of two arms one. Of more: of the ATE the mean of every arm; then the contrasts of :func:`contrasts_of`, labelled, with the
         simultaneous intervals of :func:`tasks.estimation.joint.joint_quantile`.
     """
-    if sample.nuisances.arms == 2:
+    if len(labels) == 2:
         rows = sample.between()
         return [interval(estimator.influence(rows), rows)]
     results, influences = [], []

@@ -19,6 +19,7 @@ from tasks.contract.roles import ColumnRoles
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.evaluate import Levels
 from tasks.estimation.keys import row_keys
+from tasks.estimation.unobserved import placeholders
 from tasks.nuisance.crossfit import InMemory
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -58,6 +59,8 @@ class Table:
         Number of each row's cell of declared strata.
     labels : tuple of str
         Labels of the arms, the control's first; may be left out of two.
+    observed : ndarray of bool, optional
+        Whether a row has an outcome; None where all have.
     """
 
     covariates: pd.DataFrame
@@ -74,6 +77,7 @@ class Table:
     clusters: UInt64 | None = None
     strata: npt.NDArray[np.int64] | None = None
     labels: tuple[str, ...] = ()
+    observed: npt.NDArray[np.bool_] | None = None
 
     @property
     def a(self) -> Int8:
@@ -164,7 +168,11 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
         If the treated label or the outcome's kind does not fit the data, or a text covariate has too many levels.
     """
     label, ranks, labels = _read_treatment(frame[roles.treatment], roles)
-    y, kind = _read_outcome(frame[roles.outcome], roles)
+    present = frame[roles.outcome].notna().to_numpy()
+    observed = present if roles.missing_outcome == "ipcw" and not present.all() else None
+    y, kind = _read_outcome(frame[roles.outcome] if observed is None else frame.loc[present, roles.outcome], roles)
+    if observed is not None:
+        y = _in_place(y, observed)
     columns = {name: canonical(frame[name]) for name in roles.covariates}
     subgroups = {name: columns[name] if name in columns else canonical(frame[name]) for name in roles.subgroups}
     content = [
@@ -174,6 +182,8 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     ]
     if propensity is not None:
         content.append(pd.Series(propensity))
+    if observed is not None:
+        content.append(pd.Series(observed.astype(np.float64)))
     keys = row_keys(content, y, weights)
     order = np.argsort(keys)
     varying = {f"w{j}": name for j, name in enumerate(columns) if _varies(columns[name])}
@@ -184,7 +194,17 @@ def read_table(frame: pd.DataFrame, roles: ColumnRoles, propensity: Float64 | No
     covariates = _in_order({key: columns[name] for key, name in varying.items()}, order)
     levels = {name: _levels(column)[order] for name, column in subgroups.items()}
     w, given = (None if values is None else values[order] for values in (weights, propensity))
-    return Table(covariates, varying, label[order], ranks, y[order], kind, keys[order], order, levels, w, given, labels=labels)
+    outcomes = None if observed is None else observed[order]
+    return Table(
+        covariates, varying, label[order], ranks, y[order], kind, keys[order], order, levels, w, given, labels=labels, observed=outcomes
+    )
+
+
+def _in_place(y: Float64, observed: npt.NDArray[np.bool_]) -> Float64:
+    """Return outcomes of all rows from those of the observed ones; the others get a placeholder of weight 0."""
+    whole = np.zeros(len(observed))
+    whole[observed] = y
+    return placeholders(whole, observed)
 
 
 def _varies(column: pd.Series) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.contract.errors import StoreConflict, StoreError
 from tasks.contract.store import Store
-from tasks.publish.claims import Owner, claimed_versions, read_decision, read_owner
+from tasks.publish.claims import DamagedClaim, Owner, claimed_versions, read_decision, read_owner
 from tasks.publish.identity import bind_identity
 from tasks.publish.layout import heir_key, name_folder, owner_key, place_of
 
@@ -68,7 +68,10 @@ def claim(
 
 def _is_open(store: Store, name: str, version: int, run_id: str) -> bool:
     """Return whether a version is this run's and not given up."""
-    owner = read_owner(store, name, version)
+    try:
+        owner = read_owner(store, name, version)
+    except DamagedClaim:  # nobody's who could prove it: it must not keep others from publishing
+        return False
     if owner is None or owner.run != run_id:
         return False
     decision = read_decision(store, name, version)

@@ -26,6 +26,10 @@ from tasks.publish.layout import checked_run, claims_folder, decision_key, is_ow
 _START_TOLERANCE = 2.0
 
 
+class DamagedClaim(StoreError):
+    """A claim that can't be read: whose the number is can't be known."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -155,7 +159,7 @@ def read_owner(store: Store, name: str, version: int) -> Owner | None:
     except StoreMissing:
         return None
     except ValidationError:
-        raise StoreError(f"claim of {name} version {version} must be readable; got a damaged '{key}' in {store.uri}.") from None
+        raise DamagedClaim(f"claim of {name} version {version} must be readable; got a damaged '{key}' in {store.uri}.") from None
 
 
 def read_holders(store: Store, name: str, version: int) -> list[Owner]:

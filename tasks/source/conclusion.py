@@ -107,6 +107,9 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
     fields = {field.name: _released(field, findings, text) for field in findings.fields}
     treatment = _attempt(faults, decide_treatment, fields[roles.treatment], findings.columns[roles.treatment], roles, folds)
     outcome = _attempt(faults, decide_outcome, fields[roles.outcome], findings.columns[roles.outcome], roles)
+    if outcome is not None:  # cells are missing there only where rows without outcome are kept
+        gaps = findings.columns[roles.outcome].missing
+        outcome = outcome._replace(column=outcome.column.model_copy(update={"missing": gaps}))
     names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}
     for number, name in enumerate(names):
@@ -213,12 +216,16 @@ def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:
     return pa.field(field.name, type_of(column.readings) if column.present else pa.string()) if text else field
 
 
+#: What the hint adds for outcomes.
+KEPT = " 'waymint estimate --missing-outcome ipcw' keeps them and weights by the chance to be observed."
+
+
 def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:
     if not missing or wish != "error":
         return []
     return [
         SourceError(
             f"{role} '{name}' must be known in every row; got {few(missing)} of {rows} rows without it.",
-            f'Set roles.missing_{role} = "drop" to leave them out.',
+            f'Set roles.missing_{role} = "drop" to leave them out.' + (KEPT if role == "outcome" else ""),
         )
     ]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tasks.contract.roles import Column, TableSchema
 from tasks.source.numbers import Float64
 
-#: Rows looked at, share of variance that one covariate explains, share of rows whose arm it tells, least gain over the larger arm.
+#: Rows looked at, share of variance that one covariate explains, share of rows whose arm it tells, least gain over the largest arm.
 MOST_ROWS = 50_000
 _EXPLAINED, _DETERMINED, _GAIN = 0.975, 0.985, 0.25
 _BINS = 50
@@ -36,16 +36,20 @@ def dependences(table: pa.Table, schema: TableSchema) -> tuple[Dependence, ...]:
     """
     rows = table.slice(0, MOST_ROWS)
     y = np.asarray(rows.column("y").to_numpy(), dtype=np.float64)
-    a = np.asarray(rows.column("a").to_numpy(), dtype=np.float64)
+    a = np.asarray(rows.column("a").to_numpy(), dtype=np.int64)
+    present = ~np.isnan(y)
+    largest = float(np.bincount(a).max()) / len(a)
     pairs = []
     for column in schema.modelled:
         groups = _groups(column, rows.column(column.id))
         if groups is None:
             continue
         share = _majority_share(groups, a)
-        if share >= _DETERMINED and share >= max(a.mean(), 1.0 - a.mean()) + _GAIN * min(a.mean(), 1.0 - a.mean()):
+        if share >= _DETERMINED and share >= largest + _GAIN * (1.0 - largest):
             pairs.append(Dependence(column.name, "treatment", share))
-        explained = max(_explained(groups, y), _linear(column, rows.column(column.id), y))
+        explained = max(
+            _explained(groups[present], y[present]), _linear(column, rows.column(column.id).filter(pa.array(present)), y[present])
+        )
         if explained >= _EXPLAINED:
             pairs.append(Dependence(column.name, "outcome", explained))
     return tuple(pairs)
@@ -94,11 +98,11 @@ def _groups(column: Column, values: pa.ChunkedArray) -> npt.NDArray[np.int64] | 
     return np.where(present, places, _BINS + 2).astype(np.int64)
 
 
-def _majority_share(groups: npt.NDArray[np.int64], a: Float64) -> float:
-    """Return the share of rows in the larger arm of their group."""
-    size = np.bincount(groups)
-    treated = np.bincount(groups, weights=a)
-    return float(np.maximum(treated, size - treated).sum() / len(a))
+def _majority_share(groups: npt.NDArray[np.int64], a: npt.NDArray[np.int64]) -> float:
+    """Return the share of rows in the largest arm of their group."""
+    counts = np.zeros((int(groups.max()) + 1, int(a.max()) + 1))
+    np.add.at(counts, (groups, a), 1.0)
+    return float(counts.max(axis=1).sum() / len(a))
 
 
 def _explained(groups: npt.NDArray[np.int64], y: Float64) -> float:

@@ -95,7 +95,7 @@ class Inspection:
                     f"type of column '{field.name}' must be {SUPPORTED}; got {field.type}.", "Cast it or add it to roles.exclude."
                 )
         no_treatment, no_outcome = is_missing(part.column(self.roles.treatment)), is_missing(part.column(self.roles.outcome))
-        used = ~(no_treatment | no_outcome)
+        used = ~no_treatment if self.roles.missing_outcome == "ipcw" else ~(no_treatment | no_outcome)
         rows = part.select(list(ordered))
         if not used.all():
             rows = rows.filter(pa.array(used))

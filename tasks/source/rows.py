@@ -39,8 +39,8 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     -------
     pyarrow.Table
         Columns w0, w1, ..., a, y of their canonical types, missing as null, rare levels pooled; rows without treatment
-        or outcome left out. Then, as far as there are such roles: passengers, ``c`` (uint64, hash of the cluster), ``v`` (weight),
-        ids as texts, ``cn`` (the cluster as text).
+        left out, and those without outcome unless the schema's outcome has missing cells. Then, as far as there are such roles:
+        passengers, ``c`` (uint64, hash of the cluster), ``v`` (weight), ids as texts, ``cn`` (the cluster as text).
 
     Raises
     ------
@@ -80,7 +80,9 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     if schema.cluster is not None:
         names = as_names(table.column(schema.cluster.name), schema.cluster.arrow().type)
         whole = whole.append_column(CLUSTER_NAME, names.dictionary_encode())
-    complete = ~(_nulls(whole.column("a")) | _nulls(whole.column("y")))
+    complete = ~_nulls(whole.column("a"))
+    if not schema.outcome.missing:
+        complete &= ~_nulls(whole.column("y"))
     for column in (*beside, *schema.ids):
         if (_nulls(whole.column(column.id)) & complete).any():
             raise _changed(column)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import infra.cluster
 import tests.labour
 from infra.faults import ClusterLost
 from tasks.contract.errors import InfrastructureError
+from tasks.contract.spec import EngineSpec
 from tests.dask_site import DaskSite, end
 from tests.labour import Toil, when
 from tests.releasing import ROOT
@@ -108,6 +110,26 @@ def test_a_worker_that_hangs_and_wakes(site: DaskSite, tmp_path: Path) -> None:
     when(lambda: toil.begun() == 2, hang)
     assert toil.run() == [0, 1, 2, 3, 4, 5]
     assert toil.warnings == []
+
+
+@pytest.mark.slow
+def test_a_local_cluster_grows_with_its_work(tmp_path: Path, prefect: str, home: Path) -> None:
+    """From one worker process to at most three, while six tasks of some seconds wait."""
+    toil = Toil(tmp_path / "toil", "local", count=12, seconds=4.0, workers=1, max_workers=3)
+    assert toil.run() == list(range(12))
+    processes = {path.read_text() for path in toil.folder.glob("begun-*")}
+    assert 2 <= len(processes) <= 3
+    assert toil.warnings == []
+    assert [toil.begun(number) for number in range(12)] == [1] * 12
+
+
+def test_how_many_workers_a_cluster_may_have() -> None:
+    fixed, growing = (infra.cluster.task_runner(EngineSpec(workers=2, max_workers=most)) for most in (None, 8))
+    assert (fixed.cluster_kwargs["n_workers"], fixed.adapt_kwargs) == (2, {})
+    assert (growing.cluster_kwargs["n_workers"], growing.adapt_kwargs) == (2, {"minimum": 2, "maximum": 8})
+    assert EngineSpec(dask="threads", workers=2, max_workers=5).most_workers == 5
+    with pytest.raises(ValidationError, match=r"max_workers must be at least workers \(4\); got 2"):
+        EngineSpec(workers=4, max_workers=2)
 
 
 @pytest.mark.slow

@@ -148,3 +148,34 @@ def test_a_release_whose_prefect_server_dies_ends_with_one_line(command: Command
     assert noise[0].startswith("error: Prefect server of the run must answer")
     again = command.run("release", spec)
     assert again.code == 0, again.err
+
+
+def _claims(store: Path, work: Path) -> object:
+    return list(store.glob("trial/claims/v000001/owner.json"))
+
+
+def _reads(store: Path, work: Path) -> object:
+    return list(work.glob("*/run.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["its server starts", "the source is read", "it publishes"])
+def test_sigterm_in_other_states(command: Command, source: Path, tmp_path: Path, state: str) -> None:
+    store, work = tmp_path / "store", tmp_path / "work"
+    spec = save(spec_of(source, store, engine__workspace=str(work)), tmp_path / "spec.yaml")
+    if state == "its server starts":
+        process = command.start("release", spec, WAYMINT_HOME=str(tmp_path / "home"), PREFECT_API_URL="")
+        wait_for(lambda: (tmp_path / "home/prefect/server.log").exists(), process)
+    else:
+        process = command.start("release", spec)
+        reached = {"the source is read": _reads, "it publishes": _claims}[state]
+        wait_for(lambda: reached(store, work), process)
+    answer, seconds = ended(process, signal.SIGTERM)
+    assert answer.code == 143, answer.err
+    assert seconds < 20
+    assert answer.err.endswith(STOPPED.format("terminated"))
+    assert "Traceback" not in answer.err
+    assert orphans(process.pid) == []
+    again = command.run("release", spec, "--json")
+    assert again.code == 0, again.err
+    assert again.json()["version"] == 1

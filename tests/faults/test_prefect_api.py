@@ -69,3 +69,16 @@ def test_lines_of_failed_requests_are_counted_and_loggers_left_as_they_were() ->
     assert failed.warning.startswith("2 requests")
     assert logger.level == level
     assert not [each for each in logger.filters if isinstance(each, FailedRequests)]
+
+
+@pytest.mark.slow
+def test_an_embedded_server_that_can_not_start(command: Command, source: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "prefect").mkdir(parents=True, mode=0o700)
+    (home / "prefect/prefect.db").write_bytes(b"no database" * 1000)
+    spec = save(spec_of(source, tmp_path / "store"), tmp_path / "spec.yaml")
+    answer = command.run("release", spec, WAYMINT_HOME=str(home), PREFECT_API_URL="")
+    assert answer.code == 6, answer.err
+    assert "error: The embedded Prefect server must answer within" in answer.err
+    assert str(home / "prefect/server.log") in answer.err
+    assert "Traceback" not in answer.err

@@ -38,9 +38,12 @@ def test_a_release_that_copies_is_found_out(waymint, monkeypatch: pytest.MonkeyP
     canaries = write(planted.canaries, tmp_path / "canaries.parquet")
     values = spec_of(source, store, covariates__synthesizer="leaky_copy", release__rows=600, engine__workspace=str(work), gates=OFF)
     spec = save(values, tmp_path / "spec.yaml")
-    assert waymint("release", spec).code == 0
+    assert waymint("release", spec, "--set", "release.rows=500").code == 0
     before = {file: (store / file).read_bytes() for file in files(store)}
-    answer = waymint("audit", f"{store}/trial@1", "--source", spec, "--canaries", canaries, "--json")
+    # the file is not the SPEC of this release, which had another number of rows: the manifest records the one that is
+    other = waymint("audit", f"{store}/trial@1", "--source", spec, "--canaries", canaries, "--json")
+    assert (other.code, "got others for release" in other.json()["error"]) == (2, True)
+    answer = waymint("audit", f"{store}/trial@1", "--canaries", canaries, "--json")
     assert answer.code == 0, answer.err
     reply = answer.json()
     assert set(reply) == {"uri", "attacks"}

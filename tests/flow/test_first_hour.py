@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -64,12 +65,18 @@ def _export(path: Path) -> pd.DataFrame:
     return frame
 
 
-def test_from_a_messy_export_to_a_file_for_a_colleague(waymint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_a_messy_export_to_a_file_for_a_colleague(waymint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property) -> None:
     monkeypatch.chdir(tmp_path)
+    began, commands = time.monotonic(), []
+
+    def command(*arguments: object):
+        commands.append(arguments[0])
+        return waymint(*arguments)
+
     frame = _export(tmp_path / "Reha Export.csv")
     # two answers, by number or by name
     monkeypatch.setattr("sys.stdin", Terminal("Übungsgruppe\nGehtest\n"))
-    answer = waymint("init", "Reha Export.csv")
+    answer = command("init", "Reha Export.csv")
     assert answer.code == 0, answer.err
     assert "Which column is the treatment?" in answer.err
     assert "Which column is the outcome?" in answer.err
@@ -86,9 +93,9 @@ def test_from_a_messy_export_to_a_file_for_a_colleague(waymint, tmp_path: Path, 
     assert (proposed["roles"]["treated"], proposed["roles"]["outcome"]) == ("Ja", "Gehtest")
     assert proposed["roles"]["covariates"] == ["Schweregrad", "BMI", "Gewicht", "Aufnahme", "Raucher"]
 
-    checked = waymint("check", path, "--store", tmp_path / "store", "--json")
+    checked = command("check", path, "--store", tmp_path / "store", "--json")
     assert checked.code == 0, checked.out
-    released = waymint("release", path, "--store", tmp_path / "store", *FAST)
+    released = command("release", path, "--store", tmp_path / "store", *FAST)
     assert released.code == 0, released.err
     effects = manifest(tmp_path / "store", "reha-export")["effects"]
     own = effects["source"]["ate"]
@@ -102,8 +109,9 @@ def test_from_a_messy_export_to_a_file_for_a_colleague(waymint, tmp_path: Path, 
     assert str(drawn["Gewicht"].type) == "double"
     assert str(drawn["Aufnahme"].type).startswith("date32")
 
-    exported = waymint("releases", "export", tmp_path / "store" / "reha-export", "--to", tmp_path / "reha.zip", "--csv")
+    exported = command("releases", "export", tmp_path / "store" / "reha-export", "--to", tmp_path / "reha.zip", "--csv")
     assert exported.code == 0, exported.err
+    record_property("newcomer, from a messy export to a zip", f"{len(commands)} commands, 2 answers, {time.monotonic() - began:.0f} s")
     with zipfile.ZipFile(tmp_path / "reha.zip") as archive:
         names = archive.namelist()
     assert any(name.endswith(".csv") for name in names)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -17,15 +15,9 @@ from typing import Any
 import pypdf
 import pytest
 
+from tests.browsing import BROWSER, browse, scheme_option
 from tests.paging import PAGES
 
-BROWSER = next((each for each in map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome")) if each), None)
-QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars", "--virtual-time-budget=60000",
-)  # fmt: skip
-#: Chromium's setting of the preferred colour scheme.
-SCHEMES = {"light": "1", "dark": "0"}
 MOST_BYTES = 300_000
 #: Runs axe in a frame of the asked width (a window has a least width) and leaves the answer in the document.
 HARNESS = """<!doctype html><html lang="en"><title>harness</title><body style="margin:0">
@@ -66,12 +58,6 @@ def page(name: str) -> str:
     return PAGES[name]().decode()
 
 
-def browse(profile: Path, target: Path, *options: str) -> str:
-    """Open a file; return what the browser wrote."""
-    command = [str(BROWSER), *QUIET, f"--user-data-dir={profile}", *options, target.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
-
-
 def looked_at(profile: Path, folder: Path, text: str, scheme: str, width: int) -> dict[str, Any]:
     """Return what axe-core and the browser say of a page; its policy is taken off, which would forbid the check itself."""
     axe = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
@@ -79,7 +65,7 @@ def looked_at(profile: Path, folder: Path, text: str, scheme: str, width: int) -
     with_axe = bare.replace("</main></body>", "</main><script>" + axe + "</script></body>")
     target = folder / "harness.html"
     target.write_text(HARNESS.format(width=width, page=with_axe.replace("</script", "<\\/script")), "utf-8")
-    dump = browse(profile, target, "--dump-dom", f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}", "--window-size=1400,1000")
+    dump = browse(profile, target, "--dump-dom", scheme_option(scheme), "--window-size=1400,1000")
     answer = re.search(r'<pre id="answer">(.*?)</pre>', dump, re.DOTALL)
     assert answer is not None, dump[-2000:]
     return dict(json.loads(html.unescape(answer[1])))

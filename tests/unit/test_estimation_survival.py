@@ -201,3 +201,17 @@ def test_times_of_zero_and_text_answers_are_read() -> None:
     frame["e"] = frame.e.map({0: "no", 1: "yes"})
     analysis = analyse_survival(read_survival(frame, ROLES), 8.0, estimators=("km", "aipw"), folds=2, learner="glm")
     assert all(np.isfinite(one.estimate) for one in analysis.estimates)
+
+
+def test_the_face_draws_the_curves_of_a_table() -> None:
+    import waymint
+
+    path = Path(__file__).parents[1] / "data" / "actg175.csv"
+    result = waymint.estimate(
+        path, treatment="arms", control=0, outcome="days", outcome_kind="survival", event="cens", horizon=1_000.0, times=(365.0,),
+        covariates=("age", "cd40"), estimators=("km",), progress=False,
+    )  # fmt: skip
+    assert set(result.frame()["estimand"]) == {"survival", "risk_difference", "rmst", "rmst_difference"}
+    assert result.plot().axes[0].get_legend_handles_labels()[1] == ["arm 0", "arm 1", "arm 2", "arm 3"]
+    assert result.curves()["arm"].nunique() == 4
+    assert "up to 1000" in result.headline()

@@ -17,7 +17,7 @@ import pytest
 
 import waymint
 from tests.releasing import table
-from waymint.results import Audit, Comparison, Estimates, Release, Result, Simulation
+from waymint.results import Audit, Comparison, Estimates, Release, Result, Simulation, SurvivalEstimates
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "tests/data/manifest-0.1.0.json").read_text())
@@ -59,6 +59,21 @@ ESTIMATES = Estimates(
         "fit": {"learner": "glm", "rows": 90, "out_of_core": False},
     }
 )
+CURVE = [
+    {"arm": arm, "estimator": "km", "time": time, "survival": 1 - time / 20, "se": 0.02, "at_risk": 9}
+    for arm in "01"
+    for time in (5.0, 9.0)
+]
+SURVIVAL = SurvivalEstimates(
+    {
+        "n": 90,
+        "horizon": 9.0,
+        "estimates": [estimate("km", "rmst_difference") | {"arm": "1", "control": "0"}],
+        "curves": CURVE,
+        "fit": {"learner": "glm"},
+        "warnings": ["poor overlap"],
+    }
+)
 ROWS = [
     cell(n, scale, name, power)
     for n, power in ((100, 0.3), (400, 0.9))
@@ -94,7 +109,7 @@ ATTACKS = [
     )
 ]
 AUDIT = Audit({"uri": "file:///s/a", "attacks": ATTACKS})
-RESULTS = [RELEASE, ESTIMATES, SIMULATION, COMPARISON, AUDIT]
+RESULTS = [RELEASE, ESTIMATES, SURVIVAL, SIMULATION, COMPARISON, AUDIT]
 names = [type(result).__name__ for result in RESULTS]
 
 

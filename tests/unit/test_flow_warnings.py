@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.check import check
+from flows.estimate import estimate
 from flows.stages.source import read_source
 from infra.logging import PlainDisplay
 from infra.stages import Stages
@@ -14,6 +15,8 @@ from tasks.contract.errors import SourceError
 from tasks.contract.spec import Spec
 from tests.direct import DirectWork, run_of
 from tests.releasing import spec_of, table, write
+
+OPTIONS = {"estimators": ("aipw",), "learner": "glm", "folds": 2, "repeats": 1, "seed": 0, "propensity": None, "weights": None}
 
 
 @pytest.mark.parametrize(("column", "of"), [("rank", "outcome"), ("ward", "treatment")])
@@ -27,6 +30,20 @@ def test_near_functions_are_named_by_check_and_flow(tmp_path: Path, column: str,
     assert len(said) == 1
     reply, _ = check(Spec.model_validate(values))
     assert any(f"'{column}' nearly determines" in finding["message"] for finding in reply["findings"])
+
+
+def test_more_than_two_arms_are_not_taken_for_determined(tmp_path: Path) -> None:
+    """The share of rows in the largest arm of a group is a share whatever the number of arms."""
+    frame = table(400)
+    frame["drug"] = [number % 4 for number in range(400)]
+    frame["ward"] = frame["drug"].map({0: "n", 1: "s", 2: "w", 3: "e"})
+    frame.loc[::10, "score"] = None
+    roles = {"treatment": "drug", "control": 0, "outcome": "score", "covariates": "*", "missing_outcome": "ipcw"}
+    reply, _ = estimate(str(write(frame, tmp_path / "t.parquet")), roles, OPTIONS)
+    assert [line.split("'")[1] for line in reply["warnings"] if "nearly determines treatment" in line] == ["ward"]
+    assert any("outcomes are missing in 10% of the rows" in line for line in reply["warnings"])
+    assert {one["estimand"] for one in reply["estimates"]} == {"mean", "ate"}
+    assert reply["n"] == 400
 
 
 def test_a_relation_that_rows_break_is_said_before_anything_is_fitted(tmp_path: Path) -> None:

@@ -99,6 +99,14 @@ def test_labels_of_the_spec_reach_every_description_and_are_escaped() -> None:
     assert drug["constraints"] == {"required": True, "enum": [0, 1]}
 
 
+def test_many_levels_are_cut_on_the_page_only() -> None:
+    record = with_column("site", levels=[f"site {number:03d}" for number in range(200)])
+    content = descriptions(record)
+    page = content["codebook.html"].decode()
+    assert ("site 029" in page, "site 030" in page, "and 170 more" in page) == (True, False, True)
+    assert b"site 199" in content["codebook.csv"]
+
+
 def test_the_same_manifest_gives_the_same_bytes() -> None:
     assert descriptions(old_manifest()) == descriptions(Manifest.model_validate(json.loads(json.dumps(OLD))))
 

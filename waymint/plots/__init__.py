@@ -15,5 +15,6 @@ from waymint.plots.forest import forest
 from waymint.plots.margins import margins
 from waymint.plots.overlap import overlap
 from waymint.plots.simulation import curves
+from waymint.plots.survival import survival
 
-__all__ = ["attacks", "cate", "curves", "effect_errors", "forest", "love", "margins", "overlap"]
+__all__ = ["attacks", "cate", "curves", "effect_errors", "forest", "love", "margins", "overlap", "survival"]

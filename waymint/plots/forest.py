@@ -23,6 +23,13 @@ def _reach(row: Mapping[str, Any], end: str) -> float:
     return abs(row[end] - row["estimate"]) if row[end] is not None else 0.0
 
 
+def _name(row: Mapping[str, Any]) -> str:
+    """Name an estimate: estimand, the arms of more than two, estimator."""
+    estimand, arm, control = str(row["estimand"]), row.get("arm"), row.get("control")
+    arms = "" if arm is None else f"  {arm}" if control is None else f"  {arm} - {control}"
+    return f"{estimand.upper() if len(estimand) == 3 else estimand}{arms}  {str(row['estimator']).upper()}"
+
+
 def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plot:
     """Draw a forest plot.
 
@@ -33,7 +40,7 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
     truth : float, optional
         Exact effect of the release, drawn as a line.
     """
-    names = list(dict.fromkeys((str(row["estimand"]), str(row["estimator"])) for row in rows))
+    names = list(dict.fromkeys(_name(row) for row in rows))
     tables = list(dict.fromkeys(str(row["table"]) for row in rows))
     figure, (axis,) = canvas(1.1 + 0.18 * len(names) * (len(tables) + 0.6))
     for number, table in enumerate(tables):
@@ -41,7 +48,7 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
         shift = OFFSET * (number - (len(tables) - 1) / 2)
         axis.errorbar(
             [row["estimate"] for row in of_table],
-            [names.index((str(row["estimand"]), str(row["estimator"]))) + shift for row in of_table],
+            [names.index(_name(row)) + shift for row in of_table],
             xerr=[[_reach(row, "ci_low") for row in of_table], [_reach(row, "ci_high") for row in of_table]],
             fmt=MARKERS[number],
             color=COLORS[number % len(COLORS)],
@@ -52,7 +59,7 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
     axis.axvline(0, color=GREY, linewidth=0.8)
     if truth is not None:
         axis.axvline(truth, color=GREY, linewidth=1, linestyle=":", label="exact ATE of the release")
-    label_rows(axis, [f"{estimand.upper() if len(estimand) == 3 else estimand}  {estimator.upper()}" for estimand, estimator in names])
+    label_rows(axis, names)
     axis.set_xlabel("effect, 95 % interval")
     legend_below(figure, axis, 2)
     return figure

@@ -6,5 +6,6 @@ from waymint.results.estimates import Estimates
 from waymint.results.release import Release
 from waymint.results.result import Result
 from waymint.results.simulation import Simulation
+from waymint.results.survival import SurvivalEstimates
 
-__all__ = ["Audit", "Comparison", "Estimates", "Release", "Result", "Simulation"]
+__all__ = ["Audit", "Comparison", "Estimates", "Release", "Result", "Simulation", "SurvivalEstimates"]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+#: Columns that tables of more than two arms have.
+ARMS = ("arm", "control", "joint_low", "joint_high")
 COLUMNS = ("estimand", "estimator", "estimate", "se", "ci_low", "ci_high", "p", "n", "ess", "clipped")
 
 
@@ -30,7 +32,9 @@ class Estimates(Result):
         """Return one row for each estimand and estimator."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.reply["estimates"]), columns=list(COLUMNS))
+        frame = pd.DataFrame(list(self.reply["estimates"]))
+        arms = [name for name in ARMS if name in frame and frame[name].notna().any()]
+        return frame[[COLUMNS[0], *arms, *COLUMNS[1:]]]
 
     def combined(self) -> pd.DataFrame:
         """Return the estimates whose intervals hold the source's sampling error too; empty unless the data is a release."""

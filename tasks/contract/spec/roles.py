@@ -56,7 +56,9 @@ class RolesSpec(Section):
     subgroups: tuple[str, ...] = Field(
         (), description="covariates whose levels define subgroups; the release keeps the effect in each of them", examples=[["sex"]]
     )
-    missing_outcome: Literal["error", "drop"] = Field("error", description="what to do with rows without an outcome")
+    missing_outcome: Literal["error", "drop", "ipcw"] = Field(
+        "error", description='what to do with rows without an outcome; "ipcw" (estimate only) keeps and reweights them'
+    )
     missing_treatment: Literal["error", "drop"] = Field("error", description="what to do with rows without a treatment")
     max_levels: int = Field(200, ge=2, le=5000, description="most levels a categorical covariate may have")
     relations: tuple[str, ...] = Field(

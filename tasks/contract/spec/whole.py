@@ -77,6 +77,12 @@ class Spec(Section):
             raise ValueError(f"outcomes.{self.roles.outcome}.range must be that of mechanisms.outcome_range, or stand alone")
         return self
 
+    @model_validator(mode="after")
+    def _outcomes_known(self) -> Spec:
+        if self.roles.missing_outcome == "ipcw":
+            raise ValueError("roles.missing_outcome must be 'error' or 'drop' in a SPEC; 'ipcw' is built for 'waymint estimate' alone")
+        return self
+
     @property
     def outcome(self) -> OutcomeSpec:
         """What is declared of the outcome, here or under its older keys."""

@@ -18,6 +18,8 @@ from tasks.publish.manifest import Manifest
 TEMPLATE = "codebook.html.j2"
 #: Fewer cells than these are not counted: a small count could point at persons.
 FEWEST = 5
+#: Levels of a column that the page shows.
+MOST_SHOWN = 30
 FEW = f"fewer than {FEWEST} cells"
 #: Columns that ``release.include_nuisances`` adds.
 TRUTH = {
@@ -215,5 +217,6 @@ def as_html(entries: Sequence[Entry], manifest: Manifest) -> bytes:
         description=about.get("description") or "",
         entries=entries,
         few=FEW,
+        most=MOST_SHOWN,
         labelled=any(entry.label for entry in entries),
     )

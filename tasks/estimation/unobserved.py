@@ -1,0 +1,80 @@
+"""Outcomes that some rows lack: weighted by the inverse of their chance to be observed (IPCW), under missingness at random.
+
+With delta = 1(Y is observed) and pi_k(W) = P(delta = 1 | A = k, W), the mean of arm k is identified where pi_k > 0 as
+E[E(Y | A = k, delta = 1, W)], with the efficient influence function
+
+    Q_k - psi_k + 1(A = k) delta / (g_k pi_k) (Y - Q_k)
+
+(Robins, Rotnitzky, Zhao 1994, DOI 10.1080/01621459.1994.10476818). It is that of a treatment with one arm more, to which rows without
+outcome belong: arm k has the propensity g_k pi_k, the further arm the rest. So every estimator of means and contrasts serves unchanged,
+on K + 1 arms of which K are compared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.errors import SpecError
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances
+from tasks.nuisance.crossfit import Covariates, CrossFit, Report, Rows, cross_fit
+from tasks.nuisance.plan import Plan
+
+Mask = npt.NDArray[np.bool_]
+#: Estimators that weight by the chance to be observed; effects among the rows of one arm need that chance apart from g.
+ESTIMATORS = ("or", "ipw", "aipw", "tmle")
+
+
+def require_estimators(names: tuple[str, ...] | list[str]) -> None:
+    """Refuse estimators that are not built for missing outcomes.
+
+    Raises
+    ------
+    SpecError
+    """
+    others = [name for name in names if name not in ESTIMATORS]
+    if others:
+        raise SpecError(
+            f"estimators of estimate must be among {', '.join(ESTIMATORS)} where outcomes are missing; got '{others[0]}'.",
+            'Leave it out, or leave the rows out: missing_outcome = "drop".',
+        )
+
+
+def placeholders(y: Float64, observed: Mask) -> Float64:
+    """Return outcomes with the mean of the observed ones in place of those that are missing, shape (n,): they enter with weight 0."""
+    return np.where(observed, y, float(np.mean(y[observed])))
+
+
+def cross_fit_observed(
+    plan: Plan, learner: Learner, rows: Rows, observed: Mask, covariates: Covariates, report: Report
+) -> tuple[CrossFit, Nuisances]:
+    """Cross-fit g and pi on all rows, Q on the observed ones.
+
+    Parameters
+    ----------
+    plan, learner, covariates, report
+        As in :func:`tasks.nuisance.crossfit.cross_fit`.
+    rows : Rows
+        With :func:`placeholders`.
+    observed : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    tuple of CrossFit and Nuisances
+        Nuisances of K + 1 arms: g_k pi_k of the arms 0 to K - 1, the rest of the last; Q of the last is the mean outcome. And g with
+        pi in the place of Q, of K arms.
+    """
+    report("fitting the chance that the outcome is observed")
+    presence = cross_fit(plan, learner, rows._replace(y=observed.astype(np.float64), kind="binary"), covariates, report)
+    weights = np.ones(len(observed)) if rows.weights is None else rows.weights
+    outcome = cross_fit(plan, learner, rows._replace(weights=weights * observed), covariates, report)
+    g, pi, q = presence.nuisances.propensities, presence.nuisances.outcomes, outcome.nuisances.outcomes
+    shares = [share * seen for share, seen in zip(g, pi, strict=True)]
+    rest = np.clip(1.0 - np.sum(shares, axis=0), 0.0, 1.0)
+    mean = np.full(len(observed), float(np.average(rows.y, weights=weights * observed)))
+    return CrossFit(Nuisances(*shares[1:], rest, *q, mean), outcome.models, outcome.rows), presence.nuisances
+
+
+def with_unobserved(a: Int8, observed: Mask, arms: int) -> Int8:
+    """Return the treatment with one arm more, to which rows without outcome belong, shape (n,)."""
+    return np.where(observed, a, arms).astype(np.int8)

@@ -1,0 +1,56 @@
+"""Survival probabilities and restricted means estimated on a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from waymint.results.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class SurvivalEstimates(Result):
+    """Numbers of survival curves with standard errors, and the curves."""
+
+    PLOTS = ("curves", "effects")
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row for each estimand, estimator and arm or pair of arms."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.reply["estimates"]))
+
+    def curves(self) -> pd.DataFrame:
+        """Return the curve of each arm and estimator at the times of the grid."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.reply["curves"]))
+
+    def headline(self) -> str:
+        """Return the number of rows, the horizon and the learner."""
+        reply = self.reply
+        return f"time to event of {reply['n']:,} rows up to {reply['horizon']:g}, nuisances by {reply['fit']['learner']}"
+
+    def details(self) -> Sequence[str]:
+        """Return the warnings."""
+        return tuple(self.reply["warnings"])
+
+    def plot(self, kind: str | None = None) -> Figure:
+        """Draw the result; save with ``.savefig("figure.pdf")``.
+
+        Parameters
+        ----------
+        kind : {"curves", "effects"}, optional
+            "curves": survival by arm, of the last estimator named; "effects": forest plot of differences of restricted means.
+        """
+        from waymint import plots
+
+        if self._plotted(kind) == "effects":
+            return plots.forest([{"table": "table", **one} for one in self.reply["estimates"] if one["estimand"] == "rmst_difference"])
+        points = self.reply["curves"]
+        return plots.survival(points, points[-1]["estimator"], self.reply["horizon"])
