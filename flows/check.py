@@ -98,8 +98,8 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
                 described = concluded.schema, concluded.profile
                 faults += label_faults(spec, concluded.schema)
                 faults += [*arm_faults(concluded.schema, purpose), *role_faults(concluded.schema, purpose)]
-                faults += size_faults(spec, concluded.schema.rows, concluded.profile.arms, purpose)
-                warnings += size_warnings(spec, concluded.schema.rows, concluded.profile.arms, purpose)
+                faults += size_faults(spec, concluded.schema.units, concluded.profile.arms, purpose)
+                warnings += size_warnings(spec, concluded.schema.units, concluded.profile.arms, purpose)
         except WaymintError as fault:
             faults.append(fault)
     faults += _store_faults(spec, faults)

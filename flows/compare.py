@@ -68,7 +68,7 @@ def contest(run: Run) -> dict[str, Any]:
     stages = Stages.current()
     source_read = read_source(run, stages, "compare")
     schema = source_read.described.table
-    cautions = check_sizes(run.spec, schema.rows, source_read.described.profile.arms, "compare")
+    cautions = check_sizes(run.spec, schema.units, source_read.described.profile.arms, "compare")
     stages.note(profile_line(source_read.described.profile, schema))
     for warning in (*source_read.described.warnings, *cautions):
         stages.warn(warning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
-from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say
+from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say, say_rows
 from flows.stages.survival import estimate_times
 from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
 from flows.stages.wording import as_options, in_options
@@ -48,7 +49,8 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
     data : str
         A file, folder, glob, ``s3://...`` of Parquet or CSV, ``builtin:NAME``, or a release ``STORE/NAME[@VERSION]``.
     roles : dict
-        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given.
+        Keys of the SPEC's ``roles``; of a release, what its manifest says where not given. ``outcomes`` in place of ``outcome``: each
+        is estimated by itself, the others being no covariates.
     options : dict
         ``estimators`` (those of the outcome's kind where empty), ``seed``, ``folds``, ``repeats``, ``learner``, ``truncation`` of
         :func:`tasks.estimation.analysis.analyse`;
@@ -70,11 +72,39 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
         return estimate_release(release, options)
     try:
-        if roles.get("outcome_kind") == "survival":
-            return _of_times(data, roles, options)
-        return _of_table(data, roles, options)
+        return _of_outcomes(data, roles, options)
     except (SourceError, SpecError) as fault:
         raise in_options(fault) from None
+
+
+def _of_outcomes(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Estimate one outcome, or one after the other: overlap and balance are those of the first, entries name their outcome."""
+    outcomes: tuple[str, ...] = tuple(roles.pop("outcomes", ()))
+    if len(outcomes) < 2:
+        return _of_outcome(data, roles | ({"outcome": outcomes[0]} if outcomes else {}), options)
+    if len(set(outcomes)) < len(outcomes):
+        raise SpecError("--outcome of estimate must name different columns; got one twice.", "Name each once.")
+    reply: dict[str, Any] = {}
+    lines: list[str] = []
+    for outcome in outcomes:
+        others = tuple(name for name in outcomes if name != outcome)
+        rest = roles | {"outcome": outcome}
+        if roles.get("covariates", "*") == "*":
+            rest["exclude"] = tuple(dict.fromkeys((*roles.get("exclude", ()), *others)))
+        elif set(outcomes) & set(roles["covariates"]):
+            raise SpecError("covariates of roles must not name an outcome; got one that does.", "Leave it out of --covariates.")
+        one, text_of = _of_outcome(data, rest, options)
+        entries = [{"outcome": outcome, **entry} for entry in one["estimates"]]
+        warnings = [f"outcome '{outcome}': {text}" for text in one["warnings"]]
+        reply = reply or one | {"estimates": [], "warnings": []}
+        reply["estimates"] += entries
+        reply["warnings"] += [text for text in warnings if text not in reply["warnings"]]
+        lines += ["", f"outcome   {outcome}", *text_of] if lines else [f"outcome   {outcome}", *text_of]
+    return reply, lines
+
+
+def _of_outcome(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return _of_times(data, roles, options) if roles.get("outcome_kind") == "survival" else _of_table(data, roles, options)
 
 
 def role_spec(roles: dict[str, Any]) -> RolesSpec:
@@ -123,12 +153,12 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     wanted = (*inspection.columns(names), *extras)
     limit = int(options.get("memory_rows", MEMORY_ROWS))
     held: list[pa.Table] | None = []
-    state, rows = inspection.start(), 0
+    state, rows, began = inspection.start(), 0, time.monotonic()
     for batch in read(wanted):
         state, rows = inspection.visit(state, batch), rows + batch.num_rows
         if rows > limit and not _needs_memory(table_roles, options):
             held = None
-            say(f"inspecting: {rows:,} rows")
+            say_rows("inspecting", rows, began)
         if held is not None:
             held.append(batch)
     described = inspection.finish(state, table_roles, folds=options["folds"], source_format=form)
@@ -173,14 +203,14 @@ def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:
     """Estimate out of core: canonical batches go to a temporary folder, sums and vectors stay."""
     with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
-        spill = Spill(Path(folder), schema)
+        spill, began = Spill(Path(folder), schema), time.monotonic()
         for batch in batches:
             rows, (weights, propensity) = canonical_rows(batch, schema, form, options)
             if propensity is None and options["propensity"] is not None:
                 propensity = np.full(rows.num_rows, float(options["propensity"]))
             weights = None if weights is None else known_weights(weights, rows.num_rows)
             spill.add(rows, weights, known_propensity(propensity, rows.num_rows))
-            say(f"reading: {spill.rows:,} rows of positive weight" if weights is not None else f"reading: {spill.rows:,} rows")
+            say_rows("reading", spill.rows, began, "rows" if weights is None else "rows of positive weight")
         table, fit_rows = spill.finish(), options.get("fit_rows", FIT_ROWS)
         plan = plan_of(table, SOURCE, options["seed"], options["folds"], options["repeats"], fit_rows)
         return analyse_table(table, plan, options["estimators"], options["learner"], options.get("truncation", "auto"), say)

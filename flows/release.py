@@ -91,7 +91,7 @@ def _reply(run: Run, stages: Stages, original: Original | None) -> dict[str, Any
         return latest.reply()
     source = read_source(run, stages, plan=plan)
     schema = source.described.table
-    cautions = check_sizes(run.spec, schema.rows, source.described.profile.arms, "release")
+    cautions = check_sizes(run.spec, schema.units, source.described.profile.arms, "release")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
     for warning in (*source.described.warnings, *cautions):

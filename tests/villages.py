@@ -21,7 +21,7 @@ ROLES: dict[str, Any] = {
 }
 
 
-def villages(count: int = 60, size: int = 8, seed: int = 1, spread: float = 0.65) -> pd.DataFrame:
+def villages(count: int = 90, size: int = 6, seed: int = 1, spread: float = 0.65) -> pd.DataFrame:
     """Draw people in villages; remoteness and region are the same for a village, the weight depends on x."""
     rng = np.random.default_rng(seed)
     sizes = rng.poisson(size - 1, count) + 1

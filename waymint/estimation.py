@@ -20,7 +20,7 @@ def estimate(
     data: Any,
     *,
     treatment: str | None = None,
-    outcome: str | None = None,
+    outcome: str | Sequence[str] | None = None,
     covariates: Sequence[str] | str = "*",
     exclude: Sequence[str] = (),
     treated: Label | None = None,
@@ -55,8 +55,10 @@ def estimate(
     ----------
     data : frame, Release, str or Path
         A table in memory, a release, or the URI of either.
-    treatment, outcome : str, optional
-        Columns; a release knows its own.
+    treatment : str, optional
+        Column; a release knows its own.
+    outcome : str or sequence of str, optional
+        Column, or several: each is estimated by itself, and none is a covariate of another.
     covariates : sequence of str or "*"
         Columns; "*" is all others.
     exclude : sequence of str
@@ -122,7 +124,8 @@ def estimate(
     from waymint.results import Estimates, SurvivalEstimates
 
     kind = SurvivalEstimates if outcome_kind == "survival" else Estimates
-    named = {"treatment": treatment or "", "outcome": outcome or "", "covariates": _columns(covariates), "exclude": tuple(exclude)}
+    outcomes = (outcome,) if isinstance(outcome, str) else tuple(outcome or ("",))
+    named = {"treatment": treatment or "", "outcomes": outcomes, "covariates": _columns(covariates), "exclude": tuple(exclude)}
     arms = {key: label for key, label in (("treated", treated), ("control", control)) if label is not None}
     labels = {**arms, "event": event, "outcome_kind": outcome_kind, "kinds": dict(kinds or {}), "max_levels": max_levels}
     rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment, "subgroups": tuple(subgroups)}

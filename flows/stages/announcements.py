@@ -69,7 +69,7 @@ def _payload(reply: Mapping[str, Any]) -> dict[str, Any]:
         "source": {name: manifest["source"][name] for name in ("uri", "fingerprint", "rows")},
         "gates": gates,
         "failed": [gate["name"] for gate in gates if gate["status"] in ("failed", "refused")],
-        "effect": {where: _effect(manifest["effects"].get(where)) for where in ("source", "release")},
+        "effect": {where: _effect(section) for where, section in manifest["effects"].items() if where != "truth"},
     }
 
 

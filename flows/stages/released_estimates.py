@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ def say(text: str) -> None:
     """Write to stderr how far long work is, unless the user wants quiet."""
     if verbosity() is not Verbosity.QUIET:
         sys.stderr.write(f"waymint estimate: {text}\n")
+
+
+def say_rows(work: str, rows: int, began: float, what: str = "rows") -> None:
+    """Say how many rows some work has seen, and how fast.
+
+    Parameters
+    ----------
+    work : str
+        What is done with them.
+    rows : int
+    began : float
+        ``time.monotonic()`` when it began.
+    what : str
+        What is counted.
+    """
+    say(f"{work}: {rows:,} {what}, {rows / max(time.monotonic() - began, 1e-3):,.0f} rows/s")
 
 
 def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -108,9 +125,11 @@ def _files(release: PublishedRelease, copy: int) -> list[FileRef]:
 
 
 def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]) -> bool:
-    """Return whether a copy is worked on out of core; effects of subgroups are estimated in memory."""
+    """Return whether a copy is worked on out of core; effects of subgroups, clusters and strata are worked on in memory."""
     rows = sum(file.rows or 0 for file in _files(release, copy))
-    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not release.manifest.spec["roles"]["subgroups"]
+    roles = release.manifest.spec["roles"]
+    whole = roles["subgroups"] or roles.get("cluster") or roles.get("strata")
+    return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not whole
 
 
 def _parts(

@@ -14,7 +14,7 @@ from tasks.contract.errors import SpecError
 def estimate(
     data: given.Data,
     treatment: given.Treatment = "",
-    outcome: given.Outcome = "",
+    outcome: given.Outcome = None,
     covariates: given.Covariates = "*",
     exclude: given.Exclude = "",
     treated: given.Treated = None,
@@ -44,7 +44,8 @@ def estimate(
     json_: JsonOption = False,
 ) -> None:
     """Estimate effects with OR, IPW, AIPW, TMLE, with overlap and balance, on any table or release."""
-    columns = {"treatment": treatment, "outcome": outcome, "covariates": covariates if covariates == "*" else _names(covariates)}
+    outcomes = tuple(outcome or ("",))
+    columns = {"treatment": treatment, "outcomes": outcomes, "covariates": covariates if covariates == "*" else _names(covariates)}
     arms = {key: _literal(label) for key, label in (("treated", treated), ("control", control)) if label is not None}
     labels = {**arms, "event": _literal(event), "exclude": _names(exclude), "strata": _names(strata)}
     missing_rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment}
@@ -55,7 +56,7 @@ def estimate(
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
-    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcome}", json_)
+    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:

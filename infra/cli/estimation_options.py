@@ -8,7 +8,7 @@ import typer
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="a table (file, folder, glob, s3://, builtin:NAME) or a release")]
 Treatment = Annotated[str, typer.Option(help="treatment column (a release knows its own)")]
-Outcome = Annotated[str, typer.Option(help="outcome column (a release knows its own)")]
+Outcome = Annotated[list[str] | None, typer.Option(help="outcome column (a release knows its own); again for further outcomes")]
 Covariates = Annotated[str, typer.Option(help='comma-separated columns, or "*" for all others')]
 Exclude = Annotated[str, typer.Option(help='comma-separated columns left out of "*"')]
 Treated = Annotated[str | None, typer.Option(help="the label that means 'treated', as a TOML value [default: 1]")]

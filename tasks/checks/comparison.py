@@ -80,10 +80,26 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
             else:
                 designed = units[0]._replace(weight=units[0].weight * weight)
                 outcome.append((name, unit_gap(y[here], z[there], designed.take(here), units[1].take(there), rng)))
-    compared = (*schema.modelled, *(column for column in schema.passengers if not column.constant))
-    frames = to_frame(source, compared), to_frame(release, compared)
-    margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in compared]
+    frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
+    margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in schema.modelled]
+    margins += _passengers(schema, source, release, weight, rng)
     return LawEvidence(tuple(outcome), 2, tuple((name, gap) for name, gap in margins if gap is not None), _missing(*frames, rng, units))
+
+
+def _passengers(
+    schema: TableSchema, source: pa.Table, release: pa.Table, weight: Float64, rng: np.random.Generator
+) -> list[tuple[str, Gap | None]]:
+    """Compare passengers, which follow the treatment: the source's arms are weighted to what they are in the release."""
+    varying = tuple(column for column in schema.passengers if not column.constant)
+    if not varying:
+        return []
+    units, drawn = _units(source), _units(release)
+    designed, treated = units.weight * weight, source.column("a").to_numpy() == 1
+    share = float(np.mean(release.column("a").to_numpy() == 1))
+    for arm, part in ((treated, share), (~treated, 1.0 - share)):
+        designed[arm] *= part / max(float(designed[arm].sum()), 1e-300)
+    frames, of = (to_frame(source, varying), to_frame(release, varying)), (units._replace(weight=designed), drawn)
+    return [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, of)) for column in varying]
 
 
 def _units(table: pa.Table) -> Units:

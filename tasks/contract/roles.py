@@ -102,6 +102,8 @@ class TableSchema(BaseModel):
         ``"binary"``, ``"continuous"`` or ``"count"``.
     rows : int
         Rows with treatment and outcome known.
+    clusters : int or None
+        Clusters that they come in, to about 3 %; None where there is no such column.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +114,7 @@ class TableSchema(BaseModel):
     outcome_kind: Literal["binary", "continuous", "count"]
     rows: int
     arms: tuple[str, ...] = ()
+    clusters: int | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -120,6 +123,11 @@ class TableSchema(BaseModel):
         if isinstance(values, dict) and not values.get("arms") and {"treated", "control"} <= set(values):
             return {**values, "arms": (values["control"], values["treated"])}
         return values
+
+    @property
+    def units(self) -> int:
+        """What a holdout is drawn from: clusters, or rows."""
+        return self.rows if self.clusters is None else self.clusters
 
     @property
     def covariates(self) -> tuple[Column, ...]:

@@ -18,7 +18,9 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.contract.results import Estimate
+from tasks.contract.rng import UInt64
 from tasks.numerics.normal import Z95
+from tasks.targeting.influence import cluster_error, standard_error
 
 
 class Term(NamedTuple):
@@ -71,7 +73,30 @@ def term(value: float, se: float) -> Term:
     return Term(value, se, value - Z95 * se, value + Z95 * se)
 
 
-def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64) -> EffectIdentity:
+class Counting(NamedTuple):
+    """How the source's rows count: survey weights and the hash of each row's cluster, each (n,), as far as there are."""
+
+    weights: Float64 | None = None
+    clusters: UInt64 | None = None
+
+    def mean(self, values: Float64) -> float:
+        """Return the weighted mean."""
+        return float(np.average(values, weights=self.weights))
+
+    def error(self, values: Float64) -> float:
+        """Return the standard error of the weighted mean, over clusters where there are any."""
+        if self.weights is None and self.clusters is None:
+            return _mean_error(values)
+        weights = np.ones(len(values)) if self.weights is None else self.weights
+        rest = values - self.mean(values)
+        return standard_error(rest, weights) if self.clusters is None else cluster_error(rest, weights, self.clusters)[0]
+
+
+#: Every row counts once.
+EACH_ROW = Counting()
+
+
+def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64, counting: Counting = EACH_ROW) -> EffectIdentity:
     """Split a release's effect error into its two terms.
 
     Parameters
@@ -83,6 +108,8 @@ def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64) -> 
         construction: judge it on rows (or folds) held out of the targeting to learn about new ones.
     tau_release : ndarray of float64, shape (m,)
         The same at the release's rows.
+    counting : Counting
+        How the source's rows count.
 
     Returns
     -------
@@ -100,15 +127,17 @@ def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64) -> 
     if phi.shape != tau_source.shape:
         raise EstimationError(f"tau_source of the identity must be of shape {phi.shape}; got {tau_source.shape}.")
     gap = tau_source - phi
-    contrast = term(float(np.mean(gap)), _mean_error(gap))
-    shift = float(np.mean(tau_release) - np.mean(tau_source))
-    covariate_law = term(shift, math.hypot(_mean_error(tau_release), _mean_error(tau_source)))
+    contrast = term(counting.mean(gap), counting.error(gap))
+    shift = float(np.mean(tau_release)) - counting.mean(tau_source)
+    covariate_law = term(shift, math.hypot(_mean_error(tau_release), counting.error(tau_source)))
     # tau~ over the source cancels in the sum: what is left is release against pseudo-outcomes
-    total = term(contrast.value + shift, math.hypot(_mean_error(tau_release), _mean_error(phi)))
+    total = term(contrast.value + shift, math.hypot(_mean_error(tau_release), counting.error(phi)))
     return EffectIdentity(contrast, covariate_law, total)
 
 
-def error_ledger(phi: Float64, tau_source: Float64, tau_release: Float64, released: Estimate | None = None) -> list[LedgerEntry]:
+def error_ledger(
+    phi: Float64, tau_source: Float64, tau_release: Float64, released: Estimate | None = None, counting: Counting = EACH_ROW
+) -> list[LedgerEntry]:
     """List every error between the true effect and a release's estimate.
 
     released - psi = sampling + contrast + covariate_law + monte_carlo, where
@@ -125,21 +154,23 @@ def error_ledger(phi: Float64, tau_source: Float64, tau_release: Float64, releas
     released : Estimate, optional
         ATE estimated on the release. Without it the release's effect is its mechanism's mean over the released rows, and the Monte-Carlo
         error has a size but no value.
+    counting : Counting
+        How the source's rows count.
 
     Returns
     -------
     list of LedgerEntry
         In the order above.
     """
-    identity = effect_identity(phi, tau_source, tau_release)
+    identity = effect_identity(phi, tau_source, tau_release, counting)
     drawn = None if released is None else released.estimate - float(np.mean(tau_release))
     noise = _mean_error(tau_release) if released is None else released.se
     return [
-        LedgerEntry("sampling", None, _mean_error(phi)),
+        LedgerEntry("sampling", None, counting.error(phi)),
         LedgerEntry("contrast", identity.contrast.value, identity.contrast.se),
         LedgerEntry("covariate_law", identity.covariate_law.value, identity.covariate_law.se),
         LedgerEntry("monte_carlo", drawn, noise),
-        LedgerEntry("gap", identity.total.value + (drawn or 0.0), math.hypot(_mean_error(phi), noise)),
+        LedgerEntry("gap", identity.total.value + (drawn or 0.0), math.hypot(counting.error(phi), noise)),
     ]
 
 

@@ -23,7 +23,7 @@ from tasks.contract.roles import Column, TableSchema
 from tasks.estimation.cate import cate_gap
 from tasks.estimation.combine import combine_estimates
 from tasks.estimation.evaluate import evaluate
-from tasks.estimation.fidelity import LedgerEntry, error_ledger
+from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
@@ -128,7 +128,8 @@ def fidelity(
     drawn = _predictions(pa.concat_tables([space.table(ref, ["g", "q0", "q1"]) for ref in release]))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
-    entries = error_ledger(pseudo_outcomes(prepared), of_release.q1 - of_release.q0, drawn.q1 - drawn.q0, main)
+    counting = Counting(survey_weights(rows), clusters_of(rows))
+    entries = error_ledger(pseudo_outcomes(prepared), of_release.q1 - of_release.q0, drawn.q1 - drawn.q0, main, counting)
     scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, of_source), schema.outcome_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],

@@ -27,7 +27,7 @@ _START_TOLERANCE = 2.0
 
 
 class DamagedClaim(StoreError):
-    """A claim that can't be read: whose the number is can't be known."""
+    """A claim, or the decision on it, that can't be read: whose the number is, or what became of it, can't be known."""
 
 
 class _Record(BaseModel):
@@ -182,4 +182,4 @@ def read_decision(store: Store, name: str, version: int) -> Decision | None:
     except StoreMissing:
         return None
     except ValidationError:
-        raise StoreError(f"decision on {name} version {version} must be readable; got a damaged '{key}' in {store.uri}.") from None
+        raise DamagedClaim(f"decision on {name} version {version} must be readable; got a damaged '{key}' in {store.uri}.") from None

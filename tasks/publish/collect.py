@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Literal, NamedTuple
 
-from tasks.contract.errors import StoreConflict, StoreError, StoreLink
+from tasks.contract.errors import StoreConflict, StoreError, StoreForbidden, StoreUnavailable
 from tasks.contract.store import Store, StoredObject
 from tasks.publish.claims import Decision, Owner, read_decision, read_holders
 from tasks.publish.commit import finish
@@ -61,7 +61,9 @@ def gc(store: Store, name: str | None, older_than_seconds: float, now: float) ->
             actions += _collect(store, owner, version, files, now - older_than_seconds)
         except StoreConflict as error:
             actions.append(Action("kept", version_folder(owner, version), f"somebody else is at it: {error.message}"))
-        except StoreLink as error:
+        except (StoreUnavailable, StoreForbidden):
+            raise
+        except StoreError as error:  # a link, or a damaged claim or manifest: one of them keeps no other from being cleaned
             actions.append(Action("kept", version_folder(owner, version), error.message))
     return actions
 

@@ -20,6 +20,7 @@ from tasks.source.hints import later_waves, measured_later
 from tasks.source.identifiers import is_identifier, repeated_units
 from tasks.source.outcome import DecidedOutcome, decide_outcome
 from tasks.source.profile import Profile, protected_profile
+from tasks.source.sampled import distinct_values
 from tasks.source.selection import Selection, select
 from tasks.source.treatment import DecidedTreatment, decide_treatment
 
@@ -129,7 +130,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
         return Conclusion(None, None, warnings, tuple(faults))
-    return Conclusion(*_described(findings, selection, covariates | beside.columns, treatment, outcome), warnings, ())
+    return Conclusion(*_described(findings, selection, covariates | beside.columns, treatment, outcome, roles.cluster), warnings, ())
 
 
 def _failed(*faults: WaymintError) -> Conclusion:
@@ -151,6 +152,7 @@ def _described(
     others: dict[str, Decided],
     treatment: DecidedTreatment,
     outcome: DecidedOutcome,
+    clusters: str | None,
 ) -> tuple[TableSchema, Profile]:
     columns = {name: decided.column for name, decided in others.items()}
     columns |= {treatment.column.name: treatment.column, outcome.column.name: outcome.column}
@@ -164,6 +166,7 @@ def _described(
         arms=treatment.labels,
         outcome_kind=outcome.kind,
         rows=findings.used,
+        clusters=None if clusters is None else round(distinct_values(findings.columns[clusters].sample)),
     )
     return schema, protected_profile(findings.rows, findings.used, [profiles[name] for name in ordered], treatment.arms)
 

@@ -29,7 +29,7 @@ def size_faults(spec: Spec, rows: int, arms: Mapping[str, int], purpose: Purpose
     ----------
     spec : Spec
     rows : int
-        Rows with treatment and outcome.
+        Rows with treatment and outcome, or the clusters that they come in.
     arms : mapping of str to int
         Rows of each treatment label.
     purpose : str
@@ -47,7 +47,7 @@ def size_warnings(spec: Spec, rows: int, arms: Mapping[str, int], purpose: Purpo
     ----------
     spec : Spec
     rows : int
-        Rows with treatment and outcome.
+        Rows with treatment and outcome, or the clusters that they come in.
     arms : mapping of str to int
         Rows of each treatment label.
     purpose : str
@@ -62,7 +62,8 @@ def size_warnings(spec: Spec, rows: int, arms: Mapping[str, int], purpose: Purpo
         return tuple(later)
     return (
         *later,
-        f"rows of the holdout may fall below gates.min_reference_rows, {least}: {expected:.0f} of {rows:,} rows are expected "
+        f"{_unit(spec)} of the holdout may fall below gates.min_reference_rows, {least}: {expected:.0f} of {rows:,} {_unit(spec)} "
+        "are expected "
         f"(source.holdout = {spec.source.holdout:g}). {_way_out(spec, rows)}",
     )
 
@@ -90,11 +91,16 @@ def _holdout_faults(spec: Spec, rows: int) -> tuple[SourceError, ...]:
         return ()
     return (
         SourceError(
-            f"rows of the holdout must be at least {least} (gates.min_reference_rows); got about {expected:.0f} "
+            f"{_unit(spec)} of the holdout must be at least {least} (gates.min_reference_rows); got about {expected:.0f} "
             f"of {rows:,} (source.holdout = {spec.source.holdout:g}).",
             _way_out(spec, rows),
         ),
     )
+
+
+def _unit(spec: Spec) -> str:
+    """Return what a holdout is drawn from."""
+    return "rows" if spec.roles.cluster is None else "clusters"
 
 
 def _drawn(rows: int, share: float) -> tuple[float, float]:
@@ -114,7 +120,7 @@ def _way_out(spec: Spec, rows: int) -> str:
         f"Set gates.min_reference_rows = {fits}, which makes the distance gates blunter, or bring" if fits >= _FEWEST_REFERENCE else "Bring"
     )
     needed = _first(lambda n: _surely(n, spec.source.holdout, least), rows, 100 * least + rows)
-    return f"{lower} at least {needed:,} rows."
+    return f"{lower} at least {needed:,} {_unit(spec)}."
 
 
 def _surely(rows: int, share: float, least: int) -> bool:

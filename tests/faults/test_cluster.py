@@ -31,7 +31,11 @@ def site(tmp_path: Path, prefect: str, home: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "moment",
-    [pytest.param("before the first task is finished", marks=pytest.mark.slow), "between two stages", "in the last task"],
+    [
+        pytest.param("before the first task is finished", marks=pytest.mark.slow),
+        "between two stages",
+        pytest.param("in the last task", marks=pytest.mark.slow),
+    ],
 )
 def test_the_scheduler_dies(site: DaskSite, tmp_path: Path, moment: str) -> None:
     site.start_worker()
@@ -48,6 +52,7 @@ def test_the_scheduler_dies(site: DaskSite, tmp_path: Path, moment: str) -> None
     assert [again.begun(number) for number in finished] == [1] * len(finished), "a finished part was made again"
 
 
+@pytest.mark.slow
 def test_the_scheduler_is_started_again(site: DaskSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.cluster, "SCHEDULER_SECONDS", 60.0)
     site.start_worker("--death-timeout", "60")
@@ -65,7 +70,7 @@ def test_the_scheduler_is_started_again(site: DaskSite, tmp_path: Path, monkeypa
     assert [toil.begun(number) for number in range(3)] == [1, 1, 1], "a finished part was made again"
 
 
-@pytest.mark.parametrize("kind", ["worker", "nanny", pytest.param("worker below a nanny", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["worker", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("nanny", "worker below a nanny"))])
 def test_a_worker_dies_and_others_go_on(site: DaskSite, tmp_path: Path, kind: str) -> None:
     import psutil
 

@@ -130,7 +130,13 @@ else:
 """
 
 
-@pytest.mark.parametrize(("seconds", "answer"), [(120, "written"), (-120, "written"), (86_400, "refused"), (-86_400, "refused")])
+SKEWS = [
+    (86_400, "refused"),
+    *(pytest.param(*skew, marks=pytest.mark.slow) for skew in ((-86_400, "refused"), (120, "written"), (-120, "written"))),
+]
+
+
+@pytest.mark.parametrize(("seconds", "answer"), SKEWS)
 def test_a_clock_that_is_wrong(s3_env: Server, prefix: str, seconds: int, answer: str) -> None:
     """A client's clock that runs minutes off is no matter; one that is a day off is refused by the server, and told so."""
     done = subprocess.run(
@@ -144,7 +150,8 @@ def test_a_clock_that_is_wrong(s3_env: Server, prefix: str, seconds: int, answer
         assert names(s3_env, prefix) == []
 
 
-@pytest.mark.parametrize(("how", "before"), [("busy", "publish.publish"), pytest.param("closed", "publish.draft", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "before"), [("busy", "publish.publish"), ("closed", "publish.draft")])
 def test_a_release_whose_server_fails_while_it_publishes(
     proxied: Proxy, s3_env: Server, prefix: str, source: Path, tmp_path: Path, how: str, before: str
 ) -> None:
@@ -172,6 +179,7 @@ def test_a_release_whose_server_fails_for_a_while(
     assert {name.removeprefix(folder) for name in names(s3_env, prefix) if name.startswith(folder)} == listed | {"manifest.json"}
 
 
+@pytest.mark.slow
 def test_credentials_that_are_withdrawn(s3_env: Server, prefix: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values, work = spec_of(source, prefix), tmp_path / "work"
 

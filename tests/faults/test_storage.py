@@ -66,6 +66,7 @@ def test_a_file_of_the_workspace_is_cut(source: Path, tmp_path: Path, expected: 
     assert parts(tmp_path / "store") == expected
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_workspace_fills_up(source: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     values = spec_of(source, tmp_path / "store")
     with mounted(tmp_path / "disk", "8m") as disk:
@@ -103,9 +104,8 @@ def test_the_disk_of_the_store_fills_up(source: Path, tmp_path: Path, expected: 
         assert parts(store) == expected
 
 
-@pytest.mark.parametrize(
-    "what", ["read-only", pytest.param("gone", marks=pytest.mark.slow), pytest.param("a file", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["read-only", "gone", "a file"])
 def test_the_store_is_lost_while_it_publishes(source: Path, tmp_path: Path, expected: dict[str, bytes], what: str) -> None:
     work = tmp_path / "work"
     with mounted(tmp_path / "disk", "64m") as disk:
@@ -161,6 +161,7 @@ def _stop() -> None:
     raise WaymintError("stopped here", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["cut", "without its receipt", "with another's receipt"])
 def test_parts_that_were_damaged_while_nothing_ran_are_made_again(
     source: Path, tmp_path: Path, expected: dict[str, bytes], what: str

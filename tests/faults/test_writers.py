@@ -35,7 +35,7 @@ def _ages(store: Path, seconds: float) -> None:
         path.write_text(json.dumps(record | {"claimed": record["claimed"] - seconds, "place": "elsewhere"}))
 
 
-@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+@pytest.mark.parametrize("skew", [-3600.0, pytest.param(3600.0, marks=pytest.mark.slow)])
 def test_a_clock_that_is_an_hour_off_collects_nothing_of_a_live_run(source: Path, tmp_path: Path, skew: float) -> None:
     """The run is on another machine, whose clock runs an hour late or early; the age of collection is a day."""
     store, work = tmp_path / "store", tmp_path / "work"
@@ -65,6 +65,7 @@ def test_a_run_that_was_taken_for_dead_publishes_under_another_number(source: Pa
     assert not list(store.glob("trial/v000001/*"))
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_name_get_numbers_of_their_own(source: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     first, second = spec_of(source, store), spec_of(source, store, seed=8)
@@ -102,7 +103,14 @@ def _part_without_end(store: Path) -> None:
     os.truncate(path, path.stat().st_size - 10)
 
 
-@pytest.mark.parametrize("damage", [_claim_without_end, _manifest_without_end, _part_without_end], ids=lambda each: each.__name__[1:])
+def _decision_without_end(store: Path) -> None:
+    path = store / "trial/claims/v000001/decision.json"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    "damage", [_claim_without_end, _decision_without_end, _manifest_without_end, _part_without_end], ids=lambda each: each.__name__[1:]
+)
 def test_a_damaged_release_never_keeps_the_next_one_from_being_published(
     source: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -112,4 +120,8 @@ def test_a_damaged_release_never_keeps_the_next_one_from_being_published(
     reply = mint_on(spec_of(source, store, seed=8), tmp_path / "work 2", run="20260102T000000Z-other")
     assert reply["status"] == "published"
     assert reply["version"] >= 2
-    assert verify(open_store(str(store)), "trial", reply["version"]) == []
+    opened = open_store(str(store))
+    assert verify(opened, "trial", reply["version"]) == []
+    before = files(store)
+    gc(opened, None, 0.0, time.time() + DAY)
+    assert files(store) == before, "collection took something of a damaged release"

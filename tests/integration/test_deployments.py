@@ -111,7 +111,7 @@ def test_an_event_of_a_release_starts_what_comes_after_it(site: Site) -> None:
     """An automation on ``waymint.release.published`` audits every release of one name, with the URI of its event."""
     site.folder.joinpath("automation.yaml").write_text(yaml.safe_dump(_automation(site)))
     site.prefect("automation", "create", "--from-file", str(site.folder / "automation.yaml"))
-    run = site.ended(site.start("release/release-on-demand", site.spec("followed")).json())
+    run = site.ended(site.run("release/release-on-demand", site.spec("followed")))
     assert run["state_type"] == "COMPLETED", site.logs(run)
     [event] = site.events("waymint.release.published", "waymint.release.followed")
     [manifest] = site.published("followed")
@@ -149,7 +149,7 @@ def _automation(site: Site) -> dict[str, Any]:
 
 def test_a_second_run_of_a_name_waits_and_skips_what_the_first_has_published(site: Site) -> None:
     spec = site.spec("twice", release={"rows": 300, "unchanged": "skip"})
-    asked = [site.start("release/release-on-demand", spec).json() for _ in range(2)]
+    asked = [site.run("release/release-on-demand", spec) for _ in range(2)]
     runs = sorted((site.ended(each) for each in asked), key=lambda run: str(run["state_name"]))
     assert [run["state_name"] for run in runs] == ["Completed", "Unchanged"], [site.logs(run) for run in runs]
     first, second = (site.inner(run) for run in runs)
@@ -211,6 +211,6 @@ def test_a_schedule_sees_a_new_source_and_its_event_mints(site: Site) -> None:
     [event] = site.events("waymint.source.changed", "waymint.source.landed")
     assert event["payload"]["fingerprint"] == manifest["source"]["fingerprint"]
     # the same content a second time is no news
-    again = site.ended(site.start("watch/watch-landed", spec).json())
+    again = site.ended(site.run("watch/watch-landed", spec))
     assert again["state_name"] == "Unchanged", site.logs(again)
     assert len(site.events("waymint.source.changed", "waymint.source.landed")) == 1

@@ -102,6 +102,7 @@ def test_commands_work_outside_a_checkout(installed: Installed, tmp_path: Path) 
     assert "check: 0 errors" in installed.run("waymint", "check", str(spec), cwd=tmp_path, **home)
 
 
+@pytest.mark.slow
 def test_the_deployments_name_flows_that_are_there(installed: Installed, tmp_path: Path) -> None:
     home = {"WAYMINT_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
     installed.run("waymint", "deploy", "init", cwd=tmp_path, **home)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
 from benchmarks.learners import PerArm
 from benchmarks.peers import statsmodels_ipw
@@ -96,6 +97,32 @@ def test_ipw_is_a_weighted_regression(kind):
     assert ours.se == pytest.approx(theirs.se * np.sqrt((ROWS - 2) / (ROWS - 1)), rel=1e-8)
     not_robust = theirs.model.model.fit().bse[1]
     assert ours.se != pytest.approx(not_robust, rel=0.01)
+
+
+def test_weighted_ipw_is_a_regression_by_both_weights():
+    """Survey weights times inverse propensities: the point to 1e-9, the sandwich but for its small-sample factor."""
+    a, y, nuisances = fitted("continuous")
+    survey = np.random.default_rng(5).gamma(2.0, 1.0, len(y)) + 0.1
+    (ours,) = evaluate(a.astype(np.int8), y, nuisances, "continuous", ("ipw",), BOUND, weights=survey)
+    p1 = np.clip(nuisances.g, BOUND, 1 - BOUND)
+    fit = sm.WLS(y, sm.add_constant(a), weights=survey * (a / p1 + (1 - a) / (1 - p1))).fit(cov_type="HC1")
+    assert ours.estimate == pytest.approx(fit.params[1], abs=1e-9)
+    assert ours.se == pytest.approx(fit.bse[1] * np.sqrt((ROWS - 2) / (ROWS - 1)), rel=1e-6)
+
+
+def test_weighted_ipw_in_clusters_is_a_regression_with_a_cluster_sandwich():
+    """The sandwich of statsmodels with its factor G / (G - 1) (n - 1) / (n - k) taken to ours, and t of G - 1 degrees of freedom."""
+    a, y, nuisances = fitted("continuous")
+    rng = np.random.default_rng(6)
+    survey, villages = rng.gamma(2.0, 1.0, len(y)) + 0.1, rng.integers(0, 40, len(y))
+    ours = evaluate(a.astype(np.int8), y, nuisances, "continuous", ("ipw",), BOUND, weights=survey, clusters=villages.astype(np.uint64))[0]
+    p1 = np.clip(nuisances.g, BOUND, 1 - BOUND)
+    weights = survey * (a / p1 + (1 - a) / (1 - p1))
+    fit = sm.WLS(y, sm.add_constant(a), weights=weights).fit(cov_type="cluster", cov_kwds={"groups": villages}, use_t=True)
+    assert ours.estimate == pytest.approx(fit.params[1], abs=1e-9)
+    assert ours.se == pytest.approx(fit.bse[1] * np.sqrt((ROWS - 2) / (ROWS - 1)), rel=1e-6)
+    half = (ours.ci_high - ours.ci_low) / 2
+    assert half == pytest.approx(ours.se * stats.t.ppf(0.975, 39), rel=1e-9)
 
 
 def test_ipw_with_known_propensities_end_to_end():

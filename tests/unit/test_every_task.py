@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +14,7 @@ from tasks.contract.spec import Spec
 from tests.augmenting import table as sparse_table
 from tests.direct import Call, DirectWork, directly, run_of
 from tests.releasing import spec_of, table, write
-from tests.villages import study_spec
+from tests.villages import study_spec, villages
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Tasks whose results hold measured seconds: two runs of them can't give the same bytes.
@@ -121,6 +122,39 @@ def test_the_flows_worked(worlds: dict[str, World]) -> None:
     assert worlds["simulate"].reply["rows"]
     assert worlds["simulate a release"].reply["rows"]
     assert worlds["rejected"].reply["status"] == "rejected"
+
+
+def test_a_release_keeps_the_study_as_it_is(worlds: dict[str, World]) -> None:
+    """Fresh keys, whole villages with what is the same in them, a weight of 1, passengers; and the estimate repeats the manifest's."""
+    from flows.estimate import estimate
+
+    reply = worlds["study"].reply
+    assert reply["status"] == "published", [gate for gate in worlds["study"].work.tables["gates"] if gate["outcome"] != "pass"]
+    source, store = villages(), worlds["study"].workspace.parent / "store" / "villages"
+    released = pd.concat([pd.read_parquet(path) for path in sorted(store.rglob("part-*.parquet"))], ignore_index=True)
+    assert list(released.columns) == list(source.columns)
+    assert released["person"].is_unique
+    assert released["person"].str.fullmatch(r"P-\d{5}").all()
+    assert not set(released["person"]) & set(source["person"])
+    assert not set(released["village"]) & set(source["village"])
+    assert released.groupby("village")[["region", "remote"]].nunique().to_numpy().max() == 1
+    assert set(released["weight"]) == {1.0}
+    assert released["lab"].corr(released["score"]) == pytest.approx(source["lab"].corr(source["score"]), abs=0.06)
+    weighted = np.average(source["x"], weights=source["weight"])
+    assert abs(released["x"].mean() - weighted) < 0.1 < abs(source["x"].mean() - weighted)
+    study = reply["manifest"]["source"]["study"]
+    assert study["passengers"] == ["lab", "event"]
+    assert study["clusters"]["source"] == 90
+    assert study["clusters"]["release"] == released["village"].nunique()
+    assert study["clusters"]["constant"] == ["region", "remote"]
+    assert abs(study["clusters"]["icc_release"] - study["clusters"]["icc_source"]) < 0.15
+    assert 0.5 * len(source) < study["weight"]["effective_rows"] < len(source)
+    assert sum("not targeted" in line or "weighted population" in line for line in reply["manifest"]["warnings"]) == 2
+    settings = {"estimators": ("tmle",), "learner": "glm", "folds": 2, "repeats": 1, "seed": 7, "propensity": None}
+    again = estimate(reply["uri"], {}, settings)[0]["estimates"][0]
+    minted = next(each for each in reply["manifest"]["effects"]["release"]["all"] if each["estimator"] == "tmle")
+    assert again["estimate"] == pytest.approx(minted["estimate"], rel=1e-9)
+    assert again["se"] == pytest.approx(minted["se"], rel=1e-9)
 
 
 def _rerun(call: Call) -> bool:

@@ -11,7 +11,7 @@ from flows.estimate import estimate
 from flows.stages.source import read_source
 from infra.logging import PlainDisplay
 from infra.stages import Stages
-from tasks.contract.errors import SourceError
+from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.spec import Spec
 from tests.direct import DirectWork, run_of
 from tests.releasing import spec_of, table, write
@@ -65,3 +65,17 @@ def test_numbers_stored_as_text_are_named_where_they_are_too_many_for_codes(tmp_
     frame["ward"] = [str(number % levels) for number in range(len(frame))]
     reply, _ = check(Spec.model_validate(spec_of(write(frame, tmp_path / "t.parquet"), tmp_path / "store")))
     assert any("'ward' is taken as text" in finding["message"] for finding in reply["findings"]) is warned
+
+
+def test_several_outcomes_are_estimated_each_without_the_others(tmp_path: Path) -> None:
+    frame = table(400)
+    frame["later"] = (frame["score"] * 3 + frame["age"]).where(frame.index % 7 != 0)
+    path = str(write(frame, tmp_path / "t.parquet"))
+    roles = {"treatment": "drug", "outcomes": ("score", "later"), "covariates": "*", "missing_outcome": "ipcw"}
+    reply, lines = estimate(path, dict(roles), OPTIONS)
+    assert [(one["outcome"], one["estimator"]) for one in reply["estimates"]] == [("score", "aipw"), ("later", "aipw")]
+    alone, _ = estimate(path, roles | {"outcomes": ("score",), "exclude": ("later",)}, OPTIONS)
+    assert {key: value for key, value in reply["estimates"][0].items() if key != "outcome"} == alone["estimates"][0]
+    assert [line for line in lines if line.startswith("outcome ")] == ["outcome   score", "outcome   later"]
+    with pytest.raises(SpecError, match="must name different columns"):
+        estimate(path, roles | {"outcomes": ("score", "score")}, OPTIONS)

@@ -25,6 +25,7 @@ from tasks.mechanisms.laws.choice import attainable, choose_law, crps, fit_law
 from tasks.mechanisms.laws.methods.scale import ScaleLaw
 from tasks.mechanisms.laws.methods.tilt import TiltLaw
 from tasks.mechanisms.laws.support import find_support, outward
+from tasks.mechanisms.laws.tails import find_tails, mean_excess
 from tasks.mechanisms.model import Mechanisms, assemble
 from tasks.mechanisms.targeting import Targeting, target
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
@@ -227,8 +228,10 @@ def test_no_single_row_shows_in_a_law() -> None:
     assert fifth <= support.high == outward(fifth, up=True)
     cells, cell = build_cells(far, support)
     assert np.bincount(cell).min() >= 5
+    tail = find_tails(far, support)[1]
+    assert tail == find_tails(further, support)[1]
     ends = cells.low + cells.width + cells.step * np.maximum(cells.points - 1, 0)
-    assert ends.max() <= support.high + 1e-9
+    assert ends.max() <= tail.end + 1e-9
     residual = np.random.default_rng(1).normal(size=400)
     lone = [np.append(residual, value) for value in (50.0, 9_000.0)]
     arms = [fit_arm(each, np.ones(401), np.ones(401)) for each in lone]
@@ -264,3 +267,56 @@ def test_small_tables_have_laws_too(name: str, rows: int) -> None:
     )
     assert impossible(name, drawn) == 0
     assert drawn.mean() == pytest.approx(y.mean(), abs=5 * drawn.std() / np.sqrt(len(drawn)))
+
+
+@pytest.mark.parametrize(
+    ("draw", "shape"),
+    [
+        (lambda rng: rng.exponential(size=400_000), 0.0),
+        (lambda rng: rng.pareto(4.0, 400_000), 0.125),  # of shape 1 / 4, shrunk by half
+        (lambda rng: rng.uniform(size=400_000) ** 2, -0.25),  # a finite end: the largest shape
+    ],
+)
+def test_the_mean_excess_is_that_of_a_generalised_pareto_law(draw: Any, shape: float) -> None:
+    """Of ranks in the thousands, where order statistics have hardly an error."""
+    y = np.sort(draw(np.random.default_rng(3)))
+    first, second, third = y[-4_000], y[-20_000], y[-100_000]
+    growth = np.log(5.0) if shape == 0.0 else (5.0**shape - 1.0) / shape
+    expected = (first - second) / growth * 5.0**shape / (1.0 - shape)
+    assert mean_excess(first, second, third) == pytest.approx(expected, rel=0.1)
+    if shape == 0.0:
+        assert mean_excess(first, second, third) == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_tail_is_where_no_bound_and_no_atom_is() -> None:
+    rng = np.random.default_rng(4)
+    y = np.where(rng.random(2_000) < 0.4, 0.0, np.exp(rng.normal(5, 1, 2_000)).round(2))
+    below, above = find_tails(y, find_support(y))
+    assert below is None
+    assert above is not None
+    assert int((y >= above.edge).sum()) == 5
+    assert above.start <= above.edge < above.end
+    cells, cell = build_cells(y, find_support(y))
+    assert set(cell[y >= above.edge]) == {len(cells.low) - 1}
+    mirrored = find_tails(-y, find_support(-y))
+    assert mirrored == (above._replace(edge=-above.edge, start=-above.start, end=-above.end), None)
+    assert find_tails(y[:499], find_support(y[:499])) == (None, None)  # too few rows
+    censored = np.minimum(y, 300.0)
+    assert find_tails(censored, find_support(censored)) == (None, None)
+    high = above.start + 1.0
+    declared = find_tails(y, find_support(y, (0.0, high)))[1]
+    assert declared is not None
+    assert declared.end == high
+    assert find_tails(y, find_support(y, (0.0, above.start - 1.0)))[1] is None
+
+
+def test_tails_bring_back_the_spread_of_costs() -> None:
+    """The rows beyond the safe range hold a tenth of the standard deviation; a law cut there lacks it."""
+    w, a, y, kind = WORLDS["cost"](4_000, 9)
+    near = pd.qcut(w["w0"], 20, labels=False) + 100 * a
+    q = pd.Series(y).groupby(near).transform("mean").to_numpy()
+    law = fit_law(a, y, q, q, w, kind, np.random.default_rng(0), law="tilt")
+    drawn = np.concatenate([law.draw(a, q, w, np.random.default_rng(seed)) for seed in range(5)])
+    assert np.quantile(drawn, 0.999) > 0.9 * np.quantile(y, 0.999)
+    assert drawn.std() > 0.9 * y.std()
+    assert drawn.max() > find_support(y).high

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from flows.stages.study import role_faults, study_notes
 from tasks.contract.columns import clusters_of, decode, survey_weights, unit_keys
 from tasks.contract.errors import WaymintError
 from tasks.contract.rng import in_holdout
 from tasks.contract.roles import TableSchema
-from tasks.contract.spec import RolesSpec
+from tasks.contract.spec import Purpose, RolesSpec, Spec
 from tasks.nuisance.folds import training_clusters
 from tasks.nuisance.plan import Plan
 from tasks.source.inspection import Inspection
@@ -90,6 +92,30 @@ def test_everyday_wrong_inputs_are_refused(change: Callable[[pd.DataFrame], pd.D
         described(change(villages()), **roles)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("augment", "person"), ("augment", "village"), ("augment", "weight"), ("augment", "lab"), ("simulate", "village")]
+)
+def test_commands_refuse_roles_that_they_are_not_built_for(command: Purpose, name: str) -> None:
+    faults = role_faults(described(villages()), command)
+    assert any(fault.message.endswith(f"must be left out of {command}; got '{name}'.") for fault in faults)
+    assert all(fault.hint for fault in faults)
+    assert role_faults(described(villages()), "release") == []
+
+
+def test_full_mode_has_no_clusters() -> None:
+    values = {"name": "trial", "source": {"uri": "x.csv"}, "roles": ROLES, "release": {"mode": "full"}, "store": {"uri": "file://x"}}
+    with pytest.raises(ValidationError, match="cluster needs release"):
+        Spec.model_validate(values)
+
+
+def test_a_reader_is_told_what_a_release_of_a_study_is() -> None:
+    weight, passengers = study_notes(described(villages()))
+    assert "stands for the weighted population" in weight
+    assert "passengers 'lab', 'event' are drawn" in passengers
+    assert "not targeted" in passengers
+    assert study_notes(described(villages(), weight=None, passengers=[], exclude=["weight", "lab", "event"])) == ()
 
 
 def test_an_id_may_name_clusters() -> None:

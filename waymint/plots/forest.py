@@ -24,10 +24,11 @@ def _reach(row: Mapping[str, Any], end: str) -> float:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    """Name an estimate: estimand, the arms of more than two, estimator."""
+    """Name an estimate: the outcome of several, estimand, the arms of more than two, estimator."""
     estimand, arm, control = str(row["estimand"]), row.get("arm"), row.get("control")
     arms = "" if arm is None else f"  {arm}" if control is None else f"  {arm} - {control}"
-    return f"{estimand.upper() if len(estimand) == 3 else estimand}{arms}  {str(row['estimator']).upper()}"
+    outcome = f"{row['outcome']}  " if row.get("outcome") else ""
+    return f"{outcome}{estimand.upper() if len(estimand) == 3 else estimand}{arms}  {str(row['estimator']).upper()}"
 
 
 def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plot:

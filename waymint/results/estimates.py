@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-#: Columns that tables of more than two arms have.
-ARMS = ("arm", "control", "joint_low", "joint_high")
+#: Columns that tables of several outcomes or of more than two arms have.
+FURTHER = ("outcome", "arm", "control", "joint_low", "joint_high")
 COLUMNS = ("estimand", "estimator", "estimate", "se", "ci_low", "ci_high", "p", "n", "ess", "clipped")
 
 
@@ -33,8 +33,8 @@ class Estimates(Result):
         import pandas as pd
 
         frame = pd.DataFrame(list(self.reply["estimates"]))
-        arms = [name for name in ARMS if name in frame and frame[name].notna().any()]
-        return frame[[COLUMNS[0], *arms, *COLUMNS[1:]]]
+        further = [name for name in FURTHER if name in frame and frame[name].notna().any()]
+        return frame[[COLUMNS[0], *further, *COLUMNS[1:]]]
 
     def combined(self) -> pd.DataFrame:
         """Return the estimates whose intervals hold the source's sampling error too; empty unless the data is a release."""

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
 from tasks.mechanisms.laws.support import FEWEST, Support
+from tasks.mechanisms.laws.tails import Tail, find_tails
 
 Int64 = npt.NDArray[np.int64]
+Bounds = tuple[float, float, int]  # low, width and points of a cell
 _VALUES = 400  # most values with a cell of their own
 _BLOCKS = 200  # into which the rows beside them are cut
 _ROOT3 = float(np.sqrt(3.0))
@@ -50,8 +52,9 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
 
     A value that at least five rows share is a cell of its own (of more than 400 such values those with a two-hundredth of the rows).
     The rows between two of them are cut into blocks of at least five neighbours; fewer rows go to the nearest value. A block is uniform
-    with the mean and the spread of its rows, on the grid, within the safe range, and never reaches a value that is its own cell. Rows
-    beyond the safe range count at its ends first, so no mean of a block can lead to an outlier.
+    with the mean and the spread of its rows, on the grid, within the safe range, and never reaches a value that is its own cell. The five
+    outermost rows of an end that is no bound are its tail (:mod:`tasks.mechanisms.laws.tails`); where there is none, rows beyond the safe
+    range count at its ends first. So no mean of a block can lead to an outlier.
 
     Parameters
     ----------
@@ -65,16 +68,42 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
     cell : ndarray of int64, shape (n,)
         The cell of each row.
     """
+    low, high = find_tails(y, support)
+    lower = np.zeros(len(y), dtype=np.bool_) if low is None else y <= low.edge
+    upper = np.zeros(len(y), dtype=np.bool_) if high is None else y >= high.edge
+    inside = np.flatnonzero(~(lower | upper))
+    bounds, inner = _inner(np.clip(np.clip(y[inside], *support.inner), support.low, support.high), support, len(y))
+    cell = np.full(len(y), -1, dtype=np.int64)
+    cell[inside] = inner
+    for tail, rows in ((low, lower), (high, upper)):
+        if tail is not None:
+            cell[rows] = len(bounds)
+            bounds.append(_tail(tail, support))
+    low_ends, widths = np.array([each[0] for each in bounds]), np.array([each[1] for each in bounds])
+    points = np.array([each[2] for each in bounds], dtype=np.int64)
+    cells = Cells(low_ends, widths, points, support.step, -1 if support.decimals is None else support.decimals)
+    rank = np.argsort(cells.means, kind="stable")
+    place = np.empty(len(rank), dtype=np.int64)
+    place[rank] = np.arange(len(rank))
+    cells = cells._replace(low=low_ends[rank], width=widths[rank], points=points[rank])
     held = np.clip(np.clip(y, *support.inner), support.low, support.high)
+    return cells, np.where(cell >= 0, place[cell], _nearest(cells.means, held))
+
+
+def _inner(held: Float64, support: Support, rows: int) -> tuple[list[Bounds], Int64]:
+    """Return low, width and points of the cells of rows in the safe range, and the cell of each, -1 for those of the nearest one.
+
+    Of ``rows`` outcomes in all; the others are of the tails.
+    """
     values, counts = np.unique(held, return_counts=True)
     alone = counts >= FEWEST
     if int(alone.sum()) > _VALUES:
-        alone = counts >= max(FEWEST, len(y) / _BLOCKS)
-    size = max(FEWEST, len(y) // _BLOCKS)
+        alone = counts >= max(FEWEST, rows / _BLOCKS)
+    size = max(FEWEST, rows // _BLOCKS)
     order = np.argsort(held, kind="stable")
     starts = np.concatenate(([0], np.cumsum(counts)))
-    cell = np.full(len(y), -1, dtype=np.int64)
-    bounds: list[tuple[float, float, int]] = []
+    cell = np.full(len(held), -1, dtype=np.int64)
+    bounds: list[Bounds] = []
     left = 0
     marks = np.flatnonzero(alone)
     for number, mark in enumerate(np.append(marks, len(values))):
@@ -92,31 +121,29 @@ def build_cells(y: Float64, support: Support) -> tuple[Cells, Int64]:
     if not bounds:  # fewer than five rows, all different
         bounds.append(_block(held, support.low, support.high, support))
         cell[:] = 0
-    low, width, points = (
-        np.array([m[0] for m in bounds]),
-        np.array([m[1] for m in bounds]),
-        np.array([m[2] for m in bounds], dtype=np.int64),
-    )
-    cells = Cells(low, width, points, support.step, -1 if support.decimals is None else support.decimals)
-    rank = np.argsort(cells.means, kind="stable")
-    place = np.empty(len(rank), dtype=np.int64)
-    place[rank] = np.arange(len(rank))
-    cells = cells._replace(low=low[rank], width=width[rank], points=points[rank])
-    cell = np.where(cell >= 0, place[cell], _nearest(cells.means, held))
-    return cells, cell
+    return bounds, cell
 
 
-def _block(rows: Float64, below: float, above: float, support: Support) -> tuple[float, float, int]:
+def _tail(tail: Tail, support: Support) -> Bounds:
+    """Return low, width and points of a tail's cell."""
+    below, above = min(tail.start, tail.end), max(tail.start, tail.end)
+    return _uniform((below + above) / 2.0, (above - below) / 2.0, below, above, support)
+
+
+def _block(rows: Float64, below: float, above: float, support: Support) -> Bounds:
     """Return low, width and points of a block with the mean and the spread of its rows."""
     mean = float(np.clip(rows.mean(), below, above))
-    half = min(_ROOT3 * float(rows.std()), mean - below, above - mean)
+    return _uniform(mean, min(_ROOT3 * float(rows.std()), mean - below, above - mean), below, above, support)
+
+
+def _uniform(mean: float, half: float, below: float, above: float, support: Support) -> Bounds:
+    """Return low, width and points of a cell around a mean, on the grid, within two ends."""
     if support.step <= 0.0:
         return mean - half, 2.0 * half, 0
     # (k^2 - 1) / 12 is the variance of k points: one more than the interval holds keeps it
     first = round((mean - half - support.origin) / support.step - 1e-9)
     last = max(first, round((mean + half - support.origin) / support.step + 1e-9))
-    least, most = (support.low - support.origin) / support.step, (support.high - support.origin) / support.step
-    least, most = max(least, (below - support.origin) / support.step), min(most, (above - support.origin) / support.step)
+    least, most = (below - support.origin) / support.step, (above - support.origin) / support.step
     first, last = max(first, int(np.ceil(least - 1e-6))), min(last, int(np.floor(most + 1e-6)))
     last = max(first, last)
     low = support.origin + support.step * first
