@@ -26,7 +26,7 @@ Every command with its arguments and options. `.ci/command_reference.py` writes 
 
 * Results go to stdout, progress, warnings, errors and the next step to stderr. `--json` prints one JSON object.
 * `--quiet` (`-q`) shows no progress; `--verbose` (`-v`) shows every part of long work, and Prefect's log. Both may
-  stand anywhere in a command line.
+  stand anywhere in a command line. `WAYMINT_VERBOSITY=quiet` says the same to deployments and Python.
 * `waymint --install-completion` completes commands and options in bash, zsh, fish and PowerShell.
 * `waymint --version` prints the version. [Exit codes](errors.md) are the same for all commands.
 """

@@ -34,8 +34,6 @@ VILLAGES, PEOPLE, SPREAD = 50, 20, 0.65
 SAMPLED = 1_000
 EFFECT = 1.0
 ROLES = {"treatment": "a", "outcome": "y", "covariates": ("x", "z"), "outcome_kind": "continuous"}
-#: Share of 95 % intervals that a sound method covers, give or take the error of 400 draws.
-BAND = (0.93, 0.97)
 
 
 class Study(NamedTuple):

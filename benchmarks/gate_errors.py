@@ -97,7 +97,8 @@ def table(rows: int, draw: Draw, rng: np.random.Generator, coin: bool) -> pd.Dat
 
 def judge(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generator) -> dict[str, str]:
     """Return what each gate says of a release."""
-    weight = design_weights(source["a"].to_numpy(), source["g"].to_numpy(), 0.01, "randomized", 1.0)
+    g = source["g"].to_numpy()
+    weight = design_weights(source["a"].to_numpy(), (1 - g, g), 0.01, "randomized", 1.0)
     arms = []
     for label, name in ((1, "treated"), (0, "control")):
         here, there = (frame["a"].to_numpy() == label for frame in (source, release))

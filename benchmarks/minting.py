@@ -133,7 +133,7 @@ def mint(
     frame = pool.iloc[chosen].reset_index(drop=True)
     kept = Nuisances(*(values[chosen] for values in predicted))
     own = kept._replace(g=design_probability(kept.g, design, 0.5, 1.0))
-    a = draw_treatment(own.g, rng)
+    a = draw_treatment(own, rng)
     outcome = draw_outcome(made.law, a, own, frame, rng)
     y = conform(source.schema.outcome, pa.array(outcome.y)).to_numpy(zero_copy_only=False).astype(np.float64)
     return Release(frame, a, y, own)

@@ -19,6 +19,8 @@ _QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    # what a server on SQLite answers where several runs write at once: "database is locked"
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # with the default of 15 s a cluster whose workers restart can lose all of them for ever
     "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "600s",

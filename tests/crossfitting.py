@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.workspace import Run, Workspace
+from tasks.contract.columns import nuisances_of
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import FoldedLearner, Nuisances
 from tasks.contract.refs import PartitionRef
@@ -93,7 +94,7 @@ def by_tasks(world: World, learner: str, fold_of: np.ndarray, fit_rows: int | No
     assigned = run.space().put_table(
         "table/assigned.parquet", world.table.select(["key", "a", "y"]).append_column("fold", pa.array(fold_of))
     )
-    return task.nuisances_of(run.space().table(cross_fit_tasks(run, world.schema, table, assigned).nuisances))
+    return nuisances_of(run.space().table(cross_fit_tasks(run, world.schema, table, assigned).nuisances))
 
 
 BACKENDS: dict[str, Callable[[World, str, np.ndarray, int | None, Path], Nuisances]] = {

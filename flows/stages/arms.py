@@ -2,25 +2,94 @@
 
 from __future__ import annotations
 
-from tasks.contract.errors import SourceError
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.contract.errors import SourceError, SpecError, WaymintError
 from tasks.contract.roles import TableSchema
+from tasks.contract.spec import Purpose, Spec
 
 
-def arm_faults(schema: TableSchema, command: str) -> list[SourceError]:
-    """Return the refusal of a table whose treatment has more arms than a command is built for.
+def require_two_arms(table: Mapping[str, Any], release: str, command: str) -> None:
+    """Refuse a release of more than two arms where a command is built for two.
+
+    Parameters
+    ----------
+    table : mapping
+        The release's schema, as its manifest has it.
+    release : str
+        Name and version.
+    command : str
+        Such as ``"audit"``.
+
+    Raises
+    ------
+    SpecError
+        If it has more.
+    """
+    arms = len(TableSchema.model_validate(table).arms)
+    if arms > 2:
+        raise SpecError(
+            f"release of {command} must have two arms; got {release}, which has {arms}.",
+            "'waymint estimate' takes releases of more arms; for this command mint one of two.",
+        )
+
+
+def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
+    """Say what a reader of a release must know of its arms and of the effect it is made for."""
+    notes = []
+    settings = spec.mechanisms
+    if len(schema.arms) > 2 and schema.rows * (settings.folds - 1) > settings.fit_rows * settings.folds:
+        notes.append(
+            f"g and Q of {len(schema.arms)} arms are fitted on hash samples of {settings.fit_rows:,} rows (mechanisms.fit_rows) of "
+            f"{schema.rows:,}; targeting and calibration use all rows."
+        )
+    if settings.estimand != "ate" and spec.release.mode == "hybrid":
+        notes.append(
+            f"the release is made for the {settings.estimand.upper()} (mechanisms.targets): its average effect over all rows, effects.ate, "
+            "is neither targeted nor judged."
+        )
+    return tuple(notes)
+
+
+def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
+    """Return what a SPEC asks for that is not built for the table's number of arms, or names arms that are not there.
 
     Parameters
     ----------
     schema : TableSchema
         The table.
+    spec : Spec
     command : str
         Such as ``"release"``.
     """
-    if len(schema.arms) == 2:
-        return []
-    return [
-        SourceError(
-            f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-            "'waymint estimate --control' compares all arms of a table; for this command keep the rows of two.",
+    shares = set(spec.mechanisms.shares)
+    faults: list[WaymintError] = []
+    if shares and shares != set(schema.arms):
+        faults.append(
+            SpecError(
+                f"shares of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
+                f"Labels: {', '.join(schema.arms)}.",
+            )
         )
-    ]
+    if len(schema.arms) == 2:
+        return faults
+    if command != "release":
+        faults.append(
+            SourceError(
+                f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
+                "'waymint release' and 'waymint estimate' take them all; for this command keep the rows of two.",
+            )
+        )
+    settings = spec.mechanisms
+    two = (
+        ("cluster of roles", schema.cluster is not None, "left out", "clusters are released with two arms"),
+        ("mode of release", spec.release.mode == "full", "'hybrid'", "the joint law is built for two arms"),
+        ("copies of release", spec.release.copies > 1, "1", "combining copies is built for two arms"),
+        ("propensity of mechanisms", settings.propensity is not None, "left out", "it is P(treated) of two arms"),
+        ("probability of mechanisms", settings.probability != 0.5, "left out", "mechanisms.shares has a share for each arm"),
+    )
+    for name, wrong, rule, why in two:
+        if wrong:
+            faults.append(SpecError(f"{name} must be {rule} where the treatment has {len(schema.arms)} arms; got another.", f"{why}."))
+    return faults

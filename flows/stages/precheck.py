@@ -9,6 +9,7 @@ from infra.store import open_store
 from tasks.contract.errors import WaymintError
 from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
+from tasks.mechanisms.targets import require_carried
 from tasks.source.sizes import size_faults, size_warnings
 
 
@@ -76,6 +77,8 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
     names += [("estimator", name) for name in (() if spec.simulate.estimators == "all" else spec.simulate.estimators)]
     for kind, name in dict.fromkeys(names):
         yield lambda kind=kind, name=name: require(kind, name)  # type: ignore[misc]
+    if purpose == "release":
+        yield lambda: require_carried(spec)
     yield lambda: open_store(spec.store.uri, options=spec.store)
     yield lambda: _find_source(spec, purpose)
 

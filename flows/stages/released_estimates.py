@@ -25,8 +25,8 @@ from tasks.contract.rng import UInt64, part_name, release_keys
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.estimation.analysis import Analysis, analyse_table, plan_of
-from tasks.estimation.answer import answer
-from tasks.estimation.combine import Combined, combine
+from tasks.estimation.answer import answer, compared
+from tasks.estimation.combine import Combined, combine, joint_limits
 from tasks.estimation.released import released_table
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
@@ -75,13 +75,16 @@ def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tupl
     out_of_core = _beyond_memory(release, 0, options)
     reply, lines = answer(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
-    reply["combined"] = [{"estimand": e.estimand, "estimator": e.estimator, **c._asdict()} for e, c in combined]
+    reply["combined"] = [{**_named(e), **c._asdict(), **joint_limits(e, c.estimate, c.se)} for e, c in combined]
     rule = combined[0][1].rule
     lines += [
         "",
         f"valid for the source's population ({len(copies)} {'copy' if len(copies) == 1 else 'copies'}, rule '{rule}'; "
         "the release's own intervals above leave out the source's sampling error):",
-        *(f"{e.estimand:<10}{e.estimator:<8}{c.estimate:>11.4g}{c.se:>10.3g}{c.ci_low:>11.4g} to {c.ci_high:<9.4g}" for e, c in combined),
+        *(
+            f"{e.estimand:<10}{compared(e)}{e.estimator:<8}{c.estimate:>11.4g}{c.se:>10.3g}{c.ci_low:>11.4g} to {c.ci_high:<9.4g}"
+            for e, c in combined
+        ),
     ]
     return plain(reply), lines
 
@@ -149,11 +152,17 @@ def _parts(
         yield canonical(part, schema, "parquet"), weights, known_propensity(given, part.num_rows), keys
 
 
+def _named(one: Estimate) -> dict[str, str]:
+    """Return what an estimate is of: estimand and estimator, and where there are more than two the arms."""
+    arms = {"arm": one.arm, "control": one.control}
+    return {"estimand": one.estimand, "estimator": one.estimator, **{name: label for name, label in arms.items() if label is not None}}
+
+
 def _combined(manifest: Manifest, copies: Sequence[Estimate]) -> tuple[Estimate, Combined]:
     """Combine one estimator over copies with the variance that the manifest gives for the source."""
     first = copies[0]
     source = manifest.effects["source"]["all"]
-    same = [each for each in source if (each["estimand"], each["estimator"]) == (first.estimand, first.estimator)]
+    same = [each for each in source if all(each.get(name) == value for name, value in _named(first).items())]
     variance = same[0]["se"] ** 2 if same else None
     return first, combine(
         [each.estimate for each in copies],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.stages.arms import require_two_arms
 from flows.stages.inputs import find_release
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
@@ -98,6 +99,7 @@ def cautions(spec: Spec, manifest: Manifest, rows: int) -> list[str]:
 def _refuse_other_law(manifest: Manifest) -> None:
     """Refuse a release that is no table of its own, or that can't say what its rows were drawn from."""
     this, release = f"{manifest.name} version {manifest.version}", manifest.spec["release"]
+    require_two_arms(manifest.table, this, "simulate")
     if manifest.profile == "augment":
         raise SpecError(
             f"source of simulate must be a whole table; got {this}, which holds added rows only.",

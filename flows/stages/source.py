@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tasks.source.task as source
-from flows.stages.arms import arm_faults
+from flows.stages.arms import arm_faults, arm_notes
 from flows.stages.relations import relation_faults
 from flows.stages.study import role_faults, study_notes
 from infra.stages import Stages
@@ -28,9 +28,9 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     buckets = -(-schema.rows // spec.source.partition_rows)
     parts = read_rows(run, stages, plan, schema, buckets)
     rows = run.space().first_rows(parts, MOST_ROWS)
-    for fault in (*arm_faults(schema, command), *role_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
+    for fault in (*arm_faults(schema, spec, command), *role_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
         raise fault
-    warnings = (*described.warnings, *near_functions(rows, schema), *study_notes(schema))
+    warnings = (*described.warnings, *near_functions(rows, schema), *study_notes(schema), *arm_notes(schema, spec))
     return Source(plan, described._replace(warnings=warnings), parts)
 
 

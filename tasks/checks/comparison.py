@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,22 +23,22 @@ FEWEST = 20
 Design = Literal["randomized", "fitted", "tilted", "joint"]
 
 
-def design_weights(treated: npt.NDArray[np.int8], g: Float64, bound: float, design: Design, tilt: float) -> Float64:
+def design_weights(a: npt.NDArray[np.int8], propensities: Sequence[Float64], bound: float, design: Design, tilt: float) -> Float64:
     """Return weights under which an arm of the source has the covariates that it has in the release.
 
     Parameters
     ----------
-    treated : ndarray of int8, shape (n,)
-        0 or 1.
-    g : ndarray of float64, shape (n,)
-        Propensities of the source.
+    a : ndarray of int8, shape (n,)
+        Treatment, 0, ..., K - 1.
+    propensities : sequence of K ndarray of float64, shape (n,)
+        Of the source: P(A = k | W) of every arm.
     bound : float
         They are kept in [bound, 1 - bound].
     design : str
         Of the release. ``"randomized"``: 1 / g of the own arm. ``"tilted"``: the tilted propensity over g. ``"fitted"`` and ``"joint"``:
         the release assigns as the source does, so 1.
     tilt : float
-        Factor on logit g.
+        Factor on logit g, of more than two arms power of each g.
 
     Returns
     -------
@@ -46,13 +46,19 @@ def design_weights(treated: npt.NDArray[np.int8], g: Float64, bound: float, desi
         Up to a factor of each arm.
     """
     if design in ("fitted", "joint"):
-        return np.ones(len(g))
-    kept = np.clip(g, max(bound, 1e-12), 1 - max(bound, 1e-12))
-    chance = np.where(treated == 1, kept, 1 - kept)
+        return np.ones(len(a))
+    least = max(bound, 1e-12)
+    p = [np.clip(each, least, 1 - least) for each in propensities]
+    chance = np.choose(a, p)
     if design == "randomized":
         return np.asarray(1 / chance, dtype=np.float64)
-    tilted = 1 / (1 + np.exp(-tilt * np.log(kept / (1 - kept))))
-    return np.asarray(np.where(treated == 1, tilted, 1 - tilted) / chance, dtype=np.float64)
+    tilted = [each**tilt for each in p]
+    return np.asarray(np.choose(a, tilted) / np.sum(tilted, axis=0) / chance, dtype=np.float64)
+
+
+def arm_names(schema: TableSchema) -> tuple[str, ...]:
+    """Return how the gates call the arms, the control first: by their labels where there are more than two."""
+    return ("control", "treated") if len(schema.arms) == 2 else tuple(f"'{label}'" for label in schema.arms)
 
 
 def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release: pa.Table, rng: np.random.Generator) -> LawEvidence:
@@ -72,7 +78,7 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
     units = None if not schema.beside else (_units(source), _units(release))
     (a, y), (b, z) = ((table.column("a").to_numpy(), table.column("y").to_numpy()) for table in (source, release))
     outcome = []
-    for label, name in ((1, "treated"), (0, "control")):
+    for label, name in reversed([*enumerate(arm_names(schema))]):
         here, there = a == label, b == label
         if min(here.sum(), there.sum()) >= FEWEST and weight[here].sum() > 0:
             if units is None:
@@ -83,7 +89,8 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
     frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
     margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in schema.modelled]
     margins += _passengers(schema, source, release, weight, rng)
-    return LawEvidence(tuple(outcome), 2, tuple((name, gap) for name, gap in margins if gap is not None), _missing(*frames, rng, units))
+    gaps = tuple((name, gap) for name, gap in margins if gap is not None)
+    return LawEvidence(tuple(outcome), len(schema.arms), gaps, _missing(*frames, rng, units))
 
 
 def _passengers(
@@ -94,10 +101,9 @@ def _passengers(
     if not varying:
         return []
     units, drawn = _units(source), _units(release)
-    designed, treated = units.weight * weight, source.column("a").to_numpy() == 1
-    share = float(np.mean(release.column("a").to_numpy() == 1))
-    for arm, part in ((treated, share), (~treated, 1.0 - share)):
-        designed[arm] *= part / max(float(designed[arm].sum()), 1e-300)
+    designed, a, b = units.weight * weight, source.column("a").to_numpy(), release.column("a").to_numpy()
+    for arm in range(len(schema.arms)):
+        designed[a == arm] *= float(np.mean(b == arm)) / max(float(designed[a == arm].sum()), 1e-300)
     frames, of = (to_frame(source, varying), to_frame(release, varying)), (units._replace(weight=designed), drawn)
     return [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, of)) for column in varying]
 

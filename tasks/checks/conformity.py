@@ -69,7 +69,9 @@ def _outside(column: Column, schema: TableSchema, canonical: pa.Table) -> int:
         faults = int(values.null_count) if column.missing == 0 and not column.constant else 0
         return faults + (_unknown(column, values) if column.is_category else _beyond(column, values))
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    if column.role == "treatment" or schema.outcome_kind == "binary":
+    if column.role == "treatment":
+        good = np.isin(numbers, np.arange(len(schema.arms)))
+    elif schema.outcome_kind == "binary":
         good = (numbers == 0) | (numbers == 1)
     elif schema.outcome_kind == "count":
         good = np.isfinite(numbers) & (numbers >= 0) & (numbers == np.rint(numbers))

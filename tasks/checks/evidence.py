@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,13 @@ class OverlapEvidence:
         Largest weight as a share of its arm's sum of weights, in [0, 1].
     slope : float or None
         Calibration slope of g; None where it has no estimate.
+    arms : tuple of (str, int, float)
+        Of more than two arms the label, rows and effective share of each, the control first; ``treated``, ``control`` and their shares
+        are then those of the smallest arm and of the control.
+    estimand : str
+        What overlap is asked for: ``"ate"``, ``"att"`` or ``"ato"``; ``outside`` and ``ess`` are what it needs.
+    ess : float or None
+        Effective share that another estimand than the ATE rests on.
     """
 
     rows: int
@@ -184,10 +192,28 @@ class OverlapEvidence:
     ess_control: float
     largest_weight: float
     slope: float | None = None
+    arms: tuple[tuple[str, int, float], ...] = ()
+    estimand: str = "ate"
+    ess: float | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> OverlapEvidence:
-        """Read the overlap record of the estimation step (``OverlapSummary.as_dict``)."""
+        """Read the overlap record of the estimation step (``OverlapSummary.as_dict``, ``ArmsOverlap.as_dict``)."""
+        target = record.get("of_target")
+        overlap = cls._of_arms(record) if "arms" in record else cls._of_two(record)
+        if target is None:
+            return overlap
+        return replace(overlap, outside=target["outside"], estimand=target["estimand"], ess=target["ess"])
+
+    @classmethod
+    def _of_arms(cls, record: Mapping[str, Any]) -> OverlapEvidence:
+        arms = tuple((arm["arm"], arm["rows"], arm["ess"]) for arm in record["arms"])
+        _, rows, share = min(arms[1:], key=lambda arm: arm[1])
+        first = arms[0]
+        return cls(record["n"], record["bound"], record["outside"], rows, first[1], share, first[2], record["largest_weight"], None, arms)
+
+    @classmethod
+    def _of_two(cls, record: Mapping[str, Any]) -> OverlapEvidence:
         return cls(
             rows=record["n"],
             bound=record["bound"],
@@ -213,6 +239,8 @@ class FidelityEvidence:
         The same estimator on the release.
     truth, truth_se : float or None
         Mean of Q*1 - Q*0 over released covariates and its Monte-Carlo error.
+    name : str
+        The effect: ``"ATE"``, or another target, of more than two arms with the arms compared.
     """
 
     ate_source: float
@@ -221,6 +249,14 @@ class FidelityEvidence:
     se_release: float
     truth: float | None = None
     truth_se: float | None = None
+    name: str = "ATE"
+
+    @property
+    def z(self) -> float:
+        """The gap over its standard error; infinite where an estimate is no usable number, so that it is judged first."""
+        gap, se = self.ate_release - self.ate_source, math.hypot(self.se_source, self.se_release)
+        usable = math.isfinite(gap) and math.isfinite(se) and min(self.se_source, self.se_release) > 0
+        return abs(gap) / se if usable else math.inf
 
 
 @dataclass(frozen=True)

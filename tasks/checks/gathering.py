@@ -139,27 +139,43 @@ def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:
     return CalibrationEvidence(float(worst.relaxed), float(worst.ess), float(worst.capped))
 
 
-def fidelity_evidence(source: Mapping[str, Any], release: Mapping[str, Any], truth: Mapping[str, Any], main: str) -> FidelityEvidence:
-    """Return the evidence of the effect.
+def fidelity_evidence(
+    source: Mapping[str, Any], release: Mapping[str, Any], truth: Mapping[str, Any], main: str, targets: Sequence[str] = ("ate",)
+) -> FidelityEvidence:
+    """Return the evidence of the effect that source and release differ in most, of all that the release is made for.
 
     Parameters
     ----------
     source, release : mapping
         Records of effects.
     truth : mapping
-        ``ate`` and ``mc_se`` of the released model; empty where it is not known.
+        ``ate`` and ``mc_se`` of the released model, and ``others``; empty where it is not known.
     main : str
         Estimator of the ATE that is compared.
+    targets : sequence of str
+        Estimands that the release carries: each of them, between every pair of arms, is compared.
     """
-    here, there = (
-        next(each for each in record["estimates"] if each["estimand"] == "ate" and each["estimator"] == main)
-        for record in (source, release)
-    )
-    return FidelityEvidence(
-        ate_source=here["estimate"],
-        se_source=here["se"],
-        ate_release=there["estimate"],
-        se_release=there["se"],
-        truth=truth.get("ate"),
-        truth_se=truth.get("mc_se"),
-    )
+    main_estimators = {target: main if target == "ate" else "aipw" for target in targets}
+    here, there = ({_key(each): each for each in record["estimates"]} for record in (source, release))
+    compared = []
+    for key, each in here.items():
+        estimand, estimator, arm, control = key
+        if main_estimators.get(estimand) == estimator:
+            other, built_in = there[key], _built_in(truth, estimand, arm, control)
+            name = estimand.upper() + (f" of '{arm}' against '{control}'" if arm is not None else "")
+            numbers = (each["estimate"], each["se"], other["estimate"], other["se"])
+            compared.append(FidelityEvidence(*numbers, built_in.get("value"), built_in.get("mc_se"), name))
+    return max(compared, key=lambda evidence: evidence.z)
+
+
+def _key(estimate: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:
+    return estimate["estimand"], estimate["estimator"], estimate.get("arm"), estimate.get("control")
+
+
+def _built_in(truth: Mapping[str, Any], estimand: str, arm: str | None, control: str | None) -> Mapping[str, Any]:
+    """Return the released model's own effect; empty where it is not known."""
+    if estimand == "ate" and arm is None:
+        return {"value": truth.get("ate"), "mc_se": truth.get("mc_se")}
+    wanted = (estimand, arm, control)
+    others = (each for each in truth.get("others", ()) if (each["estimand"], each.get("arm"), each.get("control")) == wanted)
+    return next(others, {})

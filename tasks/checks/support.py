@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.numerics.calendar import DAY, Grid, fit_grid
+from tasks.numerics.ends import ATOM_ROWS, ATOM_SHARE, is_end
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 #: Fewest rows that a trait is read from.
 FEWEST = 20
-#: Fewest rows, and smallest share of rows, that make a value an atom.
-ATOM_ROWS, ATOM_SHARE = 5, 0.01
 #: A sign is natural where a normal law of the same mean and sd would put this many rows of the source beyond 0, and none is there.
 EXPECTED = 5.0
 #: A grid has at most this many points between the source's extremes: finer ones are how a number was rounded or converted.
@@ -158,8 +157,8 @@ def natural_support(values: Float64, bounds: tuple[float, float] | None = None, 
     points, counts = np.unique(present, return_counts=True)
     step, origin = _grid(points) if grid and len(present) - counts.max() >= OTHERS else (None, 0.0)
     if bounds is None and len(points) > 2:
-        low = float(points[0]) if _is_end(counts, len(present)) else None
-        high = float(points[-1]) if _is_end(counts[::-1], len(present)) else None
+        low = float(points[0]) if is_end(counts, len(present)) else None
+        high = float(points[-1]) if is_end(counts[::-1], len(present)) else None
     return Support(low, high, _sign(present), step, origin, _gaps(points, counts), declared=declared)
 
 
@@ -191,11 +190,6 @@ def support_of_instants(values: Float64, zone: str | None) -> Support:
 
 def _slack(value: float) -> float:
     return 1e-9 * max(1.0, abs(value))
-
-
-def _is_end(counts: Int64, rows: int) -> bool:
-    """Return whether the first value is a bound: many rows share it, and more than twice as many as its neighbour."""
-    return bool(counts[0] >= max(ATOM_ROWS, ATOM_SHARE * rows) and counts[0] > 2 * counts[1])
 
 
 def _sign(present: Float64) -> int:

@@ -37,7 +37,7 @@ from tasks.checks.pool import Pool, UnitPool, distinct, first_of_units, gather, 
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
-from tasks.contract.columns import MARKER, NUISANCE_COLUMNS, clusters_of, unit_keys
+from tasks.contract.columns import MARKER, clusters_of, nuisance_columns, nuisances_of, unit_keys
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import UInt64, in_holdout, rng_for, salt
@@ -147,7 +147,7 @@ def conformity(run: Run, schema: TableSchema, canonical: PartitionRef, released:
     published = pq.read_schema(io.BytesIO(space.read(released.key)))
     added = {MARKER} - {column.name for column in schema.columns}
     if run.spec.release.include_nuisances:
-        added |= set(NUISANCE_COLUMNS.values())
+        added |= set(nuisance_columns(len(schema.arms)).values())
     published = pa.schema([field for field in published if field.name not in added])
     return space.put_model(key, inspect(schema, space.table(canonical), published))
 
@@ -204,11 +204,11 @@ def compare_laws(
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
     rows = space.first_rows(source, limit)
-    propensity = space.table(nuisances, ["g"]).column("g").to_numpy()
-    bound = truncation_bound(len(propensity), spec.mechanisms.truncation)
+    fitted = nuisances_of(space.table(nuisances))
+    bound = truncation_bound(len(fitted[0]), spec.mechanisms.truncation, fitted.arms)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
-    treated = rows.column("a").to_numpy()
-    weight = design_weights(treated, propensity[: rows.num_rows], bound, design, spec.mechanisms.tilt)
+    propensities = [values[: rows.num_rows] for values in fitted.propensities]
+    weight = design_weights(rows.column("a").to_numpy(), propensities, bound, design, spec.mechanisms.tilt)
     return space.put_model(key, law_evidence(schema, rows, weight, drawn, rng_for(spec.seed, "compare laws")))
 
 
@@ -276,7 +276,7 @@ def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attac
         audit=None if attacked is None else tuple(attacked),
         source=OverlapEvidence.of(source["overlap"]),
         release=OverlapEvidence.of(release["overlap"]),
-        fidelity=fidelity_evidence(source, release, truth, main),
+        fidelity=fidelity_evidence(source, release, truth, main, run.spec.mechanisms.targets),
         calibration=calibration_evidence([space.model(ref) for ref in measured.balances]),
         schema=sum(parts[1:], start=parts[0]),
         laws=None if measured.laws is None else space.model(measured.laws),

@@ -59,8 +59,8 @@ def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendati
 
     Gates hold where a release would have passed them in more than half of the seeds. Effect errors are the root mean square over
     estimators and seeds, in standard errors of the source. Errors within ``ALIKE`` of the smallest that are not larger beyond chance
-    count as equal to it: among those the smallest two-sample AUC decides. Two synthesizers are compared seed by seed (they share
-    mechanisms, folds and holdout) by a t-interval of their squared errors' difference.
+    count as equal to it: of those, the one with the smallest two-sample AUC is taken if that AUC is smaller beyond its error. Two
+    synthesizers are compared seed by seed (they share mechanisms, folds and holdout) by a t-interval of their squared errors' difference.
 
     Parameters
     ----------
@@ -89,9 +89,12 @@ def recommend(summaries: Sequence[Summary], rows: Sequence[Row]) -> Recommendati
     best = min(eligible, key=_size)
     close = [each for each in eligible if each is best or not _larger(by_seed[each.synthesizer], by_seed[best.synthesizer])]
     alike = [each for each in close if _size(each) <= _size(best) + ALIKE]
-    taken = min(alike, key=lambda each: (_auc(each), _size(each)))
+    clearer = [each for each in alike if _clearer(each, best)]
+    taken = min(clearer, key=lambda each: (_auc(each), _size(each))) if clearer else best
     undecided = tuple(each.synthesizer for each in close if each is not taken)
-    reason = " ".join(part for part in (_because(taken, alike, close, eligible), _excluded(left_out), _source_faults(hybrids)) if part)
+    reason = " ".join(
+        part for part in (_because(taken, best, alike, close, eligible), _excluded(left_out), _source_faults(hybrids)) if part
+    )
     return Recommendation(synthesizer=taken.synthesizer, mode=taken.mode, reason=reason, undecided=undecided, left_out=left_out)
 
 
@@ -137,12 +140,22 @@ def _auc(summary: Summary) -> float:
     return 1.0 if figure is None else max(0.5, figure.mean)
 
 
+def _clearer(left: Summary, right: Summary) -> bool:
+    """Return whether released covariates are harder to tell from real ones, beyond the errors of both AUCs where these are known."""
+    auc, other = left.figures.get("c2st_auc"), right.figures.get("c2st_auc")
+    if auc is None:
+        return False
+    errors = (auc.mcse, None if other is None else other.mcse)
+    margin = 0.0 if None in errors else BEYOND * math.hypot(*(error or 0.0 for error in errors))
+    return _auc(right) - _auc(left) > margin
+
+
 def _larger(row_of: Mapping[int, Row], best: Mapping[int, Row]) -> bool:
     gap = difference(row_of, best, squared_error)
     return gap is not None and gap.low > 0.0
 
 
-def _because(taken: Summary, alike: Sequence[Summary], close: Sequence[Summary], eligible: Sequence[Summary]) -> str:
+def _because(taken: Summary, best: Summary, alike: Sequence[Summary], close: Sequence[Summary], eligible: Sequence[Summary]) -> str:
     seeds = f"{taken.seeds} {_seeds(taken.seeds)}"
     parts = [
         f"Take {taken.synthesizer} in mode hybrid: estimates on its releases were off by {_written(taken.size, 2)} standard errors "
@@ -151,7 +164,7 @@ def _because(taken: Summary, alike: Sequence[Summary], close: Sequence[Summary],
     others = [each for each in alike if each is not taken]
     if others:
         parts.append(f"The error of {_named(others)} is about the same (within {ALIKE:g}){_why_not(taken)}.")
-        parts.append(_by_looks(taken, min(others, key=_auc)))
+        parts.append(_by_looks(taken, min(others, key=_auc) if taken is best else best))
     unsure = [each for each in close if each not in alike]
     if unsure:
         first = "" if others else "It is the smallest error. "
@@ -177,10 +190,12 @@ def _by_looks(taken: Summary, second: Summary) -> str:
     if other is None:
         return f"Its covariates could be tested against real ones, those of {second.synthesizer} could not {pair}."
     if auc.mcse is None or other.mcse is None:
-        return f"Its covariates are harder to tell from real ones {pair}, in one seed."
-    if other.mean - auc.mean <= BEYOND * math.hypot(auc.mcse, other.mcse):
-        return f"Its covariates are no easier to tell from real ones {pair}, but that difference too is within its error."
-    return f"Its covariates are harder to tell from real ones {pair}, and that decided."
+        harder = "harder to tell" if _clearer(taken, second) else "no easier to tell"
+        return f"Its covariates are {harder} from real ones {pair}, in one seed."
+    if not _clearer(taken, second):
+        return f"Covariates are as hard to tell from real ones {pair}, within error, so the smaller error decided."
+    decided = "and that decided" if _size(taken) > _size(second) else "too"
+    return f"Its covariates are harder to tell from real ones {pair}, {decided}."
 
 
 def _why_not(summary: Summary) -> str:

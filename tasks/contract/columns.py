@@ -6,11 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.contract.nuisance import Nuisances, nuisance_names
 from tasks.contract.rng import Float64, UInt64
 from tasks.contract.roles import Column, TableSchema
 
-#: Names that ``release.include_nuisances`` adds to a release: the design's g, Q*0 and Q*1 of each row.
+#: Names that ``release.include_nuisances`` adds to a release of two arms: the design's g, Q*0 and Q*1 of each row.
 NUISANCE_COLUMNS = {"g": "waymint_g", "q0": "waymint_q0", "q1": "waymint_q1"}
+
+
+def nuisance_columns(arms: int) -> dict[str, str]:
+    """Return the names that ``release.include_nuisances`` adds, by the name of the nuisance."""
+    return {name: f"waymint_{name}" for name in nuisance_names(arms)}
+
 
 #: Weight of every released row: the release stands for the weighted population by itself.
 SELF_WEIGHT = 1.0
@@ -22,6 +29,12 @@ CLUSTER_NAME = "cn"
 
 #: Name of the column that marks the rows of an augmentation.
 MARKER = "waymint_added"
+
+
+def nuisances_of(table: pa.Table) -> Nuisances:
+    """Return the columns of a table that :func:`tasks.contract.nuisance.nuisance_names` names, each of shape (n,)."""
+    arms = sum(name[0] == "q" and name[1:].isdigit() for name in table.column_names)
+    return Nuisances(*(table.column(name).to_numpy() for name in nuisance_names(arms)))
 
 
 def canonical_type(column: Column) -> pa.DataType:

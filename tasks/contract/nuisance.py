@@ -94,6 +94,13 @@ class Nuisances(tuple[Float64, ...]):
             raise ValueError(f"arms of nuisances must be 2 for g, q0 and q1; got {self.arms}.")
         return self
 
+    def observed(self, a: Int8) -> Float64:
+        """Return Q(A, W): of each row the outcome regression of its own arm, shape (n,)."""
+        values = self.outcomes[0]
+        for arm in range(1, self.arms):
+            values = np.where(a == arm, self.outcomes[arm], values)
+        return values
+
     def with_propensities(self, *given: Float64) -> Nuisances:
         """Return the same outcome regressions beside other propensities: of the arms 1 to K - 1."""
         return Nuisances(*given, *self.outcomes)

@@ -125,6 +125,12 @@ class TableSchema(BaseModel):
         return values
 
     @property
+    def arm_titles(self) -> tuple[str, ...]:
+        """How pages call the arms, the control first: of two arms with what they are."""
+        first, *others = self.arms
+        return (f"{first} (control)", *(f"{label} (treated)" if len(self.arms) == 2 else label for label in others))
+
+    @property
     def units(self) -> int:
         """What a holdout is drawn from: clusters, or rows."""
         return self.rows if self.clusters is None else self.clusters

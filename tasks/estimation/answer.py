@@ -77,10 +77,17 @@ def _overlap_lines(overlap: OverlapSummary | ArmsOverlap) -> list[str]:
     ]
 
 
+def compared(e: Estimate) -> str:
+    """Return which of more than two arms an estimate is of, as a cell of a table of lines; empty of two."""
+    if e.arm is None:
+        return ""
+    return f"{e.arm if e.control is None else f'{e.arm} - {e.control}':<24}"
+
+
 def _line(e: Estimate, clusters: int, several: bool = False) -> str:
     spread = f"{e.se:>10.3g}{f'{e.ci_low:.4g} to {e.ci_high:.4g}':>22}{p_value(e, clusters):>11.3g}" if has_interval(e) else _NO_SPREAD
-    arms = "" if not several else f"{e.arm if e.control is None else f'{e.arm} - {e.control}':<24}"
-    return f"{e.estimand:<10}{arms}{e.estimator:<8}{e.estimate:>11.4g}{spread}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
+    named = f"{e.estimand:<10}{compared(e) if several else ''}{e.estimator:<8}"
+    return f"{named}{e.estimate:>11.4g}{spread}{e.n:>9,}{e.ess:>9,.0f}{e.clipped:>11.1%}"
 
 
 def p_value(result: Estimate, clusters: int = 0) -> float:

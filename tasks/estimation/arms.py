@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.estimation.overlap import QUANTILES
+from tasks.estimation.overlap import QUANTILES, histogram
 from tasks.targeting.influence import effective_size
 from tasks.targeting.sample import prepare
 
@@ -56,6 +56,10 @@ class ArmsOverlap(NamedTuple):
         Largest share of one row in its arm's weights.
     arms : tuple of ArmOverlap
         The control's first.
+    weakest : str
+        Label of the arm with the least effective share.
+    histogram0, histogram1 : tuple of int or None
+        Rows by equal bins of that arm's propensity over [0, 1], among the other arms and in it, rounded to fives; None where 1 to 4.
     """
 
     n: int
@@ -63,6 +67,9 @@ class ArmsOverlap(NamedTuple):
     outside: float
     largest_weight: float
     arms: tuple[ArmOverlap, ...]
+    weakest: str
+    histogram0: tuple[int | None, ...]
+    histogram1: tuple[int | None, ...]
 
     @property
     def smallest_arm(self) -> int:
@@ -116,4 +123,8 @@ def overlap_of_arms(a: Int8, nuisances: Nuisances, bound: float, labels: Sequenc
         arms.append(ArmOverlap(label, int(np.count_nonzero(inside)), below, size, largest, *quantiles))
     outside = np.any([p < bound for p in given], axis=0)
     largest = max(arm.largest_weight for arm in arms)
-    return ArmsOverlap(int(np.count_nonzero(w)), float(bound), float(np.average(outside, weights=w)), largest, tuple(arms))
+    at = min(range(len(arms)), key=lambda arm: arms[arm].ess)
+    inside = sample.a == at
+    counts = (histogram(given[at][~inside & (w > 0.0)]), histogram(given[at][inside & (w > 0.0)]))
+    share = float(np.average(outside, weights=w))
+    return ArmsOverlap(int(np.count_nonzero(w)), float(bound), share, largest, tuple(arms), arms[at].arm, *counts)

@@ -162,10 +162,10 @@ def combine_estimates(
     """
     if not copies:
         raise EstimationError("copies to combine must be at least 1; got 0.")
-    tables = [{(one.estimand, one.estimator): one for one in copy} for copy in copies]
+    tables = [{_key(one): one for one in copy} for copy in copies]
     if any(table.keys() != tables[0].keys() for table in tables):
         raise EstimationError("copies to combine must hold the same estimators; got different ones.")
-    published = {(one.estimand, one.estimator): one.se**2 for one in source or ()}
+    published = {_key(one): one.se**2 for one in source or ()}
     results = []
     for key, first in tables[0].items():
         ones = [table[key] for table in tables]
@@ -182,7 +182,22 @@ def combine_estimates(
                 clipped=float(np.mean([one.clipped for one in ones])),
             )
         )
+        limits = joint_limits(first, combined.estimate, combined.se)
+        if limits:
+            results[-1] = results[-1]._replace(joint_low=limits["joint_low"], joint_high=limits["joint_high"])
     return results
+
+
+def joint_limits(first: Estimate, estimate: float, se: float) -> dict[str, float]:
+    """Return the simultaneous limits of a combined estimate: as many standard errors wide as those of one copy; empty of two arms."""
+    if first.joint_low is None or first.joint_high is None or not first.se > 0.0:
+        return {}
+    half = 0.5 * (first.joint_high - first.joint_low) / first.se * se
+    return {"joint_low": estimate - half, "joint_high": estimate + half}
+
+
+def _key(one: Estimate) -> tuple[str, str, str | None, str | None]:
+    return one.estimand, one.estimator, one.arm, one.control
 
 
 def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, same_design: bool, balanced: bool) -> str:

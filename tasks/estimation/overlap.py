@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.numerics.normal import Z95
+from tasks.targeting.fluctuation import truncate_arms
 from tasks.targeting.influence import effective_size
-from tasks.targeting.sample import prepare_rows
+from tasks.targeting.sample import prepare, prepare_rows
 
 #: Levels of the reported quantiles; the extremes are left out, for one row's g may be one row's secret.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -125,10 +126,62 @@ def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -
         largest_weight=max(float(np.max(w) / np.sum(w)) for w in inverse),
         quantiles0=_quantiles(given[arms[0]]),
         quantiles1=_quantiles(given[arms[1]]),
-        histogram0=_histogram(given[arms[0]]),
-        histogram1=_histogram(given[arms[1]]),
+        histogram0=histogram(given[arms[0]]),
+        histogram1=histogram(given[arms[1]]),
         calibration=calibration_slope(rows.treated, given, rows.weights),
     )
+
+
+class TargetOverlap(NamedTuple):
+    """Overlap as an estimand that is not the ATE needs it.
+
+    Attributes
+    ----------
+    estimand : str
+        ``"att"`` or ``"ato"``.
+    outside : float
+        ATT: the largest share of an arm's rows, beside the control, whose P(A = 0 | W) is below d. ATO: 0, for it needs none.
+    ess : float
+        Least effective number of rows that an arm lends, over the rows of the arm that they stand beside, at most 1: controls with
+        weights g_k / g_0 over the rows of arm k (ATT); each arm with weights h / g_k over the smallest arm (ATO).
+    """
+
+    estimand: str
+    outside: float
+    ess: float
+
+
+def target_overlap(
+    a: Int8, nuisances: Nuisances, bound: float, estimand: Literal["att", "ato"], weights: Float64 | None = None
+) -> TargetOverlap:
+    """Measure the overlap that the ATT or the ATO needs.
+
+    Parameters
+    ----------
+    a : ndarray of int8, shape (n,)
+        Treatment, 0, ..., K - 1; every arm is there.
+    nuisances : Nuisances
+        Out-of-fold; the propensities are used.
+    bound : float
+        d, in [0, 1/K).
+    estimand : {"att", "ato"}
+    weights : ndarray of float64, shape (n,), optional
+        Row weights, not negative.
+    """
+    sample = prepare(a, np.zeros(len(a)), nuisances, "continuous", bound, weights)
+    p, w = truncate_arms(nuisances, 0.0), sample.weights
+    rows = [(sample.a == arm) & (w > 0.0) for arm in range(nuisances.arms)]
+    if estimand == "ato":
+        h = 1.0 / np.sum([1.0 / each for each in p], axis=0)
+        fewest = min(int(np.count_nonzero(each)) for each in rows)
+        sizes = [effective_size((w * h / p[arm])[each]) for arm, each in enumerate(rows)]
+        return TargetOverlap(estimand, 0.0, min(1.0, min(sizes) / fewest))
+    outside, ess = 0.0, 1.0
+    for arm in range(1, nuisances.arms):
+        outside = max(outside, float(np.average(p[0][rows[arm]] < bound, weights=w[rows[arm]])))
+        odds = np.minimum(p[arm] / p[0], (1.0 - bound) / max(bound, 1e-9))
+        ess = min(ess, effective_size((w * odds)[rows[0]]) / int(np.count_nonzero(rows[arm])))
+    return TargetOverlap(estimand, outside, ess)
 
 
 def calibration_slope(treated: Float64, g: Float64, weights: Float64) -> CalibrationSlope:
@@ -172,7 +225,7 @@ def _quantiles(g: Float64) -> tuple[float, ...]:
     return tuple(float(q) for q in np.quantile(g, QUANTILES))
 
 
-def _histogram(g: Float64) -> tuple[int | None, ...]:
+def histogram(g: Float64) -> tuple[int | None, ...]:
     """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction reveals nothing."""
     counts = np.histogram(g, bins=BINS, range=(0.0, 1.0))[0].tolist()
     return tuple(None if 0 < count < MIN_CELL else MIN_CELL * round(count / MIN_CELL) for count in counts)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.columns import clusters_of, survey_weights
+from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
@@ -20,20 +20,22 @@ from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
 from tasks.contract.roles import Column, TableSchema
+from tasks.estimation.arms import overlap_of_arms
 from tasks.estimation.cate import cate_gap
 from tasks.estimation.combine import combine_estimates
+from tasks.estimation.contrasts import contrasts_of
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
-from tasks.estimation.overlap import overlap
+from tasks.estimation.overlap import overlap, target_overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
-from tasks.estimation.transfer import observed_predictions, transfer_scores
+from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import pseudo_outcomes
-from tasks.targeting.sample import prepare_rows
+from tasks.targeting.sample import prepare
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000
@@ -48,13 +50,18 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
         return done
     table = space.table(nuisances)
     a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
-    fitted = Nuisances(*(table.column(column).to_numpy() for column in ("g", "q0", "q1")))
+    fitted = nuisances_of(table)
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
     weights, clusters = survey_weights(table), clusters_of(table)
-    estimates = evaluate(a, y, fitted, schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters)
+    given = (schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
+    estimates = evaluate(a, y, fitted, *given)
     rule = spec.gates.overlap_bound
-    bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule)
-    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": overlap(a, fitted.g, bound, weights).as_dict()}
+    bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
+    several = fitted.arms > 2
+    measured = (overlap_of_arms(a, fitted, bound, schema.arms, weights) if several else overlap(a, fitted.g, bound, weights)).as_dict()
+    if spec.mechanisms.estimand != "ate":
+        measured["of_target"] = target_overlap(a, fitted, bound, spec.mechanisms.estimand, weights)._asdict()
+    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -120,17 +127,18 @@ def fidelity(
         return done
     rows = space.table(source)
     y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
-    of_source = _predictions(rows)
-    prepared = prepare_rows(a, y, of_source, schema.outcome_kind, truncation_bound(len(y), spec.mechanisms.truncation))
-    learnt = _predictions(pa.concat_tables([space.table(ref) for ref in transferred]))
+    of_source = nuisances_of(rows)
+    bound = truncation_bound(len(y), spec.mechanisms.truncation, of_source.arms)
+    prepared = prepare(a, y, of_source, schema.outcome_kind, bound).between()
+    learnt = nuisances_of(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
-    of_release = _predictions(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
-    drawn = _predictions(pa.concat_tables([space.table(ref, ["g", "q0", "q1"]) for ref in release]))
+    of_release = nuisances_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
+    drawn = nuisances_of(pa.concat_tables([space.table(ref, list(of_source._fields)) for ref in release]))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
     counting = Counting(survey_weights(rows), clusters_of(rows))
-    entries = error_ledger(pseudo_outcomes(prepared), of_release.q1 - of_release.q0, drawn.q1 - drawn.q0, main, counting)
-    scores = transfer_scores(y, observed_predictions(a, learnt), observed_predictions(a, of_source), schema.outcome_kind)
+    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
+    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.outcome_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
@@ -177,6 +185,9 @@ def people(
     key = "checks/people.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
+    if len(schema.arms) > 2:
+        refused = {"refused": f"single effects of {len(schema.arms)} arms are not compared: the comparison is built for two."}
+        return space.put_bytes(key, json.dumps({"cate": refused, "outcome_distance": refused}, sort_keys=True).encode())
     source_rows, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
     released_g = (
@@ -224,8 +235,9 @@ def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, obj
     return [each._asdict() for each in combine_estimates(drawn, of_source[0].n, source=of_source, proper=len(copies) > 1, same_design=same)]
 
 
-def _predictions(table: pa.Table) -> Nuisances:
-    return Nuisances(*(table.column(name).to_numpy() for name in ("g", "q0", "q1")))
+def _contrast(nuisances: Nuisances, arm: int = 1, reference: int = 0) -> npt.NDArray[np.float64]:
+    """Return the difference of two arms' Q at each row."""
+    return np.asarray(nuisances.outcomes[arm] - nuisances.outcomes[reference])
 
 
 def _entry(entry: LedgerEntry) -> dict[str, object]:
@@ -240,14 +252,27 @@ def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[Pa
 
     Beside the ATE those of its treated (by its own design) and of the declared subgroups.
     """
-    space, tau = run.space(), drawn.q1 - drawn.q0
+    space, tau, wanted = run.space(), _contrast(drawn), run.spec.mechanisms.targets
     ate, error = _weighted(tau, np.ones(len(tau)))
-    others = [("att", drawn.g)] if "att" in run.spec.mechanisms.targets else []
+    p = drawn.propensities
+    others: list[tuple[str, int, int, npt.NDArray[np.float64]]] = []
+    if drawn.arms > 2:
+        others += [("ate", arm, reference, np.ones(len(tau))) for arm, reference in contrasts_of(drawn.arms)]
+    if "att" in wanted:
+        others += [("att", arm, 0, p[arm]) for arm in range(1, drawn.arms)]
+    if "ato" in wanted:
+        weight = 1.0 / np.sum([1.0 / np.maximum(each, 1e-12) for each in p], axis=0)
+        others += [("ato", arm, reference, weight) for arm, reference in contrasts_of(drawn.arms)]
     for column in subgroup_columns(schema, run.spec.roles.subgroups):
         levels = _levels(space, release, column)
-        names = sorted({str(level) for level in levels if level is not None})
-        others += [(f"gate[{column.name}={level}]", np.asarray(levels == level, dtype=np.float64)) for level in names]
-    truths = [dict(zip(("estimand", "value", "mc_se"), (name, *_weighted(tau, weight)))) for name, weight in others]
+        for level in sorted({str(level) for level in levels if level is not None}):
+            member = np.asarray(levels == level, dtype=np.float64)
+            others += [(f"gate[{column.name}={level}]", arm, 0, member) for arm in range(1, drawn.arms)]
+    truths = []
+    for name, arm, reference, weight in others:
+        value, spread = _weighted(_contrast(drawn, arm, reference), weight)
+        labels = {"arm": schema.arms[arm], "control": schema.arms[reference]} if drawn.arms > 2 else {}
+        truths.append({"estimand": name, "value": value, "mc_se": spread, **labels})
     return {"ate": ate, "mc_se": error, "others": truths}
 
 

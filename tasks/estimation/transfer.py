@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.nuisance import Float64
 from tasks.estimation.fidelity import Term, term
 
 #: Probabilities are kept this far from 0 and 1 in the log loss, so that one sure mistake costs at most 13.8.
@@ -37,11 +37,6 @@ class TransferScore(NamedTuple):
     difference: Term
 
 
-def observed_predictions(a: Int8, nuisances: Nuisances) -> Float64:
-    """Return Q(A_i, W_i): with out-of-fold nuisances of the source, the TRTR prediction."""
-    return np.asarray(np.where(np.asarray(a) == 1, nuisances.q1, nuisances.q0), dtype=np.float64)
-
-
 def transfer_scores(y: Float64, by_release: Float64, by_source: Float64, kind: str) -> list[TransferScore]:
     """Score both models on the source's outcomes, with intervals.
 
@@ -55,7 +50,7 @@ def transfer_scores(y: Float64, by_release: Float64, by_source: Float64, kind: s
     by_release : ndarray of float64, shape (n,)
         Q(A_i, W_i) by models fitted on the release alone.
     by_source : ndarray of float64, shape (n,)
-        Out-of-fold predictions: :func:`observed_predictions`.
+        Out-of-fold predictions: :meth:`tasks.contract.nuisance.Nuisances.observed`.
     kind : str
         ``"binary"`` is scored by AUC and log loss, the others by RMSE.
 

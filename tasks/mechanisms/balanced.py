@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
@@ -19,17 +22,18 @@ _MOST = 24
 
 
 def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariates: Float64 | None = None) -> Int8:
-    """Draw treatments with P(A = 1 | W) = g exactly, balanced in what an effect estimate feels.
+    """Draw treatments with P(A = k | W) exactly those of the design, balanced in what an effect estimate feels.
 
     The inverse-probability weighted difference in means misses the mean of Q1 - Q0 over the rows by ``mean((A - g) h)`` with
     ``h = (Q1 - mean Q1) / g + (Q0 - mean Q0) / (1 - g)``. The draw makes that sum about zero, then ``sum (A - g)``, so that arms are as
     large as the design has them, then ``sum (A - g) x`` for the covariates given: the arms are matched, so that an analyst who
-    estimates g and Q from the rows finds as little imbalance as one who knows them.
+    estimates g and Q from the rows finds as little imbalance as one who knows them. More than two arms are drawn one after the other,
+    the last first: each against all that are left, which a mixture of their Q stands for.
 
     Parameters
     ----------
     nuisances : Nuisances
-        g of the release's own design and Q*0, Q*1 of the drawn covariates, each (n,).
+        Propensities of the release's own design and Q* of the drawn covariates, each (n,).
     rng : numpy.random.Generator
         Spent on one number per row.
     covariates : ndarray of float64, shape (n, p), optional
@@ -39,18 +43,39 @@ def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariate
     Returns
     -------
     ndarray of int8, shape (n,)
-        0 or 1. Rows depend on one another; each row alone has the law of the design.
+        0, ..., K - 1. Rows depend on one another; each row alone has the law of the design.
     """
-    g, q0, q1 = nuisances
-    if len(g) == 0:
-        return np.empty(0, dtype=np.int8)
-    p1 = np.clip(g, EDGE, 1.0 - EDGE)
+    p, q, n = nuisances.propensities, nuisances.outcomes, len(nuisances[0])
+    x = None if covariates is None or n == 0 else _leading(covariates)
+    a, left, mass = np.zeros(n, dtype=np.int8), np.arange(n), np.ones(n)
+    for arm in range(nuisances.arms - 1, 0, -1):
+        if len(left) == 0:
+            break
+        chance = p[arm][left] / mass[left]
+        hit = _one_arm(chance, q[arm][left], _mixture(p, q, arm, left), None if x is None else x[left], rng) == 1
+        a[left[hit]] = arm
+        mass = mass - p[arm]
+        left = left[~hit]
+    return a
+
+
+def _mixture(p: Sequence[Float64], q: Sequence[Float64], arm: int, rows: npt.NDArray[np.intp]) -> Float64:
+    """Return the mean of Q over the arms before one, in the shares that the design has them."""
+    if arm == 1:
+        return q[0][rows]
+    weight = [p[other][rows] for other in range(arm)]
+    return np.asarray(sum(w * q[other][rows] for other, w in enumerate(weight)) / sum(weight), dtype=np.float64)
+
+
+def _one_arm(chance: Float64, q1: Float64, q0: Float64, covariates: Float64 | None, rng: np.random.Generator) -> Int8:
+    """Draw one arm (1) against the others (0)."""
+    p1 = np.clip(chance, EDGE, 1.0 - EDGE)
     p0 = 1.0 - p1
     felt = (q1 - q1.mean()) / p1 + (q0 - q0.mean()) / p0
-    stratum = (felt, np.ones(len(g)))
-    directions = np.column_stack(stratum if covariates is None else (*stratum, _leading(covariates)))
+    stratum = (felt, np.ones(len(chance)))
+    directions = np.column_stack(stratum if covariates is None else (*stratum, covariates))
     # the largest weights first, and of equal weights the largest contributions
-    return cube(g, directions, np.lexsort((-np.abs(felt), -1.0 / (p0 * p1))), rng)
+    return cube(np.clip(chance, 0.0, 1.0), directions, np.lexsort((-np.abs(felt), -1.0 / (p0 * p1))), rng)
 
 
 def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
@@ -69,7 +94,7 @@ def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates:
     a : ndarray of int8, shape (n,)
         Drawn treatments.
     nuisances : Nuisances
-        g of the release's own design, targeted Q*0 and Q*1, each (n,).
+        Propensities of the release's own design, targeted Q*, each (n,).
     covariates : DataFrame, n rows
         The drawn covariates, canonical.
     rng : numpy.random.Generator
@@ -80,11 +105,11 @@ def balanced_outcome(law: OutcomeLaw, a: Int8, nuisances: Nuisances, covariates:
         In units of the outcome.
     """
     y = np.empty(len(a))
-    for arm, q in ((0, nuisances.q0), (1, nuisances.q1)):
+    for arm, (p, q) in enumerate(zip(nuisances.propensities, nuisances.outcomes, strict=True)):
         rows = np.flatnonzero(a == arm)
         if len(rows) == 0:
             continue
-        weight = 1.0 / np.clip(nuisances.g[rows] if arm else 1.0 - nuisances.g[rows], EDGE, 1.0)
+        weight = 1.0 / np.clip(p[rows], EDGE, 1.0)
         mean = q[rows]
         directions = np.column_stack((weight, mean - mean.mean()))
         if isinstance(law, BinaryLaw):

@@ -16,7 +16,7 @@ from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
 from tasks.mechanisms.calibration import Balance, weights
 from tasks.mechanisms.clusters import ClusterLaw, Intp, draw_alike, treat_clusters
-from tasks.mechanisms.draw import clipped, design_probability, draw_outcome, draw_treatment
+from tasks.mechanisms.draw import clipped, designed, draw_outcome, draw_treatment
 from tasks.mechanisms.gathering import choose_clusters, cluster_means, form_clusters
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
@@ -112,13 +112,14 @@ def hybrid_block(
     Returns
     -------
     pyarrow.Table
-        Canonical covariates, ``a``, ``y``, and ``g`` (of the design), ``q0``, ``q1``; with clusters also ``place``, their number from 0.
+        Canonical covariates, ``a``, ``y``, and nuisances by name, propensities of the design; with clusters also ``place``, their
+        number from 0.
     """
     size = int(np.ceil(n * spec.pool))
     pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters)
     weight = weights(pool.features, balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
-    effect = pool.predicted.q1 - pool.predicted.q0
+    effect = pool.predicted.outcomes[1] - pool.predicted.outcomes[0]
     if pool.place is None:
         chosen = systematic_sample(weight, n, rng, order_by=effect)
     else:
@@ -128,15 +129,15 @@ def hybrid_block(
     if clusters is not None and pool.place is not None:
         place = np.unique(pool.place[chosen], return_inverse=True)[1].astype(np.intp)
         return _clustered(spec, balanced, schema, frame, kept, mechanisms, clusters, place, rng)
-    designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
+    drawn = designed(kept, spec, schema.arms)
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-        a = balanced_treatment(designed, rng, matched)
-        y = clipped(balanced_outcome(mechanisms.law, a, designed, frame, rng), spec.outcome_range).y
+        a = balanced_treatment(drawn, rng, matched)
+        y = clipped(balanced_outcome(mechanisms.law, a, drawn, frame, rng), spec.outcome_range).y
     else:
-        a = draw_treatment(designed.g, rng)
-        y = draw_outcome(mechanisms.law, a, designed, frame, rng, spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed)
+        a = draw_treatment(drawn, rng)
+        y = draw_outcome(mechanisms.law, a, drawn, frame, rng, spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
 
 
 def _clustered(
@@ -153,15 +154,15 @@ def _clustered(
     """Draw treatment and outcome of rows in clusters."""
     if clusters.treated_whole:
         kept = kept._replace(g=cluster_means(kept.g[:, None], place)[:, 0])
-    designed = kept._replace(g=design_probability(kept.g, spec.treatment, spec.probability, spec.tilt))
+    drawn = designed(kept, spec, schema.arms)
     if clusters.treated_whole:
-        a = treat_clusters(designed.g, designed, place, balanced, rng)
+        a = treat_clusters(drawn.g, drawn, place, balanced, rng)
     elif balanced:
-        a = balanced_treatment(designed, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
+        a = balanced_treatment(drawn, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
     else:
-        a = draw_treatment(designed.g, rng)
-    y = clipped(draw_alike(mechanisms.law, a, designed, frame, place, clusters, balanced, rng), spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, designed).append_column("place", pa.array(place))
+        a = draw_treatment(drawn, rng)
+    y = clipped(draw_alike(mechanisms.law, a, drawn, frame, place, clusters, balanced, rng), spec.outcome_range).y
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn).append_column("place", pa.array(place))
 
 
 def joint_block(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.nuisance.bounds import EDGE
 
@@ -27,6 +29,31 @@ class DrawnOutcome(NamedTuple):
 
     y: Float64
     clipped: float
+
+
+def designed(nuisances: Nuisances, spec: MechanismsSpec, labels: Sequence[str]) -> Nuisances:
+    """Return the same outcome regressions beside P(A~ = k | W~) of the release's design.
+
+    Parameters
+    ----------
+    nuisances : Nuisances
+        Of n drawn rows, with the fitted propensities.
+    spec : MechanismsSpec
+        The design; ``shares`` of the randomized one by label.
+    labels : sequence of K str
+        The arms, the control first.
+    """
+    if nuisances.arms == 2:
+        probability = spec.shares[labels[1]] if spec.shares else spec.probability
+        return nuisances.with_propensities(design_probability(nuisances.g, spec.treatment, probability, spec.tilt))
+    if spec.treatment == "fitted":
+        return nuisances
+    n, arms = len(nuisances[0]), nuisances.arms
+    if spec.treatment == "randomized":
+        return nuisances.with_propensities(*(np.full(n, spec.shares.get(label, 1.0 / arms)) for label in labels[1:]))
+    tilted = [np.maximum(p, EDGE) ** spec.tilt for p in nuisances.propensities]
+    total = np.sum(tilted, axis=0)
+    return nuisances.with_propensities(*(p / total for p in tilted[1:]))
 
 
 def design_probability(g: Float64, design: Design, probability: float, tilt: float) -> Float64:
@@ -56,9 +83,13 @@ def design_probability(g: Float64, design: Design, probability: float, tilt: flo
     return np.clip(1.0 / (1.0 + np.exp(-logit)), EDGE, 1.0 - EDGE)
 
 
-def draw_treatment(g: Float64, rng: np.random.Generator) -> Int8:
-    """Draw treatments independently with P(A = 1) = g, shape (n,); one random number per row."""
-    return (rng.random(len(g)) < g).astype(np.int8)
+def draw_treatment(nuisances: Nuisances, rng: np.random.Generator) -> Int8:
+    """Draw treatments independently with P(A = k) of the design, shape (n,); one random number per row."""
+    drawn = rng.random(len(nuisances[0]))
+    if nuisances.arms == 2:
+        return (drawn < nuisances.g).astype(np.int8)
+    edges = np.cumsum(nuisances.propensities, axis=0)[:-1]
+    return np.asarray((drawn >= edges).sum(axis=0), dtype=np.int8)
 
 
 def draw_outcome(
@@ -90,7 +121,7 @@ def draw_outcome(
     -------
     DrawnOutcome
     """
-    return clipped(law.draw(a, np.where(a == 1, nuisances.q1, nuisances.q0), covariates, rng), outcome_range)
+    return clipped(law.draw(a, nuisances.observed(a), covariates, rng), outcome_range)
 
 
 def clipped(y: Float64, outcome_range: tuple[float, float] | None) -> DrawnOutcome:

@@ -40,30 +40,38 @@ class Mechanisms:
         One per fold.
     fluctuation : Fluctuation
         The targeting step.
-    offsets : tuple of two tuples of float
-        Of the control and the treated arm, of length 1 + k; 0 would say that averaging changed no mean.
+    offsets : tuple of K tuples of float
+        By arm, the control first, each of length 1 + k; 0 would say that averaging changed no mean.
     law : OutcomeLaw
         Y around Q*.
     kind : str
         ``"binary"``, ``"continuous"`` or ``"count"``.
     targets : Targets
-        Estimands beyond the ATE.
+        Estimands.
+    odds : float
+        d of the odds, where the ATE is no target.
     """
 
     models: tuple[FoldModel, ...]
     fluctuation: Fluctuation
-    offsets: tuple[tuple[float, ...], tuple[float, ...]]
+    offsets: tuple[tuple[float, ...], ...]
     law: OutcomeLaw
     kind: str
     targets: Targets
+    odds: float = 0.0
+
+    @property
+    def truncation(self) -> float:
+        """The bound that :meth:`tasks.mechanisms.targets.Targets.directions` takes."""
+        return self.fluctuation.truncation if self.targets.ate else self.odds
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q*0 and Q*1 of canonical covariates, each of shape (n,)."""
+        """Return g and Q* of canonical covariates, each of shape (n,)."""
         return self.anchored(averaged(self.models, covariates), covariates)
 
     def anchored(self, raw: Nuisances, covariates: pd.DataFrame) -> Nuisances:
-        """Return g, Q*0 and Q*1 of rows whose :func:`averaged` predictions are known already."""
-        directions = self.targets.directions(covariates, raw.g, self.fluctuation.truncation)
+        """Return g and Q* of rows whose :func:`averaged` predictions are known already."""
+        directions = self.targets.directions(covariates, raw, self.truncation)
         return _shifted(raw, self.fluctuation, directions, self.offsets)
 
     def truth(self, covariates: pd.DataFrame) -> tuple[float, float]:
@@ -77,14 +85,14 @@ class Mechanisms:
         Returns
         -------
         tuple of two float
-            Mean of Q*1 - Q*0 and its Monte-Carlo standard error.
+            Mean of Q*1 - Q*0 and its Monte-Carlo standard error; of more than two arms of the first beside the control.
         """
         return effect_of(self.predict(covariates))
 
 
 def effect_of(nuisances: Nuisances) -> tuple[float, float]:
     """Return the mean of Q1 - Q0 and its Monte-Carlo standard error."""
-    tau = nuisances.q1 - nuisances.q0
+    tau = nuisances.outcomes[1] - nuisances.outcomes[0]
     return float(tau.mean()), float(tau.std(ddof=1) / np.sqrt(len(tau))) if len(tau) > 1 else float("inf")
 
 
@@ -129,23 +137,27 @@ def assemble(
     EstimationError
         If no shift meets the means of all targets.
     """
-    step, wanted = targeting.fluctuation, targets or Targets()
-    directions, held = None, np.ones((len(source.g), 1))
+    step, wanted = targeting.fluctuation, targets or Targets(arms=source.arms)
+    ones, odds = np.ones((len(source[0]), 1)), targeting.truncation.full
+    directions, held, along = None, ones, ones
     if wanted.count and rows is not None:
-        directions, held = wanted.directions(rows[0], source.g, step.truncation), wanted.constraints(*rows)
-    along = np.ones((len(source.g), 1)) if directions is None else np.column_stack((np.ones(len(source.g)), directions))
+        directions = wanted.directions(rows[0], source, step.truncation if wanted.ate else odds)
+        held = wanted.constraints(*rows, source)
+    if directions is not None:
+        along = np.column_stack((ones, directions)) if wanted.ate else directions
     stars = step.apply(source, directions)
-    share = np.full(len(source.g), 1.0 / len(source.g)) if weights is None else weights / weights.sum()
-    offsets = [_offsets(star, goal, along, held, step, share) for star, goal in zip(stars, (targeting.q0, targeting.q1))]
-    return Mechanisms(tuple(models), step, (offsets[0], offsets[1]), law, kind, wanted)
+    share = np.full(len(source[0]), 1.0 / len(source[0])) if weights is None else weights / weights.sum()
+    offsets = [_offsets(star, goal, along, held, step, share) for star, goal in zip(stars, targeting.outcomes, strict=True)]
+    first = () if wanted.ate else (0.0,)
+    return Mechanisms(tuple(models), step, tuple((*first, *offset) for offset in offsets), law, kind, wanted, odds)
 
 
-def _shifted(
-    raw: Nuisances, step: Fluctuation, directions: Float64 | None, offsets: tuple[tuple[float, ...], tuple[float, ...]]
-) -> Nuisances:
-    stars = step.apply(raw, directions)
-    shifts = [offset[0] if directions is None else offset[0] + directions @ np.array(offset[1:]) for offset in offsets]
-    return Nuisances(raw.g, _move(stars[0], shifts[0], step), _move(stars[1], shifts[1], step))
+def _shifted(raw: Nuisances, step: Fluctuation, directions: Float64 | None, offsets: Sequence[tuple[float, ...]]) -> Nuisances:
+    moved = []
+    for star, offset in zip(step.apply(raw, directions), offsets, strict=True):
+        shift = offset[0] if directions is None else offset[0] + directions @ np.array(offset[1:])
+        moved.append(_move(star, shift, step))
+    return Nuisances(*raw[: raw.arms - 1], *moved)
 
 
 def _move(q: Float64, offset: float | Float64, step: Fluctuation) -> Float64:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.roles import Column
-from tasks.mechanisms.targets import Targets
+from tasks.mechanisms.targets import Targets, overlap_weight
+from tasks.targeting.fluctuation import truncate_arms
 
 MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
 
@@ -56,16 +57,18 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
             parts.extend((x, x * x))
         if column.missing > 0:
             parts.append(missing.astype(np.float64))
-    parts.extend((nuisances.g, nuisances.q0, nuisances.q1))
+    parts.extend(nuisances)
     if targets is not None:
-        further = [*targets.members(covariates).T, *([nuisances.g] if targets.att else [])]
-        parts.extend(b * q for b in further for q in (nuisances.q0, nuisances.q1))
+        further = [*targets.members(covariates).T, *(nuisances[: nuisances.arms - 1] if targets.att else ())]
+        further += [overlap_weight(truncate_arms(nuisances, 0.0))] if targets.ato else []
+        parts.extend(b * q for b in further for q in nuisances.outcomes)
     return np.column_stack(parts)
 
 
 def effect_features(targets: Targets | None = None) -> int:
     """Return how many of the last columns of :func:`features` carry the effect: g, Q*0, Q*1 and those of further targets."""
-    return 3 + 2 * (targets.count if targets is not None else 0)
+    wanted = Targets() if targets is None else targets
+    return 2 * wanted.arms - 1 + wanted.arms * wanted.count
 
 
 class Moments(NamedTuple):

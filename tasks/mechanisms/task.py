@@ -13,7 +13,7 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.contract.columns import CLUSTER_NAME, NUISANCE_COLUMNS, constant_array, decode, survey_weights, unit_keys
+from tasks.contract.columns import CLUSTER_NAME, constant_array, decode, nuisance_columns, nuisances_of, survey_weights, unit_keys
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
@@ -33,7 +33,7 @@ from tasks.mechanisms.model import assemble as assemble_mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
-from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, nuisances_of, weights_of
+from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, weights_of
 from tasks.targeting.fluctuation import truncation_bound
 
 # Rows drawn at a time: bounds memory, and is part of what decides the bytes.
@@ -62,25 +62,27 @@ def assemble(
     rows = space.table(nuisances)
     a, y = rows.column("a").to_numpy(), rows.column("y").to_numpy()
     weight = weights_of(run, table, rows)
-    bound = truncation_bound(len(y), spec.mechanisms.truncation)
+    bound = truncation_bound(len(y), spec.mechanisms.truncation, len(schema.arms))
     targets, named = _targets(space, spec, schema, table)
     own_nuisances, settings = nuisances_of(rows), spec.mechanisms
-    directions = None if named is None else targets.directions(named, own_nuisances.g, bound)
+    directions = None if named is None else targets.directions(named, own_nuisances, bound)
     # the law needs rows in memory: the first in hash order are a random sample
     n = min(len(y), spec.mechanisms.fit_rows)
     support = find_support(y, spec.outcome.range)
     reach = attainable(y[:n], support, schema.outcome_kind)
-    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, settings.targeting, directions, reach)
+    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, settings.targeting, directions, reach, targets.ate)
     frame = Partitions(space, schema, table.parts).take(np.arange(len(y)) < n)
     row_weight = None if weight is None else weight[:n]
     rng = rng_for(spec.seed, f"outcome law {table.name}")
-    q0, q1 = targeting.q0[:n], targeting.q1[:n]
-    law = choose_law(a[:n], y[:n], q0, q1, frame, schema.outcome_kind, rng, row_weight, support, spec.outcome.law)
+    mean = Nuisances(*own_nuisances[: len(schema.arms) - 1], *targeting.outcomes).observed(a)[:n]
+    law = choose_law(a[:n], y[:n], mean, frame, schema.outcome_kind, rng, row_weight, support, spec.outcome.law)
     raw = nuisances_of(pa.concat_tables([space.table(ref) for ref in predicted]))
     models = [space.model(fit.model) for fit in fits]
     named_rows = None if named is None else (named, a)
     mechanisms = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
     facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
+    if not targets.ate:
+        facts["estimand"] = settings.estimand
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
 
@@ -88,20 +90,20 @@ def assemble(
 def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, pd.DataFrame | None]:
     """Return the estimands beyond the ATE and the source's columns that define them; None where there is none."""
     columns = tuple(column for column in schema.modelled if column.name in spec.roles.subgroups)
-    att = "att" in spec.mechanisms.targets
-    if not columns and not att:
-        return Targets(), None
+    wanted, arms = spec.mechanisms.targets, len(schema.arms)
+    if not columns and wanted == ("ate",):
+        return Targets(arms=arms), None
     if columns:
         frames = [to_frame(space.table(part, [column.id for column in columns]), columns) for part in table.parts]
         frame = pd.concat(frames, ignore_index=True)
     else:
         frame = pd.DataFrame(index=range(table.rows))
     groups = [(column.id, level) for column in columns for level in sorted(set(levels_of(frame[column.id]).dropna()))]
-    return Targets(tuple(groups), att), frame
+    return Targets(tuple(groups), "att" in wanted, "ato" in wanted, "ate" in wanted, arms), frame
 
 
 class Anchored(NamedTuple):
-    """One source partition as the mechanisms see it: its Q* (columns g, q0, q1) and the sums of its features."""
+    """One source partition as the mechanisms see it: its Q* (columns g, q0, q1, ...) and the sums of its features."""
 
     predictions: PartitionRef
     sums: ModelRef
@@ -211,7 +213,7 @@ class Models(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """One drawn part: canonical with key, g, q0, q1 beside (g of the release's design), and as it will be published."""
+    """One drawn part: canonical with key and nuisances beside (propensities of the release's design), and as it will be published."""
 
     canonical: PartitionRef
     released: PartitionRef
@@ -246,7 +248,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     table = table.append_column("key", pa.array(release_keys(spec.seed, copy, name, rows)))
     published = decode(schema, table)
     if spec.release.include_nuisances:
-        for column_name, shown in NUISANCE_COLUMNS.items():
+        for column_name, shown in nuisance_columns(len(schema.arms)).items():
             published = published.append_column(shown, table.column(column_name))
     published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(

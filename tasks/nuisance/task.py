@@ -14,7 +14,7 @@ from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.contract.columns import clusters_of, survey_weights, unit_keys
 from tasks.contract.frames import strata_codes, to_frame
-from tasks.contract.nuisance import Float64, FoldRows, Learner, Nuisances, Refinement, nuisance_names
+from tasks.contract.nuisance import Float64, FoldRows, Learner, Refinement
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
@@ -111,12 +111,6 @@ def learner_of(spec: Spec) -> Learner:
     """Return the learner that ``mechanisms`` of the SPEC names."""
     learner: Learner = resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
     return learner
-
-
-def nuisances_of(table: pa.Table) -> Nuisances:
-    """Return the columns of a table that :func:`tasks.contract.nuisance.nuisance_names` names, each of shape (n,)."""
-    arms = sum(name[0] == "q" and name[1:].isdigit() for name in table.column_names)
-    return Nuisances(*(table.column(name).to_numpy() for name in nuisance_names(arms)))
 
 
 def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:

@@ -91,7 +91,8 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
     """
     section: dict[str, Any] = {}
     for each in records["estimates"]:
-        if each["estimand"] != "ate" or each["estimator"] == main:
+        # of several pairs of arms the first: that of the first arm beside the control
+        if each["estimand"] not in section and each["estimand"] != "mean" and (each["estimand"] != "ate" or each["estimator"] == main):
             section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
     return {**section, "all": list(records["estimates"])}
 

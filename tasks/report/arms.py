@@ -74,7 +74,7 @@ def outcome_by_arm(schema: TableSchema, source: tuple[Int64, Int64], release: tu
         ``level``, ``source`` and ``release`` as text; empty for a binary outcome.
     """
     bins, cells, rows = bins_of(schema.outcome, schema), fine_cells(schema), []
-    for arm, label in enumerate((f"{schema.control} (control)", f"{schema.treated} (treated)")):
+    for arm, label in enumerate(schema.arm_titles):
         both = np.stack((source[0][arm], release[0][arm]))
         row = by_level(bins, both) if bins.edges is None else by_range(bins, both)
         fine = np.stack((source[1][arm], release[1][arm]))

@@ -29,7 +29,7 @@ def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list
     ----------
     schema : TableSchema
         Of the source.
-    source, release : ndarray of float64, shape (2, features)
+    source, release : ndarray of float64, shape (K, features)
         Sums of features by arm, as :class:`tasks.report.tallies.Tally` has them.
 
     Returns
@@ -37,12 +37,15 @@ def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list
     list of dict
         ``name``, ``source`` and ``release``: (mean of the treated - mean of controls) / sqrt((variance of the treated + variance of
         controls) / 2), or None where it is not defined. The largest first. A level that one to four rows of an arm have is left out.
+        Of more than two arms each one beside the control is compared with it.
     """
     blocks = blocks_of(schema)
     rows = []
     for block, place in zip(blocks, places_of(blocks)):
         if block.column.is_covariate:
-            rows += _of_block(block, source[:, place], release[:, place])
+            for arm, label in enumerate(schema.arms[1:], 1):
+                pair = _of_block(block, source[[0, arm], place], release[[0, arm], place])
+                rows += pair if len(schema.arms) == 2 else [{**row, "name": f"{row['name']}, arm {label}"} for row in pair]
     return sorted(rows, key=lambda row: -max(abs(row["source"] or 0.0), abs(row["release"] or 0.0)))
 
 

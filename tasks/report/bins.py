@@ -61,7 +61,7 @@ def bins_of(column: Column, schema: TableSchema) -> Bins:
     """
     missing = column.missing > 0 and column.is_drawn
     if column.role == "treatment":
-        return Bins((f"{schema.control} (control)", f"{schema.treated} (treated)"), None, False, missing)
+        return Bins(schema.arm_titles, None, False, missing)
     if column.role == "outcome" and schema.outcome_kind == "binary":
         return Bins(("false", "true") if column.kind == "boolean" else ("0", "1"), None, False, missing)
     if column.is_category:

@@ -11,6 +11,8 @@ from tasks.report.forest import END, START, Guides, Interval, forest_foot, fores
 from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
 
 Estimate = Mapping[str, Any]
+#: The estimator by which means and pairs of more than two arms are shown.
+_PAIRS_BY = "tmle"
 
 
 def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
@@ -88,8 +90,16 @@ def truth_rows(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     for each in (effects.get("truth") or {}).get("others") or []:
         entry = explained(ESTIMANDS, each["estimand"])
         title = each["estimand"][5:-1] if each["estimand"].startswith("gate[") else entry.title
+        title += _compared(each)
         rows.append({"title": title, "value": fixed(each["value"], decimals + 1), "mc_se": fixed(each["mc_se"], decimals + 1)})
     return rows
+
+
+def _compared(each: Mapping[str, Any]) -> str:
+    """Return which of more than two arms an effect compares, or is the mean of."""
+    if each.get("arm") is None:
+        return ""
+    return f", {each['arm']}" if each.get("control") is None else f", {each['arm']} against {each['control']}"
 
 
 def _pair(estimates: Mapping[str, Sequence[Estimate]], estimand: str, estimator: str) -> tuple[Estimate | None, Estimate | None]:
@@ -122,13 +132,19 @@ def _cell(estimate: Estimate | None, decimals: int) -> dict[str, str]:
 
 
 def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[dict[str, Any]]:
-    names = dict.fromkeys((each["estimand"], each["estimator"]) for where in ("source", "release") for each in estimates[where])
+    """Return other populations and subgroups; of more than two arms also every arm's mean and every pair, by the main estimator."""
+    pairs: dict[tuple[Any, ...], dict[str, Estimate]] = {}
+    for where in ("source", "release"):
+        for each in estimates[where]:
+            key = tuple(each.get(name) for name in ("estimand", "estimator", "arm", "control"))
+            pairs.setdefault(key, {}).setdefault(where, each)
     rows = []
-    for estimand, estimator in names:
-        if estimand != "ate":
-            entry = explained(ESTIMANDS, estimand)
-            if estimand.startswith("gate[") and estimand.endswith("]"):
-                entry = entry._replace(title=estimand[5:-1], meaning="subgroup")
-            texts = _texts(_pair(estimates, estimand, estimator), decimals)
-            rows.append({**texts, "title": entry.title, "meaning": entry.meaning})
+    for (estimand, estimator, arm, _), pair in pairs.items():
+        if estimand in ("ate", "mean") and (arm is None or estimator != _PAIRS_BY):
+            continue
+        entry = explained(ESTIMANDS, estimand)
+        if estimand.startswith("gate[") and estimand.endswith("]"):
+            entry = entry._replace(title=estimand[5:-1], meaning="subgroup")
+        title = entry.title + _compared(next(iter(pair.values())))
+        rows.append({**_texts((pair.get("source"), pair.get("release")), decimals), "title": title, "meaning": entry.meaning})
     return rows

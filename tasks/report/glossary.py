@@ -24,6 +24,8 @@ ESTIMATORS: Mapping[str, Entry] = {
 }
 
 ESTIMANDS: Mapping[str, Entry] = {
+    "mean": Entry("Mean", "of the outcome, were everyone in one arm"),
+    "ate": Entry("ATE", "between two of the arms"),
     "att": Entry("ATT", "among the treated"),
     "atc": Entry("ATC", "among the controls"),
     "ato": Entry("ATO", "where the arms overlap most"),

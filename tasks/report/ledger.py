@@ -54,6 +54,8 @@ def targeting_sentence(fidelity: Mapping[str, Any]) -> str:
     found = next(iter(fidelity.get("targeting") or []), None)
     if found is None:
         return ""
+    if found.get("estimand", "ate") != "ate":
+        return f"Q was targeted at the {found['estimand'].upper()} alone: no weight 1/g enters, and the ATE is not targeted."
     price = f"Full targeting costs {found['price']:.2f} times the variance of the most cautious estimate"
     if found["bound"] == found["full"]:
         return f"{price}: overlap suffices, and Q was targeted in full (weights 1/g with g truncated at {found['full']:.3g})."

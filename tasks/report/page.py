@@ -94,7 +94,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         tiles=summary(manifest),
         gap=gap_sentence(manifest),
         unit=_unit(manifest),
-        design=_design(manifest["spec"]),
+        design=_design(manifest["spec"], manifest["schema"]),
         effects=effect_table(manifest["effects"], _unit(manifest)),
         copies=copies_table(manifest["effects"]),
         transfer=transfer_table(manifest["fidelity"]),
@@ -114,10 +114,14 @@ def _unit(manifest: Mapping[str, Any]) -> str:
     return KINDS[manifest["schema"]["outcome_kind"]].format(outcome=outcome)
 
 
-def _design(spec: Mapping[str, Any]) -> str:
+def _design(spec: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     if spec["release"]["mode"] != "hybrid":
         return "drawn jointly with the rest"
     asked = spec["mechanisms"]
+    if asked["treatment"] == "randomized" and asked.get("shares"):
+        return f"randomized, {', '.join(f'{label}: {percent(share)}' for label, share in asked['shares'].items())}"
+    if asked["treatment"] == "randomized" and len(table.get("arms", ())) > 2:
+        return "randomized, equal shares"
     return DESIGNS[asked["treatment"]].format(probability=percent(asked["probability"]), tilt=number(asked["tilt"]))
 
 
@@ -131,9 +135,19 @@ def _overlap(where: str, record: Mapping[str, Any] | None, arms: Mapping[str, An
         "plot": overlap_plot(where, arms),
         "bound": number(arms["bound"], 2),
         "outside": percent(found.get("outside")),
-        "arms": f"{number(found.get('arm1'))} treated, {number(found.get('arm0'))} control",
-        "effective": f"{percent(found.get('ess1'))} of treated, {percent(found.get('ess0'))} of control",
+        **_arms(found),
         "slope": f"{fixed(slope['slope'], decimals)} ({interval(slope['ci_low'], slope['ci_high'], decimals)})" if known else "–",
+    }
+
+
+def _arms(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return rows and effective shares of the arms as text."""
+    if "arms" in record:
+        rows = ", ".join(f"{arm['arm']}: {number(arm['rows'])}" for arm in record["arms"])
+        return {"arms": rows, "effective": ", ".join(f"{arm['arm']}: {percent(arm['ess'])}" for arm in record["arms"])}
+    return {
+        "arms": f"{number(record.get('arm1'))} treated, {number(record.get('arm0'))} control",
+        "effective": f"{percent(record.get('ess1'))} of treated, {percent(record.get('ess0'))} of control",
     }
 
 

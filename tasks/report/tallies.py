@@ -24,13 +24,13 @@ class Tally(NamedTuple):
     ----------
     marginals : mapping
         Of :class:`Marginals`.
-    outcome : ndarray of int64, shape (2, cells)
+    outcome : ndarray of int64, shape (K, cells)
         Rows by arm and cell of the outcome, cells as in the marginals.
-    fine : ndarray of int64, shape (2, fine cells)
+    fine : ndarray of int64, shape (K, fine cells)
         The same in fine cells, for quantiles.
     missing : ndarray of int64, shape (2 ** columns,)
         Rows by pattern of missing values; bit i stands for column i of :func:`counted_columns`.
-    arms : ndarray of float64, shape (2, features)
+    arms : ndarray of float64, shape (K, features)
         Sums of all features by arm.
     products : ndarray of float64, shape (features, features)
         Sums of products of the features of :func:`paired_blocks`.
@@ -58,13 +58,13 @@ class Tallies:
     def start(self) -> Tally:
         """Return zero counts."""
         marginals = self._marginals.start()
-        features = sum(block.width for block in self._blocks)
+        features, arms = sum(block.width for block in self._blocks), len(self._schema.arms)
         return Tally(
             marginals,
-            np.zeros((2, len(marginals[self._schema.outcome.id])), dtype=np.int64),
-            np.zeros((2, self._fine.cells), dtype=np.int64),
+            np.zeros((arms, len(marginals[self._schema.outcome.id])), dtype=np.int64),
+            np.zeros((arms, self._fine.cells), dtype=np.int64),
             np.zeros(2 ** len(self._columns), dtype=np.int64),
-            np.zeros((2, features)),
+            np.zeros((arms, features)),
             np.zeros((self._paired, self._paired)),
         )
 
@@ -80,10 +80,10 @@ class Tallies:
         paired = features[:, : self._paired]
         return Tally(
             self._marginals.visit(state.marginals, part),
-            state.outcome + _by_arm(a, cells, state.outcome.shape[1]),
-            state.fine + _by_arm(a, fine, state.fine.shape[1]),
+            state.outcome + _by_arm(a, cells, state.outcome.shape),
+            state.fine + _by_arm(a, fine, state.fine.shape),
             state.missing + np.bincount(pattern, minlength=len(state.missing)),
-            state.arms + np.stack([features[a == arm].sum(axis=0) for arm in (0, 1)]),
+            state.arms + np.stack([features[a == arm].sum(axis=0) for arm in range(len(state.arms))]),
             state.products + paired.T @ paired,
         )
 
@@ -119,5 +119,6 @@ def _missing(values: pa.ChunkedArray) -> np.typing.NDArray[np.bool_]:
     return nulls.astype(np.bool_)
 
 
-def _by_arm(a: Int64, codes: Int64, cells: int) -> Int64:
-    return np.stack([np.bincount(codes[(a == arm) & (codes >= 0)], minlength=cells) for arm in (0, 1)]).astype(np.int64)
+def _by_arm(a: Int64, codes: Int64, shape: tuple[int, ...]) -> Int64:
+    arms, cells = shape
+    return np.stack([np.bincount(codes[(a == arm) & (codes >= 0)], minlength=cells) for arm in range(arms)]).astype(np.int64)

@@ -149,6 +149,7 @@ def fluctuate(
     weights: Float64 | None = None,
     directions: Float64 | None = None,
     bounds: tuple[float, float] | None = None,
+    main: bool = True,
 ) -> Fluctuation:
     """Fit the fluctuation: solve the efficient score equations of each arm.
 
@@ -178,6 +179,8 @@ def fluctuate(
         b(W) of estimands beyond the ATE; linearly dependent ones are no harm.
     bounds : tuple of two float, optional
         Range of Q*, where the outcome's law has no other means; single outcomes may lie outside. By default that of the kind.
+    main : bool
+        Whether the arms' means are estimands, beside those of ``directions``; where not, their epsilon is 0.
 
     Returns
     -------
@@ -199,6 +202,10 @@ def fluctuate(
             raise EstimationError(f"rows of arm {arm} must be at least 1; got 0.", "Every treatment arm is needed.")
         clever = 1.0 / p[rows]
         offset = _logit(q[rows], low, high)
+        if not main and directions is not None:
+            several = clever[:, None] * directions[rows]
+            epsilons.append((0.0, *solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), 0.0)))
+            continue
         one = solve_one(scaled[rows], offset, clever, w[rows], 1e-10 * len(y))
         if directions is None:
             epsilons.append((one,))

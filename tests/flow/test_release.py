@@ -6,6 +6,7 @@ import csv
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 
 import frictionless
@@ -15,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests.releasing import ROWS, TRUE_EFFECT, Published, files, manifest, parts, save, spec_of, table
+from tests.releasing import ROOT, ROWS, TRUE_EFFECT, Published, files, manifest, parts, save, spec_of, table
 
 CONTINUOUS = ("age", "bmi", "score")
 
@@ -128,6 +129,22 @@ def test_the_commands_that_look_after_a_store(published: Published, waymint, tmp
     site = waymint("releases", "site", published.store, "--to", tmp_path / "site", "--json").json()
     assert (site["names"], site["versions"], site["rejected"], site["damaged"]) == (1, 1, 0, [])
     assert (tmp_path / "site/trial/v000001/report.html").read_bytes() == (published.store / "trial/v000001/report.html").read_bytes()
+
+
+def test_the_commands_of_the_page_on_handing_over_run(
+    published: Published, waymint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(published.store, tmp_path / "releases")
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"(?:^ {4}waymint .*\n)+", (ROOT / "docs/handover.md").read_text(), re.MULTILINE)
+    assert block is not None
+    lines = [line.partition("#")[0].split() for line in block[0].splitlines()]
+    assert {" ".join(words[1:3]) for words in lines} >= {"releases export", "releases site", "releases diff"}
+    for words in lines:
+        if words[1] != "more":  # tests/flow/test_more.py runs it
+            answer = waymint(*(word.replace("@2", "@1") for word in words[1:]))
+            assert answer.code == 0, answer.err
+    assert {path.name for path in tmp_path.iterdir()} == {"releases", "trial.zip", "catalogue"}
 
 
 def test_the_descriptions_name_the_columns_that_are_there(published: Published) -> None:

@@ -59,6 +59,7 @@ def specs(folder: Path) -> dict[str, dict[str, Any]]:
             roles={"treatment": "qsmk", "outcome": "wt82_71", "missing_outcome": "drop", "covariates": ["sex", "age", "race", "wt71"]},
             covariates__synthesizer="chain",
             mechanisms__targets=["ate", "att"],
+            mechanisms__treatment="fitted",
             release__draws="balanced",
             release__rows=1000,
         ),

@@ -17,8 +17,9 @@ from flows.stages.runs import carry_out
 from flows.stages.source import read_source
 from infra.stages import Stages
 from infra.workspace import Run
+from tasks.contract.columns import nuisances_of
 from tasks.contract.spec import parse_spec
-from tasks.nuisance.task import Table, nuisances_of
+from tasks.nuisance.task import Table
 from tests.flow.test_release_bytes import mixed
 from tests.releasing import Ran, manifest, save, spec_of, table, write
 

@@ -75,7 +75,7 @@ def test_a_balanced_release_of_the_sources_size_carries_the_estimate(waymint: Ca
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ('mechanisms.targets=["att"]', "must hold"),
+        ('mechanisms.targets=["att"]', "must be 'ate' where the design is randomized"),
         ("mechanisms.repeats=0", "repeats"),
         ("mechanisms.propensity=1.5", "propensity"),
         ('mechanisms.targeting="soft"', "targeting"),

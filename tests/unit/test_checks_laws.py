@@ -51,7 +51,7 @@ def test_an_arm_of_the_source_is_weighted_to_the_covariates_it_has_in_the_releas
     x = draws.normal(size=200_000)
     g = 1 / (1 + np.exp(-0.8 * x))
     a = (draws.random(len(x)) < g).astype(np.int8)
-    weight = design_weights(a, g, 1e-6, design, 2.0)
+    weight = design_weights(a, (1 - g, g), 1e-6, design, 2.0)
     released = {"randomized": np.full(len(x), 0.3), "tilted": 1 / (1 + np.exp(-1.6 * x)), "fitted": g}[design]
     for label in (0, 1):
         law = released if label else 1 - released

@@ -112,12 +112,14 @@ def test_design_weights_written_out() -> None:
     a, g = np.array([1, 0, 1, 0], dtype=np.int8), np.array([0.02, 0.02, 0.7, 0.99])
     kept = np.array([0.1, 0.1, 0.7, 0.9])
     own = np.where(a == 1, kept, 1 - kept)
-    np.testing.assert_allclose(design_weights(a, g, 0.1, "randomized", 2.0), 1 / own)
+    np.testing.assert_allclose(design_weights(a, (1 - g, g), 0.1, "randomized", 2.0), 1 / own)
     tilted = (kept / (1 - kept)) ** 2 / (1 + (kept / (1 - kept)) ** 2)
-    np.testing.assert_allclose(design_weights(a, g, 0.1, "tilted", 2.0), np.where(a == 1, tilted, 1 - tilted) / own)
-    assert design_weights(a, np.array([0.0, 1.0, 0.5, 0.5]), 0.0, "randomized", 1.0) == pytest.approx([1e12, 1e12, 2, 2], rel=1e-3)
+    np.testing.assert_allclose(design_weights(a, (1 - g, g), 0.1, "tilted", 2.0), np.where(a == 1, tilted, 1 - tilted) / own)
+    assert design_weights(a, (np.array([1.0, 0.0, 0.5, 0.5]), np.array([0.0, 1.0, 0.5, 0.5])), 0.0, "randomized", 1.0) == pytest.approx(
+        [1e12, 1e12, 2, 2], rel=1e-3
+    )
     for design in ("fitted", "joint"):
-        assert design_weights(a, g, 0.1, design, 2.0).tolist() == [1.0] * 4
+        assert design_weights(a, (1 - g, g), 0.1, design, 2.0).tolist() == [1.0] * 4
 
 
 def column(name: str, key: str, role: str, kind: str, kind_of_cell: pa.DataType, levels=()) -> Column:

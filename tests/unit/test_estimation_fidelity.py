@@ -8,7 +8,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.results import Estimate
 from tasks.estimation.fidelity import effect_identity, error_ledger
-from tasks.estimation.transfer import observed_predictions, transfer_scores
+from tasks.estimation.transfer import transfer_scores
 
 
 def test_terms_sum_to_the_gap_between_release_and_source():
@@ -122,7 +122,7 @@ def test_a_release_of_another_law_transfers_worse():
     fit = Linear().fit_outcome(w, a, y, "continuous", rng)
     nuisances = Nuisances(np.full(1000, 0.5), fit.predict(w, np.zeros(1000)), fit.predict(w, np.ones(1000)))
     scores = {
-        slope: transfer_scores(y, learnt(*table(1000, slope)).predict(w, a), observed_predictions(a, nuisances), "continuous")[0]
+        slope: transfer_scores(y, learnt(*table(1000, slope)).predict(w, a), nuisances.observed(a), "continuous")[0]
         for slope in (1.0, -1.0)
     }
     assert scores[1.0].difference.value < 0.02

@@ -75,7 +75,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     source, store = write(table(), folder / "source.csv"), folder / "store"
     small = spec_of(source, store, release__rows=400, mechanisms__repeats=1, release__part_rows=200, source__partition_rows=500)
     small["release"]["include_nuisances"] = True
-    passes = {**small, "mechanisms": {**small["mechanisms"], "fit_rows": 200, "targets": ["ate", "att"]}}
+    passes = {**small, "mechanisms": {**small["mechanisms"], "fit_rows": 200, "targets": ["ate", "att"], "treatment": "fitted"}}
     simulated = {"rows": [100], "designs": ["fitted"], "replicates": 20, "draws": 1, "pool": 2_000, "folds": 2}
     sparse, trial = write(_cases(450, 1), folder / "sparse.parquet"), write(_cases(700, 2, True), folder / "trial.csv")
     filled = spec_of(sparse, store, mechanisms__repeats=1, augment={"outcome": str(trial), "draws": 10, "flip": 0.02}, name="filled")

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from benchmarks.outcome_worlds import WORLDS, Drawn, impossible
+from tasks.checks.support import natural_support
 from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.registry import names, resolve
@@ -51,7 +52,7 @@ def fitted(name: str, rows: int = ROWS, seed: int = 14) -> Fitted:
     found = cross_fit(Plan("table", 0, 5), resolve("learner", "glm"), Rows(np.arange(rows, dtype=np.uint64), a, y, kind), InMemory(w))
     support = find_support(y)
     moved = target(a, y, found.nuisances, kind, truncation_bound(rows, "auto"), bounds=attainable(y, support, kind))
-    law, record = choose_law(a, y, moved.q0, moved.q1, w, kind, np.random.default_rng(0), support=support)
+    law, record = choose_law(a, y, np.where(a == 1, moved.q1, moved.q0), w, kind, np.random.default_rng(0), support=support)
     return Fitted(source, assemble(found.models, moved, averaged(found.models, w), law, kind), moved, record)
 
 
@@ -320,3 +321,19 @@ def test_tails_bring_back_the_spread_of_costs() -> None:
     assert np.quantile(drawn, 0.999) > 0.9 * np.quantile(y, 0.999)
     assert drawn.std() > 0.9 * y.std()
     assert drawn.max() > find_support(y).high
+
+
+def test_a_count_that_is_cut_off_is_bounded_where_the_gate_says_so() -> None:
+    """Counts up to eight, where some are cut off: no family draws a nine."""
+    rng = np.random.default_rng(5)
+    x, a = rng.normal(size=2_000), rng.integers(0, 2, 2_000).astype(np.int8)
+    mean = np.exp(1.2 + 0.3 * a + 0.4 * x)
+    y = np.minimum(rng.poisson(mean), 8).astype(np.float64)
+    assert natural_support(y).high == 8.0
+    support = find_support(y)
+    assert support.bounded[1]
+    q = np.minimum(mean, 7.5)
+    law = fit_law(a, y, q, q, pd.DataFrame({"w0": x}), "count", np.random.default_rng(0))
+    assert law.key == "tilt"
+    assert natural_support(y).violations(law.draw(a, q, pd.DataFrame({"w0": x}), np.random.default_rng(1))) == {}
+    assert not find_support(rng.poisson(3.0, 2_000).astype(np.float64)).bounded[1]

@@ -105,7 +105,7 @@ def test_subgroups_and_the_treated_carry_their_own_efficient_estimates(kind: str
     frame, a, y, found, models = with_groups(n, 5, kind)
     targets = Targets((("w2", "0"), ("w2", "1"), ("w6", "both"), ("w6", "none"), ("w6", "one")), att=True)
     bound = truncation_bound(n, "auto")
-    directions = targets.directions(frame, found.g, bound)
+    directions = targets.directions(frame, found, bound)
     got = target(a, y, found, kind, bound, directions=directions)
     g = np.clip(found.g, bound, 1 - bound)
     # each estimand's efficient score is solved at Q*: its plug-in then equals its one-step estimate, which is the TMLE
@@ -257,11 +257,11 @@ def test_treatment_designs() -> None:
     g = rng.uniform(0.05, 0.95, 50_000)
     trial = design_probability(g, "randomized", 0.25, 1.0)
     assert (trial == 0.25).all()
-    drawn = draw_treatment(trial, rng)
+    drawn = draw_treatment(Nuisances(trial, trial, trial), rng)
     assert drawn.dtype == np.int8
     assert drawn.mean() == pytest.approx(0.25, abs=0.01)
     np.testing.assert_array_equal(design_probability(g, "fitted", 0.5, 1.0), g)
-    assert draw_treatment(g, rng)[g > 0.8].mean() == pytest.approx(g[g > 0.8].mean(), abs=0.02)
+    assert draw_treatment(Nuisances(g, g, g), rng)[g > 0.8].mean() == pytest.approx(g[g > 0.8].mean(), abs=0.02)
     np.testing.assert_allclose(design_probability(g, "tilted", 0.5, 1.0), g, atol=1e-12)
     np.testing.assert_allclose(design_probability(g, "tilted", 0.5, 0.0), 0.5)
     assert design_probability(g, "tilted", 0.5, 3.0).std() > g.std()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.worlds import snapshot
+from tasks.contract.columns import nuisances_of
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
 from tasks.nuisance import task
@@ -96,7 +97,7 @@ def test_tasks_do_what_memory_does_from_folds_to_averages(tmp_path: Path) -> Non
     np.testing.assert_array_equal(space.table(assigned)["fold"].to_numpy(), folds_of(table))
     fitted = cross_fit_tasks(run, table.schema, parts, assigned)
     whole = cross_fit(task.plan_of(run.spec, parts), resolve("learner", "glm"), table.rows, InMemory(table.frame))
-    for one, other in zip(task.nuisances_of(space.table(fitted.nuisances)), whole.nuisances):
+    for one, other in zip(nuisances_of(space.table(fitted.nuisances)), whole.nuisances):
         np.testing.assert_allclose(one, other, rtol=1e-12)
     averages = [space.table(task.average.fn(run, table.schema, parts, fitted.fits, part)) for part in parts.parts]
     start = 0

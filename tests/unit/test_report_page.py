@@ -154,6 +154,7 @@ def test_the_ledger_says_how_far_targeting_went() -> None:
     assert "0.28 instead of 0.02" in text
     assert "no sign" in text
     assert "showed bias" in targeting_sentence({"targeting": [far | {"reason": "bias of stronger truncation seen"}]})
+    assert targeting_sentence({"targeting": [far | {"estimand": "att"}]}).startswith("Q was targeted at the ATT alone")
     near = targeting_sentence({"targeting": [far | {"bound": 0.02, "price": 1.1, "reason": "overlap suffices"}]})
     assert "targeted in full" in near
     assert targeting_sentence({}) == ""

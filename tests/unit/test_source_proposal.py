@@ -9,7 +9,7 @@ from flows.init import release_name
 from tasks.contract.errors import SpecError
 from tasks.source import hints
 from tasks.source.proposal.column import Examined, examine
-from tasks.source.proposal.document import quoted
+from tasks.source.proposal.document import _other_roles, quoted
 from tasks.source.proposal.roles import candidates, positive_label, require_column
 
 ROWS = 200
@@ -119,6 +119,21 @@ def test_roles_need_fitting_columns() -> None:
 )
 def test_a_release_is_named_like_its_file(uri: str, name: str) -> None:
     assert release_name(uri) == name
+
+
+def test_columns_that_are_left_out_are_offered_another_role() -> None:
+    reasons = {
+        "case": "identifier: every row has another value",
+        "village": "names units of several rows (about 40 values): rows of one unit are not independent",
+        "died_after": "by its name, measured after treatment: adjusting for it biases the effect",
+        "note": "no cell is known",
+    }
+    assert _other_roles(reasons)[1:] == [
+        '# id = ["case"] # released as fresh keys',
+        '# cluster = "village" # folds, standard errors and gates count its units',
+        '# passengers = ["died_after"] # released, drawn after the outcome, not targeted',
+    ]
+    assert _other_roles({"note": "no cell is known"}) == []
 
 
 def test_values_are_written_as_toml() -> None:

@@ -32,18 +32,30 @@ class FidelityCheck:
             return [gate("fidelity", None, gates, refused=True, detail=detail)]
         gap, se = fidelity.ate_release - fidelity.ate_source, math.hypot(fidelity.se_source, fidelity.se_release)
         detail = (
-            f"ATE {fidelity.ate_release:.6g} (se {fidelity.se_release:.3g}) against "
+            f"{fidelity.name} {fidelity.ate_release:.6g} (se {fidelity.se_release:.3g}) against "
             f"{fidelity.ate_source:.6g} (se {fidelity.se_source:.3g}) in the source"
         )
         metrics = [
             gate("fidelity", abs(gap) / se, gates, detail=detail),
-            Metric("effect_gap", gap, low=gap - Z95 * se, high=gap + Z95 * se, detail="ATE of the release minus ATE of the source"),
+            Metric(
+                "effect_gap",
+                gap,
+                low=gap - Z95 * se,
+                high=gap + Z95 * se,
+                detail=f"{fidelity.name} of the release minus that of the source",
+            ),
         ]
         if fidelity.truth is not None and math.isfinite(fidelity.truth):
             half = Z95 * (fidelity.truth_se or 0.0)
             shift = fidelity.truth - fidelity.ate_source
             metrics.append(
-                Metric("truth_gap", shift, low=shift - half, high=shift + half, detail="ATE of the released model minus ATE of the source")
+                Metric(
+                    "truth_gap",
+                    shift,
+                    low=shift - half,
+                    high=shift + half,
+                    detail=f"{fidelity.name} of the released model minus that of the source",
+                )
             )
         return metrics
 

@@ -15,7 +15,12 @@ class MechanismsSpec(Section):
     treatment: Literal["randomized", "fitted", "tilted"] = Field(
         "randomized", description="design of the release: a randomized trial, the fitted propensity, or a tilted propensity"
     )
-    probability: float = Field(0.5, gt=0, lt=1, description="P(A = 1) in the randomized design")
+    probability: float = Field(0.5, gt=0, lt=1, description="P(treated) in the randomized design of two arms")
+    shares: dict[str, float] = Field(
+        default_factory=dict,
+        description="share of each arm in the randomized design, by its label, summing to one; by default equal ones of more than two arms",
+        examples=[{"placebo": 0.5, "low": 0.25, "high": 0.25}],
+    )
     tilt: float = Field(1.0, ge=0, le=10, description="factor on logit g in the tilted design")
     learner: str = Field("stack", description="learner of g and Q: stack, glm, boosted or a plug-in", examples=["glm"])
     params: dict[str, Any] = Field(default_factory=dict, description="parameters of the learner", examples=[{"squares": False}])
@@ -35,15 +40,22 @@ class MechanismsSpec(Section):
     targeting: Literal["adaptive", "full"] = Field(
         "adaptive", description="whether targeting is weakened where overlap is poor (adaptive) or never (full)"
     )
-    targets: tuple[Literal["ate", "att"], ...] = Field(
+    targets: tuple[Literal["ate", "att", "ato"], ...] = Field(
         ("ate",),
         min_length=1,
-        description='effects that Q* is targeted at; "ate" must be among them, and effects of roles.subgroups are added',
+        description="effects that the release carries; without ate only overlap for the others is asked for. Effects of roles.subgroups "
+        'are added beside ate. "att" and "ato" need the fitted design',
+        examples=[["att"]],
     )
     outcome_range: tuple[float, float] | None = Field(
         None, description="lowest and highest outcome that can be drawn", examples=[[-50.0, 50.0]]
     )
     pool: float = Field(4.0, ge=1, le=20, description="rows of the covariate pool per released row; calibration chooses from the pool")
+
+    @property
+    def estimand(self) -> Literal["ate", "att", "ato"]:
+        """The effect that the release is made for: the ATE where it is a target, else the first one."""
+        return "ate" if "ate" in self.targets else self.targets[0]
 
     @model_validator(mode="after")
     def _ranges(self) -> MechanismsSpec:
@@ -51,8 +63,10 @@ class MechanismsSpec(Section):
             raise ValueError("outcome_range must be [low, high] with low < high")
         if self.repeats != "auto" and not 1 <= self.repeats <= 50:
             raise ValueError('repeats must be "auto" or in [1, 50]')
-        if "ate" not in self.targets or len(set(self.targets)) < len(self.targets):
-            raise ValueError('targets must hold "ate", and no target twice')
+        if len(set(self.targets)) < len(self.targets):
+            raise ValueError("targets must not hold a target twice")
+        if self.shares and (min(self.shares.values()) <= 0 or abs(sum(self.shares.values()) - 1.0) > 1e-6):
+            raise ValueError("shares must be positive and sum to one")
         if self.truncation != "auto" and not 0 <= float(self.truncation) < 0.5:
             raise ValueError('truncation must be "auto" or in [0, 0.5)')
         return self

@@ -71,15 +71,14 @@ def fit_law(
     support: Support | None = None,
     law: str = AUTO,
 ) -> OutcomeLaw:
-    """Fit the law of the outcome around out-of-fold targeted predictions; see :func:`choose_law`."""
-    return choose_law(a, y, q0, q1, covariates, kind, rng, weights, support, law).law
+    """Fit the law of the outcome of two arms around out-of-fold targeted predictions; see :func:`choose_law`."""
+    return choose_law(a, y, np.where(a == 1, q1, q0), covariates, kind, rng, weights, support, law).law
 
 
 def choose_law(
     a: Int8,
     y: Float64,
-    q0: Float64,
-    q1: Float64,
+    mean: Float64,
     covariates: pd.DataFrame,
     kind: str,
     rng: np.random.Generator,
@@ -96,11 +95,11 @@ def choose_law(
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0 or 1.
+        Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
         Outcome.
-    q0, q1 : ndarray of float64, shape (n,)
-        Out-of-fold Q*0 and Q*1, in units of the outcome.
+    mean : ndarray of float64, shape (n,)
+        Out-of-fold Q* of each row's own arm, in units of the outcome.
     covariates : DataFrame, n rows
         Canonical covariates.
     kind : {"binary", "continuous", "count"}
@@ -130,7 +129,7 @@ def choose_law(
     Gneiting, Raftery (2007), Strictly proper scoring rules, DOI 10.1198/016214506000001437.
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
-    rows = LawRows(covariates, a, y, np.where(a == 1, q1, q0), w)
+    rows = LawRows(covariates, a, y, mean, w)
     limits = find_support(y) if support is None else support
     tried = _candidates(law, limits, kind, y)
     scores: list[Scores] = []
@@ -230,8 +229,7 @@ def crps(y: Float64, drawn: Float64) -> Float64:
 def _distance(rows: LawRows, drawn: Float64) -> float:
     """Return by how much an arm's draws lie further from its outcomes than sampling explains."""
     beyond = []
-    for arm in (0, 1):
-        of_arm = rows.a == arm
+    for of_arm in rows.arms():
         y, x = np.sort(rows.y[of_arm]), np.sort(drawn[:, of_arm].ravel())
         at = np.unique(y)
         gap = np.abs(np.searchsorted(y, at, side="right") / len(y) - np.searchsorted(x, at, side="right") / len(x)).max()

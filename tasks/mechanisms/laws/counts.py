@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field
 from scipy import stats
 
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.fields import NotNegative, Plain
 from tasks.mechanisms.laws.protocol import Inversion
@@ -24,11 +25,11 @@ class CountLaw:
 
     Attributes
     ----------
-    dispersion : tuple of two float
-        Of the control and the treated arm; 0 is Poisson.
+    dispersion : tuple of float
+        By arm, the control first; 0 is Poisson.
     """
 
-    dispersion: tuple[float, float]
+    dispersion: tuple[float, ...]
 
     @property
     def key(self) -> str:
@@ -50,14 +51,14 @@ class CountLaw:
 
     def of(self, a: Int8) -> Float64:
         """Return the dispersion of each row, shape (n,)."""
-        return np.asarray(np.where(a == 1, self.dispersion[1], self.dispersion[0]))
+        return np.asarray(self.dispersion)[a]
 
 
 class CountRecord(Plain):
     """The record of both families."""
 
     kind: Literal["count"] = "count"
-    dispersion: list[NotNegative] = Field(min_length=2, max_length=2)
+    dispersion: list[NotNegative] = Field(min_length=2, max_length=MOST_ARMS)
 
 
 def write_counts(law: CountLaw) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def write_counts(law: CountLaw) -> dict[str, Any]:
 def read_counts(values: dict[str, Any]) -> CountLaw:
     """Read what :func:`write_counts` returned."""
     of = CountRecord.model_validate(values)
-    return CountLaw((of.dispersion[0], of.dispersion[1]))
+    return CountLaw(tuple(of.dispersion))
 
 
 def counted(support: Support, kind: str) -> bool:

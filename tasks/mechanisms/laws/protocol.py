@@ -78,6 +78,10 @@ class LawRows(NamedTuple):
         at = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return LawRows(self.covariates.iloc[at].reset_index(drop=True), self.a[at], self.y[at], self.mean[at], self.weights[at])
 
+    def arms(self) -> list[npt.NDArray[np.bool_]]:
+        """Return which rows each arm has, the control first."""
+        return [self.a == arm for arm in range(int(self.a.max(initial=1)) + 1)]
+
 
 class LawMethod(Protocol):
     """A way to fit laws: what ``build`` of a file in ``tasks/mechanisms/laws/methods`` returns."""

@@ -40,7 +40,8 @@ class ScaleModel:
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return the relative spread of each row, shape (n,), positive."""
-        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients)
+        arms = len(self.coefficients) // (1 + self.design.width)
+        eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients, arms=arms)
         return np.exp(np.clip(eta, self.low, self.high))
 
 
@@ -65,9 +66,10 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
         mean of the five in the middle.
     """
     design = sheltered(fit_design(covariates), covariates)
-    x = with_treatment(design.matrix(covariates), treatment)
+    arms = int(treatment.max(initial=1)) + 1
+    x = with_treatment(design.matrix(covariates), treatment, arms=arms)
     size = np.abs(residual)
-    penalty = np.concatenate(([0.0, 0.0], np.ones(2 * design.width)))
+    penalty = np.concatenate((np.zeros(arms), np.ones(arms * design.width)))
     fit = fit_ridge(x, size / float(np.average(size, weights=weights)), penalty, "poisson", weights)
     low, high = np.quantile(x @ fit.coefficients, [_TAIL, 1.0 - _TAIL])
     return ScaleModel(design, fit.coefficients, float(low), float(high))
@@ -113,8 +115,8 @@ def choose_scale(
         used = np.sort(np.random.default_rng(seed).choice(used, _ROWS, replace=False))
     frame = covariates.iloc[used].reset_index(drop=True)
     a, r, w = treatment[used], residual[used], weights[used]
-    smallest = min(int(np.count_nonzero(a == arm)) for arm in (0, 1))
-    if smallest < 4 * _FOLDS or any(not np.any(r[a == arm]) for arm in (0, 1)):
+    smallest = min(int(np.count_nonzero(a == arm)) for arm in range(int(a.max(initial=1)) + 1))
+    if smallest < 4 * _FOLDS or any(not np.any(r[a == arm]) for arm in np.unique(a)):
         return None
     folds = assign_folds(np.arange(len(a), dtype=np.uint64), a.astype(np.int64), _FOLDS, seed)
     gain = np.empty(len(a))
@@ -133,7 +135,7 @@ def choose_scale(
 def _per_arm(relative: Float64, a: Int8, r: Float64, w: Float64, train: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Float64:
     """Scale relative spreads so that in each arm's training rows they predict |r| right on average."""
     out = relative.copy()
-    for arm in (0, 1):
+    for arm in np.unique(a):
         rows = train & (a == arm)
         out[a == arm] *= float(w[rows] @ np.abs(r[rows])) / float(w[rows] @ relative[rows])
     return np.maximum(out, 1e-12 * float(np.abs(r).max()))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64
+from tasks.numerics.ends import is_end
 
 FEWEST = 5  # rows behind an atom, a block or a bound
 _DECIMALS = 6  # more digits than these are no grid
@@ -16,6 +17,7 @@ _STANDS_OUT = 4.0  # rows of an atom over those of its neighbours
 _NEIGHBOURS = 5  # on either side
 _STEEP = 0.33  # of a normal law 0.45, of a uniform one 0.18
 _FAR = 1.35  # of a normal law: 3.1 standard deviations
+_END = 1.5  # rows of a bound over those of its neighbour
 _ENOUGH = 100  # rows from which quantiles in the tails count
 
 
@@ -71,8 +73,9 @@ def find_support(y: Float64, declared: tuple[float, float] | None = None) -> Sup
     A *grid* is the largest step of which all values (up to six decimals) are multiples away from one of them: it counts where it is
     coarser than the decimals say, or where half of the rows share their value with four others. An *atom* is a value of at least five
     rows and 0.2 % of them, four times as many as its neighbours have on average. Outcomes are *bounded* at an end that is an atom, that
-    is steep (the 1 % quantile is closer to the 10 % quantile than it is in bell-shaped laws), or that is a zero which none passes
-    but a bell-shaped law would.
+    is steep (the 1 % quantile is closer to the 10 % quantile than it is in bell-shaped laws), that is a zero which none passes but a
+    bell-shaped law would, or that one row in a hundred and one and a half times as many as its neighbour have: the gate `support` asks for
+    twice as many, so what it calls a bound is one here.
 
     Parameters
     ----------
@@ -95,8 +98,8 @@ def find_support(y: Float64, declared: tuple[float, float] | None = None) -> Sup
     inner = _safe(y, values, counts, step)
     sign = 1 if values[0] >= 0.0 else -1 if values[-1] <= 0.0 else 0
     bounded = (
-        bool(stands[0]) or _ends(y, values[0] >= 0.0),
-        bool(stands[-1]) or _ends(-y, values[-1] <= 0.0),
+        bool(stands[0]) or _ends(y, values[0] >= 0.0) or (len(values) > 2 and is_end(counts, len(y), _END)),
+        bool(stands[-1]) or _ends(-y, values[-1] <= 0.0) or (len(values) > 2 and is_end(counts[::-1], len(y), _END)),
     )
     low, high = inner if declared is None else declared
     origin = float(values[0]) if step > 0.0 else 0.0

@@ -15,16 +15,16 @@ Int64 = npt.NDArray[np.int64]
 FEWEST_ROWS = 20  # rows whose law a leaf holds
 _THRESHOLDS = 9  # of the outcome, at which splits are judged
 _SPLIT_ROWS = 10_000
-_POOLED = 0.01  # weight of both arms' law in the law of one arm: it makes every mean between the outermost cells attainable
+_POOLED = 0.01  # weight of all arms' law in the law of one arm: it makes every mean between the outermost cells attainable
 _DIGITS = 2  # of features in standard deviations: no threshold lies between two rows' own values
 
 
 class Trees(NamedTuple):
-    """Trees of both arms in one array of nodes; node ``a`` (0 or 1) is the law of arm a and the parent of its trees' roots.
+    """Trees of all arms in one array of nodes; node ``a`` is the law of arm a and the parent of its trees' roots.
 
     Attributes
     ----------
-    roots : ndarray of int64, shape (2, T)
+    roots : ndarray of int64, shape (K, T)
         By arm.
     feature : ndarray of int64, shape (nodes,)
         Feature of a split, -1 in a leaf.
@@ -52,7 +52,7 @@ class Trees(NamedTuple):
 
 
 def grow(features: Float64, a: Int8, cell: Int64, cells: int, weights: Float64, trees: int, leaves: int, rng: np.random.Generator) -> Trees:
-    """Grow the trees of both arms.
+    """Grow the trees of all arms.
 
     Splits reduce the squared error of the indicators 1(Y <= t) at nine quantiles t, which is the continuous ranked probability score on
     a grid. Half of an arm's rows choose the splits of a tree, the others fill its leaves: no row shapes a leaf that it is drawn from.
@@ -85,12 +85,13 @@ def grow(features: Float64, a: Int8, cell: Int64, cells: int, weights: Float64, 
     x = np.round(features, _DIGITS)
     nodes = _Nodes()
     pooled = np.bincount(cell, weights, cells) / float(weights.sum())
-    for arm in (0, 1):
+    arms = int(a.max(initial=1)) + 1
+    for arm in range(arms):
         of_arm = np.bincount(cell[a == arm], weights[a == arm], cells)
         share = of_arm / float(of_arm.sum()) if of_arm.sum() > 0.0 else pooled
         nodes.add(-1, (1.0 - _POOLED) * share + _POOLED * pooled)
-    roots = np.empty((2, trees), dtype=np.int64)
-    for arm in (0, 1):
+    roots = np.empty((arms, trees), dtype=np.int64)
+    for arm in range(arms):
         rows = np.flatnonzero((a == arm) & (weights > 0.0))
         for number in range(trees):
             mixed = rng.permutation(rows)

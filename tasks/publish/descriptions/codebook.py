@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.roles import Column, TableSchema
 from tasks.pages.template import fill
 from tasks.publish.manifest import Manifest
@@ -26,6 +27,8 @@ TRUTH = {
     NUISANCE_COLUMNS["g"]: "probability of treatment that the row was drawn by",
     NUISANCE_COLUMNS["q0"]: "mean outcome without treatment that the row was drawn by",
     NUISANCE_COLUMNS["q1"]: "mean outcome with treatment that the row was drawn by",
+    **{f"waymint_g{arm}": f"probability of arm {arm} that the row was drawn by; arm 0 is the control" for arm in range(1, MOST_ARMS)},
+    **{f"waymint_q{arm}": f"mean outcome under arm {arm} that the row was drawn by" for arm in range(2, MOST_ARMS)},
 }
 
 Logical = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time"]

@@ -68,6 +68,7 @@ def document(draft: Draft) -> str:
         _dialect(draft.dialect),
         ["", "[roles]", *_treatment(draft), *_outcome(draft)],
         _covariates(draft),
+        _other_roles(draft.left_out),
         _kinds(draft),
         _relations(draft),
         _comments(draft.warnings),
@@ -150,6 +151,23 @@ def _covariates(draft: Draft) -> list[str]:
         lines.append("  # Left out, with the reason; a line without its first '#' takes the column in:")
         lines += [f"  # {quoted(name)}, # {_plain(reason)}" for name, reason in draft.left_out.items()]
     return [*lines, "]"]
+
+
+def _other_roles(left_out: Mapping[str, str]) -> list[str]:
+    """Offer other roles to columns that are left out: ids, the cluster, passengers."""
+
+    def named(beginning: str) -> list[str]:
+        return [name for name, reason in left_out.items() if reason.startswith(beginning)]
+
+    ids, units, later = named("identifier:"), named("names units of several rows"), named("by its name, measured after treatment")
+    lines = []
+    if ids:
+        lines.append(f"# id = {_array(ids)} # released as fresh keys")
+    if units:
+        lines.append(f"# cluster = {quoted(units[0])} # folds, standard errors and gates count its units")
+    if later:
+        lines.append(f"# passengers = {_array(later)} # released, drawn after the outcome, not targeted")
+    return ["# Other roles (docs/studies.md); a line without its '#' declares one:", *lines] if lines else []
 
 
 def _kinds(draft: Draft) -> list[str]:

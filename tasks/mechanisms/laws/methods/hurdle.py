@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import optimize
 
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.counts import counted, dispersion_of, draw_counts, invert_counts
 from tasks.mechanisms.laws.fields import NotNegative, Plain, Positive
@@ -31,14 +32,14 @@ class HurdleLaw:
 
     Attributes
     ----------
-    theta : tuple of two float
+    theta : tuple of float
         By arm; 1 has the zeros of a Poisson law.
-    dispersion : tuple of two float
+    dispersion : tuple of float
         Of Y - 1 among positive counts, by arm; 0 is Poisson.
     """
 
-    theta: tuple[float, float]
-    dispersion: tuple[float, float]
+    theta: tuple[float, ...]
+    dispersion: tuple[float, ...]
 
     @property
     def key(self) -> str:
@@ -52,9 +53,9 @@ class HurdleLaw:
 
     def parts(self, a: Int8, mean: Float64) -> tuple[Float64, Float64, Float64]:
         """Return the chance of a positive count, the mean of Y - 1 among them, and its dispersion, shape (n,) each."""
-        positive = chance(np.where(a == 1, self.theta[1], self.theta[0]), mean)
+        positive = chance(np.asarray(self.theta)[a], mean)
         beyond = np.maximum(mean / np.maximum(positive, 1e-300) - 1.0, 0.0)
-        return positive, beyond, np.where(a == 1, self.dispersion[1], self.dispersion[0])
+        return positive, beyond, np.asarray(self.dispersion)[a]
 
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:  # noqa: ARG002, the OutcomeLaw protocol
         """Return counts as float64, shape (n,)."""
@@ -96,8 +97,8 @@ class Hurdle:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> HurdleLaw:  # noqa: ARG002, the LawMethod protocol
         """Fit the law."""
-        fits = [_fit(rows.y[of_arm], np.maximum(rows.mean[of_arm], 1e-9), rows.weights[of_arm]) for of_arm in (rows.a == 0, rows.a == 1)]
-        return HurdleLaw((fits[0][0], fits[1][0]), (fits[0][1], fits[1][1]))
+        fits = [_fit(rows.y[of_arm], np.maximum(rows.mean[of_arm], 1e-9), rows.weights[of_arm]) for of_arm in rows.arms()]
+        return HurdleLaw(tuple(fit[0] for fit in fits), tuple(fit[1] for fit in fits))
 
     def write(self, law: HurdleLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""
@@ -106,7 +107,7 @@ class Hurdle:
     def read(self, values: dict[str, Any]) -> HurdleLaw:
         """Read what ``write`` returned."""
         of = _Record.model_validate(values)
-        return HurdleLaw((of.theta[0], of.theta[1]), (of.dispersion[0], of.dispersion[1]))
+        return HurdleLaw(tuple(of.theta), tuple(of.dispersion))
 
 
 def build(params: Params) -> Hurdle:  # noqa: ARG001, the registry's protocol
@@ -131,5 +132,5 @@ def _fit(y: Float64, mean: Float64, w: Float64) -> tuple[float, float]:
 
 class _Record(Plain):
     kind: Literal["hurdle"] = "hurdle"
-    theta: list[Positive] = Field(min_length=2, max_length=2)
-    dispersion: list[NotNegative] = Field(min_length=2, max_length=2)
+    theta: list[Positive] = Field(min_length=2, max_length=MOST_ARMS)
+    dispersion: list[NotNegative] = Field(min_length=2, max_length=MOST_ARMS)

@@ -31,8 +31,7 @@ class NegativeBinomial:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> CountLaw:  # noqa: ARG002, the LawMethod protocol
         """Estimate each arm's dispersion; 0 where it is not beyond chance."""
-        control, treated = (dispersion_of(rows.y[of_arm], rows.mean[of_arm], rows.weights[of_arm]) for of_arm in (rows.a == 0, rows.a == 1))
-        return CountLaw((control, treated))
+        return CountLaw(tuple(dispersion_of(rows.y[of_arm], rows.mean[of_arm], rows.weights[of_arm]) for of_arm in rows.arms()))
 
     def write(self, law: CountLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""

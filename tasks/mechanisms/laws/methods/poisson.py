@@ -31,7 +31,7 @@ class Poisson:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> CountLaw:  # noqa: ARG002, the LawMethod protocol
         """Return the law: its mean says all."""
-        return CountLaw((0.0, 0.0))
+        return CountLaw((0.0,) * len(rows.arms()))
 
     def write(self, law: CountLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.arms import ArmLaw, centre_for, fit_arm
 from tasks.mechanisms.laws.fields import (
@@ -44,7 +45,7 @@ class ScaleLaw:
     scale : ScaleModel or None
         sigma; None is one spread per arm.
     arms : tuple of two ArmLaw
-        Laws of e in the control and the treated arm.
+        Laws of e by arm, the control first.
     bounds : tuple of two float, optional
         What outcomes are clipped to, infinite for none at an end: Q* + sigma e is then shifted so that the mean after clipping is Q*.
     grid : tuple of two float, optional
@@ -52,7 +53,7 @@ class ScaleLaw:
     """
 
     scale: ScaleModel | None
-    arms: tuple[ArmLaw, ArmLaw]
+    arms: tuple[ArmLaw, ...]
     bounds: tuple[float, float] | None = None
     grid: tuple[float, float] | None = None
 
@@ -110,7 +111,7 @@ class ScaleLaw:
         return np.asarray(origin + step * np.floor((held - origin) / step + coins))
 
 
-def _reader(arms: tuple[ArmLaw, ArmLaw], a: Int8) -> Callable[[Float64, bool], Float64]:
+def _reader(arms: tuple[ArmLaw, ...], a: Int8) -> Callable[[Float64, bool], Float64]:
     """Read the block, and the place within it, from one number: a block is as long as its weight."""
 
     def read(u: Float64, integral: bool) -> Float64:
@@ -145,8 +146,8 @@ class Scale:
         a, w, residual = rows.a, rows.weights, rows.y - rows.mean
         scale = choose_scale(rows.covariates, a, residual, w, rng)
         sigma = np.ones(len(a)) if scale is None else scale.predict(rows.covariates, a)
-        control, treated = (fit_arm(residual[a == arm], sigma[a == arm], w[a == arm]) for arm in (0, 1))
-        return ScaleLaw(scale, (control, treated), _bounds(support), (support.step, support.origin) if support.grid else None)
+        arms = tuple(fit_arm(residual[of_arm], sigma[of_arm], w[of_arm]) for of_arm in rows.arms())
+        return ScaleLaw(scale, arms, _bounds(support), (support.step, support.origin) if support.grid else None)
 
     def write(self, law: ScaleLaw) -> dict[str, Any]:
         """Return the law as a JSON object; bounds and grid only where there are any, so that older readers know it."""
@@ -158,14 +159,14 @@ class Scale:
     def read(self, values: dict[str, Any]) -> ScaleLaw:
         """Read what ``write`` returned."""
         of = _Record.model_validate(values)
-        control, treated = (ArmLaw(np.array(arm.centres), np.array(arm.spreads), np.array(arm.edges)) for arm in of.arms)
+        arms = tuple(ArmLaw(np.array(arm.centres), np.array(arm.spreads), np.array(arm.edges)) for arm in of.arms)
         model = None
         if of.scale is not None:
             design = read_terms(of.scale.numeric, of.scale.category)
             model = ScaleModel(design, np.array(of.scale.coefficients), of.scale.low, of.scale.high)
         low, high = (None, None) if of.bounds is None else of.bounds
         bounds = None if of.bounds is None else (-np.inf if low is None else low, np.inf if high is None else high)
-        return ScaleLaw(model, (control, treated), bounds, None if of.grid is None else (of.grid[0], of.grid[1]))
+        return ScaleLaw(model, arms, bounds, None if of.grid is None else (of.grid[0], of.grid[1]))
 
 
 def build(params: Params) -> Scale:  # noqa: ARG001, the registry's protocol
@@ -210,7 +211,7 @@ class _Scale(Plain):
 
 class _Record(Plain):
     kind: Literal["continuous"] = "continuous"
-    arms: list[_Arm] = Field(min_length=2, max_length=2)
+    arms: list[_Arm] = Field(min_length=2, max_length=MOST_ARMS)
     scale: _Scale | None
     bounds: list[Number | None] | None = Field(None, min_length=2, max_length=2)
     grid: list[Positive | Number] | None = Field(None, min_length=2, max_length=2)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.cells import Cells, build_cells
 from tasks.mechanisms.laws.fields import DesignRecord, Number, Plain, Positive, design_record, read_design
@@ -255,7 +256,7 @@ class _Record(Plain):
     centre: Number
     spread: Positive
     design: DesignRecord
-    roots: list[list[Count]] = Field(min_length=2, max_length=2)
+    roots: list[list[Count]] = Field(min_length=2, max_length=MOST_ARMS)
     feature: list[int]
     threshold: list[Number]
     left: list[int]

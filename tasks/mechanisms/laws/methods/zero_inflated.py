@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import optimize, stats
 
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.counts import counted, draw_counts, invert_counts
 from tasks.mechanisms.laws.fields import NotNegative, Plain
@@ -34,14 +35,14 @@ class ZeroInflatedLaw:
 
     Attributes
     ----------
-    zeros : tuple of two float
+    zeros : tuple of float
         pi, in [0, 1).
-    dispersion : tuple of two float
+    dispersion : tuple of float
         0 is Poisson.
     """
 
-    zeros: tuple[float, float]
-    dispersion: tuple[float, float]
+    zeros: tuple[float, ...]
+    dispersion: tuple[float, ...]
 
     @property
     def key(self) -> str:
@@ -55,14 +56,14 @@ class ZeroInflatedLaw:
 
     def draw(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:  # noqa: ARG002, the OutcomeLaw protocol
         """Return counts as float64, shape (n,)."""
-        pi = np.where(a == 1, self.zeros[1], self.zeros[0])
-        counts = draw_counts(np.where(a == 1, self.dispersion[1], self.dispersion[0]), mean / (1.0 - pi), rng)
+        pi = np.asarray(self.zeros)[a]
+        counts = draw_counts(np.asarray(self.dispersion)[a], mean / (1.0 - pi), rng)
         return np.where(rng.random(len(a)) < pi, 0.0, counts)
 
     def invert(self, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Inversion:  # noqa: ARG002, the OutcomeLaw protocol
         """Return the law at given rows."""
-        pi = np.where(a == 1, self.zeros[1], self.zeros[0])
-        counts = invert_counts(np.where(a == 1, self.dispersion[1], self.dispersion[0]), mean / (1.0 - pi))
+        pi = np.asarray(self.zeros)[a]
+        counts = invert_counts(np.asarray(self.dispersion)[a], mean / (1.0 - pi))
 
         def rest(u: Float64) -> Float64:
             return np.asarray(np.clip((u - pi) / (1.0 - pi), 0.0, 1.0))
@@ -89,8 +90,8 @@ class ZeroInflated:
 
     def fit(self, rows: LawRows, support: Support, rng: np.random.Generator) -> ZeroInflatedLaw:  # noqa: ARG002, the LawMethod protocol
         """Fit the law."""
-        fits = [_fit(rows.y[of_arm], rows.mean[of_arm], rows.weights[of_arm], self.params.base) for of_arm in (rows.a == 0, rows.a == 1)]
-        return ZeroInflatedLaw((fits[0][0], fits[1][0]), (fits[0][1], fits[1][1]))
+        fits = [_fit(rows.y[of_arm], rows.mean[of_arm], rows.weights[of_arm], self.params.base) for of_arm in rows.arms()]
+        return ZeroInflatedLaw(tuple(fit[0] for fit in fits), tuple(fit[1] for fit in fits))
 
     def write(self, law: ZeroInflatedLaw) -> dict[str, Any]:
         """Return the law as a JSON object."""
@@ -99,7 +100,7 @@ class ZeroInflated:
     def read(self, values: dict[str, Any]) -> ZeroInflatedLaw:
         """Read what ``write`` returned."""
         of = _Record.model_validate(values)
-        return ZeroInflatedLaw((of.zeros[0], of.zeros[1]), (of.dispersion[0], of.dispersion[1]))
+        return ZeroInflatedLaw(tuple(of.zeros), tuple(of.dispersion))
 
 
 def build(params: Params) -> ZeroInflated:
@@ -130,5 +131,5 @@ def _fit(y: Float64, mean: Float64, w: Float64, base: str) -> tuple[float, float
 
 class _Record(Plain):
     kind: Literal["zero_inflated"] = "zero_inflated"
-    zeros: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=2)
-    dispersion: list[NotNegative] = Field(min_length=2, max_length=2)
+    zeros: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=MOST_ARMS)
+    dispersion: list[NotNegative] = Field(min_length=2, max_length=MOST_ARMS)

@@ -1,0 +1,74 @@
+"""Strata, survey weights and clusters where effects are estimated and errors are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.estimate import estimate
+from tasks.estimation.fidelity import Counting, effect_identity, error_ledger
+from tasks.nuisance.folds import fold_strata
+from tasks.nuisance.plan import Plan
+from tests.releasing import write
+
+
+def trial(rows: int = 400) -> pd.DataFrame:
+    """Draw a trial that was randomised within sites, by other shares in each."""
+    rng = np.random.default_rng(1)
+    site, x = rng.integers(1, 5, rows), rng.normal(size=rows).round(3)
+    drug = (rng.random(rows) < np.array([0.3, 0.5, 0.6, 0.7])[site - 1]).astype(int)
+    level = np.array([0.0, 3.0, -2.0, 1.0])[site - 1]
+    return pd.DataFrame({"site": site, "x": x, "drug": drug, "score": (drug + level + x + rng.normal(size=rows)).round(3)})
+
+
+def test_strata_of_whole_numbers_are_levels(tmp_path: Path) -> None:
+    data = str(write(trial(), tmp_path / "trial.parquet"))
+    options = {"estimators": ("aipw",), "learner": "glm", "folds": 5, "repeats": 1, "seed": 1, "propensity": None}
+    roles = {"treatment": "drug", "outcome": "score", "covariates": "*"}
+    with_strata, _ = estimate(data, {**roles, "strata": ("site",)}, options)
+    without, _ = estimate(data, roles, options)
+    (one,), (other,) = with_strata["estimates"], without["estimates"]
+    assert one["estimate"] == pytest.approx(1.0, abs=3.5 * one["se"])
+    assert one["se"] < 0.8 * other["se"]
+    assert {row["level"] for row in with_strata["balance"] if row["covariate"] == "site"} == {"1", "2", "3", "4"}
+
+
+def test_folds_have_every_stratum_in_even_shares() -> None:
+    frame = trial()
+    keys, a = np.arange(len(frame), dtype=np.uint64), frame["drug"].to_numpy().astype(np.int8)
+    strata = frame["site"].to_numpy().astype(np.int64) - 1
+    fold_of = Plan("source", 3, 4).assign(keys, a, frame["score"].to_numpy(), "continuous", 0, strata=strata)
+    counts = pd.crosstab([strata, a], fold_of)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+
+
+def test_strata_and_arms_make_cells_of_their_own() -> None:
+    a, y = np.array([0, 1, 0, 1], dtype=np.int8), np.array([0.0, 1.0, 1.0, 0.0])
+    cells = fold_strata(a, y, "binary", np.array([0, 0, 1, 1], dtype=np.int64))
+    assert len(set(cells.tolist())) == 4
+    assert fold_strata(a, y, "continuous").tolist() == [0, 1, 0, 1]
+
+
+def test_a_weighted_ledger_is_that_of_repeated_rows() -> None:
+    rng = np.random.default_rng(2)
+    phi, tau, released = rng.normal(1.0, 2.0, 50), rng.normal(1.0, 0.5, 50), rng.normal(1.2, 0.5, 80)
+    times = rng.integers(1, 4, 50)
+    weighted = effect_identity(phi, tau, released, Counting(weights=times.astype(float)))
+    repeated = effect_identity(np.repeat(phi, times), np.repeat(tau, times), released)
+    for one, other in zip(weighted, repeated, strict=True):
+        assert one.value == pytest.approx(other.value, rel=1e-12)
+
+
+def test_a_ledger_counts_clusters() -> None:
+    rng = np.random.default_rng(3)
+    place = np.repeat(np.arange(40, dtype=np.uint64), 10)
+    phi, tau = rng.normal(size=40)[place] + 0.1 * rng.normal(size=400), np.zeros(400)
+    by_row, by_cluster = (
+        error_ledger(phi, tau, np.zeros(400) + rng.normal(size=400) * 1e-3, counting=each)[0].se
+        for each in (Counting(), Counting(clusters=place))
+    )
+    assert by_cluster == pytest.approx(1 / np.sqrt(40), rel=0.3)
+    assert by_row < 0.5 * by_cluster
