@@ -43,8 +43,9 @@ def plan(run: Run) -> SourcePlan:
     if uri.startswith(BUILTIN):
         written = space.put_table(BUILTIN_KEY, load_builtin(uri.removeprefix(BUILTIN)))
         fs, path = filesystem(f"{space.uri}/{written.key}")
-    else:
-        fs, path = filesystem(run.absolute(uri))
+        planned = plan_source(fs, path, uri, spec.source.partition_rows, wishes=spec.source)
+        return planned.model_copy(update={"stamps": {}})  # the run's own file: its time of change says nothing
+    fs, path = filesystem(run.absolute(uri))
     return plan_source(fs, path, uri, spec.source.partition_rows, wishes=spec.source)
 
 

@@ -23,7 +23,7 @@ from infra import cli
 from infra.cli import signals
 signals.GRACE = float(sys.argv.pop(1))
 how = sys.argv.pop(1)
-def stuck(**_):
+def stuck(*_, **__):
     ready = False
     if how == "thread":  # what Python joins at its end
         threading.Thread(target=time.sleep, args=(60,)).start()

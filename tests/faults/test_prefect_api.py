@@ -25,6 +25,7 @@ def proxied(prefect: str) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("how", ["busy", pytest.param("closed", marks=pytest.mark.slow), pytest.param("cut", marks=pytest.mark.slow)])
 def test_requests_that_fail_for_a_while(proxied: Proxy, tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str) -> None:
+    proxied.bytes = 300  # within the head of a request
     toil = Toil(tmp_path / "toil", "threads", count=8)
     when(lambda: toil.done() == 2, lambda: proxied.fail(how, times=4))
     capfd.readouterr()
