@@ -58,6 +58,8 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --severity-level medium --recursive waymint flows tasks infra
+	$(BIN)/python .ci/sbom.py
 
 # files in their order, the long ones (flow, integration) before the short ones: two processes end together
 test: lint

@@ -73,7 +73,7 @@ def audit_release(release: str, source: str, attacks: str = "all", canaries: str
 def probe(run: Run, request: Audit) -> dict[str, Any]:
     """Do the work of one audit on the run's task runner; returns the reply."""
     stages = Stages.current()
-    store = open_store(request.store.uri)
+    store = open_store(request.store.uri, options=request.store)
     manifest = show(store, request.name, request.version)
     schema = TableSchema.model_validate(manifest.table)
     real = _read(run, stages, schema, "source", request.source.uri, manifest)

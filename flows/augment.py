@@ -33,7 +33,7 @@ from flows.stages.augmentations import (
 )
 from flows.stages.copies import check_models, part_sizes, resolve_synthesizer
 from flows.stages.endings import Ending, cost_line, ending, unchanged_line
-from flows.stages.measures import submit_distances
+from flows.stages.measures import approach, submit_distances, submit_isolated
 from flows.stages.nuisances import cross_fit
 from flows.stages.precheck import check_sizes
 from flows.stages.publications import keep_rejected, latest_repeated, publish_release
@@ -205,13 +205,14 @@ def _measure(
     ``fits``: of the source alone, and of source and added rows.
     """
     schema, rows, (of_source, of_all) = source.described.table, [part.canonical for part in added], fits
-    with stages.stage("measure effects and distances", len(added) + 4) as stage:
+    with stages.stage("measure effects and distances", 2 * len(added) + 5) as stage:
         conform = [stages.submit(checks.conformity, run, schema, each.canonical, each.released, 0, each.canonical.part) for each in added]
         sampled = stages.submit(checks.sample, run, schema, source.parts, rows)
         whole = stages.submit(estimation.effects, run, schema, of_all.table.parts, of_all.nuisances, "augmented")
         again = stages.submit(augmentation.after, run, schema, of_source.nuisances, rows, of_all.nuisances, decision)
         sample = stage.wait([sampled])[0]
-        distances = submit_distances(run, stages, schema, sample)
+        distances, isolated = submit_distances(run, stages, schema, sample), submit_isolated(run, stages, schema, sample)
+        watched, approached = approach(run, stages, stage, schema, sample, isolated, [(0, part) for part in rows])
         nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
         measured = Measured(
             source=before,
@@ -224,6 +225,8 @@ def _measure(
             targetings=(),
             people=nothing,
             coverage=None,
+            isolated=watched,
+            approaches=approached,
         )
         return measured, read_json(run, stage.wait([again])[0])
 

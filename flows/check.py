@@ -209,7 +209,7 @@ def _store_faults(spec: Spec, faults: list[WaymintError]) -> list[WaymintError]:
     if any(isinstance(fault, SpecError) and fault.message.startswith("store.uri") for fault in faults):
         return []
     try:
-        store = open_store(spec.store.uri)
+        store = open_store(spec.store.uri, options=spec.store)
         key = access_key(spec.name, f"check-{uuid.uuid4().hex}")
         store.put(key, b"{}")
         store.delete(key)

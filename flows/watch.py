@@ -64,7 +64,7 @@ def _fingerprint(spec: Spec) -> str | None:
 def _released(spec: Spec) -> str | None:
     """Return the fingerprint of the latest release's source; None where there is no release."""
     try:
-        fingerprint: str = show(open_store(spec.store.uri), spec.name).source["fingerprint"]
+        fingerprint: str = show(open_store(spec.store.uri, options=spec.store), spec.name).source["fingerprint"]
     except StoreMissing:
         return None
     return fingerprint

@@ -196,7 +196,7 @@ def _prefect(settings: Settings) -> Diagnosis:
         text = f"PREFECT_API_URL must begin with http:// or https://; got '{url}'."
         return Diagnosis("prefect", "error", text, hint, _MACHINE_CODE)
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5):  # noqa: S310 - the scheme is checked above
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5):  # noqa: S310 - the scheme is checked above # nosec B310
             pass
     except urllib.error.HTTPError as error:
         if error.code not in (401, 403):  # it is there and asks for the secret that runs have

@@ -87,6 +87,21 @@ def lineage_configured() -> bool:
     return any(name in os.environ for name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE"))
 
 
+def s3_kms_key() -> str | None:
+    """Return the KMS key that objects are encrypted with where no SPEC names one (``WAYMINT_S3_KMS_KEY``), if any."""
+    return os.environ.get("WAYMINT_S3_KMS_KEY") or None
+
+
+def s3_bucket_owner() -> str | None:
+    """Return the account that buckets must belong to where no SPEC names one (``WAYMINT_S3_BUCKET_OWNER``), if any."""
+    return os.environ.get("WAYMINT_S3_BUCKET_OWNER") or None
+
+
+def aws_retries_configured() -> bool:
+    """Return whether the environment says how often AWS requests are tried."""
+    return any(name in os.environ for name in ("AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"))
+
+
 def prepare_environment() -> None:
     """Set one thread per process and no telemetry, before numpy, Prefect or Dask are imported.
 

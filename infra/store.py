@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow.fs
 
+from infra.settings import s3_bucket_owner, s3_kms_key
 from infra.stores.file import FileStore
 from infra.stores.keys import checked_prefix
 from tasks.contract.errors import SpecError, StoreError
-from tasks.contract.spec import NAME_PATTERN
+from tasks.contract.spec import NAME_PATTERN, StoreSpec
 from tasks.contract.store import Store
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -22,7 +23,7 @@ _FOLDER = re.compile(r"v(\d{6,})")
 _VERSION = re.compile(r"v?(\d{1,9})")
 
 
-def open_store(uri: str, private: bool = False) -> Store:
+def open_store(uri: str, private: bool = False, options: StoreSpec | None = None) -> Store:
     """Open the store at a URI; nothing is written and no request is sent.
 
     Parameters
@@ -31,6 +32,8 @@ def open_store(uri: str, private: bool = False) -> Store:
         ``file:///abs``, ``file://./relative``, a bare path, or ``s3://bucket/prefix``.
     private : bool
         A workspace: its files are their owner's alone.
+    options : StoreSpec, optional
+        Encryption and owner of a bucket; those of the environment where it names none.
 
     Returns
     -------
@@ -45,10 +48,11 @@ def open_store(uri: str, private: bool = False) -> Store:
     if scheme == "file":
         return FileStore(Path(rest), private)
     # boto3 takes a third of a second to import: only who needs it pays
-    from infra.stores.s3 import S3Store
+    from infra.stores.s3 import S3Options, S3Store
 
     bucket, prefix = _bucket(uri, rest, "store.uri")
-    return S3Store(bucket, prefix)
+    kms_key, owner = (None, None) if options is None else (options.kms_key, options.bucket_owner)
+    return S3Store(bucket, prefix, S3Options(kms_key or s3_kms_key(), owner or s3_bucket_owner()))
 
 
 def absolute_uri(uri: str, base: str = "") -> str:

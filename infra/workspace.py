@@ -287,7 +287,7 @@ def _load(uri: str, key: str, sha256: str) -> Any:
             f"object '{key}' of the workspace {uri} must be as the run wrote it; got other bytes.",
             "Somebody else may have written there. Give the run a workspace of its own: engine.workspace, or WAYMINT_WORKSPACE.",
         )
-    return pickle.loads(data)  # noqa: S301 (the very bytes that this run wrote: the reference holds their digest)
+    return pickle.loads(data)  # noqa: S301 (the very bytes that this run wrote: the reference holds their digest) # nosec B301
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -20,6 +20,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+#: A bucket that others may only read, or read and write.
+SHARED = "shared-releases"
+ROLES = {"reader": ("Read", "List"), "writer": ("Read", "List", "Write")}
 _PDEATHSIG = 1
 _PATIENCE = 120.0
 
@@ -43,6 +46,12 @@ class Server(NamedTuple):
         )
 
 
+def _restricted(role: str) -> dict[str, object]:
+    """Return a server's record of someone who may do little, and only in the shared bucket."""
+    credentials = [{"accessKey": f"{role}key123", "secretKey": f"{role}secret123"}]
+    return {"name": role, "credentials": credentials, "actions": [f"{action}:{SHARED}" for action in ROLES[role]]}
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start SeaweedFS once per session and kill it at the end."""
@@ -54,7 +63,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     access, secret = "testkey123", "testsecret123"
     identity = {"name": "t", "credentials": [{"accessKey": access, "secretKey": secret}]}
     identity["actions"] = ["Admin", "Read", "List", "Tagging", "Write"]
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity, *map(_restricted, ROLES)]}))
     s3, master, volume, filer = free_ports(4)
     # the defaults phone home and open ports that a second server on this machine would need
     command = [weed, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}"]

@@ -13,7 +13,7 @@ from flows.stages.nuisances import cross_fit
 from infra.stages import Future, Stage, Stages
 from infra.workspace import Run
 from tasks.checks.measured import Measured, Sample
-from tasks.contract.refs import Ref
+from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.task import Copy
 from tasks.nuisance.plan import SOURCE, release_name
@@ -50,7 +50,7 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
     ]
     possible = stages.submit(checks.natural_support, run, schema, source.parts)
     fits = _refit(run, stages, source, copies)
-    with stages.stage("measure effects and distances", len(source.parts) + len(fits.effects) + 2 * len(conform) + 8) as stage:
+    with stages.stage("measure effects and distances", len(source.parts) + len(fits.effects) + 3 * len(conform) + 9) as stage:
         sample = stage.wait([sampled])[0]
         support = stage.wait([possible])[0]
         cells = [
@@ -60,8 +60,10 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
         laws = stages.submit(checks.compare_laws, run, schema, source.parts, fits.source.nuisances, canonical)
         near = sample.training.rows and sample.holdout.rows
         distances = submit_distances(run, stages, schema, sample)
+        isolated = submit_isolated(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.training, sample.holdout, sample.drawn) if near else None
         source_effects, released, fidelity, people = _effects(run, stages, stage, source, copies[0], fits)
+        watched, approached = approach(run, stages, stage, schema, sample, isolated, [(number, part.canonical) for number, part in drawn])
         measured = Measured(
             source=source_effects,
             release=released[0],
@@ -73,6 +75,8 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
             coverage=stage.wait([covered])[0] if covered is not None else None,
             laws=stage.wait([laws])[0],
             support=tuple(stage.wait(cells)),
+            isolated=watched,
+            approaches=approached,
             targetings=tuple(copy.targeting for copy in copies),
             balances=tuple(copy.models.balance for copy in copies if copy.models.balance is not None),
         )
@@ -117,3 +121,28 @@ def submit_distances(run: Run, stages: Stages, schema: TableSchema, sample: Samp
         return None
     parted = (sample.groups.drawn, sample.groups.pools) if sample.groups is not None else ()
     return stages.submit(distance.measure, run, schema, sample.training, sample.holdout, sample.pool, sample.drawn, *parted)
+
+
+def submit_isolated(run: Run, stages: Stages, schema: TableSchema, sample: Sample) -> Future | None:
+    """Start the search for isolated rows; None where training rows or holdout are none."""
+    if not (schema.modelled and sample.training.rows and sample.holdout.rows):
+        return None
+    return stages.submit(distance.isolate, run, schema, sample.training, sample.holdout, sample.pool, sample.counts)
+
+
+def approach(
+    run: Run,
+    stages: Stages,
+    stage: Stage,
+    schema: TableSchema,
+    sample: Sample,
+    isolated: Future | None,
+    drawn: Sequence[tuple[int, PartitionRef]],
+) -> tuple[Ref | None, tuple[Ref, ...]]:
+    """Measure how near all released rows come to the isolated ones; ``drawn`` holds each canonical part with its copy."""
+    if isolated is None:
+        return None, ()
+    watched = stage.wait([isolated])[0]
+    given = (run, schema, sample.training, sample.holdout, sample.pool, watched)
+    near = [stages.submit(distance.approach, *given, part, copy, part.part) for copy, part in drawn]
+    return watched, tuple(stage.wait(near))

@@ -79,7 +79,7 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
         yield lambda kind=kind, name=name: require(kind, name)  # type: ignore[misc]
     if purpose == "release":
         yield lambda: require_carried(spec)
-    yield lambda: open_store(spec.store.uri)
+    yield lambda: open_store(spec.store.uri, options=spec.store)
     yield lambda: _find_source(spec, purpose)
 
 

@@ -75,7 +75,7 @@ def latest_repeated(run: Run, purpose: Purpose, fingerprint: str, other: str | N
     """
     if run.spec.release.unchanged != "skip":
         return None
-    store, name = open_store(run.spec.store.uri), run.spec.name
+    store, name = open_store(run.spec.store.uri, options=run.spec.store), run.spec.name
     try:
         manifest = show(store, name)
     except StoreMissing:

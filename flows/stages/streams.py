@@ -110,7 +110,7 @@ def _refuse(manifest: Manifest, spec: Spec) -> None:
 
 def check_stream(run: Run) -> None:
     """Refuse a stream that another run has published meanwhile: its rows would be the same."""
-    if next_stream(open_store(run.spec.store.uri), run.spec.name) != run.spec.release.stream:
+    if next_stream(open_store(run.spec.store.uri, options=run.spec.store), run.spec.name) != run.spec.release.stream:
         message = f"stream {run.spec.release.stream} of {run.spec.name} must be new; another run has published it."
         raise StoreConflict(message, "Run the same command again.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -24,6 +24,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from infra.settings import aws_retries_configured
 from tasks.contract.errors import StoreConflict, StoreError, StoreForbidden, StoreMissing, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 def open_client() -> S3Client:
     """Make an S3 client from the AWS environment.
 
-    Retries are botocore's standard mode, five tries in all. A conditional put is safe to repeat only because
-    its caller compares bytes. Any endpoint that is not Amazon's is addressed by path: few self-hosted servers have a
-    host name per bucket.
+    Region, profile, role, endpoint, checksums and addressing style are those of the environment and the AWS configuration file.
+    Retries are botocore's standard mode, five tries in all with growing pauses, unless the environment says otherwise. A
+    conditional put is safe to repeat only because its caller compares bytes. Any endpoint that is not Amazon's is addressed by
+    path: few self-hosted servers have a host name per bucket.
 
     Returns
     -------
@@ -66,9 +68,9 @@ def open_client() -> S3Client:
     """
     try:
         session = boto3.session.Session()
-        client = session.client("s3", config=_config("auto"))
+        client = session.client("s3", config=_config())
         if _is_custom(client.meta.endpoint_url):
-            client = session.client("s3", config=_config("path"))
+            client = session.client("s3", config=_config({"addressing_style": "path"}))
     except ProfileNotFound as error:
         raise StoreForbidden(f"AWS profile of store must be known; got '{error}'.", _CREDENTIALS) from None
     except (BotoCoreError, ValueError) as error:
@@ -144,14 +146,13 @@ def _answered(error: ClientError, uri: str, key: str) -> StoreError:
     return StoreError(f"store {uri} must take '{key}'; got {code or status}.")
 
 
-def _config(addressing: Literal["auto", "path"]) -> Config:
-    return Config(
-        s3={"addressing_style": addressing},
-        retries={"mode": "standard", "total_max_attempts": 5},
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=16,
-    )
+def _config(addressing: dict[str, str] | None = None) -> Config:
+    settings: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "max_pool_connections": 16}
+    if addressing is not None:
+        settings["s3"] = addressing
+    if not aws_retries_configured():
+        settings["retries"] = {"mode": "standard", "total_max_attempts": 5}
+    return Config(**settings)
 
 
 def _is_custom(endpoint: str) -> bool:

@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -20,6 +21,24 @@ _LARGEST = 5 * 2**30
 _CONDITIONAL_TRIES = 6
 
 
+class S3Options(NamedTuple):
+    """What AWS has no setting of its own for.
+
+    Attributes
+    ----------
+    kms_key : str or None
+        Objects are encrypted with this KMS key (SSE-KMS); None leaves it to the bucket.
+    bucket_owner : str or None
+        Account that the bucket must belong to: every request names it, and is refused elsewhere.
+    """
+
+    kms_key: str | None = None
+    bucket_owner: str | None = None
+
+
+PLAIN = S3Options()
+
+
 class S3Store:
     """Objects of one bucket below one prefix.
 
@@ -32,18 +51,24 @@ class S3Store:
         Name of the bucket; it must exist.
     prefix : str
         Start of all keys, without slashes at its ends; may be empty.
+    options : S3Options
+        Encryption and owner.
     """
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options = PLAIN) -> None:
         self._bucket = bucket
+        self._options = options
+        self._owned: dict[str, Any] = {} if options.bucket_owner is None else {"ExpectedBucketOwner": options.bucket_owner}
+        encryption = {} if options.kms_key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": options.kms_key}
+        self._written: dict[str, Any] = {**self._owned, **encryption}
         self._prefix = prefix
         self._base = f"{prefix}/" if prefix else ""
         self._client = open_client()
         self._endpoint = self._client.meta.endpoint_url
         self._bucket_seen = False
 
-    def __reduce__(self) -> tuple[type[S3Store], tuple[str, str]]:
-        return (S3Store, (self._bucket, self._prefix))
+    def __reduce__(self) -> tuple[type[S3Store], tuple[str, str, S3Options]]:
+        return (S3Store, (self._bucket, self._prefix, self._options))
 
     def __repr__(self) -> str:
         return f"S3Store({self.uri!r})"
@@ -59,10 +84,12 @@ class S3Store:
         kind = content_type(key)
         with spoken(self.uri, self._endpoint, key):
             if len(data) <= _PART:
-                self._client.put_object(Bucket=self._bucket, Key=name, Body=data, ContentType=kind)
+                self._client.put_object(Bucket=self._bucket, Key=name, Body=data, ContentType=kind, **self._written)
                 return
             parts = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=2)
-            self._client.upload_fileobj(io.BytesIO(data), self._bucket, name, ExtraArgs={"ContentType": kind}, Config=parts)
+            self._client.upload_fileobj(
+                io.BytesIO(data), self._bucket, name, ExtraArgs={"ContentType": kind, **self._written}, Config=parts
+            )
 
     def put_new(self, key: str, data: bytes) -> None:
         """Write an object only where none is, or where exactly these bytes are.
@@ -82,7 +109,8 @@ class S3Store:
         for attempt in range(_CONDITIONAL_TRIES):
             with spoken(self.uri, self._endpoint, key):
                 try:
-                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, ContentType=content_type(key), IfNoneMatch="*")
+                    kind = content_type(key)
+                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, ContentType=kind, IfNoneMatch="*", **self._written)
                 except ClientError as error:
                     # 412: an object is there; 409: another conditional write is under way, its outcome is not known yet
                     if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
@@ -104,7 +132,7 @@ class S3Store:
         """Read an object whole; one of more than ``most`` bytes is refused unread."""
         name = self._name(key)
         with spoken(self.uri, self._endpoint, key):
-            answer = self._client.get_object(Bucket=self._bucket, Key=name)
+            answer = self._client.get_object(Bucket=self._bucket, Key=name, **self._owned)
             size = answer["ContentLength"]
             if most is not None and size > most:
                 answer["Body"].close()
@@ -116,7 +144,7 @@ class S3Store:
         name = self._name(key)
         try:
             with spoken(self.uri, self._endpoint, key):
-                self._client.head_object(Bucket=self._bucket, Key=name)
+                self._client.head_object(Bucket=self._bucket, Key=name, **self._owned)
         except StoreMissing:
             self._require_bucket()
             return False
@@ -127,7 +155,7 @@ class S3Store:
         checked_prefix(prefix)
         items = []
         with spoken(self.uri, self._endpoint, prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._base + prefix)
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._base + prefix, **self._owned)
             for page in pages:
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self._base)
@@ -141,7 +169,7 @@ class S3Store:
         name = self._name(key)
         try:
             with spoken(self.uri, self._endpoint, key):
-                self._client.delete_object(Bucket=self._bucket, Key=name)
+                self._client.delete_object(Bucket=self._bucket, Key=name, **self._owned)
         except StoreMissing:
             self._require_bucket()
 
@@ -154,7 +182,7 @@ class S3Store:
             return
         try:
             with spoken(self.uri, self._endpoint, ""):
-                self._client.head_bucket(Bucket=self._bucket)
+                self._client.head_bucket(Bucket=self._bucket, **self._owned)
         except StoreMissing:
             message = f"bucket of store {self.uri} must exist; got '{self._bucket}'."
             raise StoreMissing(message, "Create it, or correct store.uri.") from None

@@ -120,6 +120,28 @@ class GroupEvidence:
 
 
 @dataclass(frozen=True)
+class IsolationEvidence:
+    """Which rows the release comes strikingly near to; see :func:`tasks.distance.isolation.is_tracked`.
+
+    Attributes
+    ----------
+    tracked : ndarray of bool, shape (k,)
+        Of the k most isolated rows of training rows and holdout together.
+    training : ndarray of bool, shape (k,)
+        Which of them are training rows; the others are holdout rows.
+    others : int
+        Holdout rows at large that are compared with them.
+    others_tracked : int
+        How many of those the release comes near to.
+    """
+
+    tracked: npt.NDArray[np.bool_]
+    training: npt.NDArray[np.bool_]
+    others: int
+    others_tracked: int
+
+
+@dataclass(frozen=True)
 class HoldoutEvidence:
     """What the holdout answered by Thresholdout, and what is left of its budget.
 
@@ -292,6 +314,7 @@ class Evidence:
 
     distance: DistanceEvidence | None = None
     groups: GroupEvidence | None = None
+    isolation: IsolationEvidence | None = None
     holdout: HoldoutEvidence | None = None
     audit: tuple[Mapping[str, Any], ...] | None = None
     source: OverlapEvidence | None = None

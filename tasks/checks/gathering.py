@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from tasks.checks.evidence import CalibrationEvidence, DistanceEvidence, FidelityEvidence, Float64, GroupEvidence, Int64
+from tasks.checks.evidence import (
+    CalibrationEvidence,
+    DistanceEvidence,
+    FidelityEvidence,
+    Float64,
+    GroupEvidence,
+    Int64,
+    IsolationEvidence,
+)
 from tasks.checks.joint import single_counts
 from tasks.checks.measured import Groups
 from tasks.checks.null import tally
+from tasks.distance.isolation import is_tracked, merge
 
 
 def distance_evidence(counts: Mapping[str, Any], arrays: Mapping[str, Any], holdout_rows: int) -> DistanceEvidence:
@@ -101,6 +110,25 @@ def group_evidence(groups: Groups, rows: Mapping[str, Any], arrays: Mapping[str,
         counts = [_unit_counts(*each, unit) for each in near]
         training = np.bincount(unit, weights=training) > 0
     return GroupEvidence(groups.names, groups.columns, np.column_stack(counts), training, state)
+
+
+def isolation_evidence(watched: Mapping[str, Any], parts: Sequence[Float64]) -> IsolationEvidence:
+    """Return the evidence of isolated rows.
+
+    Parameters
+    ----------
+    watched : mapping of str to ndarray
+        ``isolated`` and ``training`` of the distance step, shape (k,).
+    parts : sequence of ndarray, shape (k, NEAREST)
+        How near every drawn part comes to those rows.
+    """
+    tracked, isolated = is_tracked(merge(parts)), watched["isolated"]
+    return IsolationEvidence(
+        tracked=tracked[isolated],
+        training=watched["training"][isolated],
+        others=int(np.sum(~isolated)),
+        others_tracked=int(np.sum(tracked[~isolated])),
+    )
 
 
 def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:

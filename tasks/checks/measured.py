@@ -83,6 +83,10 @@ class Measured(NamedTuple):
         How far the laws of the release lie from the source's; None where they were not compared.
     support : tuple of ModelRef
         Released cells outside the natural support, of every drawn part.
+    isolated : Ref or None
+        Isolated rows; None where training rows or holdout are empty.
+    approaches : tuple of Ref
+        How near every drawn part comes to them.
     """
 
     source: Ref
@@ -97,3 +101,5 @@ class Measured(NamedTuple):
     coverage: Ref | None
     laws: ModelRef | None = None
     support: tuple[ModelRef, ...] = ()
+    isolated: Ref | None = None
+    approaches: tuple[Ref, ...] = ()

@@ -22,7 +22,14 @@ from infra.workspace import Run, Workspace
 from tasks.checks.comparison import design_weights, law_evidence, numbers, outside, supports
 from tasks.checks.conformity import inspect
 from tasks.checks.evidence import Evidence, HoldoutEvidence, OverlapEvidence, SchemaEvidence
-from tasks.checks.gathering import calibration_evidence, distance_evidence, fidelity_evidence, group_evidence, unit_evidence
+from tasks.checks.gathering import (
+    calibration_evidence,
+    distance_evidence,
+    fidelity_evidence,
+    group_evidence,
+    isolation_evidence,
+    unit_evidence,
+)
 from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
@@ -284,7 +291,9 @@ def _nearness(run: Run, measured: Measured) -> Evidence:
     arrays = {} if measured.distances is None else _arrays(space, measured.distances)
     counts = _arrays(space, sample.counts)
     compared = groups is not None and "group_distances_0" in arrays
+    parts = [_arrays(space, ref)["distances"] for ref in measured.approaches]
     return Evidence(
+        isolation=None if measured.isolated is None else isolation_evidence(_arrays(space, measured.isolated), parts),
         distance=(unit_evidence if "pool_unit" in counts else distance_evidence)(counts, arrays, sample.holdout.rows),
         groups=group_evidence(groups, _arrays(space, groups.rows), arrays, salt(run.spec.seed, "column groups"))
         if groups is not None and compared

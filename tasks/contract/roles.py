@@ -30,15 +30,18 @@ class Column(BaseModel):
         The Arrow field of the source, serialised (base64 of an IPC schema of one field).
     levels : tuple of str
         Levels of a boolean or categorical column, sorted; of a two-valued outcome other than 0/1 its labels for 0 and 1; empty otherwise.
+    rare_into : str
+        The level that texts of fewer than five rows count to, where together they are fewer than five; empty where there are none, or
+        where they have a pool.
     dictionary : tuple of str
         Words of the source's dictionary in its order, unused ones included; empty for columns that are no dictionary of texts.
     decimals : int or None
         Digits behind the point that every value of a continuous column has at most, None where more than 6.
     low, high : float or None
-        Safe range of a numeric column: means of its five lowest and five highest values, never an exact extreme
-        (for an integer column with at least five rows at the extreme, the extreme).
+        Safe range of a numeric column: at least five rows lie at or beyond either bound, which is rounded inwards; see
+        :func:`tasks.contract.disclosure.safe_bounds`. The extreme itself only where at least five rows have it.
     missing : int
-        Missing cells.
+        Missing cells; 1 to 4 are written as 4.
     constant : bool
         True where all cells are the same; such a column is kept as it is and not modelled.
     """
@@ -51,6 +54,7 @@ class Column(BaseModel):
     kind: Kind
     field: str
     levels: tuple[str, ...] = ()
+    rare_into: str = ""
     dictionary: tuple[str, ...] = ()
     decimals: int | None = None
     low: float | None = None

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from tasks.contract.disclosure import safe_bounds, tails
 from tasks.contract.roles import Column
-from tasks.covariates.quantiles import SPAN, fit_quantiles, range_ends
+from tasks.covariates.quantiles import fit_quantiles, range_ends
 
 Float64 = npt.NDArray[np.float64]
 Intp = npt.NDArray[np.intp]
@@ -177,11 +178,10 @@ def _grid(column: Column) -> float:
 
 
 def _safe_range(present: Float64, column: Column) -> tuple[float, float]:
-    """Return the declared safe range, or means of the five lowest and highest values."""
+    """Return the column's safe range, or that of the values."""
     if column.low is not None and column.high is not None:
         return column.low, column.high
-    ordered = np.sort(present)
-    return float(ordered[:SPAN].mean()), float(ordered[-SPAN:].mean())
+    return safe_bounds(*tails(present), _grid(column))
 
 
 def _fit_numeric(raw: Float64, column: Column, fold: Intp, rng: np.random.Generator) -> tuple[Margin, Coded]:

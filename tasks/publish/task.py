@@ -49,7 +49,7 @@ def check_added_columns(run: Run, schema: TableSchema) -> None:
 def check_store(run: Run) -> None:
     """Write and remove a small object, and read the signing key: what refuses is reported before any work is done."""
     signing_key()
-    store = open_store(run.spec.store.uri)
+    store = open_store(run.spec.store.uri, options=run.spec.store)
     key = access_key(run.spec.name, run.id)
     store.put(key, b"{}")
     store.delete(key)
@@ -63,12 +63,12 @@ def signing_key() -> Ed25519PrivateKey | None:
 
 def check_name(run: Run, schema: TableSchema) -> None:
     """Refuse a release name that identifies another table, before any work is done."""
-    check_identity(open_store(run.spec.store.uri), run.spec.name, identity_of(schema))
+    check_identity(open_store(run.spec.store.uri, options=run.spec.store), run.spec.name, identity_of(schema))
 
 
 def ask_holdout(run: Run, source: Source, query: Query, terms: Terms) -> Answer:
     """Ask the run's holdout, in the store where its releases land; nothing is written."""
-    return ask(open_store(run.spec.store.uri), _holdout(run, source), query, terms)
+    return ask(open_store(run.spec.store.uri, options=run.spec.store), _holdout(run, source), query, terms)
 
 
 def keep_answer(run: Run, source: Source, query: Query, answer: Answer, charged: bool) -> bool:
@@ -83,13 +83,13 @@ def keep_answer(run: Run, source: Source, query: Query, answer: Answer, charged:
         run=run.id,
         created=run.created,
     )
-    return keep(open_store(run.spec.store.uri), _holdout(run, source), answer, entry)
+    return keep(open_store(run.spec.store.uri, options=run.spec.store), _holdout(run, source), answer, entry)
 
 
 def holdout_section(run: Run, source: Source, answer: Answer, charged: bool, terms: Terms) -> dict[str, Any]:
     """Return what a manifest says of its holdout; see :func:`tasks.publish.holdouts.holdout_record`."""
     name = _holdout(run, source)
-    return holdout_record(name, splits(open_store(run.spec.store.uri), name), answer, charged, terms)
+    return holdout_record(name, splits(open_store(run.spec.store.uri, options=run.spec.store), name), answer, charged, terms)
 
 
 def _holdout(run: Run, source: Source) -> str:
@@ -103,7 +103,8 @@ def origin(run: Run, source: Source) -> dict[str, Any]:
         "name": run.spec.name,
         "created": run.created,
         "run": run.id,
-        "spec": run.spec.model_dump(mode="json"),
+        # a manifest travels: it names no account and no key of the bucket it was written to
+        "spec": run.spec.model_dump(mode="json", exclude={"store": {"kms_key", "bucket_owner"}}),
         "source": {
             "uri": run.spec.source.uri,
             "fingerprint": source.plan.fingerprint,
@@ -208,7 +209,7 @@ def draft(run: Run, schema: TableSchema, parts: Mapping[str, PartitionRef]) -> D
     StoreConflict
         If the claim was lost: claim again.
     """
-    store, space, name = open_store(run.spec.store.uri), run.space(), run.spec.name
+    store, space, name = open_store(run.spec.store.uri, options=run.spec.store), run.space(), run.spec.name
     claimed = (space.record("claim.json") or {}).get("version")
     version = claim(store, name, run.id, uuid.uuid4().hex, identity_of(schema), claimed)
     space.put_record("claim.json", {"version": version})
@@ -243,7 +244,7 @@ def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], 
     StoreConflict
         If the claim was lost: draft again.
     """
-    store, name, sealed = open_store(run.spec.store.uri), run.spec.name, drafted.sealed
+    store, name, sealed = open_store(run.spec.store.uri, options=run.spec.store), run.spec.name, drafted.sealed
     if sealed is None:
         with _all_or_nothing(store, name, drafted.version):
             small = {**files, **_mechanisms(run, parts, facts)}
@@ -290,7 +291,7 @@ def keep_rejected(run: Run, values: Mapping[str, Any], files: Mapping[str, bytes
     files : mapping
         Report and checks by their path in the folder.
     """
-    uri = reject(open_store(run.spec.store.uri), run.spec.name, run.id, files)
+    uri = reject(open_store(run.spec.store.uri, options=run.spec.store), run.spec.name, run.id, files)
     return {"status": "rejected", "uri": uri, "version": None, "manifest": dict(values)}
 
 

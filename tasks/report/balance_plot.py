@@ -8,11 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.roles import TableSchema
 from tasks.pages.axis import spanning, tick_labels
 from tasks.pages.numbers import fixed
 from tasks.pages.svg import bar, circle, clipped, diamond, drawing, element, line, words
-from tasks.report.disclosure import SMALLEST_CELL
 from tasks.report.features import Block, Float64, blocks_of, places_of
 
 #: Rows of the plot: the largest differences of either table.

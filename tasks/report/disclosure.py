@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from tasks.contract.disclosure import SMALLEST_CELL
+from tasks.contract.disclosure import rounded as rounded_count
 
-#: Fewest rows of a cell that is shown and not empty.
-SMALLEST_CELL = 5
+Int64 = npt.NDArray[np.int64]
 
 
 def small(counts: Int64) -> npt.NDArray[np.bool_]:
@@ -74,5 +74,5 @@ def folded(counts: Int64, most: int) -> npt.NDArray[np.bool_]:
 
 
 def rounded(count: int | None) -> int | None:
-    """Round a count to the nearest multiple of five, so that cells suppressed beside it can't be found by subtraction."""
-    return None if count is None else SMALLEST_CELL * round(count / SMALLEST_CELL)
+    """Round a count, where there is one; see :func:`tasks.contract.disclosure.rounded`."""
+    return None if count is None else rounded_count(count)

@@ -221,7 +221,7 @@ def keep(run: Run, results: Results, folder: str, record: dict[str, Any]) -> str
     record : dict
         Of :func:`reply`.
     """
-    store, space = open_store(run.spec.store.uri), run.space()
+    store, space = open_store(run.spec.store.uri, options=run.spec.store), run.space()
     for name, ref in (("replicates.parquet", results.replicates), ("metrics.parquet", results.metrics)):
         store.put(f"{folder}/{name}", space.read(ref.key))
     return put_report(store, folder, "simulate", render(record), record)

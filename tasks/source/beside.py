@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from tasks.contract.disclosure import few
 from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.roles import Column, Kind, Role, pack_field
 from tasks.contract.spec import RolesSpec
@@ -138,7 +139,9 @@ def _names_things(role: str, field: pa.Field, cells: ColumnFindings) -> None:
 def _complete(role: str, name: str, cells: ColumnFindings) -> None:
     if cells.missing:
         rows = cells.present + cells.missing
-        raise SourceError(f"{role} '{name}' must be known in every row; got {cells.missing} of {rows} rows without it.", "Drop these rows.")
+        raise SourceError(
+            f"{role} '{name}' must be known in every row; got {few(cells.missing)} of {rows} rows without it.", "Drop these rows."
+        )
 
 
 def _bare(key: str, role: Role, field: pa.Field) -> Decided:

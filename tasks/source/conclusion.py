@@ -7,6 +7,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import pyarrow as pa
 
+from tasks.contract.disclosure import few
 from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
@@ -18,7 +19,7 @@ from tasks.source.findings import Findings
 from tasks.source.hints import later_waves, measured_later
 from tasks.source.identifiers import is_identifier, repeated_units
 from tasks.source.outcome import DecidedOutcome, decide_outcome
-from tasks.source.profile import Profile
+from tasks.source.profile import Profile, protected_profile
 from tasks.source.sampled import distinct_values
 from tasks.source.selection import Selection, select
 from tasks.source.treatment import DecidedTreatment, decide_treatment
@@ -167,14 +168,7 @@ def _described(
         rows=findings.used,
         clusters=None if clusters is None else round(distinct_values(findings.columns[clusters].sample)),
     )
-    profile = Profile(
-        rows=findings.rows,
-        rows_used=findings.used,
-        dropped=findings.rows - findings.used,
-        columns=tuple(profiles[name] for name in ordered),
-        arms=treatment.arms,
-    )
-    return schema, profile
+    return schema, protected_profile(findings.rows, findings.used, [profiles[name] for name in ordered], treatment.arms)
 
 
 def _without_identifiers(
@@ -234,7 +228,7 @@ def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[W
         return []
     return [
         SourceError(
-            f"{role} '{name}' must be known in every row; got {missing} of {rows} rows without it.",
+            f"{role} '{name}' must be known in every row; got {few(missing)} of {rows} rows without it.",
             f'Set roles.missing_{role} = "drop" to leave them out.' + (KEPT if role == "outcome" else ""),
         )
     ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from tasks.contract.disclosure import few, shown_count
 from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.roles import Column, Kind, pack_field
 from tasks.contract.spec import RolesSpec
@@ -116,7 +117,7 @@ def refuse_infinite(name: str, numbers: Numbers) -> None:
     """Raise ``SourceError`` where a column has infinite cells."""
     if numbers.infinite:
         raise SourceError(
-            f"cells of column '{name}' must be finite; got {numbers.infinite} infinite.", "Make them missing or drop the rows."
+            f"cells of column '{name}' must be finite; got {few(numbers.infinite)} infinite.", "Make them missing or drop the rows."
         )
 
 
@@ -149,12 +150,12 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
             if noun
             else f"If it is an identifier or free text add '{name}' to roles.exclude, else raise roles.max_levels.",
         )
-    constant = len(levels) == 1 and not findings.missing
-    warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
-    kept = levels
+    kept, rare_into, notes = levels, "", tuple[str, ...]()
     if kind == "categorical" and family(field.type) != "boolean":
-        kept, notes = _pooled(name, levels, is_text(field.type))
-        warnings += notes
+        kept, rare_into, notes = _pooled(name, levels, is_text(field.type))
+    constant = len(kept) == 1 and not findings.missing
+    warnings: tuple[str, ...] = (f"covariate '{name}' is constant: it is kept as it is and not modelled.",) if constant else ()
+    warnings += notes
     shown, rare = shown_levels(kept)
     rows = findings.present + findings.missing
     column = Column(
@@ -164,9 +165,10 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
         kind=kind,
         field=pack_field(field),
         levels=tuple(sorted(kept)),
+        rare_into=rare_into,
         # a word of one to four rows is pooled, and its name is not shown either
         dictionary=tuple(word for word in one_dictionary(name, field.type, findings) if not 0 < levels.get(word, 0) < EDGE),
-        missing=findings.missing,
+        missing=shown_count(findings.missing),
         constant=constant,
     )
     profile = ColumnProfile(
@@ -181,23 +183,30 @@ def _with_levels(name: str, identity: str, kind: Kind, field: pa.Field, findings
     return Decided(column, profile, warnings)
 
 
-def _pooled(name: str, levels: dict[str, int], text: bool) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Pool levels of fewer than five rows: texts into one level "(other)", numbers and dates into the nearest level."""
+def _pooled(name: str, levels: dict[str, int], text: bool) -> tuple[dict[str, int], str, tuple[str, ...]]:
+    """Pool levels of fewer than five rows: texts into one level "(other)", numbers and dates into the nearest level.
+
+    Returns the levels with their rows, the level that takes rare texts where they are too few for a pool, and notes.
+    """
     kept = {level: rows for level, rows in levels.items() if rows >= EDGE}
     rare = {level: rows for level, rows in levels.items() if rows < EDGE}
     if not rare:
-        return kept, ()
+        return kept, "", ()
     if not kept:
         raise SourceError(
             f"levels of covariate '{name}' must have a level of at least {EDGE} rows; got {len(levels)} levels, all rarer.",
             f"Add '{name}' to roles.exclude.",
         )
-    into = "the nearest level"
-    if text:
-        into = f"'{pooled_name(levels)}'"
-        kept[pooled_name(levels)] = sum(rare.values())
-    note = f"{len(rare)} levels of covariate '{name}' with fewer than {EDGE} rows each ({sum(rare.values())} rows) are pooled into {into}."
-    return kept, (note,)
+    together = sum(rare.values())
+    note = f"{len(rare)} levels of covariate '{name}' with fewer than {EDGE} rows each ({few(together)} rows)"
+    if not text:
+        return kept, "", (f"{note} are pooled into the nearest level.",)
+    if together < EDGE:
+        # a pool of one to four rows would show them
+        most = min(kept, key=lambda level: (-kept[level], level))
+        return {**kept, most: kept[most] + together}, most, (f"{note} are counted to its most frequent level.",)
+    pool = pooled_name(levels)
+    return {**kept, pool: together}, "", (f"{note} are pooled into '{pool}'.",)
 
 
 def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings: ColumnFindings) -> Decided:
@@ -229,7 +238,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
         decimals=decimals,
         low=low,
         high=high,
-        missing=findings.missing,
+        missing=shown_count(findings.missing),
         constant=constant,
     )
     profile = ColumnProfile(
@@ -246,4 +255,4 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
 def _told_missing(name: str, missing: int, rows: int) -> tuple[str, ...]:
     if missing * 2 <= rows:
         return ()
-    return (f"covariate '{name}' is missing in {missing} of {rows} rows ({missing / rows:.0%}).",)
+    return (f"covariate '{name}' is missing in {few(missing)} of {rows} rows ({missing / rows:.0%}).",)

@@ -141,25 +141,6 @@ def quantile(numbers: Numbers, share: float) -> float:
     return float(_floats(np.array([middle], dtype=np.int64))[0])
 
 
-def edge_mean(values: Float64, counts: Int64) -> float:
-    """Return the mean of the five outermost rows.
-
-    Parameters
-    ----------
-    values, counts : ndarray, shape (up to 5,)
-        Distinct values with their rows, the outermost first.
-
-    Returns
-    -------
-    float
-        The outermost value itself where at least five rows have it.
-    """
-    if counts[0] >= EDGE:
-        return float(values[0])
-    rows = np.repeat(values, np.minimum(counts, EDGE))[:EDGE]
-    return float(np.mean(rows))
-
-
 def _ordered(values: Float64) -> Int64:
     """Return bit patterns that sort as the values do."""
     bits = values.view(np.int64)

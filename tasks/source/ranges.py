@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pyarrow as pa
 
+from tasks.contract.disclosure import Tail, safe_bounds, tail
 from tasks.contract.roles import Kind
-from tasks.source.numbers import MANY_DECIMALS, Numbers, edge_mean
+from tasks.source.numbers import MANY_DECIMALS, Numbers
 
 DAY = 86_400_000_000
 
@@ -28,19 +26,16 @@ def safe_range(numbers: Numbers, kind: Kind, arrow: pa.DataType) -> tuple[float,
     Returns
     -------
     low, high : float
-        Means of the five lowest and the five highest rows, rounded inwards to the column's grid (decimals, whole
-        numbers, days, ...), so that rounding a bounded value can't lead back to the extreme. The extreme itself only
-        where at least five rows have it.
+        See :func:`tasks.contract.disclosure.safe_bounds`; on the column's grid (decimals, whole numbers, days, ...), so that rounding
+        a bounded value can't lead beyond it.
     """
-    low = edge_mean(numbers.lowest, numbers.lowest_counts)
-    high = edge_mean(numbers.highest[::-1], numbers.highest_counts[::-1])
+    low, high = tail(numbers.lowest, numbers.lowest_counts), tail(numbers.highest[::-1], numbers.highest_counts[::-1])
     if kind == "datetime":
         step = _step(arrow)
-        return math.ceil(low / step) * step, math.floor(high / step) * step
+        first, last = safe_bounds(Tail(low.fifth / step, low.shared), Tail(high.fifth / step, high.shared), 1.0)
+        return first * step, last * step
     digits = 0 if kind == "integer" else numbers.decimals
-    if digits == MANY_DECIMALS:
-        return low, high
-    return _inwards(low, digits, 1), _inwards(high, digits, -1)
+    return safe_bounds(low, high, 0.0 if digits == MANY_DECIMALS else 10.0**-digits)
 
 
 def _step(arrow: pa.DataType) -> float:
@@ -48,10 +43,3 @@ def _step(arrow: pa.DataType) -> float:
     if pa.types.is_date(arrow):
         return DAY
     return {"s": 1e6, "ms": 1e3}.get(arrow.unit, 1.0)
-
-
-def _inwards(value: float, digits: int, sign: int) -> float:
-    rounded = float(np.round(value, digits))
-    if (rounded - value) * sign < 0:
-        rounded = float(np.round(rounded + sign * 10.0**-digits, digits))
-    return rounded

@@ -213,7 +213,7 @@ def _codes(labels: pa.DictionaryArray, wanted: tuple[str, ...]) -> npt.NDArray[n
 def _levels(values: pa.DictionaryArray, column: Column, kind: pa.DataType) -> pa.DictionaryArray:
     """Recode to the schema's levels; what is none of them was rare and goes to the pool, numbers to the nearest level."""
     places = {level: number for number, level in enumerate(column.levels)}
-    pool = pool_of(column.levels) if is_text(kind) else None
+    pool = (column.rare_into or pool_of(column.levels)) if is_text(kind) else None
     codes = []
     for text in values.dictionary.to_pylist():
         if text in places:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.contract.disclosure import few
 from tasks.source.levels import Levels, merge_levels
 
 Classes = Mapping[str, int]
@@ -96,7 +97,7 @@ def main_class(classes: Classes) -> tuple[str, float]:
 def described(classes: Classes, main: str, strange: Levels) -> str:
     """Describe the cells that are not of the main class: counts by class, and codes without a known meaning."""
     rest = {name: rows for name, rows in classes.items() if name != main}
-    parts = [f"{rows:,} {name}" for name, rows in sorted(rest.items(), key=lambda one: (-one[1], one[0]))]
+    parts = [f"{few(rows)} {name}" for name, rows in sorted(rest.items(), key=lambda one: (-one[1], one[0]))]
     codes = repeated_codes(strange)
     named = f" (repeated: {', '.join(repr(code) for code in codes[:5])})" if codes else ""
     return ", ".join(parts) + named

@@ -86,6 +86,7 @@ FACTS = {
     "closeness_z": Fact("distance", "positive", 2.33, value(2.33), value(2.34), None, True, True),
     "closeness_excess": Fact("distance", "share", 0.05, span(0, -0.05, 0.05), span(0.08, 0.051, 0.1), span(0, -0.01, 0.06), True, True),
     "closeness_groups": Fact("distance", "p-value", 0.01, value(0.01), value(0.009), None, True, True),
+    "isolated_rows": Fact("distance", "p-value", 0.01, value(0.01), value(0.009), None, True, True),
     "holdout_budget": Fact("distance", "count", 10, value(1), value(0)),
     "holdout_query": Fact("distance", "positive", 4.0, value(4), value(4.1), private=True),
     "dcr_margin": Fact("distance", "margin", 0.2, value(0.8), span(0.79, 0.6, 0.99), span(0.79, 0.6, 1.0), True, True),

@@ -225,3 +225,12 @@ def test_rules_between_keys_of_release_are_in_the_schema_too(release: dict[str, 
     else:
         with pytest.raises(SpecError):
             parse_spec(values)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_the_schema_takes_what_the_examples_say(path: Path) -> None:
+    """A Prefect server validates by the schema alone; prefect.yaml's SPEC is an example."""
+    values = tomllib.loads(path.read_text())
+    faults = [fault.message for fault in jsonschema.Draft202012Validator(Spec.model_json_schema()).iter_errors(values)]
+    assert faults == []
+    parse_spec(values)

@@ -162,7 +162,9 @@ def test_works_on_a_frame_of_every_type():
     assert {row.level for row in found.balance if row.covariate == "city"} == {"Älpe", "b", "c, d", "(missing)"}
     reply = found.as_dict()
     assert reply["n"] == 300
-    assert set(reply["estimates"][0]) == {"estimand", "estimator", "estimate", "se", "ci_low", "ci_high", "n", "ess", "clipped"}
+    numbers = {"estimand", "estimator", "estimate", "se", "ci_low", "ci_high", "n", "ess", "clipped"}
+    # of more than two arms these say which; of two they are None
+    assert set(reply["estimates"][0]) == numbers | {"arm", "control", "joint_low", "joint_high"}
 
 
 def test_row_order_and_index_change_nothing():
@@ -271,7 +273,7 @@ CASES = [
     (messy().drop(columns="age"), {**MESSY, "covariates": ("age",)}, SpecError, "column 'age' of the frame"),
     (messy().drop(columns="score"), MESSY, SpecError, "column 'score'"),
     (messy(), {**MESSY, "treated": "other"}, SpecError, "treated of roles"),
-    (messy(), {"treatment": "arm", "outcome": "score"}, SpecError, "treated of roles"),
+    (messy().assign(arm=messy()["arm"].replace({"placebo": "red", "drug": "blue"})), MESSY | {"treated": 1}, SpecError, "treated of roles"),
     (messy(), {**MESSY, "outcome": "arm"}, SpecError, "one part"),
     (messy(), {**MESSY, "covariates": ("age", "age")}, SpecError, "one part"),
     (messy(), {**MESSY, "outcom": "arm"}, SpecError, "roles of estimate"),

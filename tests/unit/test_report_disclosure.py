@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.report.disclosure import SMALLEST_CELL, folded, groups, rounded, small
+from tasks.contract.disclosure import SMALLEST_CELL
+from tasks.report.disclosure import folded, groups, rounded, small
 from tasks.report.distance_plot import distance_histograms
 from tasks.report.marginals import paired
 from tasks.report.overlap_plot import arm_shares

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.contract.columns import canonical_type
+from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.roles import TableSchema
 from tasks.report.arms import LEVELS, outcome_by_arm
 from tasks.report.associations import associations, pair_scatter
 from tasks.report.balance_plot import balance_plot, balance_rows
-from tasks.report.disclosure import SMALLEST_CELL
 from tasks.report.features import blocks_of
 from tasks.report.missing import missing_patterns, missing_plot
 from tasks.report.tallies import Tallies, Tally, drawn

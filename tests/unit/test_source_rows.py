@@ -167,12 +167,17 @@ def test_rows_without_treatment_or_outcome_are_left_out() -> None:
 
 
 def test_rare_levels_are_pooled_and_numbers_go_to_the_nearest() -> None:
-    text = ["often"] * 40 + ["five"] * 16 + ["secret"] * 4
+    text = ["often"] * 40 + ["five"] * 14 + ["secret"] * 3 + ["other secret"] * 3
     rows, _ = typed(source(w=text))
-    assert rows.column("w0").to_pylist() == [*text[:56], *["(other)"] * 4]
+    assert rows.column("w0").to_pylist() == [*text[:54], *["(other)"] * 6]
     clash = ["(other)"] * 40 + text[40:]
     rows, _ = typed(source(w=clash))
-    assert rows.column("w0").to_pylist() == [*clash[:56], *["(other 2)"] * 4]
+    assert rows.column("w0").to_pylist() == [*clash[:54], *["(other 2)"] * 6]
+    # a pool of four rows would show them: they count to the most frequent level
+    lone = ["often"] * 40 + ["five"] * 16 + ["secret"] * 4
+    rows, schema = typed(source(w=lone))
+    assert rows.column("w0").to_pylist() == [*lone[:56], *["often"] * 4]
+    assert schema.columns[-1].levels == ("five", "often")
     numbers = [1] * 30 + [10] * 24 + [7] * 2 + [0] * 2 + [99] * 2
     rows, schema = typed(source(w=numbers), kinds={"w": "categorical"})
     assert decode(schema, rows).column("w").to_pylist() == [1] * 30 + [10] * 24 + [10] * 2 + [1] * 2 + [10] * 2

@@ -12,6 +12,7 @@ from tasks.checks.metric import Metric, gate
 from tasks.checks.null import SAME, allowance, closeness, coincidence_p, exceedance_p, hit, quantile_ratio, tally, training_side_p
 from tasks.checks.refusal import refusal
 from tasks.checks.reuse import near_radius
+from tasks.contract.disclosure import few
 from tasks.contract.spec import GatesSpec
 from tasks.numerics.normal import Z95
 
@@ -90,8 +91,8 @@ def _exact_copies(distance: DistanceEvidence, gates: GatesSpec) -> list[Metric]:
     if second is not None:
         p = min(1.0, 2 * min(p, second))
     detail = (
-        f"released rows coincide with {training_hits} of {distance.n_training} training {distance.unit} "
-        f"and {holdout_hits} of {distance.n_holdout} holdout {distance.unit}; "
+        f"released rows coincide with {few(training_hits)} of {distance.n_training} training {distance.unit} "
+        f"and {few(holdout_hits)} of {distance.n_holdout} holdout {distance.unit}; "
         f"{distance.release_pairs} pairs of released rows are identical"
     )
     share = float(np.mean(distance.training <= SAME))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.contract.spec.section import Section
 
@@ -22,6 +22,10 @@ class LabelSpec(Section):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"label": value} if isinstance(value, str) else value
+
+
+#: A label as a SPEC gives it: its schema says that a text alone will do, so that a Prefect server takes one.
+LabelOrText = Annotated[LabelSpec, BeforeValidator(lambda value: value, json_schema_input_type=str | LabelSpec)]
 
 
 class AboutSpec(Section):

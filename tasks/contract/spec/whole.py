@@ -13,7 +13,7 @@ from tasks.contract.spec.compare import CompareSpec
 from tasks.contract.spec.covariates import CovariatesSpec
 from tasks.contract.spec.engine import EngineSpec
 from tasks.contract.spec.gates import GatesSpec
-from tasks.contract.spec.labels import AboutSpec, LabelSpec
+from tasks.contract.spec.labels import AboutSpec, LabelOrText
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
@@ -41,7 +41,7 @@ class Spec(Section):
     covariates: CovariatesSpec = CovariatesSpec()
     mechanisms: MechanismsSpec = MechanismsSpec()
     outcomes: dict[str, OutcomeSpec] = Field(default_factory=dict, description="declarations for an outcome, by the name of its column")
-    labels: dict[str, LabelSpec] = Field(default_factory=dict, description="meaning of columns, by the name of the column")
+    labels: dict[str, LabelOrText] = Field(default_factory=dict, description="meaning of columns, by the name of the column")
     about: AboutSpec = AboutSpec()
     release: ReleaseSpec = ReleaseSpec()
     gates: GatesSpec = GatesSpec()

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tasks.contract.disclosure import safe_bounds, tails
 from tasks.contract.roles import Column
 from tasks.covariates.margins import Float64
 from tasks.covariates.protocol import MIN_ROWS
-from tasks.covariates.traits.values import EDGE, safe_bounds, unit_of
+from tasks.covariates.traits.values import EDGE, unit_of
 
 _FEW_VALUES = 16  # a column of no more distinct values is drawn from these alone
 _MOST_ATOMS = 5
@@ -176,7 +177,7 @@ def _stretches(distinct: Float64, counts: npt.NDArray[np.intp], cuts: list[int])
 
 def _bounds(values: Float64, column: Column, unit: float) -> tuple[float, float]:
     """Return the safe ends of a stretch: the column's own where they lie in it."""
-    low, high = safe_bounds(values, unit)
+    low, high = safe_bounds(*tails(values), unit)
     if column.low is not None and values[0] <= column.low <= values[-1]:
         low = column.low
     if column.high is not None and values[0] <= column.high <= values[-1]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tasks.contract.disclosure import safe_bounds, tails
 from tasks.contract.relations import Relation
 from tasks.contract.roles import Column, pack_field
 from tasks.covariates.margins import Float64
@@ -16,7 +17,7 @@ from tasks.covariates.traits.bound import Bound, Linear, Ordered, Within, cells_
 from tasks.covariates.traits.declared import plan_declared
 from tasks.covariates.traits.detection import find_linear, find_orders, find_within
 from tasks.covariates.traits.grids import grid_of
-from tasks.covariates.traits.values import Domain, domain_of, safe_bounds
+from tasks.covariates.traits.values import Domain, domain_of
 
 
 class RelationTrait(NamedTuple):
@@ -212,14 +213,14 @@ def _slack(bound: Ordered, cells: Mapping[str, Float64], columns: Mapping[str, C
     target = columns[bound.target]
     parts = [target, *(columns[name] for name in bound.lows)]
     if target.kind == "datetime":
-        low, high = safe_bounds(present, 1.0)
+        low, high = safe_bounds(*tails(present), 1.0)
         field = pack_field(pa.field(target.name, pa.timestamp("us")))
         return target.model_copy(update={"low": low, "high": high, "field": field})
     digits = [column.decimals for column in parts if column.kind != "integer"]
     whole, decimals = not digits, None
     if digits and all(each is not None for each in digits):
         decimals = max(each for each in digits if each is not None)
-    low, high = safe_bounds(present, 1.0 if whole else 0.0 if decimals is None else 10.0**-decimals)
+    low, high = safe_bounds(*tails(present), 1.0 if whole else 0.0 if decimals is None else 10.0**-decimals)
     field = pack_field(pa.field(target.name, pa.float64()))
     kind = "integer" if whole else "continuous"
     update = {"kind": kind, "decimals": 0 if whole else decimals, "low": low, "high": high, "field": field}

@@ -79,30 +79,5 @@ def unit_of(column: Column) -> float:
     return 0.0 if column.decimals is None else float(10.0**-column.decimals)
 
 
-def safe_bounds(values: Float64, unit: float) -> tuple[float, float]:
-    """Return means of the five lowest and five highest values, rounded inwards to the grid.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        Known values, at least one.
-    unit : float
-        Step of the values, 0 where there is none.
-
-    Returns
-    -------
-    low, high : float
-    """
-    ordered = np.sort(values)
-    low, high = float(ordered[:EDGE].mean()), float(ordered[-EDGE:].mean())
-    if not unit:
-        return low, high
-    digits = _digits(unit)
-    return (
-        float(np.round(np.ceil(low / unit - _ALMOST) * unit, digits)),
-        float(np.round(np.floor(high / unit + _ALMOST) * unit, digits)),
-    )
-
-
 def _digits(unit: float) -> int:
     return max(0, round(-np.log10(unit))) if unit else 15

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tasks.contract.disclosure import safe_bounds, tails
 from tasks.contract.nuisance import Float64, Int8
 from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
 from tasks.nuisance.folds import assign_folds
@@ -61,8 +62,8 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
     Returns
     -------
     ScaleModel
-        None of its numbers is a cell: bounds are means of the five lowest and the five highest values, and what stands for a missing
-        one is the mean of the five in the middle.
+        None of its numbers is a cell: at or beyond each bound lie at least five values, and what stands for a missing one is the
+        mean of the five in the middle.
     """
     design = sheltered(fit_design(covariates), covariates)
     arms = int(treatment.max(initial=1)) + 1
@@ -83,8 +84,8 @@ def sheltered(design: Design, covariates: pd.DataFrame) -> Design:
         if len(seen) < _FEW:
             continue
         start = (len(seen) - _FEW) // 2
-        low, fill, high = (float(five.mean()) for five in (seen[:_FEW], seen[start : start + _FEW], seen[-_FEW:]))
-        terms.append(term._replace(low=low, fill=fill, high=high))
+        low, high = safe_bounds(*tails(seen))
+        terms.append(term._replace(low=low, fill=float(seen[start : start + _FEW].mean()), high=high))
     return Design(tuple(terms), design.category)
 
 
