@@ -80,7 +80,9 @@ class Proxy:
         fault = self._fault()
         with contextlib.suppress(OSError), client:
             if fault == "busy":
-                client.recv(1 << 16)
+                if b"websocket" in client.recv(1 << 16).lower():  # a stream of events is no request: its client says nothing of a 503
+                    with self._lock:
+                        self.failed -= 1
                 client.sendall(_BUSY)
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(1 << 16):  # else the answer may be lost with what was not read

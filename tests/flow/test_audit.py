@@ -20,7 +20,7 @@ from tests.releasing import Published, files, manifest, save, spec_of, table, wr
 LEAKY = Path(leaky.__file__).parent
 FIELDS = {"attack", "statistic", "value", "ci_low", "ci_high", "baseline", "control", "verdict"}
 VERDICTS = {"leak found", "none found at this size", "inconclusive"}
-COPIES = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin")
+COPIES = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "isolated_rows")
 OFF = dict.fromkeys((*COPIES, "holdout_query", "holdout_budget"), False)
 
 
