@@ -77,7 +77,7 @@ def test_a_holdout_is_charged_by_fails_whatever_the_release_is_called_and_then_s
 @pytest.mark.slow
 def test_gates_on_attacks_run_the_attacks_first(waymint, source: Path, tmp_path: Path) -> None:
     store, spec, off = tmp_path / "store", tmp_path / "spec.yaml", ("near_copies", "exact_copies", "closeness_z", "dcr_margin")
-    more = ("closeness_excess", "closeness_groups", "holdout_budget")
+    more = ("closeness_excess", "closeness_groups", "isolated_rows", "holdout_budget")
     limits = {"membership_tpr": 0.1, "linkability_advantage": 0.5}
     leaky = spec_of(source, store, covariates__synthesizer="bootstrap", gates=dict.fromkeys((*off, *more), False) | limits)
     bad = waymint("release", save(leaky, spec), "--json")

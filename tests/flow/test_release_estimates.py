@@ -99,6 +99,6 @@ def fit_twice(run: Run) -> dict[str, Any]:
 def test_no_fold_sees_itself_in_a_flow(fit_rows: int, prefect: str, home: Path, tmp_path: Path) -> None:
     source = write(table(), tmp_path / "source.parquet")
     asked = {"mechanisms__fit_rows": fit_rows, "mechanisms__repeats": 1, "source__partition_rows": 300, "name": f"twice-{fit_rows}"}
-    moved = carry_out(parse_spec(spec_of(source, tmp_path / "store", **asked)), "release", fit_twice)
+    moved = carry_out(parse_spec(spec_of(source, tmp_path / "store", **asked)), "audit", fit_twice)
     assert moved["own"] < 1e-9
     assert moved["others"] > 0.1

@@ -59,7 +59,8 @@ def test_too_few_rows_to_judge_on_are_refused_before_anything_is_fitted(waymint,
 def test_gates_that_are_off_are_said_to_be_off(waymint, source: Path, tmp_path: Path) -> None:
     """The same rejected copy passes only where every gate that stops it is switched off, and its manifest says so."""
     store = tmp_path / "store"
-    off = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "holdout_budget")
+    copies = ("near_copies", "exact_copies", "closeness_z", "closeness_excess", "closeness_groups", "dcr_margin", "isolated_rows")
+    off = (*copies, "holdout_budget")
     values = spec_of(source, store, covariates__synthesizer="bootstrap", gates=dict.fromkeys(off, False))
     answer = waymint("release", save(values, tmp_path / "spec.yaml"), "--json")
     assert answer.code == 0, answer.err
