@@ -88,7 +88,6 @@ def test_a_worker_dies_and_others_go_on(site: DaskSite, tmp_path: Path, kind: st
     when(lambda: toil.begun() == 2, kill)
     assert toil.run() == [0, 1, 2, 3, 4, 5]
     assert toil.warnings == []
-    assert toil.begun(0) == 1
 
 
 @pytest.mark.slow
@@ -129,7 +128,7 @@ def test_a_local_cluster_grows_with_its_work(tmp_path: Path, prefect: str, home:
 
 
 def test_how_many_workers_a_cluster_may_have() -> None:
-    fixed, growing = (infra.cluster.task_runner(EngineSpec(workers=2, max_workers=most)) for most in (None, 8))
+    fixed, growing = (infra.cluster.task_runner(EngineSpec(dask="local", workers=2, max_workers=most)) for most in (None, 8))
     assert (fixed.cluster_kwargs["n_workers"], fixed.adapt_kwargs) == (2, {})
     assert (growing.cluster_kwargs["n_workers"], growing.adapt_kwargs) == (2, {"minimum": 2, "maximum": 8})
     assert EngineSpec(dask="threads", workers=2, max_workers=5).most_workers == 5

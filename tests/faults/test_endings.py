@@ -18,11 +18,13 @@ from infra.cli import signals
 from tests.releasing import ROOT, Command, Ran, finished, save, spec_of, wait_for
 
 STUCK = """
-import sys, time, threading
+import signal, sys, time, threading
 from infra import cli
 from infra.cli import signals
 signals.GRACE = float(sys.argv.pop(1))
 how = sys.argv.pop(1)
+# whatever the shell that runs the tests has made of the signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def stuck(*_, **__):
     ready = False
     if how == "thread":  # what Python joins at its end
