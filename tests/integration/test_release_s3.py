@@ -38,7 +38,8 @@ def test_source_and_store_on_s3(published: Published, place: str, s3_server, buc
     }
     assert waymint("releases", "verify", f"{place}/out/trial", "--json").json()["problems"] == []
     assert waymint("releases", "pull", f"{place}/out/trial@1", "--to", tmp_path / "copy").code == 0
-    assert {path.name for path in (tmp_path / "copy").iterdir()} == {"checks", "data", "manifest.json", "report.html"}
+    descriptions = {"codebook.csv", "codebook.html", "croissant.json", "datapackage.json", "odcs.yaml"}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == {"checks", "data", "manifest.json", "report.html"} | descriptions
     assert waymint("releases", "show", f"{place}/out/trial@2").code == 5
 
 

@@ -95,7 +95,7 @@ def test_commands_work_outside_a_checkout(installed: Installed, tmp_path: Path) 
     assert installed.run("waymint", "--version", cwd=tmp_path, **home).startswith("waymint ")
     assert "nhefs" in installed.run("waymint", "datasets", cwd=tmp_path, **home)
     reply = json.loads(installed.run("waymint", "deploy", "init", "--to", "site", "--json", cwd=tmp_path, **home))
-    assert sorted(Path(path).name for path in reply["written"]) == ["actg175.toml", "nhefs.toml", "prefect.yaml"]
+    assert sorted(Path(path).name for path in reply["written"]) == ["actg175-arms.toml", "actg175.toml", "nhefs.toml", "prefect.yaml"]
     assert json.loads(installed.run("waymint", "deploy", "init", "--to", "site", "--json", cwd=tmp_path, **home))["written"] == []
     spec = write(table(), tmp_path / "source.parquet").with_name("spec.yaml")
     spec.write_text(yaml.safe_dump(spec_of(tmp_path / "source.parquet", tmp_path / "store")))
@@ -154,6 +154,7 @@ def reachable(installed: Installed, prefix: tuple[str, ...], environment: Mappin
         pytest.skip("the image's user may not read this machine's Python: its steps were not run as that user")
 
 
+@pytest.mark.slow  # needs root, and a Python that any user may read
 def test_the_user_of_the_image_writes_where_the_default_deployment_writes(
     installed: Installed, container: tuple[Path, dict[str, str]]
 ) -> None:
@@ -174,6 +175,7 @@ def test_the_user_of_the_image_writes_where_the_default_deployment_writes(
     assert (place / "releases").stat().st_uid == int(IMAGE.user.partition(":")[0])
 
 
+@pytest.mark.slow  # needs root, and a Python that any user may read
 def test_nothing_outside_its_volume_can_be_written(installed: Installed, container: tuple[Path, dict[str, str]]) -> None:
     root, values = container
     prefix = as_user(IMAGE)

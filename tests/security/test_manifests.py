@@ -50,7 +50,7 @@ def test_a_manifest_of_unusual_but_sound_shape_is_shown(tmp_path: Path, run) -> 
     store = FileStore(tmp_path / "store")
     publish(store, "run-1")
     code, out, err = run("releases", "show", f"{tmp_path}/store/{NAME}")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"next      waymint estimate {tmp_path}/store/{NAME}\n")
     assert "ATE source   3  (SE 0.3, 95 % ? to ?, None)" in out
 
 

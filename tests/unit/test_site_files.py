@@ -152,6 +152,7 @@ def test_selectors_find_the_pods() -> None:
     assert scaler["spec"]["scaleTargetRef"]["name"] in labels
 
 
+@pytest.mark.slow  # needs kubectl
 def test_kustomize_builds_the_site() -> None:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
