@@ -95,9 +95,10 @@ def test_cells_cover_the_rows_and_rest_on_five(rows: tuple[pd.DataFrame, Int8, F
     assert (np.diff(cells.means) >= 0.0).all()
     ends = cells.low + cells.width + cells.step * np.maximum(cells.points - 1, 0)
     tails = find_tails(y, support)
-    assert cells.low.min() >= (support.low if tails[0] is None else tails[0].end) - 1e-9
-    assert ends.max() <= (support.high if tails[1] is None else tails[1].end) + 1e-9
-    # a cell's mean is close to that of its rows: they are held inside the safe range first
-    held = np.clip(y, support.low, support.high)
+    low, high = (support.low if tails[0] is None else tails[0].end), (support.high if tails[1] is None else tails[1].end)
+    assert cells.low.min() >= low - 1e-9
+    assert ends.max() <= high + 1e-9
+    # a cell's mean is close to that of its rows: they are held inside the range that is drawn first
+    held = np.clip(y, low, high)
     gap = np.abs(np.array([held[cell == at].mean() for at in range(len(cells.low))]) - cells.means)
     assert (gap <= cells.step + 0.2 * np.maximum(ends - cells.low, 1e-9) + 0.6 * np.ptp(held) / 5).all()
