@@ -38,6 +38,7 @@ def estimate(
     times: Sequence[float] = (),
     subgroups: Sequence[str] = (),
     cluster: str | None = None,
+    strata: Sequence[str] = (),
     weights: str | None = None,
     propensity: float | str | None = None,
     estimators: Sequence[str] | None = None,
@@ -92,6 +93,8 @@ def estimate(
         Columns whose groups get effects of their own.
     cluster : str, optional
         Column of units whose rows are not independent: persons, villages. Not for a release.
+    strata : sequence of str
+        Covariates whose levels treatment was randomised within: folds and standard errors use them.
     weights : str, optional
         Column of row weights.
     propensity : float or str, optional
@@ -127,7 +130,14 @@ def estimate(
     outcomes = (outcome,) if isinstance(outcome, str) else tuple(outcome or ("",))
     named = {"treatment": treatment or "", "outcomes": outcomes, "covariates": _columns(covariates), "exclude": tuple(exclude)}
     arms = {key: label for key, label in (("treated", treated), ("control", control)) if label is not None}
-    labels = {**arms, "event": event, "outcome_kind": outcome_kind, "kinds": dict(kinds or {}), "max_levels": max_levels}
+    labels = {
+        **arms,
+        "event": event,
+        "strata": tuple(strata),
+        "outcome_kind": outcome_kind,
+        "kinds": dict(kinds or {}),
+        "max_levels": max_levels,
+    }
     rows = {"missing_outcome": missing_outcome, "missing_treatment": missing_treatment, "subgroups": tuple(subgroups)}
     fits = {
         "estimators": tuple(estimators or ()),
