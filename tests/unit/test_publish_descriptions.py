@@ -77,6 +77,9 @@ def test_columns_that_waymint_adds_are_described_where_they_are_released() -> No
     assert {entry.role for entry in entries[-3:]} == {"truth"}
     plain = codebook(old_manifest(release={**release, "include_nuisances": False}))
     assert len(plain) == len(entries) - 3
+    arms = {**OLD["schema"], "arms": ["0", "1", "2"]}
+    several = codebook(Manifest.model_validate({**OLD, "schema": arms, "spec": {**OLD["spec"], "release": release}}))
+    assert [entry.column for entry in several[len(plain) :]] == [f"waymint_{name}" for name in ("g1", "g2", "q0", "q1", "q2")]
     augmented = codebook(Manifest.model_validate({**OLD, "profile": "augment"}))
     assert [(entry.column, entry.logical) for entry in augmented[len(plain) :]] == [("waymint_added", "boolean")]
 

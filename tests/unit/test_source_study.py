@@ -73,11 +73,11 @@ CHANGES: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], str]
     (
         lambda t: t.assign(village=t["village"].astype("Int64").where(t.index > 3)),
         {},
-        "cluster 'village' must be known in every row; got 4",
+        "cluster 'village' must be known in every row; got fewer than 5",
     ),
     (lambda t: t.assign(weight=t["weight"].where(t.index > 0, -1.0)), {}, "cells of weight 'weight' must be at least 0; got negative"),
     (lambda t: t.assign(weight=0.0), {}, "sum of weight 'weight' must be above 0; got 0"),
-    (lambda t: t.assign(weight=t["weight"].where(t.index > 1)), {}, "weight 'weight' must be known in every row; got 2"),
+    (lambda t: t.assign(weight=t["weight"].where(t.index > 1)), {}, "weight 'weight' must be known in every row; got fewer than 5"),
     (lambda t: t.assign(weight="heavy"), {}, "weight 'weight' must be of numbers"),
     (lambda t: t.assign(region="north"), {}, "levels of stratum 'region' must be at least 2; got 1"),
     (lambda t: t.assign(person="P-1"), {"cluster": None, "exclude": ["village"]}, "id 'person' must have another value in every row"),

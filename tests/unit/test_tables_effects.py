@@ -97,7 +97,7 @@ def test_warnings_stand_in_text_and_reply_and_name_options(
         (traits.only_thousands, "--csv decimal=. --csv thousands=,"),
         (traits.free_text, "to --exclude, else raise --max-levels"),
         (lambda to: traits.answers(to, ("alive", "dead")), "Set --event"),
-        (lambda to: traits.labels(to, "placebo", "drug", 1), "Set --treated"),
+        (lambda to: traits.labels(to, "north", "south", 1), "Set --treated"),
     ],
 )
 def test_hints_name_options(make: Callable[[Path], Made], said: str, tmp_path: Path) -> None:

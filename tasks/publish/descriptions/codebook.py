@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from tasks.contract.columns import MARKER, NUISANCE_COLUMNS
-from tasks.contract.labels import MOST_ARMS
+from tasks.contract.columns import MARKER, nuisance_columns
 from tasks.contract.roles import Column, TableSchema
 from tasks.pages.template import fill
 from tasks.publish.manifest import Manifest
@@ -22,15 +21,6 @@ FEWEST = 5
 #: Levels of a column that the page shows.
 MOST_SHOWN = 30
 FEW = f"fewer than {FEWEST} cells"
-#: Columns that ``release.include_nuisances`` adds.
-TRUTH = {
-    NUISANCE_COLUMNS["g"]: "probability of treatment that the row was drawn by",
-    NUISANCE_COLUMNS["q0"]: "mean outcome without treatment that the row was drawn by",
-    NUISANCE_COLUMNS["q1"]: "mean outcome with treatment that the row was drawn by",
-    **{f"waymint_g{arm}": f"probability of arm {arm} that the row was drawn by; arm 0 is the control" for arm in range(1, MOST_ARMS)},
-    **{f"waymint_q{arm}": f"mean outcome under arm {arm} that the row was drawn by" for arm in range(2, MOST_ARMS)},
-}
-
 Logical = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time"]
 
 
@@ -101,7 +91,7 @@ def codebook(manifest: Manifest) -> tuple[Entry, ...]:
     labels: Mapping[str, Any] = manifest.spec.get("labels") or {}
     entries = [_entry(column, schema, manifest.spec, labels.get(column.name) or {}) for column in schema.columns]
     if manifest.spec["release"].get("include_nuisances", False) and manifest.profile == "release":
-        entries += [_added(name, "truth", pa.float64(), drawn) for name, drawn in TRUTH.items()]
+        entries += [_added(name, "truth", pa.float64(), drawn) for name, drawn in truths(schema).items()]
     if manifest.profile == "augment":
         entries.append(_added(MARKER, "marker", pa.bool_(), "true for every row that was added to the source"))
     return tuple(entries)
@@ -125,6 +115,19 @@ def _entry(column: Column, schema: TableSchema, spec: Mapping[str, Any], label: 
         missing=_share(column.missing, schema.rows),
         drawn=_drawn(column, spec),
     )
+
+
+def truths(schema: TableSchema) -> dict[str, str]:
+    """Return what the columns that ``release.include_nuisances`` adds hold, by their names."""
+    means = {
+        "g": "probability of treatment that the row was drawn by",
+        "q0": "mean outcome without treatment that the row was drawn by",
+        "q1": "mean outcome with treatment that the row was drawn by",
+    }
+    if len(schema.arms) > 2:
+        means = {f"g{arm}": f"probability of arm '{label}' that the row was drawn by" for arm, label in enumerate(schema.arms) if arm}
+        means |= {f"q{arm}": f"mean outcome under arm '{label}' that the row was drawn by" for arm, label in enumerate(schema.arms)}
+    return {column: means[name] for name, column in nuisance_columns(len(schema.arms)).items()}
 
 
 def _added(name: str, role: str, of: pa.DataType, drawn: str) -> Entry:
