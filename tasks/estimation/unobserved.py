@@ -19,23 +19,22 @@ from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances
 from tasks.nuisance.crossfit import Covariates, CrossFit, Report, Rows, cross_fit
 from tasks.nuisance.plan import Plan
+from tasks.targeting.estimators import ATE
 
 Mask = npt.NDArray[np.bool_]
-#: Estimators that weight by the chance to be observed; effects among the rows of one arm need that chance apart from g.
-ESTIMATORS = ("or", "ipw", "aipw", "tmle")
 
 
 def require_estimators(names: tuple[str, ...] | list[str]) -> None:
-    """Refuse estimators that are not built for missing outcomes.
+    """Refuse estimators that are not built for missing outcomes: effects among the rows of one arm need g apart from pi.
 
     Raises
     ------
     SpecError
     """
-    others = [name for name in names if name not in ESTIMATORS]
+    others = [name for name in names if name not in ATE]
     if others:
         raise SpecError(
-            f"estimators of estimate must be among {', '.join(ESTIMATORS)} where outcomes are missing; got '{others[0]}'.",
+            f"estimators of estimate must be among {', '.join(ATE)} where outcomes are missing; got '{others[0]}'.",
             'Leave it out, or leave the rows out: missing_outcome = "drop".',
         )
 
