@@ -28,6 +28,7 @@ from tasks.estimation.answer import answer
 from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
+from tasks.estimation.survival.analysis import ESTIMATORS as CURVES
 from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
@@ -36,8 +37,6 @@ from tasks.targeting.estimators import ATE
 
 #: Rows that a learner gets in memory in one fold, out of core.
 FIT_ROWS = 100_000
-#: Estimators where none is named, by kind of outcome; those of the average effect for all others.
-ESTIMATORS = {"survival": ("km", "ipcw", "aipw", "tmle")}
 OPTIONS = ("estimators", "seed", "learner", "folds", "repeats", "truncation")
 
 
@@ -65,7 +64,7 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     kind = roles.get("outcome_kind", "auto")
-    options = options | {"estimators": options.get("estimators") or ESTIMATORS.get(kind, ATE)}
+    options = options | {"estimators": options.get("estimators") or (CURVES if kind == "survival" else ATE)}
     release = find_release(data, "DATA of estimate")
     if release is not None:
         if options.get("cluster"):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.survival import Functional, Periods
-from tasks.numerics.newton import halvings, newton_step
+from tasks.targeting.scores import expit, solve_several
 
 #: Hazards are kept this far from 0 and 1.
 EDGE = 1e-6
@@ -139,7 +139,7 @@ def target_hazard(data: ArmData, functionals: Sequence[Functional]) -> Float64:
         if _residual(data, curves, hazard, functionals) <= SOLVED:
             break
         h = np.stack([clever(data, curves, functional) for functional in functionals], axis=2)
-        hazard = _expit(_logit(hazard) - h @ _solve(data, hazard, h))
+        hazard = np.clip(expit(_logit(hazard) - h @ _solve(data, hazard, h)), EDGE, 1.0 - EDGE)
     return hazard
 
 
@@ -155,35 +155,15 @@ def target_curve(data: ArmData, functionals: Sequence[Functional]) -> CurveEstim
 
 
 def _solve(data: ArmData, hazard: Float64, h: Float64) -> Float64:
-    """Return the coefficients of the clever covariates (with their sign turned) that solve the scores, by damped Newton steps."""
-    risk, ends = data.periods.risk[data.here], data.periods.ends[data.here].astype(np.float64)
-    offset, x = _logit(hazard[data.here]), -h[data.here]
-    w = data.weights[data.here, None] * risk
-    scale = np.sqrt(np.maximum(np.einsum("nm,nmp->p", w, x**2) / max(float(w.sum()), EDGE), EDGE))
-    x = x / scale
-
-    def likelihood(e: Float64) -> float:
-        eta = offset + x @ e
-        return float(np.sum(w * (ends * eta - np.logaddexp(0.0, eta))))
-
-    at = np.zeros(x.shape[2])
-    value = likelihood(at)
-    for _ in range(25):
-        mean = _expit(offset + x @ at)
-        score = np.einsum("nm,nmp->p", w * (ends - mean), x)
-        information = np.einsum("nm,nmp,nmq->pq", w * mean * (1.0 - mean), x, x, optimize=True)
-        step = newton_step(information, np.zeros(len(at)), -score)
-        for length in halvings(1e-6):
-            beyond = likelihood(at + length * step)
-            if beyond > value:
-                break
-        else:
-            break
-        at, gain = at + length * step, beyond - value
-        value = beyond
-        if gain < 1e-10 * max(1.0, abs(value)):
-            break
-    return np.asarray(at / scale)
+    """Return the coefficients of the clever covariates (with their sign turned) that solve the scores over the arm's person-periods."""
+    at_risk = data.here[:, None] & (data.periods.risk > 0.0)
+    w = (data.weights[:, None] * data.periods.risk)[at_risk]
+    x = -h[at_risk]
+    # clever covariates of a probability and of a time differ in size by the length of the horizon
+    scale = np.sqrt(np.maximum(w @ x**2 / w.sum(), EDGE))
+    ends = data.periods.ends[at_risk].astype(np.float64)
+    epsilon = solve_several(ends, _logit(hazard[at_risk]), x / scale, w, 1e-10 * float(w.sum()), 0.0)
+    return np.asarray(np.array(epsilon) / scale, dtype=np.float64)
 
 
 def _influence(data: ArmData, curves: Float64, hazard: Float64, functionals: Sequence[Functional]) -> Float64:
@@ -215,7 +195,3 @@ def _residual(data: ArmData, curves: Float64, hazard: Float64, functionals: Sequ
 def _logit(p: Float64) -> Float64:
     inside = np.clip(p, EDGE, 1.0 - EDGE)
     return np.asarray(np.log(inside) - np.log1p(-inside))
-
-
-def _expit(x: Float64) -> Float64:
-    return np.clip(1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0))), EDGE, 1.0 - EDGE)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.estimation.cautions import WARNED
 from tasks.estimation.survival.analysis import SurvivalAnalysis
 from tasks.estimation.survival.estimates import ArmCurve, SurvivalEstimate
 
-#: Rows at risk below which their number is not told.
-FEWEST = 5
 #: Mean of an influence function, in standard errors, above which targeting is said not to have solved its equations.
 UNSOLVED = 0.1
 
@@ -73,7 +72,7 @@ def curve_points(curve: ArmCurve) -> list[dict[str, Any]]:
             "time": float(time),
             "survival": float(survival),
             "se": float(se),
-            "at_risk": int(rows) if rows >= FEWEST else None,
+            "at_risk": int(rows) if rows >= SMALLEST_CELL else None,
         }
         for time, survival, se, rows in points
     ]

@@ -11,16 +11,15 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from tasks.contract.columns import MARKER, nuisance_columns
+from tasks.contract.disclosure import FEW, SMALLEST_CELL
 from tasks.contract.roles import Column, TableSchema
 from tasks.pages.template import fill
 from tasks.publish.manifest import Manifest
 
 TEMPLATE = "codebook.html.j2"
-#: Fewer cells than these are not counted: a small count could point at persons.
-FEWEST = 5
 #: Levels of a column that the page shows.
 MOST_SHOWN = 30
-FEW = f"fewer than {FEWEST} cells"
+FEW_CELLS = f"{FEW} cells"
 Logical = Literal["string", "integer", "number", "boolean", "date", "timestamp", "time"]
 
 
@@ -146,7 +145,7 @@ def _levels(column: Column, schema: TableSchema, labels: Mapping[str, Any]) -> t
 
 def _share(missing: int, rows: int) -> float | None:
     """Return a share, None where it would give away a small count."""
-    if 0 < missing < FEWEST or 0 < rows - missing < FEWEST:
+    if 0 < missing < SMALLEST_CELL or 0 < rows - missing < SMALLEST_CELL:
         return None
     return missing / rows if rows else 0.0
 
@@ -185,7 +184,7 @@ def logical(of: pa.DataType) -> Logical:
 
 def missing_text(entry: Entry) -> str:
     """Write the share of missing cells: a number, or that there are too few to count."""
-    return FEW if entry.missing is None else f"{entry.missing:.6g}"
+    return FEW_CELLS if entry.missing is None else f"{entry.missing:.6g}"
 
 
 #: Columns of the CSV file, with what each writes of an entry.
@@ -222,7 +221,7 @@ def as_html(entries: Sequence[Entry], manifest: Manifest) -> bytes:
         title=about.get("title") or manifest.name,
         description=about.get("description") or "",
         entries=entries,
-        few=FEW,
+        few=FEW_CELLS,
         most=MOST_SHOWN,
         labelled=any(entry.label for entry in entries),
     )
