@@ -103,3 +103,4 @@ def test_cells_cover_the_rows_and_rest_on_five(rows: tuple[pd.DataFrame, Int8, F
     gap = np.abs(np.array([held[cell == at].mean() for at in range(len(cells.low))]) - cells.means)
     inside = (cells.low >= support.low - 1e-9) & (ends <= support.high + 1e-9)
     assert (gap <= cells.step + 0.2 * np.maximum(ends - cells.low, 1e-9) + 0.6 * np.ptp(held) / 5)[inside].all()
+    assert ((cells.low - 1e-9 <= cells.means) & (cells.means <= ends + 1e-9)).all()
