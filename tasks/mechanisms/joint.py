@@ -90,7 +90,7 @@ def _balanced(laws: Sequence[Inversion], designs: Sequence[OutcomeDesign], root:
     directions = [_directions(each) for each in designs]
     later = [_grid(law, n) for law in laws[1:]]
     for at, (law, design) in enumerate(zip(laws, designs, strict=True)):
-        sums = [_own(law, shift[:, at], root[at, at])]
+        sums = [_at_leaves(law, shift[:, at], root[at, at])]
         sums += [_expected(later[other - 1], shift[:, other], root[other], at) for other in range(at + 1, len(designs))]
         u = _halved(sums, directions[at:], design.mean, rng)
         score = ndtri(np.clip(u, EDGE, 1.0 - EDGE))
@@ -116,7 +116,7 @@ def _grid(law: Inversion, n: int) -> Float64:
     return np.column_stack([law.quantile(np.full(n, (rank + 0.5) / _RANKS)) for rank in range(_RANKS)])
 
 
-def _own(law: Inversion, shift: Float64, slope: float) -> Float64:
+def _at_leaves(law: Inversion, shift: Float64, slope: float) -> Float64:
     """Return sums over leaves of the outcome whose own score is drawn, shape (n, leaves + 1)."""
     at_leaf = [law.quantile(ndtr(shift + slope * score)) for score in _leaf_scores()]
     return _summed(np.column_stack(at_leaf))

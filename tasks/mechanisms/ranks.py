@@ -114,8 +114,8 @@ def _of_arm(
             if ordered and first < second - 1:
                 rho = correlation[first, second - 1] * correlation[second - 1, second]
             else:
-                known = ~np.isnan(rest[:, [first, second]]).any(axis=1)
-                rho = _rho(rest[known, first], rest[known, second], steps[first][known], steps[second][known], normal[:, :, known])
+                both = ~np.isnan(rest[:, [first, second]]).any(axis=1)
+                rho = _rho(rest[both, first], rest[both, second], steps[first][both], steps[second][both], normal[:, :, both])
             correlation[first, second] = correlation[second, first] = rho
     return _positive(correlation)
 
