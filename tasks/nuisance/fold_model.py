@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, Predictions, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.nuisance.bounds import require_arms
 from tasks.numerics.threads import one_thread
@@ -50,27 +50,48 @@ class FoldModel:
         Training rows.
     arms : int
         K.
+    further : tuple of OutcomeModel
+        Q of further outcomes.
+    presence : tuple of OutcomeModel or None
+        Of every outcome the chance that its cell is known, given arm and covariates; None where no cell is missing. Empty where none is.
     """
 
     propensity: PropensityModel
     outcome: OutcomeModel
     rows: int
     arms: int = 2
+    further: tuple[OutcomeModel, ...] = ()
+    presence: tuple[OutcomeModel | None, ...] = ()
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q of any rows, each of shape (n,)."""
-        n = len(covariates)
-        predictions = Nuisances.zeros(n, self.arms)
+        """Return g and Q of the first outcome of any rows, each of shape (n,)."""
+        return self._predictions(covariates, (), ()).first
+
+    def predict_all(self, covariates: pd.DataFrame) -> Predictions:
+        """Return g and Q of all outcomes of any rows, each of shape (n,)."""
+        return self._predictions(covariates, self.further, self.presence)
+
+    def _predictions(
+        self, covariates: pd.DataFrame, further: tuple[OutcomeModel, ...], presence: tuple[OutcomeModel | None, ...]
+    ) -> Predictions:
+        n, arms = len(covariates), range(self.arms)
+        first = Nuisances.zeros(n, self.arms)
+        others, chances = (
+            tuple(None if each is None else tuple(np.zeros(n) for _ in arms) for each in models) for models in (further, presence)
+        )
+        predicted = [(self.outcome, first.outcomes), *zip(further, others, strict=True), *zip(presence, chances, strict=True)]
         with one_thread():
             # design matrices of a block stay in the cache, and memory does not grow with n
             for start in range(0, n, _BLOCK):
                 block = covariates.iloc[start : start + _BLOCK]
                 rows = slice(start, start + len(block))
-                given = _by_arm(self.propensity.predict(block), self.arms)
-                outcomes = (self.outcome.predict(block, np.full(len(block), arm, dtype=np.int8)) for arm in range(self.arms))
-                for column, values in zip(predictions, (*given, *outcomes), strict=True):
+                for column, values in zip(first, _by_arm(self.propensity.predict(block), self.arms), strict=False):
                     column[rows] = values
-        return predictions
+                for model, columns in predicted:
+                    if model is not None and columns is not None:
+                        for arm, column in enumerate(columns):
+                            column[rows] = model.predict(block, np.full(len(block), arm, dtype=np.int8))
+        return Predictions(first, tuple(each for each in others if each is not None), chances)
 
 
 def _by_arm(g: Float64, arms: int) -> Sequence[Float64]:
@@ -97,6 +118,7 @@ def fit_fold(
     keys: UInt64 | None = None,
     given: float | tuple[float, ...] | None = None,
     arms: int = 2,
+    further: Sequence[tuple[Float64, str]] = (),
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -109,7 +131,7 @@ def fit_fold(
     a : ndarray of int8, shape (n,)
         Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
-        Outcome.
+        Outcome, NaN where missing: Q is then fitted on the other rows, and the chance to be known on all.
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
     train : ndarray of bool, shape (n,)
@@ -125,6 +147,8 @@ def fit_fold(
         Known P(A = 1), in (0, 1), or shares of K arms: g is then not fitted.
     arms : int
         K.
+    further : sequence of (ndarray of float64, str)
+        Further outcomes and their kinds.
 
     Returns
     -------
@@ -133,7 +157,7 @@ def fit_fold(
     Raises
     ------
     EstimationError
-        If an arm has fewer than two training rows.
+        If an arm has fewer than two training rows, or fewer than two of them have an outcome.
     """
     rows = np.flatnonzero(train if weights is None else train & (weights > 0.0))
     if keys is not None:
@@ -143,14 +167,41 @@ def fit_fold(
     row_weights = None if weights is None else weights[rows]
     with one_thread():
         propensity = learner.fit_propensity(frame, a[rows], rng, row_weights) if given is None else KnownPropensity(given)
-        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, row_weights)
-    return FoldModel(propensity, outcome, len(rows), arms)
+        outcomes = [_fit_outcome(learner, frame, a[rows], each[rows], of, rng, row_weights, arms) for each, of in ((y, kind), *further)]
+    models, presence = zip(*outcomes)
+    seen = presence if any(each is not None for each in presence) else ()
+    return FoldModel(propensity, models[0], len(rows), arms, models[1:], seen)
+
+
+def _fit_outcome(
+    learner: Learner,
+    covariates: pd.DataFrame,
+    a: Int8,
+    y: Float64,
+    kind: str,
+    rng: np.random.Generator,
+    weights: Float64 | None,
+    arms: int,
+) -> tuple[OutcomeModel, OutcomeModel | None]:
+    """Fit Q of one outcome, and where cells are missing the chance that they are known."""
+    seen = ~np.isnan(y)
+    if seen.all():
+        return learner.fit_outcome(covariates, a, y, kind, rng, weights), None
+    require_arms(a[seen], arms)
+    presence = learner.fit_outcome(covariates, a, seen.astype(np.float64), "binary", rng, weights)
+    rows, frame = None if weights is None else weights[seen], covariates.loc[seen].reset_index(drop=True)
+    return learner.fit_outcome(frame, a[seen], y[seen], kind, rng, rows), presence
+
+
+def averaged_all(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Predictions:
+    """Return the means over fold models of g and of Q of all outcomes, not targeted, each of shape (n,)."""
+    total = models[0].predict_all(covariates)
+    for model in models[1:]:
+        for sums, values in zip(total.columns().values(), model.predict_all(covariates).columns().values(), strict=True):
+            sums += values
+    return total.map(lambda values: values / len(models))
 
 
 def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
-    """Return the means of g and Q over fold models, not targeted, each of shape (n,)."""
-    total = Nuisances.zeros(len(covariates), models[0].arms)
-    for model in models:
-        for sum_, values in zip(total, model.predict(covariates)):
-            sum_ += values
-    return Nuisances(*(sums / len(models) for sums in total))
+    """Return the means over fold models of g and of Q of the first outcome, not targeted, each of shape (n,)."""
+    return averaged_all(models, covariates).first

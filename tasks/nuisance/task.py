@@ -21,7 +21,7 @@ from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at
-from tasks.nuisance.fold_model import FoldModel, averaged
+from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.nuisance.plan import Plan
 
 Mask = npt.NDArray[np.bool_]
@@ -127,13 +127,15 @@ def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
 
 @coarse("assign folds", "assign folds of {table.name}, repeat {repeat}")
 def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> PartitionRef:
-    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, y, the schema's c and v, fold."""
+    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, outcomes, the schema's c and v, fold."""
     space = run.space()
     key = f"{table.name}/folds-{repeat}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    rows = pa.concat_tables([space.table(part, ["key", "a", "y", *schema.beside]) for part in table.parts])
+    names = ["key", "a", *(column.id for column in schema.outcomes), *schema.beside]
+    rows = pa.concat_tables([space.table(part, names) for part in table.parts])
     keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
+    y = np.nan_to_num(y) if schema.gaps else y
     strata = None
     if schema.strata:
         names = [column.id for column in schema.strata]
@@ -144,7 +146,7 @@ def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> Partition
 
 @coarse("fit mechanisms", "fit g and Q of {table.name}, repeat {repeat}, fold {fold}")
 def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, repeat: int, fold: int) -> FoldFit:
-    """Fit g and Q without one fold's rows, and predict those rows. Columns: row (number in the table), g, q0, q1."""
+    """Fit g and Q without one fold's rows, and predict those rows. Columns: row (number in the table), g, q0, q1, ..."""
     space, spec = run.space(), run.spec
     base = f"{table.name}/fold-{repeat}-{fold}"
     if (done := _finished(space, base, repeat)) is not None:
@@ -152,7 +154,11 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
     rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
     train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    sample = rows_at(Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms)), train)
+    others = tuple(
+        (rows.column(column.id).to_numpy(), kind) for column, kind in zip(schema.outcomes[1:], schema.further_kinds, strict=True)
+    )
+    whole = Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms), further=others)
+    sample = rows_at(whole, train)
     everything = np.ones(len(sample.a), dtype=bool)
     model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
@@ -160,7 +166,7 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
 
 def refines(run: Run, schema: TableSchema, table: Table) -> bool:
     """Return whether the learner goes on from the sample its models were fitted on to all rows of a table."""
-    return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows, len(schema.arms))
+    return schema.plain and plan_of(run.spec, table).refines(learner_of(run.spec), table.rows, len(schema.arms))
 
 
 @coarse("visit partition", "refine g and Q of {table.name}: pass {number}, partition {part.part}")
@@ -243,7 +249,7 @@ def _keep(space: Workspace, base: str, repeat: int, model: FoldModel, prediction
 
 def _predict(partitions: Partitions, mask: Mask, model: FoldModel) -> pa.Table:
     """Predict the masked rows, partition by partition."""
-    tables = [pa.table({"row": rows, **model.predict(frame)._asdict()}) for rows, frame in partitions.masked(mask)]
+    tables = [pa.table({"row": rows, **model.predict_all(frame).columns()}) for rows, frame in partitions.masked(mask)]
     return pa.concat_tables(tables)
 
 
@@ -278,5 +284,5 @@ def average(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     key = f"{table.name}/averaged-{part.part:05d}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    mean = averaged([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
-    return space.put_table(key, pa.table(mean._asdict()), part=part.part)
+    mean = averaged_all([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
+    return space.put_table(key, pa.table(mean.columns()), part=part.part)

@@ -35,6 +35,9 @@ class ReleaseSpec(Section):
         False,
         description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
+    complete_outcomes: bool = Field(
+        False, description="release an outcome in every row where roles.missing_outcome keeps rows without one; else as many are missing"
+    )
     seed_from: Literal["spec", "run"] = Field(
         "spec",
         description="spec: the same SPEC gives the same bytes; run: each run draws anew with a seed of its own, which the manifest names",
