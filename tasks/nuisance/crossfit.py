@@ -49,6 +49,8 @@ class Rows(NamedTuple):
         K.
     further : tuple of (ndarray of float64, str)
         Further outcomes and their kinds: :func:`fit_sample` fits them too.
+    gaps : tuple of bool
+        Of every outcome whether some row of the table lacks it: :func:`fit_sample` then fits its presence.
     """
 
     keys: UInt64
@@ -61,6 +63,7 @@ class Rows(NamedTuple):
     strata: npt.NDArray[np.int64] | None = None
     arms: int = 2
     further: tuple[tuple[Float64, str], ...] = ()
+    gaps: tuple[bool, ...] = ()
 
 
 class Covariates(Protocol):
@@ -224,7 +227,8 @@ def rows_at(rows: Rows, places: npt.NDArray[np.intp] | Mask) -> Rows:
     weights = None if rows.weights is None else rows.weights[places]
     propensity = rows.propensity[places] if isinstance(rows.propensity, np.ndarray) else rows.propensity
     further = tuple((y[places], kind) for y, kind in rows.further)
-    return Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity, arms=rows.arms, further=further)
+    some = Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity, arms=rows.arms)
+    return some._replace(further=further, gaps=rows.gaps)
 
 
 def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, train: Mask, repeat: int, fold: int) -> FoldModel:
@@ -249,7 +253,7 @@ def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, tr
     # where known propensities differ by row, the fold's model is their mean, and predictions are replaced by the known ones
     propensity = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
     rng = plan.rng(repeat, fold)
-    given = (rows.weights, rows.keys, propensity, rows.arms, rows.further)
+    given = (rows.weights, rows.keys, propensity, rows.arms, rows.further, rows.gaps)
     return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, rng, *given)
 
 

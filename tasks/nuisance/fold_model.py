@@ -39,6 +39,15 @@ class KnownPropensity:
 
 
 @dataclass(frozen=True)
+class AlwaysKnown:
+    """The presence of an outcome that no training row lacks."""
+
+    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:  # noqa: ARG002, the OutcomeModel protocol
+        """Return 1 for each row, shape (n,)."""
+        return np.ones(len(covariates))
+
+
+@dataclass(frozen=True)
 class FoldModel:
     """g and Q as fitted on the training rows of one fold.
 
@@ -119,6 +128,7 @@ def fit_fold(
     given: float | tuple[float, ...] | None = None,
     arms: int = 2,
     further: Sequence[tuple[Float64, str]] = (),
+    gaps: Sequence[bool] = (),
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -149,6 +159,8 @@ def fit_fold(
         K.
     further : sequence of (ndarray of float64, str)
         Further outcomes and their kinds.
+    gaps : sequence of bool
+        Of every outcome whether some row of the table lacks it; by default whether a training row does.
 
     Returns
     -------
@@ -167,7 +179,10 @@ def fit_fold(
     row_weights = None if weights is None else weights[rows]
     with one_thread():
         propensity = learner.fit_propensity(frame, a[rows], rng, row_weights) if given is None else KnownPropensity(given)
-        outcomes = [_fit_outcome(learner, frame, a[rows], each[rows], of, rng, row_weights, arms) for each, of in ((y, kind), *further)]
+        outcomes = [
+            _fit_outcome(learner, frame, a[rows], each[rows], of, rng, row_weights, arms, bool(gaps) and gaps[number])
+            for number, (each, of) in enumerate(((y, kind), *further))
+        ]
     models, presence = zip(*outcomes)
     seen = presence if any(each is not None for each in presence) else ()
     return FoldModel(propensity, models[0], len(rows), arms, models[1:], seen)
@@ -182,11 +197,12 @@ def _fit_outcome(
     rng: np.random.Generator,
     weights: Float64 | None,
     arms: int,
+    gap: bool,
 ) -> tuple[OutcomeModel, OutcomeModel | None]:
     """Fit Q of one outcome, and where cells are missing the chance that they are known."""
     seen = ~np.isnan(y)
     if seen.all():
-        return learner.fit_outcome(covariates, a, y, kind, rng, weights), None
+        return learner.fit_outcome(covariates, a, y, kind, rng, weights), AlwaysKnown() if gap else None
     require_arms(a[seen], arms)
     presence = learner.fit_outcome(covariates, a, seen.astype(np.float64), "binary", rng, weights)
     rows, frame = None if weights is None else weights[seen], covariates.loc[seen].reset_index(drop=True)

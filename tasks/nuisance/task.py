@@ -154,11 +154,10 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
     rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
     train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    others = tuple(
-        (rows.column(column.id).to_numpy(), kind) for column, kind in zip(schema.outcomes[1:], schema.further_kinds, strict=True)
-    )
-    whole = Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms), further=others)
-    sample = rows_at(whole, train)
+    several = [rows.column(column.id).to_numpy() for column in schema.outcomes]
+    whole = Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms))
+    gaps = tuple(bool(np.isnan(each).any()) for each in several)
+    sample = rows_at(whole._replace(further=tuple(zip(several[1:], schema.further_kinds, strict=True)), gaps=gaps), train)
     everything = np.ones(len(sample.a), dtype=bool)
     model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
