@@ -21,7 +21,7 @@ _FIRST = [("cell", pa.string()), ("draw", pa.int16()), ("replicate", pa.int32())
 _ARMS = [("arm", pa.string()), ("control", pa.string())]
 
 
-class Answered(NamedTuple):
+class AnswerSeries(NamedTuple):
     """One series of answers: the estimand (None where there is no answer) and the numbers, each of shape (R,), NaN where it failed."""
 
     estimand: str | None
@@ -64,7 +64,7 @@ def to_table(cell: str, draw: int, done: Sequence[Replicate], labels: Sequence[s
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def by_series(table: pa.Table) -> dict[Series, Answered]:
+def by_series(table: pa.Table) -> dict[Series, AnswerSeries]:
     """Return the answers of each estimator on each contrast, in the order of the replicates.
 
     Parameters
@@ -77,13 +77,13 @@ def by_series(table: pa.Table) -> dict[Series, Answered]:
     estimands = np.asarray(table.column("estimand").to_pylist(), dtype=object)
     columns = (*NUMBERS, *JOINT) if several else NUMBERS
     numbers = {name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in columns}
-    answers: dict[Series, Answered] = {}
+    answers: dict[Series, AnswerSeries] = {}
     for key in dict.fromkeys(zip(*(values.tolist() for values in texts), strict=True)):
         rows = np.logical_and.reduce([values == text for values, text in zip(texts, key, strict=True)])
         estimator, *arms = key
         answered = {estimand for estimand in estimands[rows] if estimand is not None}
         series = Series(estimator, Contrast(*arms))
-        answers[series] = Answered(min(answered) if answered else None, {name: values[rows] for name, values in numbers.items()})
+        answers[series] = AnswerSeries(min(answered) if answered else None, {name: values[rows] for name, values in numbers.items()})
     return answers
 
 
@@ -91,6 +91,8 @@ def tallies(table: pa.Table, truths: Mapping[Effect, Truth]) -> dict[Series, Tal
     """Sum up a batch by estimator and contrast."""
     sums = {}
     for series, answered in by_series(table).items():
-        known = answered.estimand is not None
-        sums[series] = tally(answered.answers, truths[Effect(str(answered.estimand), series.contrast)].value) if known else Tally()
+        if answered.estimand is None:
+            sums[series] = Tally()
+        else:
+            sums[series] = tally(answered.answers, truths[Effect(answered.estimand, series.contrast)].value)
     return sums

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import rng_for
-from tasks.simulation.answers import Answered, by_series
+from tasks.simulation.answers import AnswerSeries, by_series
 from tasks.simulation.contrasts import Effect, Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import MEASURES, Figure, performance, share
@@ -58,7 +58,7 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Eff
     return rows
 
 
-def joint_coverages(answered: Mapping[Series, Answered], truths: Mapping[Effect, Truth]) -> dict[str, Figure]:
+def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Effect, Truth]) -> dict[str, Figure]:
     """Return, by estimator, the share of data sets in which the simultaneous intervals of all its contrasts hold their truths.
 
     Of data sets in which every contrast was answered; where no arm has an effect, one minus it is the family-wise type-1 error.
