@@ -53,7 +53,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     fitted = nuisances_of(table)
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
     weights, clusters = survey_weights(table), clusters_of(table)
-    given = (schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
+    given = (schema.mean_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
     estimates = evaluate(a, y, fitted, *given)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
@@ -129,7 +129,7 @@ def fidelity(
     y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
     of_source = nuisances_of(rows)
     bound = truncation_bound(len(y), spec.mechanisms.truncation, of_source.arms)
-    prepared = prepare(a, y, of_source, schema.outcome_kind, bound).between()
+    prepared = prepare(a, y, of_source, schema.mean_kind, bound).between()
     learnt = nuisances_of(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
     of_release = nuisances_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
@@ -138,7 +138,7 @@ def fidelity(
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
     counting = Counting(survey_weights(rows), clusters_of(rows))
     entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
-    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.outcome_kind)
+    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.mean_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
@@ -202,7 +202,7 @@ def people(
         twins = learn_twins(
             _sample(schema, space.first_rows(parts, PEOPLE)),
             _sample(schema, drawn),
-            schema.outcome_kind,
+            schema.mean_kind,
             rng_for(spec.seed, "people"),
             given,
             PEOPLE,
