@@ -159,6 +159,11 @@ class CurveSums(NamedTuple):
         return mean, np.sqrt(np.maximum(variance, 0.0))
 
 
+def curves_key(nuisances: str) -> str:
+    """Return where the sums of a table's curves lie, beside its nuisances."""
+    return f"{nuisances.removesuffix('nuisances.parquet')}curves.model"
+
+
 def curve_sums(values: Float64, w: Float64) -> CurveSums:
     """Return the sums of one arm's influence values, shape (n, m), as arrays of shape (m,)."""
     ones = np.ones(values.shape[1])

@@ -25,7 +25,7 @@ from tasks.contract.survival import EventRows
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at
 from tasks.nuisance.fold_model import FoldModel, averaged
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import BLOCK, TimesFoldModel, fit_times_fold, predict_times
+from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, curves_key, fit_times_fold, predict_times
 from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
@@ -300,12 +300,25 @@ def collect(run: Run, table: Table, assigned: PartitionRef, fits: Sequence[FoldF
         order = np.argsort(predicted.column("row").to_numpy(), kind="stable")
         for name in names:
             total[name] += predicted.column(name).to_numpy()[order]
-    if "outcome" in total:  # of a time to event: what estimators of means see of it stands in its place
+    if "outcome" in total:
+        # of a time to event: what estimators of means see of it stands in its place
+        space.put_model(curves_key(key), _curves(space, fits))
         rows = rows.rename_columns(["time" if name == "y" else name for name in rows.column_names])
         total = {"y": total["outcome"], **{name: values for name, values in total.items() if name != "outcome"}}
     for name, values in total.items():
         rows = rows.append_column(name, pa.array(values / len(repeats)))
     return space.put_table(key, rows)
+
+
+def _curves(space: Workspace, fits: Sequence[FoldFit]) -> CurveSums:
+    """Add up the folds' sums of curves; those of several repeats describe the same rows, and so do their means."""
+    total: CurveSums | None = None
+    for fit in fits:
+        held = space.model(fit.model).held
+        total = held if total is None else total.plus(held)
+    assert total is not None  # there are at least two folds
+    repeats = len({fit.repeat for fit in fits})
+    return CurveSums(*(sums / repeats for sums in total))
 
 
 @coarse("average predictions", "average predictions of {table.name}, partition {part.part}")
