@@ -242,6 +242,8 @@ class FidelityEvidence:
         Mean of Q*1 - Q*0 over released covariates and its Monte-Carlo error.
     name : str
         The effect: ``"ATE"``, or another target, of more than two arms with the arms compared.
+    among : int
+        Effects of which this one differs most.
     """
 
     ate_source: float
@@ -251,6 +253,7 @@ class FidelityEvidence:
     truth: float | None = None
     truth_se: float | None = None
     name: str = "ATE"
+    among: int = 1
 
     @property
     def z(self) -> float:
