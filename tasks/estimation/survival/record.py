@@ -59,8 +59,8 @@ def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, boun
     outcome = schema.survival
     assert outcome is not None  # the caller looked
     a, time, e = (rows.column(name).to_numpy() for name in ("a", "time", "e"))
-    given = survey_weights(rows)
-    w = np.ones(len(a)) if given is None else given
+    weights = survey_weights(rows)
+    w = np.ones(len(a)) if weights is None else weights
     shares = truncate_arms(nuisances_of(rows), bound)
     single = _single(rows, outcome, a, shares, w)
     pairs = [
