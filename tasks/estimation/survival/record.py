@@ -83,8 +83,8 @@ def _single(rows: pa.Table, outcome: TimesToEvent, a: Int8, shares: Sequence[Flo
     for arm, share in enumerate(shares):
         of_arm = []
         for at, functional in enumerate(outcome.functionals):
-            of_all, own = (f"s{at}_{arm}", f"z{at}") if at else (f"q{arm}", "y")
-            value, pseudo = (rows.column(name).to_numpy() for name in (of_all, own))
+            of_all, of_rows = (f"s{at}_{arm}", f"z{at}") if at else (f"q{arm}", "y")
+            value, pseudo = (rows.column(name).to_numpy() for name in (of_all, of_rows))
             influence = value + np.where(a == arm, (pseudo - value) / share, 0.0)
             point = float(np.average(influence, weights=w))
             of_arm.append(_Number(_NAMES[functional.estimand][0], arm, None, functional.time, point, influence - point))
