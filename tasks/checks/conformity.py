@@ -71,6 +71,8 @@ def _outside(column: Column, schema: TableSchema, canonical: pa.Table) -> int:
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if column.role == "treatment":
         good = np.isin(numbers, np.arange(len(schema.arms)))
+    elif column.role != "outcome":
+        good = np.isfinite(numbers)
     else:
         kind = schema.outcome_kinds[schema.outcomes.index(column)]
         good = np.isfinite(numbers)

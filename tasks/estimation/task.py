@@ -16,7 +16,7 @@ from tasks.contract.columns import clusters_of, nuisances_of, prediction_names, 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
-from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
 from tasks.contract.roles import Column, TableSchema
@@ -29,9 +29,11 @@ from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap, target_overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
+from tasks.estimation.survival.record import survival_record
 from tasks.estimation.together import outcomes_together
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
+from tasks.nuisance.survival_fold import curves_key
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL, ATE
 from tasks.targeting.fluctuation import truncation_bound
@@ -67,7 +69,12 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     measured = (overlap_of_arms(a, fitted, bound, schema.arms, weights) if several else overlap(a, fitted.g, bound, weights)).as_dict()
     if spec.mechanisms.estimand != "ate":
         measured["of_target"] = target_overlap(a, fitted, bound, spec.mechanisms.estimand, weights)._asdict()
-    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
+    record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
+    if schema.survival is not None:
+        full = truncation_bound(len(a), spec.mechanisms.truncation, fitted.arms)
+        curves = space.finished(curves_key(nuisances.key), ModelRef)
+        assert curves is not None  # written before the nuisances
+        record["survival"] = survival_record(schema, table, space.model(curves), full)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -248,7 +255,7 @@ def people(
         twins = learn_twins(
             _sample(schema, space.first_rows(parts, PEOPLE)),
             _sample(schema, drawn),
-            schema.outcome_kind,
+            schema.mean_kind,
             rng_for(spec.seed, "people"),
             given,
             PEOPLE,

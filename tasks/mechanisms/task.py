@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,19 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.contract.columns import CLUSTER_NAME, constant_array, decode, nuisance_columns, predictions_of, survey_weights, unit_keys
+from tasks.contract.columns import (
+    CLUSTER_NAME,
+    constant_array,
+    decode,
+    nuisance_columns,
+    nuisances_of,
+    predictions_of,
+    survey_weights,
+    unit_keys,
+)
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
+from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
@@ -28,8 +38,15 @@ from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
 from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
+from tasks.mechanisms.survival_draw import times_block, times_pool
+from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
+from tasks.mechanisms.survival_law import learn_times, time_unit
+from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
+from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.survival_fold import TimesFoldModel
 from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, weights_of
+from tasks.targeting.fluctuation import truncation_bound
 
 # Rows drawn at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 25_000
@@ -55,7 +72,11 @@ def assemble(
     if done is not None and told_before is not None:
         return Assembled(done, told_before)
     rows = space.table(nuisances)
-    a = rows.column("a").to_numpy()
+    a, weight = rows.column("a").to_numpy(), weights_of(run, table, rows)
+    if schema.survival is not None:
+        of_times, facts = _assemble_times(run, schema, table, rows, fits, weight)
+        record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
+        return Assembled(space.put_model(key, of_times), record)
     y = np.column_stack([rows.column(column.id).to_numpy() for column in schema.outcomes])
     targets, named = _targets(space, spec, schema, table)
     # laws need rows in memory: the first in hash order are a random sample
@@ -65,6 +86,33 @@ def assemble(
     mechanisms, facts = assemble_outcomes(spec, schema, table.name, [space.model(fit.model) for fit in fits], of_source, targets)
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
+
+
+def _assemble_times(
+    run: Run, schema: TableSchema, table: Table, rows: pa.Table, fits: Sequence[FoldFit], weight: Float64 | None
+) -> tuple[TimesMechanisms, dict[str, Any]]:
+    """Target the hazards of a time to event on the first rows in hash order, which are a random sample."""
+    space, spec, outcome, arms = run.space(), run.spec, schema.survival, len(schema.arms)
+    assert outcome is not None  # the caller looked
+    a, y, time, e = (rows.column(name).to_numpy() for name in ("a", "y", "time", "e"))
+    n, nuisances = min(len(a), spec.mechanisms.fit_rows), nuisances_of(rows)
+    bound = truncation_bound(len(a), spec.mechanisms.truncation, arms)
+    targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
+    frame = Partitions(space, schema, table.parts).take(np.arange(len(a)) < n)
+    models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
+    held = [space.table(fit.predictions, ["row"]).column("row").to_numpy() for fit in fits]
+    hazards = held_hazards(models, [places[places < n] for places in held], frame, len({fit.repeat for fit in fits}))
+    periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
+    sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
+    law = learn_times(time, e > 0.5, outcome, time_unit(schema.outcome))
+    mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
+    periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
+    return mechanisms, {
+        "ate": targeting.ate,
+        "se": targeting.se,
+        **targeting.truncation._asdict(),
+        "law": {"kind": "survival", **periods_of},
+    }
 
 
 def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, pd.DataFrame | None]:
@@ -97,9 +145,13 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
     done, sums = space.finished(f"{base}.parquet", PartitionRef), space.finished(f"{base}.sums", ModelRef)
     if done is not None and sums is not None:
         return Anchored(done, sums)
-    model: Mechanisms = space.model(mechanisms)
+    model: Mechanisms | TimesMechanisms = space.model(mechanisms)
     rows = space.table(part)
     frame, weight = to_frame(rows, schema.modelled), weights_of(run, table, rows)
+    if isinstance(model, TimesMechanisms):
+        view = model.view(frame)
+        sums = space.put_model(f"{base}.sums", moments(times_features(frame, view, schema.modelled), weight))
+        return Anchored(space.put_table(f"{base}.parquet", pa.table(view.nuisances._asdict()), part=part.part), sums)
     anchored = model.anchored_all(predictions_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
@@ -166,7 +218,11 @@ def calibrate(
         sums: Moments = space.model(each.sums)
         total = sums if total is None else merge(total, sums)
     assert total is not None  # a source has at least one partition
-    model: Mechanisms = space.model(mechanisms)
+    model: Mechanisms | TimesMechanisms = space.model(mechanisms)
+    if isinstance(model, TimesMechanisms):
+        pool = times_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
+        kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
+        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     law = None if clusters is None else space.model(clusters)
     pool = predicted_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name), law)
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=_effect_features(model)))
@@ -249,18 +305,10 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     if models.balance is None:
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
-    return hybrid_block(
-        spec.mechanisms,
-        balanced,
-        schema,
-        covariates,
-        mechanisms,
-        space.model(models.balance),
-        n,
-        rng,
-        clusters,
-        spec.release.complete_outcomes,
-    )
+    if isinstance(mechanisms, TimesMechanisms):
+        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng)
+    solved, complete = space.model(models.balance), spec.release.complete_outcomes
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, solved, n, rng, clusters, complete)
 
 
 class Learnt(NamedTuple):

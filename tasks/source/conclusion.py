@@ -14,6 +14,7 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source.beside import decide_beside
 from tasks.source.covariate import Decided, decide_covariate
+from tasks.source.event import decide_event
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
 from tasks.source.hints import later_waves, measured_later
@@ -108,6 +109,10 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
     fields = {field.name: _released(field, findings, text) for field in findings.fields}
     treatment = _attempt(faults, decide_treatment, fields[roles.treatment], findings.columns[roles.treatment], roles, folds)
     outcomes = [_attempt(faults, _decide_outcome, fields[name], findings, roles) for name in roles.outcome_columns]
+    events: dict[str, Decided] = {}
+    for name in roles.columns_by_role["event"]:
+        decided = _attempt(faults, decide_event, fields[name], findings.columns[name])
+        events |= {} if decided is None else {name: decided}
     names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}
     for number, name in enumerate(names):
@@ -129,7 +134,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
     if faults or treatment is None:
         return Conclusion(None, None, warnings, tuple(faults))
     return Conclusion(
-        *_described(findings, selection, covariates | beside.columns, treatment, decided_outcomes, roles.cluster), warnings, ()
+        *_described(findings, selection, covariates | events | beside.columns, treatment, decided_outcomes, roles.cluster), warnings, ()
     )
 
 

@@ -17,7 +17,7 @@ from tasks.contract.spec.labels import AboutSpec, LabelOrText
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
-from tasks.contract.spec.roles import DeclaredRoles, RolesSpec
+from tasks.contract.spec.roles import DeclaredRoles, RolesSpec, SurvivalRoles
 from tasks.contract.spec.section import Section
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.contract.spec.source import SourceSpec
@@ -80,6 +80,22 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def _events_apart(self) -> Spec:
+        declared = self.outcome
+        if declared.kind != "survival":
+            return self
+        if declared.event is None:
+            raise ValueError(
+                f"outcomes.{self.roles.outcome} must name event and horizon where roles.outcome_kind is 'survival'; got neither"
+            )
+        for role, names in self.roles.columns_by_role.items():
+            if declared.event in names:
+                raise ValueError(f"event of outcomes.{self.roles.outcome} must be a column without another role; got one of roles.{role}")
+        if self.roles.event is not None:
+            raise ValueError(f"roles.event must be left out of a time to event; outcomes.{self.roles.outcome}.event names the column")
+        return self
+
+    @model_validator(mode="after")
     def _outcomes_released(self) -> Spec:
         roles, gaps = self.roles, self.roles.missing_outcome == "ipcw"
         if self.release.complete_outcomes and not gaps:
@@ -92,6 +108,7 @@ class Spec(Section):
             ("release.copies must be 1", self.release.copies > 1),
             ("release.include_nuisances must be false", self.release.include_nuisances),
             ("roles.cluster must be left out", roles.cluster is not None),
+            ("kind of outcomes must be another than 'survival'", self._has_times()),
         )
         for rule, wrong in refused:
             if wrong:
@@ -99,6 +116,9 @@ class Spec(Section):
         if gaps and self.mechanisms.targets != ("ate",):
             raise ValueError('mechanisms.targets must be ["ate"] beside roles.missing_outcome "ipcw": other targets are not built')
         return self
+
+    def _has_times(self) -> bool:
+        return any(self.outcome_of(name).kind == "survival" for name in self.roles.outcome_columns)
 
     @property
     def outcome(self) -> OutcomeSpec:
@@ -113,9 +133,12 @@ class Spec(Section):
 
     @property
     def declared_roles(self) -> RolesSpec:
-        """The roles, with the kinds that ``outcomes`` declares."""
+        """The roles, with the kinds, and of a time to event the column of events, that ``outcomes`` declares."""
+        outcome = self.outcome
+        if outcome.kind == "survival" and outcome.event is not None:
+            return SurvivalRoles(**self.roles.model_dump() | {"outcome_kind": outcome.kind}, column_of_events=outcome.event)
         kinds = {name: self.outcome_of(name).kind for name in self.roles.outcomes[1:]}
-        return DeclaredRoles.model_validate(self.roles.model_dump() | {"outcome_kind": self.outcome.kind, "further_kinds": kinds})
+        return DeclaredRoles.model_validate(self.roles.model_dump() | {"outcome_kind": outcome.kind, "further_kinds": kinds})
 
     @property
     def main(self) -> str:
