@@ -134,7 +134,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
 def _of_times(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate a time to event: the event names a column there, not a label."""
     event = roles.get("event")
-    table_roles = role_spec(roles | {"outcome_kind": "continuous", "event": None})
+    table_roles = role_spec(roles | {"event": None})
     reply, lines = estimate_times(data, table_roles, event, reading_spec(options.get("reading", {})), options)
     return plain(reply), lines
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tasks.checks.laws import LawEvidence
 from tasks.checks.support import SupportEvidence
+from tasks.checks.survival import SurvivalEvidence
 from tasks.contract.budget import Answer
 from tasks.contract.errors import EstimationError
 
@@ -327,6 +328,7 @@ class Evidence:
     calibration: CalibrationEvidence | None = None
     laws: LawEvidence | None = None
     support: SupportEvidence | None = None
+    survival: SurvivalEvidence | None = None
 
     @property
     def spent(self) -> bool:
