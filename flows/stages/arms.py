@@ -56,7 +56,7 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
         faults.append(
             SourceError(
                 f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-                "'waymint release', 'simulate' and 'estimate' take them all; for this command keep the rows of two.",
+                "'waymint release', 'simulate', 'audit' and 'estimate' take them all; for this command keep the rows of two.",
             )
         )
     settings = spec.mechanisms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,26 @@ def test_a_release_of_three_arms_is_attacked(kept: Path, tmp_path: Path) -> None
     assert found["auc_likelihood"]["value"] == pytest.approx(0.5, abs=0.12)
     assert found["auc_likelihood"]["verdict"] != "leak found"
     assert any(each["attack"] == "membership" for each in reply["attacks"])
+
+
+def test_init_writes_a_spec_of_three_arms(waymint: Any, tmp_path: Path) -> None:
+    """The reference is asked; the SPEC that follows is one that can be used."""
+    trial().to_csv(tmp_path / "arms.csv", index=False)
+    command = ("init", tmp_path / "arms.csv", "-o", tmp_path / "spec.toml", "--treatment", "arm", "--outcome", "y", "--json")
+    answer = waymint(*command)
+    assert (answer.code, answer.json()["error"]) == (2, "control of init must be named, since 'arm' has 3 labels; got no --control.")
+    assert answer.json()["hint"] in {f"Labels: {', '.join(map(repr, names))}." for names in itertools.permutations(LABELS)}
+    answer = waymint(*command, "--control", "none", "--treated", "low")
+    assert answer.json()["error"] == "treated of init must be left out where 'arm' has 3 labels; got 'low'."
+    answer = waymint(*command, "--control", "none")
+    assert answer.code == 0, answer.err
+    roles = tomllib.loads((tmp_path / "spec.toml").read_text())["roles"]
+    assert (roles["control"], "treated" in roles) == ("none", False)
+    assert "the reference of" in (tmp_path / "spec.toml").read_text()
+    checked = waymint("check", tmp_path / "spec.toml", "--json")
+    assert [finding for finding in checked.json()["findings"] if finding["level"] == "error"] == []
+    # of two labels either word names the pair
+    two = trial().query("arm != 'low'")
+    two.to_csv(tmp_path / "arms.csv", index=False)
+    assert waymint(*command, "--control", "none", "--force").code == 0
+    assert tomllib.loads((tmp_path / "spec.toml").read_text())["roles"]["treated"] == "high"
