@@ -1,4 +1,7 @@
-"""A release in one file for a colleague: data, codebook, report, manifest, licence and citation."""
+"""A release in one file for a colleague: all of its own files, licence and citation.
+
+Unpacked it is the release's folder, and `waymint releases verify FOLDER` checks it, with its signatures.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from tasks.publish.layout import MANIFEST, REPORT, release_key, version_text
 from tasks.publish.listing import manifest_bytes
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show, signature_paths, sound_bytes
+from tasks.publish.signatures import MOST_BYTES
 
 #: The earliest time that a zip file can hold: the same release gives the same bytes whenever it is exported.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -91,13 +95,15 @@ def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) 
         yield "CITATION.cff", citation_file(manifest, digest)
     yield "LICENCE.txt", (licence or _licence(manifest)).encode()
     # releases of older versions have no descriptions: they are written here
-    for path, data in descriptions(manifest).items():
+    written = descriptions(manifest)
+    for path, data in written.items():
         yield path, sound_bytes(store, manifest.name, manifest.version, listed[path]) if path in listed else data
     yield MANIFEST, record
     for path in signature_paths(store, manifest.name, manifest.version):
-        yield path, store.get(release_key(manifest.name, manifest.version, path))
-    if REPORT in listed:
-        yield REPORT, sound_bytes(store, manifest.name, manifest.version, listed[REPORT])
+        yield path, store.get(release_key(manifest.name, manifest.version, path), MOST_BYTES)
+    data_files = {file.path for files in copies(manifest) for file in files}
+    for path in sorted(listed.keys() - written.keys() - data_files, key=lambda path: (path != REPORT, path)):
+        yield path, sound_bytes(store, manifest.name, manifest.version, listed[path])
     for files in copies(manifest):
         parts = []
         for file in files:

@@ -60,7 +60,7 @@ def subscribe(client: SyncPrefectClient, listener: Receiver) -> None:
     [text] = re.findall(r"```yaml\n(name: tell us of rejected releases\n.+?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
     automation = yaml.safe_load(text)
     automation["actions"][0]["block_document_id"] = str(identity)
-    client._client.post("/automations/", json=automation | {"enabled": True}).raise_for_status()  # noqa: SLF001 - as the docs' command
+    client._client.post("/automations/", json=automation | {"enabled": True}).raise_for_status()  # as the docs' command
 
 
 def message_of(listener: Receiver) -> dict[str, str]:

@@ -40,6 +40,13 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _clean_workspace(stack: Stack) -> None:
+    """Leave nothing of an earlier test that failed: its finished parts would be resumed."""
+    for key in stack.keys(WORK):
+        stack.s3().delete_object(Bucket=WORK, Key=key)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """Return the parts of the release as this process makes them, without Dask, Prefect or S3."""
@@ -142,6 +149,7 @@ def test_the_scheduler_is_killed_and_the_command_resumes(stack: Stack, expected:
     assert answer.code == 6, answer.err
     assert "Traceback" not in answer.err
     stack.dask.scheduler = stack.dask.start_scheduler()
+    stack.start_workers()
     again = finished(start(stack, spec))
     succeeded(again)
     assert "resuming run" in again.err

@@ -159,7 +159,9 @@ def test_a_server_takes_the_same_events_as_a_file(spec: Spec, catalogue: Receive
     for name, value in {"TYPE": "file", "LOG_FILE_PATH": str(tmp_path / "log"), "APPEND": "true"}.items():
         monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
     _tell(spec, "published")
-    timeless = [[{**event, "eventTime": ""} for event in each] for each in ([one.body for one in catalogue.posted], events(tmp_path / "log"))]
+    timeless = [
+        [{**event, "eventTime": ""} for event in each] for each in ([one.body for one in catalogue.posted], events(tmp_path / "log"))
+    ]
     assert timeless[0] == timeless[1]
 
 
