@@ -21,7 +21,7 @@ from tasks.publish import collect, difference, releases, signatures
 from tasks.publish import export as exporting
 from tasks.publish.audits import list_audits
 from tasks.publish.catalogue.site import write_site
-from tasks.publish.manifest import Effect, Manifest
+from tasks.publish.manifest import Effect, Manifest, odd_values
 from tasks.publish.unpacked import UnpackedRelease, is_addition, unpacked_manifest
 from tasks.source.builtin import BUILTINS
 
@@ -184,7 +184,8 @@ def diff(left: str, right: str) -> Reply:
     for where in (left, right):
         store, name, version = split_release_uri(where)
         manifests.append(releases.show(open_store(store), name, version))
-    changes = difference.diff(*manifests)
+    with odd_values(f"{left} or {right}"):
+        changes = difference.diff(*manifests)
     reply = changes.model_dump(mode="json") | {"identical": changes.identical}
     if changes.identical:
         return reply, [f"{changes.left} and {changes.right} are identical: the same bytes of data, SPEC, code, effects and gates"]

@@ -3,7 +3,7 @@
 from tasks.publish.collect import Action, gc
 from tasks.publish.difference import Change, Difference, EffectChange, diff
 from tasks.publish.listing import Listing, ReleaseInfo, latest_version, list_releases, manifest_bytes, scan_releases, show
-from tasks.publish.verification import Problem, pull, sign, signature_paths, sound_bytes, verify
+from tasks.publish.verification import Problem, pull, sign, signature_paths, sound_bytes, sound_table, verify
 
 __all__ = [
     "Action",
@@ -24,5 +24,6 @@ __all__ = [
     "sign",
     "signature_paths",
     "sound_bytes",
+    "sound_table",
     "verify",
 ]

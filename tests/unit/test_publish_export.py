@@ -58,7 +58,8 @@ def store(tmp_path: Path) -> FileStore:
     files = {part_path(0, 0): parquet(TABLE[:2]), part_path(0, 1): parquet(TABLE[2:]), REPORT: b"<html>", check_path("a.json"): b"{}"}
     refs: list[FileRef] = []
     for path, data in files.items():
-        refs.append(upload(store, "trial", version, path, data, 1 if path.endswith(".parquet") else None))
+        rows = pq.read_metadata(io.BytesIO(data)).num_rows if path.endswith(".parquet") else None
+        refs.append(upload(store, "trial", version, path, data, rows))
     seal(store, Manifest.model_validate({**OLD, "version": version, "files": refs}))
     return store
 
