@@ -97,7 +97,8 @@ def _check_keys(manifest: Manifest) -> None:
     TableSchema.model_validate(manifest.table)
     if not (range(spec["release"]["copies"]) and isinstance(spec["seed"], int) and isinstance(spec["roles"]["subgroups"], list)):
         raise ValueError(manifest.name)
-    float(spec["mechanisms"]["truncation"])
+    if spec["mechanisms"]["truncation"] != "auto":
+        float(spec["mechanisms"]["truncation"])
     resolve("learner", spec["mechanisms"]["learner"], spec["mechanisms"].get("params"))
 
 

@@ -138,7 +138,7 @@ def test_an_odd_value_anywhere_in_a_manifest_is_an_error_of_ours_and_hides_no_ot
     rng, folder = random.Random(20260103), tmp_path / "store"
     store, name = FileStore(folder), OLD_MANIFEST["name"]
     store.put(manifest_key(name, 1), json.dumps({**OLD_MANIFEST, "version": 1}).encode())
-    for place in rng.sample(sorted(places(OLD_MANIFEST), key=str), 40):
+    for place in rng.sample(sorted(places(OLD_MANIFEST), key=str), 25):
         for value in rng.sample(ODD, 2):
             store.put(manifest_key(name, 2), json.dumps(changed(place, value)).encode())
             for what, read in readers(store, folder).items():
@@ -155,7 +155,7 @@ def test_an_odd_value_anywhere_in_a_manifest_is_an_error_of_ours_and_hides_no_ot
                 pages += [data.decode() for path, data in descriptions(show(store, name, 2)).items() if path.endswith(".html")]
             assert not any(SCRIPT in page for page in pages), place
             record = json.loads((tmp_path / "site/catalogue.json").read_text())
-            assert [each["version"] for each in record["releases"][0]["versions"]][0] == 1, place
+            assert record["releases"][0]["versions"][0]["version"] == 1, place
 
 
 # -- more than any memory ------------------------------------------------------------------------------------------------
