@@ -109,10 +109,10 @@ def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Anal
     if _beyond_memory(release, copy, options):
         with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
             spill = Spill(Path(folder), schema, released=True)
-            for part in _parts(release, schema, copy, options):
+            for part in released_parts(release, schema, copy, options):
                 spill.add(*part)
             return _analyse_copy(spill.finish(), manifest, copy, options)
-    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(release, schema, copy, options)))
+    rows, weights, propensity, keys = (list(column) for column in zip(*released_parts(release, schema, copy, options)))
     table = released_table(
         schema,
         pa.concat_tables(rows).unify_dictionaries(),
@@ -148,7 +148,7 @@ def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]
     return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not whole
 
 
-def _parts(
+def released_parts(
     release: PublishedRelease, schema: TableSchema, copy: int, options: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
     """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
