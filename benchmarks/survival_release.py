@@ -28,18 +28,18 @@ from tasks.checks.methods.survival import SurvivalCheck
 from tasks.checks.survival import survival_evidence
 from tasks.checks.verdict import outcome
 from tasks.contract.registry import resolve
-from tasks.contract.rng import rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import GatesSpec
 from tasks.contract.survival import EventRows, Grid, TimesToEvent
 from tasks.estimation.survival.record import survival_record
-from tasks.nuisance.survival_fold import fit_times_fold, predict_times
+from tasks.nuisance.plan import Plan
+from tasks.nuisance.survival_fold import cross_fit_times
 from tests.direct import directly, run_of
 
 ROOT = Path(__file__).resolve().parents[1]
 GATES = ("rmst_fidelity", "curve_distance", "event_share")
 SOURCE_ROWS, RELEASE_ROWS = 800, 2_000
-FOLDS = 2
+FOLDS, BOUND = 2, 0.02
 Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
 
 
@@ -82,23 +82,13 @@ def record_of(frame: pd.DataFrame, times: TimesToEvent) -> dict[str, Any]:
     """Return the record of a table's curves that a release's manifest would hold, with ridge regressions and two folds."""
     rows = EventRows(np.arange(len(frame), dtype=np.uint64), *(frame[name].to_numpy() for name in ("a", "t")), frame["e"].to_numpy() == 1)
     rows = rows._replace(a=rows.a.astype(np.int8))
-    fold_of, periods = np.arange(len(frame)) % FOLDS, times.grid.counts(rows.time, rows.event)
-    covariates, bound, w = frame[list(COVARIATES)], 0.02, np.ones(len(frame))
-    tables, curves = [], None
-    for fold in range(FOLDS):
-        held = np.flatnonzero(fold_of == fold)
-        train = np.flatnonzero(fold_of != fold)
-        model = fit_times_fold(resolve("learner", "glm"), covariates.iloc[train], rows.at(train), times, 2, rng_for(1, "fold", fold))
-        of_fold = periods._replace(risk=periods.risk[held], ends=periods.ends[held])
-        predicted = predict_times(model, covariates.iloc[held], rows.a[held], of_fold, bound, w[held])
-        curves = predicted.curves if curves is None else curves.plus(predicted.curves)
-        tables.append(pa.table({"row": held, **predicted.columns()}))
-    assert curves is not None  # there are folds
-    joined = pa.concat_tables(tables).sort_by("row").rename_columns({"outcome": "y"})
+    plan = Plan("table", 1, FOLDS)
+    predicted = cross_fit_times(plan, resolve("learner", "glm"), rows, frame[list(COVARIATES)], times, 2, BOUND)
+    joined = pa.table(predicted.columns()).rename_columns({"outcome": "y"})
     joined = joined.append_column("a", pa.array(rows.a)).append_column("time", pa.array(rows.time))
     joined = joined.append_column("e", pa.array(rows.event.astype(np.float64)))
     schema = TableSchema(columns=(), treated="1", control="0", arms=("0", "1"), outcome_kind="survival", rows=len(frame), survival=times)
-    return {"survival": survival_record(schema, joined, curves, bound)}
+    return {"survival": survival_record(schema, joined, predicted.curves, BOUND)}
 
 
 def periods_of(frame: pd.DataFrame) -> TimesToEvent:
