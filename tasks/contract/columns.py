@@ -196,14 +196,20 @@ def _from_text(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array 
     return values.cast(to)
 
 
+def arm_levels(schema: TableSchema) -> tuple[str, ...]:
+    """Return the arms as levels of a joint law: their numbers, the control's "0" first."""
+    return tuple(str(arm) for arm in range(len(schema.arms)))
+
+
 def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
     """Describe (W, A, Y) as columns of one joint law: treatment and binary outcomes as categories "0", "1", ..."""
     two = {"kind": "boolean", "levels": ("0", "1"), "low": None, "high": None, "decimals": None}
+    several = two | {"kind": "categorical", "levels": arm_levels(schema)}
     outcomes = (
         outcome.model_copy(update=two) if kind == "binary" else outcome
         for outcome, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True)
     )
-    return (*schema.modelled, schema.treatment.model_copy(update={**two, "levels": tuple(map(str, range(len(schema.arms))))}), *outcomes)
+    return (*schema.modelled, schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several), *outcomes)
 
 
 def constant_array(column: Column, rows: int) -> pa.Array:
