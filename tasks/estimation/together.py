@@ -11,7 +11,7 @@ from tasks.contract.columns import predictions_of
 from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.nuisance import Float64
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.ranks import FEWEST, spearman
+from tasks.numerics.correlation import FEWEST_PAIRS, spearman
 
 
 def outcomes_together(schema: TableSchema, source: pa.Table, release: pa.Table) -> dict[str, list[dict[str, Any]]]:
@@ -57,7 +57,7 @@ def _residuals(table: pa.Table, outcomes: list[str]) -> Float64:
 
 def _spearman(rest: Float64) -> float | None:
     both = rest[~np.isnan(rest).any(axis=1)]
-    return round(spearman(both[:, 0], both[:, 1]), 4) if len(both) >= FEWEST else None
+    return round(spearman(both[:, 0], both[:, 1]), 4) if len(both) >= FEWEST_PAIRS else None
 
 
 def _share(rest: Float64) -> float | None:
