@@ -28,7 +28,6 @@ from tasks.estimation.answer import answer
 from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
-from tasks.estimation.survival.analysis import ESTIMATORS as CURVES
 from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
@@ -64,7 +63,9 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     kind = roles.get("outcome_kind", "auto")
-    options = options | {"estimators": options.get("estimators") or (CURVES if kind == "survival" else ATE)}
+    if options.get("cause") is not None and kind != "survival":
+        raise SpecError("--cause of estimate must be left out of an outcome that is no time to event.", "Add --outcome-kind survival.")
+    options = options | {"estimators": options.get("estimators") or (None if kind == "survival" else ATE)}
     release = find_release(data, "DATA of estimate")
     if release is not None:
         if options.get("cluster"):
