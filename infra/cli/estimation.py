@@ -57,9 +57,8 @@ def estimate(
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
-    suggest(
-        "" if "combined" in reply or cause is not None else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}", json_
-    )
+    ended = "combined" in reply or cause is not None  # of a release, or of what no release holds
+    suggest("" if ended else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:

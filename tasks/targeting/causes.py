@@ -115,7 +115,7 @@ def target_incidence(data: CauseData, functionals: Sequence[Functional]) -> Curv
     for _ in range(ROUNDS):
         if _residual(data, hazards, functionals) <= SOLVED:
             break
-        for cause in np.flatnonzero(present):
+        for cause in (place for place, some in enumerate(present) if some):
             curves = curves_of(hazards)
             h = np.stack([-gradients(curves, functional)[cause] for functional in functionals], axis=2)
             h /= (data.share[:, None] * data.uncensored)[:, :, None]

@@ -109,8 +109,9 @@ def analyse_survival(
     methods: dict[str, Any] = {name: resolve(kind, name) for name in dict.fromkeys(estimators or every)}
     adjusted = any(name not in UNADJUSTED for name in methods)
     grid = event_grid(rows.time, rows.event, end, tuple(times), periods)
+    counted = rows.event if rows.cause is None else rows.cause == 1
     at, area = (survival_at, restricted_mean) if rows.cause is None else (incidence_at, time_lost)
-    functionals = [*(at(grid, time) for time in sorted(set(times))), area(grid)]
+    functionals = [*(at(grid, time) for time in sorted(set(times))), area(grid, grid.centres(rows.time, counted, rows.weights))]
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     plan = Plan(SOURCE, seed, folds, repeats)
     nuisances = cross_fit_hazards(plan, fitter, rows, table.covariates, grid, len(table.arms), report) if adjusted else None
