@@ -147,8 +147,8 @@ def _curve_influence(data: CauseData, curves: Curves, hazards: Float64) -> Float
     """
     gaps = _gaps(data, hazards)
     every = gaps.sum(axis=0) / np.maximum(curves.free, EDGE)
-    told = np.cumsum(gaps[0] + every * curves.incidence, axis=1)
-    return np.asarray(curves.incidence * (1.0 - np.cumsum(every, axis=1)) + told)
+    direct = np.cumsum(gaps[0] + every * curves.incidence, axis=1)
+    return np.asarray(curves.incidence * (1.0 - np.cumsum(every, axis=1)) + direct)
 
 
 def _residual(data: CauseData, hazards: Float64, functionals: Sequence[Functional]) -> float:
