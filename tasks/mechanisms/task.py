@@ -40,6 +40,8 @@ from tasks.targeting.fluctuation import truncation_bound
 BLOCK = 25_000
 # Pool rows the balancing weights are solved on.
 POOL_ROWS = 40_000
+# The same where rows meet a condition: each costs as many draws as the condition is rare.
+CONDITIONAL_ROWS = 10_000
 
 
 class Assembled(NamedTuple):
@@ -110,8 +112,13 @@ class Anchored(NamedTuple):
 
 
 @coarse("anchor partition", "anchor partition {part.part} of {table.name}")
-def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, part: PartitionRef, predicted: PartitionRef) -> Anchored:
-    """Predict one source partition by the assembled mechanisms, and sum the features that calibration will meet."""
+def anchor(
+    run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, part: PartitionRef, predicted: PartitionRef | None
+) -> Anchored:
+    """Predict one partition by the assembled mechanisms, and sum the features that calibration will meet.
+
+    ``predicted`` holds averaged predictions of the source's rows; None for rows of another table.
+    """
     space = run.space()
     base = f"{table.name}/anchored-{part.part:05d}"
     done, sums = space.finished(f"{base}.parquet", PartitionRef), space.finished(f"{base}.sums", ModelRef)
@@ -120,7 +127,7 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
     model: Mechanisms = space.model(mechanisms)
     rows = space.table(part)
     frame, weight = to_frame(rows, schema.modelled), weights_of(run, table, rows)
-    anchored = model.anchored(nuisances_of(space.table(predicted)), frame)
+    anchored = model.predict(frame) if predicted is None else model.anchored(nuisances_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
         here = slice(start, start + SLICE)
@@ -188,7 +195,9 @@ def calibrate(
     assert total is not None  # a source has at least one partition
     model: Mechanisms = space.model(mechanisms)
     law = None if clusters is None else space.model(clusters)
-    pool = predicted_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name), law)
+    condition = spec.release.condition
+    rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
+    pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
 
 
@@ -265,7 +274,8 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     if models.balance is None:
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
-    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng, clusters)
+    balance_weights, condition = space.model(models.balance), spec.release.condition
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, balance_weights, n, rng, clusters, condition)
 
 
 class Learnt(NamedTuple):
