@@ -1,6 +1,6 @@
-"""Coverage of 95 % intervals where rows come in clusters, or with informative survey weights.
+"""Coverage of 95 % intervals where rows come in clusters, with informative survey weights, or with outcomes that some rows lack.
 
-    python -m benchmarks.coverage [--draws 400] [--worlds clusters weights] [--learner glm] [--jobs 2] [--out FILE]
+    python -m benchmarks.coverage [--draws 400] [--worlds clusters weights dropout] [--learner glm] [--jobs 2] [--out FILE]
 
 World "clusters": 50 villages of 20 people; covariates vary by person, the outcome has a village effect of standard deviation 0.65, and the
 treatment leans on a village effect of its own. Intervals sum influence values within villages, with t of 49 degrees of freedom. Beside them
@@ -8,6 +8,10 @@ stands what intervals cover that take rows as independent.
 
 World "weights": 1,000 people, sampled with chances that depend on a covariate that also changes the effect. The truth is the population's
 mean effect, and intervals are weighted. Beside them stands what unweighted ones cover.
+
+World "dropout": 1,000 people of whom 30 % lack the outcome, by a chance that depends on a covariate and differs between the arms, while the
+effect rises with that covariate. Intervals weight by the inverse of the chance to be observed (IPCW). Beside them stands what those of the
+complete rows cover.
 
 Each line tells the share of intervals that cover the truth, with its Monte-Carlo standard error. Raw estimates go to a file of JSON lines;
 a second run goes on where the first ended.
@@ -55,6 +59,7 @@ class Draw(NamedTuple):
     frame: pd.DataFrame
     clusters: UInt64 | None = None
     weights: Float64 | None = None
+    dropout: bool = False
 
 
 def villages(seed: int) -> Draw:
@@ -80,15 +85,26 @@ def survey(seed: int) -> Draw:
     return Draw(pd.DataFrame({"x": x, "z": z, "a": a, "y": y}), weights=1.0 / chance)
 
 
-WORLDS = {"clusters": villages, "weights": survey}
+def dropout(seed: int) -> Draw:
+    """Draw people who stay less often the higher their x, in the treated more so, while the effect rises with x."""
+    rng = rng_for(seed, "coverage of dropout")
+    x, z = rng.normal(size=(2, SAMPLED))
+    a = (rng.random(SAMPLED) < expit(0.5 * x)).astype(np.int8)
+    y = a * (EFFECT + 0.5 * x) + x + 0.5 * z + rng.normal(size=SAMPLED)
+    stays = rng.random(SAMPLED) < expit(1.0 - (0.4 + 0.6 * a) * x)
+    return Draw(pd.DataFrame({"x": x, "z": z, "a": a, "y": np.where(stays, y, np.nan)}), dropout=True)
+
+
+WORLDS = {"clusters": villages, "weights": survey, "dropout": dropout}
 
 
 def one(study: Study, job: Job) -> dict[str, Any]:
-    """Estimate on one draw, as the rows count and as if they were independent and of equal weight."""
+    """Estimate on one draw, as the rows count and as if they were independent, of equal weight and all there were."""
     drawn = WORLDS[job.world](job.seed)
     with one_thread():
-        sound = analyse(drawn.frame, ROLES, ESTIMATORS, job.seed, study.learner, clusters=drawn.clusters, weights=drawn.weights)
-        naive = analyse(drawn.frame, ROLES, ESTIMATORS, job.seed, study.learner)
+        roles = {**ROLES, "missing_outcome": "ipcw"} if drawn.dropout else ROLES
+        sound = analyse(drawn.frame, roles, ESTIMATORS, job.seed, study.learner, clusters=drawn.clusters, weights=drawn.weights)
+        naive = analyse(drawn.frame.dropna(), ROLES, ESTIMATORS, job.seed, study.learner)
     sides = {"sound": sound, "naive": naive}
     estimates = {
         side: {each.estimator: [each.estimate, each.ci_low, each.ci_high] for each in made.estimates} for side, made in sides.items()

@@ -40,7 +40,7 @@ from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
-from tasks.contract.spec import SMALL
+from tasks.contract.spec import SMALL, MechanismsSpec
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.batches import estimators_of
 from tasks.simulation.grid import Cell
@@ -86,6 +86,7 @@ class World:
     def __init__(self, name: str, schema: Any) -> None:
         self.name, self.schema, self.population = name, schema, self
         self.kind: str = schema.outcome_kind
+        self.labels: tuple[str, ...] = schema.arms
 
     def draw(self, n: int, rng: np.random.Generator) -> Data:
         """Draw one data set of n rows."""
@@ -114,7 +115,9 @@ def law(study: Study, world: str, sample: int) -> Population:
     blocks = [minting.mint(source, model, made, solved, BLOCK, rng, "fitted") for _ in range(POOL // BLOCK)]
     frame = pd.concat([block.frame for block in blocks], ignore_index=True)
     parts = Nuisances(*(np.concatenate(values) for values in zip(*(block.nuisances for block in blocks))))
-    return Population(frame, *parts, made.law, source.kind, source.schema.modelled, source.schema.outcome, 0.5)
+    return Population(
+        frame, parts, made.law, source.kind, source.schema.modelled, source.schema.outcome, source.schema.arms, MechanismsSpec()
+    )
 
 
 def cell_of(study: Study) -> Cell:
@@ -137,16 +140,16 @@ def work(study: Study, job: Job) -> dict[str, Any]:
             truth = real_truths(job.world)
         else:
             source = law_of(law(study, job.world, job.sample), cell)
-            truth = {name: found.value for name, found in truths(source).items()}
+            truth = {effect.estimand: found.value for effect, found in truths(source).items()}
         began = time.process_time()
         draw = 0 if job.sample is None else 1 + job.sample
         done = replicates(source, method_of(study), cell, 2026, draw, range(job.first, job.first + job.replicates))
     answers: dict[str, list[Any]] = {}
     for one in done:
         for each in one.outcomes:
-            found = each.estimate
+            (found,) = each.estimates
             answers.setdefault(each.estimator, []).append(None if found is None else [getattr(found, name) for name in NUMBERS])
-    estimands = {each.estimator: each.estimate.estimand for one in done for each in one.outcomes if each.estimate is not None}
+    estimands = {each.estimator: found.estimand for one in done for each in one.outcomes for found in each.estimates if found is not None}
     return {
         "study": study._asdict(),
         "job": job._asdict(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from flows.stages.arms import arm_faults
 from flows.stages.precheck import early_faults
 from flows.stages.relations import relation_faults
 from flows.stages.study import role_faults, study_notes
+from flows.stages.survival_checks import survival_faults
 from flows.stages.tables import OpenTable, open_table
 from infra.store import open_store
 from tasks.contract.errors import SourceError, SpecError, WaymintError
@@ -154,7 +155,7 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
     opened = open_table(spec.source.uri, spec.source, "uri of source")
     roles = spec.declared_roles
     wanted = Inspection(roles, opened.index_columns).columns(opened.names)
-    faults = opened.faults(wanted)
+    faults: list[WaymintError] = [*opened.faults(wanted)]
     bad = {name for name in wanted if opened.faults([name])}
     if bad:
         if bad | {roles.treatment, roles.outcome} >= set(wanted):
@@ -170,11 +171,11 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
         rows = canonical(held, concluded.schema, opened.form)
         lines += near_functions(rows, concluded.schema)
         lines += study_notes(concluded.schema)
-        faults = [*faults, *relation_faults(rows, concluded.schema, roles)]
+        faults = [*faults, *relation_faults(rows, concluded.schema, roles), *survival_faults(rows, concluded.schema, spec)]
     return lines, concluded._replace(faults=(*faults, *concluded.faults))
 
 
-def _without(roles: RolesSpec, bad: set[str], faults: list[SourceError]) -> RolesSpec:
+def _without(roles: RolesSpec, bad: set[str], faults: Sequence[WaymintError]) -> RolesSpec:
     """Return roles without covariates that can't be read, so that the others are judged; without an arm or an outcome nothing is."""
     if roles.treatment in bad or roles.outcome in bad:
         raise faults[0]

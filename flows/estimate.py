@@ -134,7 +134,7 @@ def column_roles(schema: TableSchema, subgroups: Sequence[str] = ()) -> ColumnRo
 def _of_times(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Estimate a time to event: the event names a column there, not a label."""
     event = roles.get("event")
-    table_roles = role_spec(roles | {"outcome_kind": "continuous", "event": None})
+    table_roles = role_spec(roles | {"event": None})
     reply, lines = estimate_times(data, table_roles, event, reading_spec(options.get("reading", {})), options)
     return plain(reply), lines
 
@@ -166,7 +166,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]
     if held is None:
         streamed = _streamed(read(wanted), described.table, form, options)
-        return _answer(streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
+        return _answer(described.table, streamed, warnings, {"learner": options["learner"], "rows": streamed.rows, "out_of_core": True})
     canonicals, beside = zip(*(canonical_rows(batch, described.table, form, options) for batch in held))
     frame = decode(described.table, pa.concat_tables(canonicals).unify_dictionaries()).to_pandas()
     if described.table.outcome.levels:  # two labels: what the estimators see is 0 and 1
@@ -182,7 +182,8 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     analysis = analyse(frame, columns, **chosen, propensity=given, weights=weights, clusters=clusters, strata=strata)
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
-    return _answer(analysis, warnings, {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}, count)
+    fit = {"learner": options["learner"], "rows": analysis.overlap.n, "out_of_core": False}
+    return _answer(described.table, analysis, warnings, fit, count)
 
 
 def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
@@ -228,6 +229,11 @@ def _without_clusters(warnings: list[str], column: str, count: int) -> list[str]
     return [line for line in warnings if not line.startswith(f"column '{column}'")] + list(cluster_warnings(count))
 
 
-def _answer(*of: Any) -> tuple[dict[str, Any], list[str]]:
+def _answer(schema: TableSchema, *of: Any) -> tuple[dict[str, Any], list[str]]:
+    """Answer, and say of two arms which is the treated one: labels such as 1 and 2 are read either way."""
     reply, lines = answer(*of)
-    return plain(reply), lines
+    if len(schema.arms) > 2:
+        return plain(reply), lines
+    treatment, (control, treated) = schema.treatment.name, schema.arms
+    lines.insert(lines.index("") + 1, f"arms      {treatment} = {treated} (treated) less {treatment} = {control} (control)")
+    return plain(reply | {"treatment": treatment, "treated": treated, "control": control}), lines

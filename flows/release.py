@@ -37,7 +37,7 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.task import Copy
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
-from tasks.publish.record import Verdict
+from tasks.publish.record import Facts, Verdict
 from tasks.source.profile import profile_line
 from tasks.source.task import Source
 
@@ -174,18 +174,25 @@ def conclude(
     combined = estimation.combined(run, measured.source, effects)
     judged_gates = Verdict(tuple(judged.gates), verdict.holdout, verdict.cautions)
     facts = publishing.facts(run, source, measured, effects, combined, judged_gates, covariates.kept(run))
-    facts = facts.model_copy(update={"source": {**facts.source, **(origin or {})}})
+    if original is not None:
+        facts = _extended(facts, original, origin or {})
     if study := study_section(run, schema, copies):
         facts = facts.model_copy(update={"source": {**facts.source, "study": study}})
     pictures = reporting.pictures(run, schema, measured, marginals) | {"training": covariates.curve(run), "layers": covariates.card(run)}
-    parents = () if original is None else (original.parent,)
-    facts = facts.model_copy(update={"parents": parents, "metrics": stages.metrics(sum(part.rows for part in parts.values()))})
+    facts = facts.model_copy(update={"metrics": stages.metrics(sum(part.rows for part in parts.values()))})
     table = [gate.model_dump() for gate in judged.gates]
     stages.table("gates", table, f"Gates of release {run.spec.name}, run {run.id}")
     page = functools.partial(reporting.report, pictures=pictures, status="rejected" if rejected else "published")
     if rejected:
         return keep_rejected(run, stages, facts, judged.files, page)
     return publish_release(run, stages, schema, parts, facts, judged.files, page)
+
+
+def _extended(facts: Facts, original: Original, origin: Mapping[str, Any]) -> Facts:
+    """Return the manifest's values of further rows: which release they extend, and the holdout that its models were fitted without."""
+    section = {**facts.spec["source"], "holdout": original.spec.source.holdout}
+    more = {"parents": (original.parent,), "source": {**facts.source, **origin}, "spec": {**facts.spec, "source": section}}
+    return facts.model_copy(update=more)
 
 
 def describe(reply: dict[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def summary(manifest: Manifest) -> list[str]:
     """Return a release's lines for people."""
     effects = manifest.effects
     lines = [
-        f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows in {len(manifest.files)} files",
+        f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows; {len(manifest.files)} files",
         f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
         f"mode      {_key(manifest.spec, 'release', 'mode')}, covariates by {_key(manifest.spec, 'covariates', 'synthesizer')}",
     ]

@@ -22,6 +22,7 @@ from tasks.contract.spec import Spec
 from tasks.publish.layout import simulation_key
 from tasks.publish.manifest import Manifest
 from tasks.simulation.batches import ROUND, batches, enough, joined
+from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import cells
 from tasks.simulation.performance import Tally
 from tasks.simulation.reading import lines
@@ -146,7 +147,7 @@ def _simulate_law(run: Run, stages: Stages, law: ModelRef) -> list[Batch]:
     settings, grid = run.spec.simulate, cells(run.spec.simulate)
     done: list[Batch] = []
     counts = dict.fromkeys(range(len(grid)), 0)
-    sums: dict[int, dict[str, Tally]] = {number: {} for number in counts}
+    sums: dict[int, dict[Series, Tally]] = {number: {} for number in counts}
     waiting = list(counts)
     while waiting:
         work = [

@@ -4,6 +4,7 @@ import functools
 
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import to_table
+from tasks.simulation.contrasts import Effect
 from tasks.simulation.figures import figures, places
 from tasks.simulation.population import source_of, truths
 from tasks.simulation.replicate import replicates
@@ -20,14 +21,14 @@ def record() -> dict:
         sources = [source_of(population(), cell) for cell in grid]
         known = [truths(source) for source in sources]
         tables = [
-            to_table(cell.key, draw, replicates(source, method("or", "tmle", "att"), cell, 0, draw, range(8)))
+            to_table(cell.key, draw, replicates(source, method("or", "tmle", "att"), cell, 0, draw, range(8)), ("0", "1"))
             for cell, source in zip(grid, sources)
         ]
         own.append([row for cell, table, truth in zip(grid, tables, known) for row in figures(table, [cell], [truth])])
         ranked.append([place for cell, table, truth in zip(grid, tables, known) for place in places(table, [cell], [truth], 0)])
     for row in own[0]:
         row["seconds"], row["seconds_mcse"] = 0.01, 0.001
-    ate = known[0]["ate"]
+    ate = known[0][Effect("ate")]
     return {
         "name": "tri<al>", "id": "20260101T000000Z-00000000", "created": "2026-01-01T00:00:00+00:00", "seed": 1,
         "source": {"uri": "x.csv", "fingerprint": "f", "rows": 800}, "parents": [], "cautions": [], "pool": 4_000,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.registry import resolve
 from tasks.contract.roles import Column, pack_field
+from tasks.contract.spec import MechanismsSpec
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Population
 from tasks.simulation.replicate import Method
@@ -55,15 +58,23 @@ def population(kind: str = "continuous", rows: int = 4_000, strength: float = 1.
         q0, q1 = linear, linear + 1.0 + 0.5 * age
     return Population(
         covariates=pd.DataFrame({"w0": age, "w1": size, "w2": site}),
-        g=g,
-        q0=q0,
-        q1=q1,
+        nuisances=Nuisances(g, q0, q1),
         law=Coin() if kind == "binary" else Normal(),
         kind=kind,
         columns=(column("age", "w0"), column("size", "w1"), column("site", "w2", kind="categorical", levels=("north", "south"))),
         outcome=column("score", "y", "outcome"),
-        probability=0.5,
+        labels=("0", "1"),
+        mechanisms=MechanismsSpec(),
     )
+
+
+def three_arms(rows: int = 4_000) -> Population:
+    """Return the continuous law with a third arm, whose effect is twice that of the second and which the young get more often."""
+    two = population(rows=rows)
+    age, (q0, q1) = two.covariates["w0"].to_numpy(), two.nuisances.outcomes
+    scores = np.exp(np.column_stack((np.zeros(rows), 0.5 * age, -0.5 * age)))
+    g = scores / scores.sum(axis=1, keepdims=True)
+    return replace(two, nuisances=Nuisances(g[:, 1], g[:, 2], q0, q1, q0 + 2.0 * (q1 - q0)), labels=("none", "low", "high"))
 
 
 def method(*estimators: str, learner: str = "glm", folds: int = 2) -> Method:

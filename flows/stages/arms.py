@@ -52,6 +52,19 @@ def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def share_faults(schema: TableSchema, spec: Spec) -> list[SpecError]:
+    """Return the refusal of shares that are not those of the table's arms."""
+    shares = set(spec.mechanisms.shares)
+    if not shares or shares == set(schema.arms):
+        return []
+    return [
+        SpecError(
+            f"shares of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
+            f"Labels: {', '.join(schema.arms)}.",
+        )
+    ]
+
+
 def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
     """Return what a SPEC asks for that is not built for the table's number of arms, or names arms that are not there.
 
@@ -63,22 +76,14 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
     command : str
         Such as ``"release"``.
     """
-    shares = set(spec.mechanisms.shares)
-    faults: list[WaymintError] = []
-    if shares and shares != set(schema.arms):
-        faults.append(
-            SpecError(
-                f"shares of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
-                f"Labels: {', '.join(schema.arms)}.",
-            )
-        )
+    faults: list[WaymintError] = [*share_faults(schema, spec)]
     if len(schema.arms) == 2:
         return faults
-    if command != "release":
+    if command not in ("release", "simulate"):
         faults.append(
             SourceError(
                 f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-                "'waymint release' and 'waymint estimate' take them all; for this command keep the rows of two.",
+                "'waymint release', 'simulate' and 'estimate' take them all; for this command keep the rows of two.",
             )
         )
     settings = spec.mechanisms

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from flows.stages.inputs import find_table
+from flows.stages.survival_checks import time_faults
 from infra.store import open_store
 from tasks.contract.errors import WaymintError
 from tasks.contract.registry import require
@@ -44,6 +45,7 @@ def early_faults(spec: Spec, purpose: Purpose) -> Iterator[WaymintError]:
             test()
         except WaymintError as fault:
             yield fault
+    yield from time_faults(spec, purpose)
 
 
 def check_sizes(spec: Spec, rows: int, arms: Mapping[str, int], purpose: Purpose) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.stages.arms import require_two_arms
+from flows.stages.arms import share_faults
 from flows.stages.inputs import find_release
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
@@ -41,6 +41,8 @@ def resolve_source(spec: Spec) -> tuple[Spec, Manifest | None]:
     _refuse_other_law(release.manifest)
     _refuse_other_roles(spec.roles, release.manifest)
     _refuse_designs(spec, release.manifest)
+    for fault in share_faults(TableSchema.model_validate(release.manifest.table), spec):
+        raise fault
     return FromRelease(**dict(spec), parent=release.parent()), release.manifest
 
 
@@ -99,7 +101,6 @@ def cautions(spec: Spec, manifest: Manifest, rows: int) -> list[str]:
 def _refuse_other_law(manifest: Manifest) -> None:
     """Refuse a release that is no table of its own, or that can't say what its rows were drawn from."""
     this, release = f"{manifest.name} version {manifest.version}", manifest.spec["release"]
-    require_two_arms(manifest.table, this, "simulate")
     if manifest.profile == "augment":
         raise SpecError(
             f"source of simulate must be a whole table; got {this}, which holds added rows only.",
@@ -129,16 +130,18 @@ def _refuse_other_roles(roles: RolesSpec, manifest: Manifest) -> None:
         "treatment": schema.treatment.name,
         "outcome": schema.outcome.name,
         "treated": minted["treated"],
+        "control": schema.control,
         "outcome_kind": schema.outcome_kind,
         "covariates": tuple(column.name for column in schema.covariates),
     }
+    labels = {"treated": schema.treated, "control": schema.control}
     for name, is_so in actual.items():
         wanted = getattr(roles, name)
         said = wanted != RolesSpec.model_fields[name].default
         if name == "covariates":
             same = isinstance(wanted, str) or set(wanted) == set(is_so)
         else:
-            same = wanted == is_so or (name == "treated" and str(wanted) == schema.treated)
+            same = wanted == is_so or (name in labels and str(wanted) == labels[name])
         if said and not same:
             raise SpecError(
                 f"roles.{name} of SPEC must be that of {manifest.name} version {manifest.version}, {_shown(is_so)}; got {_shown(wanted)}.",

@@ -13,6 +13,7 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose
 from tasks.source.dependence import MOST_ROWS, near_functions
 from tasks.source.fragments import SourcePlan
+from tasks.source.survival import with_periods
 from tasks.source.task import Source
 
 
@@ -28,10 +29,11 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     buckets = -(-schema.rows // spec.source.partition_rows)
     parts = read_rows(run, stages, plan, schema, buckets)
     rows = run.space().first_rows(parts, MOST_ROWS)
+    schema = with_periods(schema, rows, spec.outcome)
     for fault in (*arm_faults(schema, spec, command), *role_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
         raise fault
     warnings = (*described.warnings, *near_functions(rows, schema), *study_notes(schema), *arm_notes(schema, spec))
-    return Source(plan, described._replace(warnings=warnings), parts)
+    return Source(plan, described._replace(table=schema, warnings=warnings), parts)
 
 
 def read_plan(run: Run, stages: Stages, name: str = "source") -> SourcePlan:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table, rows_used
+from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
 from flows.stages.wording import as_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
-from tasks.contract.spec import ReadingSpec, RolesSpec
+from tasks.contract.spec import ReadingSpec, RolesSpec, SurvivalRoles
 from tasks.estimation.cautions import cluster_warnings
 from tasks.estimation.row_values import known_weights
 from tasks.estimation.survival.analysis import analyse_survival
 from tasks.estimation.survival.answer import survival_answer
-from tasks.estimation.survival.table import SurvivalRoles, read_survival
+from tasks.estimation.survival.table import SurvivalRoles as FrameRoles
+from tasks.estimation.survival.table import read_survival
 from tasks.source.inspection import Inspection
-from tasks.source.values import plain_values
 
 
 def estimate_times(
@@ -55,10 +54,11 @@ def estimate_times(
         raise SpecError("--propensity must be left out for a survival outcome; got a value.", "It is estimated.")
     opened = open_table(data, reading)
     weights, cluster = options.get("weights"), options.get("cluster")
-    extras = tuple(dict.fromkeys(name for name in (event, weights, cluster) if name))
+    extras = tuple(dict.fromkeys(name for name in (weights, cluster) if name))
     if roles.covariates == "*":
         roles = roles.model_copy(update={"exclude": tuple(dict.fromkeys((*roles.exclude, *extras)))})
-    check_extras(extras, opened.names, roles)
+    check_extras((event, *extras), opened.names, roles)
+    roles = SurvivalRoles(**roles.model_dump() | {"outcome_kind": "survival"}, column_of_events=event)
     inspection = Inspection(roles, opened.index_columns)
     wanted = (*inspection.columns(opened.names), *extras)
     batches, state = [], inspection.start()
@@ -69,7 +69,6 @@ def estimate_times(
     schema = described.table
     rows = [canonical_rows(batch, schema, opened.form, {"weights": weights, "propensity": None}) for batch in batches]
     frame = decode(schema, pa.concat_tables([table for table, _ in rows]).unify_dictionaries()).to_pandas()
-    frame[event] = pd.concat([_events(batch, schema, event) for batch in batches], ignore_index=True)
     given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in rows]), len(frame))
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, schema, cluster) for batch in batches])
     table = read_survival(frame, _named(schema, event), given, clusters)
@@ -82,14 +81,8 @@ def estimate_times(
     return survival_answer(analysis, warnings, {"learner": options["learner"], "periods": len(analysis.curves[0].times)})
 
 
-def _events(batch: pa.Table, schema: TableSchema, name: str) -> pd.Series:
-    """Return the events of the rows that have treatment and time, as they are."""
-    cells = plain_values(batch.column(name).filter(pa.array(rows_used(batch, schema))))
-    return pd.Series(cells.to_pandas(), name=name)
-
-
-def _named(schema: TableSchema, event: str) -> SurvivalRoles:
-    return SurvivalRoles(
+def _named(schema: TableSchema, event: str) -> FrameRoles:
+    return FrameRoles(
         treatment=schema.treatment.name,
         time=schema.outcome.name,
         event=event,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tasks.checks.laws import LawEvidence
 from tasks.checks.support import SupportEvidence
+from tasks.checks.survival import SurvivalEvidence
 from tasks.contract.budget import Answer
 from tasks.contract.errors import EstimationError
 
@@ -241,6 +242,8 @@ class FidelityEvidence:
         Mean of Q*1 - Q*0 over released covariates and its Monte-Carlo error.
     name : str
         The effect: ``"ATE"``, or another target, of more than two arms with the arms compared.
+    among : int
+        Effects of which this one differs most.
     """
 
     ate_source: float
@@ -250,6 +253,7 @@ class FidelityEvidence:
     truth: float | None = None
     truth_se: float | None = None
     name: str = "ATE"
+    among: int = 1
 
     @property
     def z(self) -> float:
@@ -324,6 +328,7 @@ class Evidence:
     calibration: CalibrationEvidence | None = None
     laws: LawEvidence | None = None
     support: SupportEvidence | None = None
+    survival: SurvivalEvidence | None = None
 
     @property
     def spent(self) -> bool:

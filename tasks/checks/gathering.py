@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def fidelity_evidence(
             name = estimand.upper() + (f" of '{arm}' against '{control}'" if arm is not None else "")
             numbers = (each["estimate"], each["se"], other["estimate"], other["se"])
             compared.append(FidelityEvidence(*numbers, built_in.get("value"), built_in.get("mc_se"), name))
-    return max(compared, key=lambda evidence: evidence.z)
+    return replace(max(compared, key=lambda evidence: evidence.z), among=len(compared))
 
 
 def _key(estimate: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:

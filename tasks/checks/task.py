@@ -36,6 +36,7 @@ from tasks.checks.metric import Metric, measure_all
 from tasks.checks.pool import Pool, UnitPool, distinct, first_of_units, gather, gather_units, identical_pairs
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
+from tasks.checks.survival import survival_evidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
 from tasks.contract.columns import MARKER, clusters_of, nuisance_columns, nuisances_of, unit_keys
 from tasks.contract.frames import from_frame, to_frame
@@ -281,6 +282,7 @@ def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attac
         schema=sum(parts[1:], start=parts[0]),
         laws=None if measured.laws is None else space.model(measured.laws),
         support=sum(cells[1:], start=cells[0]) if cells else None,
+        survival=survival_evidence(source, release),
     )
     return measure_all(evidence, run.spec.gates)
 

@@ -118,7 +118,7 @@ def decode(schema: TableSchema, table: pa.Table) -> pa.Table:
         if column.role == "treatment":
             labels = pa.array(schema.arms)
             values = labels.take(values.combine_chunks().cast(pa.int32()))
-        elif column.role == "outcome" and column.levels:
+        elif column.role in ("outcome", "event") and column.levels:
             values = pa.array(column.levels, pa.string()).take(values.combine_chunks().cast(pa.int32()))
         elif column.role in ("id", "cluster"):
             names = table.column(CLUSTER_NAME) if column.role == "cluster" else values

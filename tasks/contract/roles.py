@@ -8,7 +8,9 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
-Role = Literal["covariate", "treatment", "outcome", "id", "cluster", "weight", "stratum", "passenger"]
+from tasks.contract.survival import TimesToEvent
+
+Role = Literal["covariate", "treatment", "outcome", "event", "id", "cluster", "weight", "stratum", "passenger"]
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
@@ -22,14 +24,15 @@ class Column(BaseModel):
     Attributes
     ----------
     id : str
-        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"``; ``"i0"``, ... for ids, ``"c"`` for the
-        cluster, ``"v"`` for the weight, ``"p0"``, ``"p1"``, ... for passengers.
+        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"``, of a time to event ``"e"`` for whether it
+        came; ``"i0"``, ... for ids, ``"c"`` for the cluster, ``"v"`` for the weight, ``"p0"``, ``"p1"``, ... for passengers.
     name : str
         As in the source.
     field : str
         The Arrow field of the source, serialised (base64 of an IPC schema of one field).
     levels : tuple of str
-        Levels of a boolean or categorical column, sorted; of a two-valued outcome other than 0/1 its labels for 0 and 1; empty otherwise.
+        Levels of a boolean or categorical column, sorted; of a two-valued outcome other than 0/1, or of events, the labels for 0
+        and 1; empty otherwise.
     rare_into : str
         The level that texts of fewer than five rows count to, where together they are fewer than five; empty where there are none, or
         where they have a pool.
@@ -99,11 +102,13 @@ class TableSchema(BaseModel):
     arms : tuple of str
         Canonical text of all treatment labels, the control first; canonical treatments are places in it. Two to eight.
     outcome_kind : str
-        ``"binary"``, ``"continuous"`` or ``"count"``.
+        ``"binary"``, ``"continuous"``, ``"count"`` or ``"survival"``.
     rows : int
         Rows with treatment and outcome known.
     clusters : int or None
         Clusters that they come in, to about 3 %; None where there is no such column.
+    survival : TimesToEvent or None
+        Of a time to event: horizon, times and periods.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,10 +116,11 @@ class TableSchema(BaseModel):
     columns: tuple[Column, ...]
     treated: str
     control: str
-    outcome_kind: Literal["binary", "continuous", "count"]
+    outcome_kind: Literal["binary", "continuous", "count", "survival"]
     rows: int
     arms: tuple[str, ...] = ()
     clusters: int | None = None
+    survival: TimesToEvent | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +160,16 @@ class TableSchema(BaseModel):
     def outcome(self) -> Column:
         """The outcome column."""
         return next(column for column in self.columns if column.role == "outcome")
+
+    @property
+    def event(self) -> Column | None:
+        """The column that says whether the event came, of a time to event."""
+        return next((column for column in self.columns if column.role == "event"), None)
+
+    @property
+    def mean_kind(self) -> Literal["binary", "continuous", "count"]:
+        """Kind of what nuisances are means of: of a time to event the restricted time, which is continuous."""
+        return "continuous" if self.outcome_kind == "survival" else self.outcome_kind
 
     @property
     def ids(self) -> tuple[Column, ...]:

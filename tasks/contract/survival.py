@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
@@ -100,7 +101,9 @@ class Grid(NamedTuple):
             raise EstimationError(f"time of a survival probability must end a period of the grid; got {time:g}.", "Add it to the grid.")
         return self.edges.index(time)
 
-    def counts(self, time: Float64, event: npt.NDArray[np.bool_], censoring: bool = False) -> Periods:
+    def counts(
+        self, time: Float64, event: npt.NDArray[np.bool_], censoring: bool = False, at: npt.NDArray[np.intp] | None = None
+    ) -> Periods:
         """Count events, or censorings, and the time at risk of them.
 
         A row that leaves within a period for the other reason was at risk of those counted events that came before. Without that
@@ -112,14 +115,17 @@ class Grid(NamedTuple):
             As in :class:`EventRows`.
         censoring : bool
             Whether censorings are counted in place of events.
+        at : ndarray of intp, shape (k,), optional
+            Rows whose counts are wanted; by default all.
 
         Returns
         -------
         Periods
         """
-        edges, period = np.array(self.edges), self.period(time)
-        counted = ~event if censoring else event
-        ordered = np.sort(time[counted])
+        edges = np.array(self.edges)
+        ordered = np.sort(time[~event if censoring else event])
+        time, event = (time, event) if at is None else (time[at], event[at])
+        counted, period = ~event if censoring else event, self.period(time)
         last = np.searchsorted(ordered, edges, side="right")
         first = np.append(0, last[:-1])
         # at one time events come before censorings
@@ -192,3 +198,42 @@ def restricted_mean(grid: Grid) -> Functional:
     widths = grid.widths
     weights = (widths + np.append(widths[1:], 0.0)) / 2.0
     return Functional("rmst", grid.horizon, float(widths[0]) / 2.0, weights)
+
+
+class TimesToEvent(BaseModel):
+    """What a release keeps of a time to event.
+
+    Attributes
+    ----------
+    horizon : float
+        Time that means are restricted to, in the source's unit.
+    times : tuple of float
+        Times in (0, horizon] whose survival probabilities are kept, increasing.
+    edges : tuple of float
+        Ends of the periods on which hazards are fitted and times are drawn: those up to the horizon, then those of later follow-up. Each
+        is rounded, so that none is a cell of the source. The last one is the end of follow-up in the release.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizon: float
+    times: tuple[float, ...] = ()
+    edges: tuple[float, ...]
+
+    @property
+    def grid(self) -> Grid:
+        """All periods, up to the end of follow-up."""
+        return Grid(self.edges)
+
+    @property
+    def before(self) -> int:
+        """Number of periods up to the horizon."""
+        return self.edges.index(self.horizon) + 1
+
+    @property
+    def functionals(self) -> tuple[Functional, ...]:
+        """The restricted mean, then S(t) at each of the times; weights of later periods are 0."""
+        inside = Grid(self.edges[: self.before])
+        later = len(self.edges) - self.before
+        wanted = (restricted_mean(inside), *(survival_at(inside, time) for time in self.times))
+        return tuple(each._replace(weights=np.append(each.weights, np.zeros(later))) for each in wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from tasks.contract.nuisance import Float64
@@ -39,5 +41,11 @@ def joint_quantile(values: Float64, weights: Float64, clusters: UInt64 | None = 
     # contrasts of K arms are of rank K - 1: a square root by eigenvalues takes that
     size, vectors = np.linalg.eigh(covariance[np.ix_(used, used)] / np.outer(spread[used], spread[used]))
     root: Float64 = vectors * np.sqrt(np.maximum(size, 0.0))
-    normal = np.random.default_rng(SEED).normal(size=(DRAWS, len(root)))
-    return max(Z95, float(np.quantile(np.abs(normal @ root.T).max(axis=1), 0.95)))
+    statistics = root @ _normal(len(root))
+    return max(Z95, float(np.quantile(np.abs(statistics, out=statistics).max(axis=0), 0.95)))
+
+
+@functools.lru_cache(maxsize=4)
+def _normal(size: int) -> Float64:
+    """Return the draws, shape (size, DRAWS): a simulation asks for them thousands of times."""
+    return np.ascontiguousarray(np.random.default_rng(SEED).normal(size=(DRAWS, size)).T)

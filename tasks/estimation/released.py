@@ -60,7 +60,7 @@ def released_table(
         label=rows.column("a").to_numpy().astype(np.int8)[order],
         ranks=tuple(range(len(schema.arms))),
         y=rows.column("y").to_numpy().astype(np.float64)[order],
-        kind=schema.outcome_kind,
+        kind=schema.mean_kind,
         keys=keys[order],
         order=order,
         subgroups=levels,

@@ -16,7 +16,7 @@ from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
-from tasks.contract.refs import PartitionRef, Ref
+from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
 from tasks.contract.roles import Column, TableSchema
@@ -29,8 +29,10 @@ from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
 from tasks.estimation.overlap import overlap, target_overlap
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
+from tasks.estimation.survival.record import survival_record
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
+from tasks.nuisance.survival_fold import curves_key
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
@@ -53,7 +55,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     fitted = nuisances_of(table)
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
     weights, clusters = survey_weights(table), clusters_of(table)
-    given = (schema.outcome_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
+    given = (schema.mean_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
     estimates = evaluate(a, y, fitted, *given)
     rule = spec.gates.overlap_bound
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
@@ -61,7 +63,12 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     measured = (overlap_of_arms(a, fitted, bound, schema.arms, weights) if several else overlap(a, fitted.g, bound, weights)).as_dict()
     if spec.mechanisms.estimand != "ate":
         measured["of_target"] = target_overlap(a, fitted, bound, spec.mechanisms.estimand, weights)._asdict()
-    record = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
+    record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
+    if schema.survival is not None:
+        full = truncation_bound(len(y), spec.mechanisms.truncation, fitted.arms)
+        curves = space.finished(curves_key(nuisances.key), ModelRef)
+        assert curves is not None  # written before the nuisances
+        record["survival"] = survival_record(schema, table, space.model(curves), full)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -129,7 +136,7 @@ def fidelity(
     y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
     of_source = nuisances_of(rows)
     bound = truncation_bound(len(y), spec.mechanisms.truncation, of_source.arms)
-    prepared = prepare(a, y, of_source, schema.outcome_kind, bound).between()
+    prepared = prepare(a, y, of_source, schema.mean_kind, bound).between()
     learnt = nuisances_of(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
     of_release = nuisances_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
@@ -138,7 +145,7 @@ def fidelity(
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
     counting = Counting(survey_weights(rows), clusters_of(rows))
     entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
-    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.outcome_kind)
+    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.mean_kind)
     record = {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
@@ -202,7 +209,7 @@ def people(
         twins = learn_twins(
             _sample(schema, space.first_rows(parts, PEOPLE)),
             _sample(schema, drawn),
-            schema.outcome_kind,
+            schema.mean_kind,
             rng_for(spec.seed, "people"),
             given,
             PEOPLE,

@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.mechanisms.cube import cube
 from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.ranks import lay_out, step_at
 from tasks.nuisance.bounds import EDGE
 
 Intp = npt.NDArray[np.intp]
@@ -138,12 +139,12 @@ def fit_rho(
     wanted = intraclass(y - mean, place)
     if wanted <= 0.0:
         return 0.0, wanted
-    steps = _outcomes(law, a, mean, covariates, rng)
+    steps = lay_out(law, a, mean, covariates, _STEPS, rng)
     shared, alone = rng.normal(size=(8, int(place.max()) + 1)), rng.normal(size=(8, len(y)))
 
     def reached(rho: float) -> float:
         ranks = (ndtr(np.sqrt(rho) * z[place] + np.sqrt(1.0 - rho) * e) for z, e in zip(shared, alone, strict=True))
-        return float(np.mean([intraclass(_at(steps, u) - mean, place) for u in ranks]))
+        return float(np.mean([intraclass(step_at(steps, u) - mean, place) for u in ranks]))
 
     low, high = 0.0, 0.999
     for _ in range(_HALVINGS):
@@ -203,7 +204,7 @@ def draw_alike(
     ndarray of float64, shape (n,)
     """
     mean = np.where(a == 1, designed.q1, designed.q0)
-    steps = _outcomes(law, a, mean, covariates, rng)
+    steps = lay_out(law, a, mean, covariates, _STEPS, rng)
     weight = 1.0 / np.clip(np.where(a == 1, designed.g, 1.0 - designed.g), EDGE, 1.0)
     directions = np.column_stack([(a == arm) * weight * part for arm in (0, 1) for part in (np.ones(len(a)), mean - mean.mean())])
     size = np.sqrt(np.maximum(np.sum(directions**2, axis=0), 1e-300))
@@ -212,23 +213,13 @@ def draw_alike(
     for _ in range(_CANDIDATES if balanced else 1):
         shared = ndtri((rng.permutation(count) + rng.random(count)) / count)
         u = ndtr(np.sqrt(rho) * shared[place] + np.sqrt(1.0 - rho) * rng.normal(size=len(a)))
-        y = _at(steps, u)
+        y = step_at(steps, u)
         rest = y - mean
         gap = float(np.sum((directions.T @ rest / size) ** 2)) / max(float(rest.var()), 1e-300)
         gap += ((intraclass(rest, place) - alike.icc) / _NEAR) ** 2 if rho > 0.0 else 0.0
         if gap < least:
             best, least = y, gap
     return best
-
-
-def _outcomes(law: OutcomeLaw, a: Int8, mean: Float64, covariates: pd.DataFrame, rng: np.random.Generator) -> Float64:
-    """Return outcomes of each row's law at ranks of 16 equal stretches, ascending; shape (n, 16)."""
-    inverted = law.invert(a, mean, covariates, rng)
-    return np.sort(np.column_stack([inverted.quantile((step + rng.random(len(a))) / _STEPS) for step in range(_STEPS)]), axis=1)
-
-
-def _at(steps: Float64, u: Float64) -> Float64:
-    return np.asarray(steps[np.arange(len(u)), np.minimum((u * _STEPS).astype(np.intp), _STEPS - 1)])
 
 
 def codes_of(cells: pd.Series) -> Float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from infra.workspace import Run, Workspace, parquet_bytes
 from tasks.contract.columns import CLUSTER_NAME, constant_array, decode, nuisance_columns, nuisances_of, survey_weights, unit_keys
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
-from tasks.contract.nuisance import Nuisances
+from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
@@ -31,8 +31,13 @@ from tasks.mechanisms.laws.support import find_support
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.model import assemble as assemble_mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
+from tasks.mechanisms.survival_draw import times_block, times_pool
+from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
+from tasks.mechanisms.survival_law import learn_times, time_unit
+from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.survival_fold import TimesFoldModel
 from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, weights_of
 from tasks.targeting.fluctuation import truncation_bound
 
@@ -64,6 +69,10 @@ def assemble(
     rows = space.table(nuisances)
     a, y = rows.column("a").to_numpy(), rows.column("y").to_numpy()
     weight = weights_of(run, table, rows)
+    if schema.survival is not None:
+        of_times, facts = _assemble_times(run, schema, table, rows, fits, weight)
+        record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
+        return Assembled(space.put_model(key, of_times), record)
     bound = truncation_bound(len(y), spec.mechanisms.truncation, len(schema.arms))
     targets, named = _targets(space, spec, schema, table)
     own_nuisances, settings = nuisances_of(rows), spec.mechanisms
@@ -87,6 +96,33 @@ def assemble(
         facts["estimand"] = settings.estimand
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
+
+
+def _assemble_times(
+    run: Run, schema: TableSchema, table: Table, rows: pa.Table, fits: Sequence[FoldFit], weight: Float64 | None
+) -> tuple[TimesMechanisms, dict[str, Any]]:
+    """Target the hazards of a time to event on the first rows in hash order, which are a random sample."""
+    space, spec, outcome, arms = run.space(), run.spec, schema.survival, len(schema.arms)
+    assert outcome is not None  # the caller looked
+    a, y, time, e = (rows.column(name).to_numpy() for name in ("a", "y", "time", "e"))
+    n, nuisances = min(len(a), spec.mechanisms.fit_rows), nuisances_of(rows)
+    bound = truncation_bound(len(a), spec.mechanisms.truncation, arms)
+    targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
+    frame = Partitions(space, schema, table.parts).take(np.arange(len(a)) < n)
+    models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
+    held = [space.table(fit.predictions, ["row"]).column("row").to_numpy() for fit in fits]
+    hazards = held_hazards(models, [places[places < n] for places in held], frame, len({fit.repeat for fit in fits}))
+    periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
+    sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
+    law = learn_times(time, e > 0.5, outcome, time_unit(schema.outcome))
+    mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
+    periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
+    return mechanisms, {
+        "ate": targeting.ate,
+        "se": targeting.se,
+        **targeting.truncation._asdict(),
+        "law": {"kind": "survival", **periods_of},
+    }
 
 
 def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, pd.DataFrame | None]:
@@ -124,9 +160,13 @@ def anchor(
     done, sums = space.finished(f"{base}.parquet", PartitionRef), space.finished(f"{base}.sums", ModelRef)
     if done is not None and sums is not None:
         return Anchored(done, sums)
-    model: Mechanisms = space.model(mechanisms)
+    model: Mechanisms | TimesMechanisms = space.model(mechanisms)
     rows = space.table(part)
     frame, weight = to_frame(rows, schema.modelled), weights_of(run, table, rows)
+    if isinstance(model, TimesMechanisms):
+        view = model.view(frame)
+        sums = space.put_model(f"{base}.sums", moments(times_features(frame, view, schema.modelled), weight))
+        return Anchored(space.put_table(f"{base}.parquet", pa.table(view.nuisances._asdict()), part=part.part), sums)
     anchored = model.predict(frame) if predicted is None else model.anchored(nuisances_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
@@ -193,7 +233,11 @@ def calibrate(
         sums: Moments = space.model(each.sums)
         total = sums if total is None else merge(total, sums)
     assert total is not None  # a source has at least one partition
-    model: Mechanisms = space.model(mechanisms)
+    model: Mechanisms | TimesMechanisms = space.model(mechanisms)
+    if isinstance(model, TimesMechanisms):
+        pool = times_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
+        kept = len(pool.predicted) + len(schema.arms) * len(model.outcome.times)
+        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     law = None if clusters is None else space.model(clusters)
     condition = spec.release.condition
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
@@ -274,8 +318,11 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     if models.balance is None:
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
-    balance_weights, condition = space.model(models.balance), spec.release.condition
-    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, balance_weights, n, rng, clusters, condition)
+    weighing = space.model(models.balance)
+    if isinstance(mechanisms, TimesMechanisms):
+        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng)
+    condition = spec.release.condition
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
 
 
 class Learnt(NamedTuple):

@@ -37,17 +37,31 @@ def _gradients(kind, y, w, raw, g, h):  # type: ignore[no-untyped-def]  # typed 
 
 
 @compiled
-def _tally(cells, offset, rows, g, h, sums_g, sums_h, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Sum the derivatives of some rows by column and bin."""
-    sums_g[:] = 0.0
-    sums_h[:] = 0.0
-    counts[:] = 0
-    for j in range(cells.shape[0]):
-        first = offset[j]
+def _tally(cells, offset, rows, g, h, near, sums_g, sums_h, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Sum the derivatives of some rows by column and bin; ``near`` is room for theirs, next to one another.
+
+    Unsigned places spare the test for negative ones, and two columns at a time keep the adder busy while it waits for one bin's sum.
+    """
+    sums_g[:], sums_h[:], counts[:] = 0.0, 0.0, 0
+    for i in range(rows.shape[0]):
+        near[i, 0], near[i, 1] = g[np.uint64(rows[i])], h[np.uint64(rows[i])]
+    for j in range(0, cells.shape[0] - 1, 2):
+        first, second = np.uint64(offset[j]), np.uint64(offset[j + 1])
         for i in range(rows.shape[0]):
-            at = first + int(cells[j, rows[i]])
-            sums_g[at] += np.float64(g[rows[i]])
-            sums_h[at] += np.float64(h[rows[i]])
+            row = np.uint64(rows[i])
+            at, other = first + np.uint64(cells[j, row]), second + np.uint64(cells[j + 1, row])
+            sums_g[at] += np.float64(near[i, 0])
+            sums_g[other] += np.float64(near[i, 0])
+            sums_h[at] += np.float64(near[i, 1])
+            sums_h[other] += np.float64(near[i, 1])
+            counts[at] += 1
+            counts[other] += 1
+    if cells.shape[0] & 1:
+        first = np.uint64(offset[cells.shape[0] - 1])
+        for i in range(rows.shape[0]):
+            at = first + np.uint64(cells[cells.shape[0] - 1, np.uint64(rows[i])])
+            sums_g[at] += np.float64(near[i, 0])
+            sums_h[at] += np.float64(near[i, 1])
             counts[at] += 1
 
 
@@ -174,18 +188,19 @@ def _seek(offset, gaps, category, sums_g, sums_h, counts, leaf, rules, bins, spl
 @compiled
 def _part(cells, size, bins, rows, spare):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Put the rows that go left first, either side in its order; return how many they are."""
-    left, right = 0, 0
+    sides = np.empty(256, np.uint64)
+    for at in range(256):
+        place = at if at < size else MISSING
+        sides[at] = (bins[place >> 5] >> np.uint32(place & 31)) & np.uint32(1)
+    left, right = np.uint64(0), np.uint64(0)
     for i in range(rows.shape[0]):
-        at = int(cells[rows[i]])
-        at = at if at < size else MISSING
-        if (bins[at >> 5] >> np.uint32(at & 31)) & np.uint32(1):
-            rows[left] = rows[i]
-            left += 1
-        else:
-            spare[right] = rows[i]
-            right += 1
+        # both sides are written and one of them counts: a branch on data would be guessed wrong every other time
+        side = sides[cells[np.uint64(rows[i])]]
+        rows[left], spare[right] = rows[i], rows[i]
+        left += side
+        right += np.uint64(1) - side
     rows[left:] = spare[:right]
-    return left
+    return np.int64(left)
 
 
 @compiled
@@ -208,14 +223,14 @@ def _before(leaf, count, row):  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @compiled
-def _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, column, bins, span):  # type: ignore[no-untyped-def]  # typed by Numba
+def _grow_one(cells, offset, gaps, category, g, h, rows, near, most, rules, leaf, column, bins, span):  # type: ignore[no-untyped-def]  # typed by Numba
     """Grow one tree: part ``rows`` among its leaves, fill the leaves and the splits; return how many leaves there are."""
     fewest, l2 = rules[0], rules[1]
     spare = np.empty(rows.shape[0], np.int32)
     sums_g, sums_h = np.empty((most, offset[-1])), np.empty((most, offset[-1]))
     counts = np.empty((most, offset[-1]), np.int64)
     best, best_bins = np.empty((most, 5)), np.empty((most, 8), np.uint32)
-    _tally(cells, offset, rows, g, h, sums_g[0], sums_h[0], counts[0])
+    _tally(cells, offset, rows, g, h, near, sums_g[0], sums_h[0], counts[0])
     leaf[0, 0], leaf[0, 1] = _total(sums_g[0, : offset[1]]), _total(sums_h[0, : offset[1]])
     leaf[0, 2], leaf[0, 3], leaf[0, 4] = rows.shape[0], 0, 0.0
     best[0, 0] = -1.0
@@ -233,12 +248,8 @@ def _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, colu
         column[new - 1], bins[new - 1] = j, best_bins[at]
         # the rows where the sides start and end become leaves once the tree is grown
         span[new - 1, 0], span[new - 1, 1], span[new - 1, 2] = first, first + left, first + size
-        leaf[new, 0], leaf[new, 1], leaf[new, 2], leaf[new, 3] = (
-            leaf[at, 0] - best[at, 2],
-            leaf[at, 1] - best[at, 3],
-            size - left,
-            first + left,
-        )
+        leaf[new, 0], leaf[new, 1] = leaf[at, 0] - best[at, 2], leaf[at, 1] - best[at, 3]
+        leaf[new, 2], leaf[new, 3] = size - left, first + left
         leaf[at, 0], leaf[at, 1], leaf[at, 2] = best[at, 2], best[at, 3], left
         for side in (at, new):
             leaf[side, 4] = -leaf[side, 0] / (leaf[side, 1] + l2 + 1e-15)
@@ -248,7 +259,7 @@ def _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, colu
             continue
         # the smaller side is counted; the larger one is what that leaves of their parent
         part = row_ids[:left] if left < size - left else row_ids[left:]
-        _tally(cells, offset, part, g, h, sums_g[new], sums_h[new], counts[new])
+        _tally(cells, offset, part, g, h, near, sums_g[new], sums_h[new], counts[new])
         for sums in (sums_g, sums_h):
             _deal(sums, at, new, left < size - left)
         _deal(counts, at, new, left < size - left)
@@ -267,19 +278,19 @@ def grow(cells, offset, gaps, category, y, w, kind, raw, rate, most, rules, colu
     A leaf is sum of g, sum of h, rows, first row, value.
     """
     n = y.shape[0]
-    g, h = np.empty(n, np.float32), np.empty(n, np.float32)
+    g, h, near = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((n, 2), np.float32)
     leaf, rows_of = np.empty((most, 5)), np.empty((most, 3), np.int64)
     s, v = 0, 0
     for tree in range(ends.shape[0] - 1):
         _gradients(kind, y, w, raw, g, h)
         rows = np.arange(n).astype(np.int32)
-        count = _grow_one(cells, offset, gaps, category, g, h, rows, most, rules, leaf, column[s:], bins[s:], rows_of)
+        count = _grow_one(cells, offset, gaps, category, g, h, rows, near, most, rules, leaf, column[s:], bins[s:], rows_of)
         for at in range(count):
             first = int(leaf[at, 3])
             worth = leaf[at, 4] * rate
             value[v + _before(leaf, count, first)] = worth
             for i in range(first, first + int(leaf[at, 2])):
-                raw[rows[i]] += worth
+                raw[np.uint64(rows[i])] += worth
         for at in range(count - 1):
             for side in range(3):
                 span[s + at, side] = _before(leaf, count, rows_of[at, side])

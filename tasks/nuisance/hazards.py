@@ -7,7 +7,7 @@ covariates are those of the row and the period's number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -166,15 +166,43 @@ def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: G
     -------
     ndarray of float64, shape (K, n, m)
     """
-    n, m = len(covariates), len(grid.edges)
-    hazard = np.zeros((arms, n, m))
     if model is None:
-        return hazard
-    for period in range(m):
-        frame = with_period(covariates, np.full(n, period), grid)
-        for arm in range(arms):
-            hazard[arm, :, period] = model.predict(frame, np.full(n, arm, dtype=np.int8))
-    return hazard
+        return np.zeros((arms, len(covariates), len(grid.edges)))
+    return np.stack([_of_arm(model, covariates, grid, arm) for arm in range(arms)])
+
+
+@runtime_checkable
+class ProductModel(Protocol):
+    """A model that predicts rows in every period at once."""
+
+    def predict_product(self, rows: pd.DataFrame, others: pd.DataFrame, arm: int) -> Float64:
+        """Return predictions of shape (n, m); see :meth:`tasks.nuisance.methods.glm.LinearOutcome.predict_product`."""
+        ...
+
+
+@runtime_checkable
+class MixtureModel(Protocol):
+    """A model that is a weighted mean of others."""
+
+    members: tuple[OutcomeModel, ...]
+    weights: tuple[float, ...]
+
+
+def _of_arm(model: OutcomeModel, covariates: pd.DataFrame, grid: Grid, arm: int) -> Float64:
+    """Predict the hazard of every row under one arm, shape (n, m): period by period, where the model knows no faster way."""
+    n, m = len(covariates), len(grid.edges)
+    if n == 0:
+        return np.zeros((n, m))
+    if isinstance(model, MixtureModel):
+        parts = [w * _of_arm(member, covariates, grid, arm) for member, w in zip(model.members, model.weights)]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+    if isinstance(model, ProductModel):
+        first = covariates.iloc[np.zeros(m, dtype=np.intp)]
+        periods = with_period(first, np.arange(m), grid)
+        return model.predict_product(with_period(covariates, np.zeros(n, dtype=np.intp), grid), periods, arm)
+    treatment = np.full(n, arm, dtype=np.int8)
+    frames = (with_period(covariates, np.full(n, period), grid) for period in range(m))
+    return np.column_stack([model.predict(frame, treatment) for frame in frames])
 
 
 def with_period(covariates: pd.DataFrame, period: np.ndarray[tuple[int, ...], np.dtype[np.intp]], grid: Grid) -> pd.DataFrame:

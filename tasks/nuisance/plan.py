@@ -100,21 +100,23 @@ class Plan:
         return rows * (self.folds - 1) > self.fit_rows * self.folds
 
 
-def require_rows_per_fold(a: Int8, folds: int) -> None:
+def require_rows_per_fold(a: Int8, folds: int, arms: int = 2) -> None:
     """Refuse arms that are too small for so many folds.
 
     Parameters
     ----------
     a : ndarray of int8, shape (n,)
-        Treatment, 0, ..., K - 1; every arm is there.
+        Treatment, 0, ..., K - 1.
     folds : int
+    arms : int
+        K, where an arm may be empty.
 
     Raises
     ------
     EstimationError
         If an arm has fewer than two rows per fold.
     """
-    counts = np.bincount(a, minlength=2)
+    counts = np.bincount(a, minlength=arms)
     smallest, least = int(counts.min()), ARM_ROWS_PER_FOLD * folds
     if smallest < least:
         raise EstimationError(

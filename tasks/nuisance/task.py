@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +21,12 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
+from tasks.contract.survival import EventRows
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at
 from tasks.nuisance.fold_model import FoldModel, averaged
 from tasks.nuisance.plan import Plan
+from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, curves_key, fit_times_fold, predict_times
+from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
 
@@ -132,13 +136,17 @@ def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> Partition
     key = f"{table.name}/folds-{repeat}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    rows = pa.concat_tables([space.table(part, ["key", "a", "y", *schema.beside]) for part in table.parts])
+    event = ("e",) if schema.survival is not None else ()
+    rows = pa.concat_tables([space.table(part, ["key", "a", "y", *event, *schema.beside]) for part in table.parts])
     keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
     strata = None
     if schema.strata:
         names = [column.id for column in schema.strata]
         strata = strata_codes(pa.concat_tables([space.table(part, names) for part in table.parts]), schema.strata)
-    fold_of = plan_of(run.spec, table).assign(keys, a, y, schema.outcome_kind, repeat, clusters_of(rows), strata)
+    kind: str = schema.mean_kind
+    if event:  # folds have as many events each
+        y, kind = rows.column("e").to_numpy(), "binary"
+    fold_of = plan_of(run.spec, table).assign(keys, a, y, kind, repeat, clusters_of(rows), strata)
     return space.put_table(key, rows.append_column("fold", pa.array(fold_of)))
 
 
@@ -150,16 +158,42 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
     if (done := _finished(space, base, repeat)) is not None:
         return done
     rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
+    if schema.survival is not None:
+        return _fit_times(run, schema, table, rows, repeat, fold)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
     train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    sample = rows_at(Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms)), train)
+    sample = rows_at(Rows(keys, a, y, schema.mean_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms)), train)
     everything = np.ones(len(sample.a), dtype=bool)
     model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
 
 
+def _fit_times(run: Run, schema: TableSchema, table: Table, rows: pa.Table, repeat: int, fold: int) -> FoldFit:
+    """Do the same for a time to event: g and hazards. Columns: row, and those of :class:`tasks.nuisance.survival_fold.TimesPredictions`."""
+    space, plan, partitions, outcome = run.space(), plan_of(run.spec, table), Partitions(run.space(), schema, table.parts), schema.survival
+    assert outcome is not None  # the caller looked
+    keys, a, time, e, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "e", "fold"))
+    weights = weights_of(run, table, rows)
+    train, held = plan.training(keys, fold_of, fold, clusters_of(rows)), fold_of == fold
+    everyone, rng = EventRows(keys, a, time, e > 0.5, weights), plan.rng(repeat, fold)
+    arms = len(schema.arms)
+    model = fit_times_fold(learner_of(run.spec), partitions.take(train), everyone.at(train), outcome, arms, rng, table.propensity)
+    bound = truncation_bound(len(a), run.spec.mechanisms.truncation, arms)
+    w = np.ones(len(a)) if weights is None else weights
+    tables, sums = [], None
+    for places, frame in partitions.masked(held):
+        for start in range(0, len(places), BLOCK):
+            at, block = places[start : start + BLOCK], frame.iloc[start : start + BLOCK]
+            predicted = predict_times(model, block, a[at], outcome.grid.counts(time, everyone.event, at=at), bound, w[at])
+            sums = predicted.curves if sums is None else sums.plus(predicted.curves)
+            tables.append(pa.table({"row": at, **predicted.columns()}))
+    return _keep(space, f"{table.name}/fold-{repeat}-{fold}", repeat, replace(model, held=sums), pa.concat_tables(tables))
+
+
 def refines(run: Run, schema: TableSchema, table: Table) -> bool:
     """Return whether the learner goes on from the sample its models were fitted on to all rows of a table."""
+    if schema.survival is not None:  # hazards are those of the folds' samples
+        return False
     return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows, len(schema.arms))
 
 
@@ -228,7 +262,7 @@ def refined(
 
 
 def _refinement(run: Run, space: Workspace, schema: TableSchema, fits: Sequence[FoldFit]) -> Refinement:
-    return refinement_of(learner_of(run.spec), [space.model(fit.model) for fit in fits], schema.outcome_kind)
+    return refinement_of(learner_of(run.spec), [space.model(fit.model) for fit in fits], schema.mean_kind)
 
 
 def _finished(space: Workspace, base: str, repeat: int) -> FoldFit | None:
@@ -237,7 +271,7 @@ def _finished(space: Workspace, base: str, repeat: int) -> FoldFit | None:
     return None if model is None or predictions is None else FoldFit(model, predictions, repeat)
 
 
-def _keep(space: Workspace, base: str, repeat: int, model: FoldModel, predictions: pa.Table) -> FoldFit:
+def _keep(space: Workspace, base: str, repeat: int, model: FoldModel | TimesFoldModel, predictions: pa.Table) -> FoldFit:
     return FoldFit(space.put_model(f"{base}.model", model), space.put_table(f"{base}.parquet", predictions), repeat)
 
 
@@ -266,9 +300,25 @@ def collect(run: Run, table: Table, assigned: PartitionRef, fits: Sequence[FoldF
         order = np.argsort(predicted.column("row").to_numpy(), kind="stable")
         for name in names:
             total[name] += predicted.column(name).to_numpy()[order]
-    for name in names:
-        rows = rows.append_column(name, pa.array(total[name] / len(repeats)))
+    if "outcome" in total:
+        # of a time to event: what estimators of means see of it stands in its place
+        space.put_model(curves_key(key), _curves(space, fits))
+        rows = rows.rename_columns(["time" if name == "y" else name for name in rows.column_names])
+        total = {"y": total["outcome"], **{name: values for name, values in total.items() if name != "outcome"}}
+    for name, values in total.items():
+        rows = rows.append_column(name, pa.array(values / len(repeats)))
     return space.put_table(key, rows)
+
+
+def _curves(space: Workspace, fits: Sequence[FoldFit]) -> CurveSums:
+    """Add up the folds' sums of curves; those of several repeats describe the same rows, and so do their means."""
+    total: CurveSums | None = None
+    for fit in fits:
+        held = space.model(fit.model).held
+        total = held if total is None else total.plus(held)
+    assert total is not None  # there are at least two folds
+    repeats = len({fit.repeat for fit in fits})
+    return CurveSums(*(sums / repeats for sums in total))
 
 
 @coarse("average predictions", "average predictions of {table.name}, partition {part.part}")

@@ -87,14 +87,15 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"ate": {estimate, se, ci_low, ci_high, estimator, n}, "att": ..., "all": [...]}``.
+        ``{"ate": {estimate, se, ci_low, ci_high, estimator, n}, "att": ..., "all": [...]}``; of a time to event also ``survival``.
     """
     section: dict[str, Any] = {}
     for each in records["estimates"]:
         # of several pairs of arms the first: that of the first arm beside the control
         if each["estimand"] not in section and each["estimand"] != "mean" and (each["estimand"] != "ate" or each["estimator"] == main):
             section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
-    return {**section, "all": list(records["estimates"])}
+    times = {"survival": records["survival"]} if "survival" in records else {}
+    return {**section, "all": list(records["estimates"]), **times}
 
 
 def privacy_section(gates: Sequence[Gate], holdout: Mapping[str, Any] | None) -> dict[str, Any]:

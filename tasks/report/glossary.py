@@ -65,6 +65,7 @@ def explained_gate(name: str) -> Entry:
 
 
 KINDS: Mapping[str, str] = {
+    "survival": "difference of restricted means of {outcome}",
     "binary": "difference in the probability of {outcome}",
     "count": "difference in the expected count of {outcome}",
     "continuous": "difference in the mean of {outcome}",

@@ -22,6 +22,7 @@ from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
 from tasks.report.missing import missing_plot
 from tasks.report.overlap_plot import overlap_plot
+from tasks.report.survival import survival_panel
 from tasks.report.training import training_panel
 from tasks.report.uses import population_remark, remarks, uses
 from tasks.report.verdict import gap_sentence, gate_rows, summary, verdict
@@ -33,6 +34,7 @@ _SECTIONS = {
     "effect": "Effect",
     "gates": "Gates",
     "ledger": "Error by step",
+    "survival": "Survival",
     "people": "Single effects",
     "balance": "Balance",
     "overlap": "Overlap",
@@ -66,6 +68,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         UTF-8 HTML without any reference to another file or host; the same bytes for the same arguments.
     """
     panels: dict[str, Any] = {
+        "survival": survival_panel(manifest["effects"], _horizon(manifest), clipped(manifest["spec"]["roles"]["outcome"], 30)),
         "people": person_panel(manifest["fidelity"]),
         "ledger": ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
         "balance": _balance(pictures["balance"]),
@@ -107,6 +110,11 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
         missing=_missing(pictures["missing"]),
         **_marginals(pictures["marginals"]),
     )
+
+
+def _horizon(manifest: Mapping[str, Any]) -> float | None:
+    """Return the horizon of a time to event; None of other outcomes."""
+    return (manifest["schema"].get("survival") or {}).get("horizon")
 
 
 def _unit(manifest: Mapping[str, Any]) -> str:

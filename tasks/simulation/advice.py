@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.numerics.normal import Z95, quantile
+from tasks.simulation.contrasts import contrast_of, group_key
 
 #: Coverage of a 95 % interval below which an estimator is not recommended, Monte-Carlo error aside.
 LEAST_COVERAGE = 0.925
@@ -60,7 +61,7 @@ def rows_for_power(row: Mapping[str, Any], power: float) -> RowsNeeded | None:
 
 
 def advice(rows: Sequence[Mapping[str, Any]], power: float) -> list[dict[str, Any]]:
-    """Recommend one estimator of the ATE per cell.
+    """Recommend one estimator of the ATE per cell; of more than two arms one for each contrast.
 
     Of those that fail in at most 5 % of replicates and whose coverage reaches 92.5 % (within two Monte-Carlo errors), the one with
     the least RMSE; where none does, the one with the best coverage, and the advice says so.
@@ -75,13 +76,14 @@ def advice(rows: Sequence[Mapping[str, Any]], power: float) -> list[dict[str, An
     Returns
     -------
     list of dict
-        One for each cell in which an estimator of the ATE answered, in the order of the cells.
+        One for each cell (and contrast) in which an estimator of the ATE answered, in the order of the cells.
     """
     lines = []
-    for cell in dict.fromkeys(row["cell"] for row in rows):
-        ranked = [row for row in rows if row["cell"] == cell and row["estimand"] == "ate" and row["rmse"] is not None]
-        if not ranked:
-            continue
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["estimand"] == "ate" and row["rmse"] is not None:
+            groups.setdefault(group_key(row), []).append(row)
+    for ranked in groups.values():
         good = [row for row in ranked if _sound(row)]
         best = min(good, key=lambda row: (row["rmse"], row["estimator"])) if good else max(ranked, key=lambda row: row["coverage"])
         # TMLE and its adaptive form are one estimate where overlap suffices: name the plainer one
@@ -97,6 +99,7 @@ def advice(rows: Sequence[Mapping[str, Any]], power: float) -> list[dict[str, An
         kept = ("cell", "title", "n", "design", "estimator", "truth", "rmse", "coverage", "coverage_mcse", "power", "type1_error", "bias")
         lines.append(
             {name: best[name] for name in kept}
+            | contrast_of(best).columns
             | {"sound": bool(good), "wanted_power": power, "rows_for_power": None if needed is None else needed._asdict()}
         )
     return lines

@@ -3,70 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.contract.nuisance import Float64
+from tasks.simulation.contrasts import Contrast, Effect, Series, contrasts
 from tasks.simulation.performance import Answers, Tally, tally
 from tasks.simulation.population import Truth
 from tasks.simulation.replicate import Replicate
 
 NUMBERS = ("estimate", "se", "ci_low", "ci_high", "ess", "clipped")
-SCHEMA = pa.schema(
-    [
-        ("cell", pa.string()),
-        ("draw", pa.int16()),
-        ("replicate", pa.int32()),
-        ("estimator", pa.string()),
-        ("estimand", pa.string()),
-        *((name, pa.float64()) for name in NUMBERS),
-    ]
-)
+#: Of more than two arms: the interval that holds together with those of all other pairs.
+JOINT = ("joint_low", "joint_high")
+_FIRST = [("cell", pa.string()), ("draw", pa.int16()), ("replicate", pa.int32()), ("estimator", pa.string()), ("estimand", pa.string())]
+_ARMS = [("arm", pa.string()), ("control", pa.string())]
 
 
-def to_table(cell: str, draw: int, done: Sequence[Replicate]) -> pa.Table:
-    """Return replicates as a table, one row for each estimator of each; numbers are null where it failed."""
+class AnswerSeries(NamedTuple):
+    """One series of answers: the estimand (None where there is no answer) and the numbers, each of shape (R,), NaN where it failed."""
+
+    estimand: str | None
+    numbers: dict[str, Float64]
+
+    @property
+    def answers(self) -> Answers:
+        """What performance is measured on."""
+        return Answers(*(self.numbers[name] for name in ("estimate", "se", "ci_low", "ci_high")))
+
+
+def to_table(cell: str, draw: int, done: Sequence[Replicate], labels: Sequence[str]) -> pa.Table:
+    """Return replicates as a table, one row for each contrast of each estimator of each; numbers are null where it failed.
+
+    Parameters
+    ----------
+    cell : str
+        Key of the cell.
+    draw : int
+        Which fit of the law.
+    done : sequence of Replicate
+    labels : sequence of K str
+        The arms, the control first. Columns ``arm``, ``control`` and ``JOINT`` are there where there are more than two.
+    """
+    several = len(labels) > 2
+    numbers = (*NUMBERS, *JOINT) if several else NUMBERS
+    schema = pa.schema([*_FIRST, *(_ARMS if several else []), *((name, pa.float64()) for name in numbers)])
     rows = [
         {"cell": cell, "draw": draw, "replicate": one.number, "estimator": each.estimator}
+        | contrast.columns
         | (
-            {"estimand": None} | dict.fromkeys(NUMBERS)
-            if each.estimate is None
-            else {"estimand": each.estimate.estimand} | {name: float(getattr(each.estimate, name)) for name in NUMBERS}
+            {"estimand": None} | dict.fromkeys(numbers)
+            if estimate is None
+            else {"estimand": estimate.estimand} | {name: float(getattr(estimate, name)) for name in numbers}
         )
         for one in done
         for each in one.outcomes
+        for contrast, estimate in zip(contrasts(labels, each.estimator), each.estimates, strict=True)
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
-def by_estimator(table: pa.Table) -> dict[str, tuple[str | None, dict[str, Float64]]]:
-    """Return estimand and numbers of each estimator, in the order of the replicates, NaN where it failed.
+def by_series(table: pa.Table) -> dict[Series, AnswerSeries]:
+    """Return the answers of each estimator on each contrast, in the order of the replicates.
 
     Parameters
     ----------
     table : pyarrow.Table
         Replicates of one cell and draw, in their order.
     """
-    names = np.asarray(table.column("estimator").to_pylist(), dtype=object)
+    several = "arm" in table.column_names
+    texts = [np.asarray(table.column(name).to_pylist(), dtype=object) for name in ("estimator", *(("arm", "control") if several else ()))]
     estimands = np.asarray(table.column("estimand").to_pylist(), dtype=object)
-    numbers = {name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in NUMBERS}
-    answers: dict[str, tuple[str | None, dict[str, Float64]]] = {}
-    for name in dict.fromkeys(names.tolist()):
-        rows = names == name
+    columns = (*NUMBERS, *JOINT) if several else NUMBERS
+    numbers = {name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in columns}
+    answers: dict[Series, AnswerSeries] = {}
+    for key in dict.fromkeys(zip(*(values.tolist() for values in texts), strict=True)):
+        rows = np.logical_and.reduce([values == text for values, text in zip(texts, key, strict=True)])
+        estimator, *arms = key
         answered = {estimand for estimand in estimands[rows] if estimand is not None}
-        answers[name] = (min(answered) if answered else None, {key: values[rows] for key, values in numbers.items()})
+        series = Series(estimator, Contrast(*arms))
+        answers[series] = AnswerSeries(min(answered) if answered else None, {name: values[rows] for name, values in numbers.items()})
     return answers
 
 
-def answers_of(numbers: Mapping[str, Float64]) -> Answers:
-    """Return what performance is measured on."""
-    return Answers(numbers["estimate"], numbers["se"], numbers["ci_low"], numbers["ci_high"])
-
-
-def tallies(table: pa.Table, truths: Mapping[str, Truth]) -> dict[str, Tally]:
-    """Sum up a batch by estimator."""
+def tallies(table: pa.Table, truths: Mapping[Effect, Truth]) -> dict[Series, Tally]:
+    """Sum up a batch by estimator and contrast."""
     sums = {}
-    for name, (estimand, numbers) in by_estimator(table).items():
-        sums[name] = Tally() if estimand is None else tally(answers_of(numbers), truths[estimand].value)
+    for series, answered in by_series(table).items():
+        if answered.estimand is None:
+            sums[series] = Tally()
+        else:
+            sums[series] = tally(answered.answers, truths[Effect(answered.estimand, series.contrast)].value)
     return sums

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.registry import names, resolve
 from tasks.contract.spec.simulate import SimulateSpec
+from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
 from tasks.targeting.estimators import ALL
@@ -42,7 +43,7 @@ def batches(number: int, cell: Cell, draw: int, first: int, last: int) -> list[W
     return [Work(number, draw, start, min(step, last - start)) for start in range(first, last, step)]
 
 
-def enough(tallies: Mapping[str, Tally], done: int, settings: SimulateSpec) -> bool:
+def enough(tallies: Mapping[Series, Tally], done: int, settings: SimulateSpec) -> bool:
     """Return whether a cell needs no more replicates."""
     if done >= settings.replicates:
         return True
@@ -50,6 +51,6 @@ def enough(tallies: Mapping[str, Tally], done: int, settings: SimulateSpec) -> b
     return bool(precise) and all(precise)
 
 
-def joined(one: Mapping[str, Tally], other: Mapping[str, Tally]) -> dict[str, Tally]:
-    """Add up the tallies of two sets of replicates, by estimator."""
+def joined(one: Mapping[Series, Tally], other: Mapping[Series, Tally]) -> dict[Series, Tally]:
+    """Add up the tallies of two sets of replicates, by estimator and contrast."""
     return {name: one.get(name, Tally()).plus(other.get(name, Tally())) for name in dict.fromkeys([*one, *other])}

@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import rng_for
-from tasks.simulation.answers import answers_of, by_estimator
+from tasks.simulation.answers import AnswerSeries, by_series
+from tasks.simulation.contrasts import Effect, Series
 from tasks.simulation.grid import Cell
-from tasks.simulation.performance import MEASURES, performance
+from tasks.simulation.performance import MEASURES, Figure, performance, share
 from tasks.simulation.population import Truth
 from tasks.simulation.ranking import ranking
 
 
-def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str, Truth]]) -> list[dict[str, Any]]:
+def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Effect, Truth]]) -> list[dict[str, Any]]:
     """Measure every estimator of every cell.
 
     Parameters
@@ -28,39 +29,66 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str
     cells : sequence of Cell
         The grid.
     truths : sequence of mapping
-        Effects of each cell's law, by estimand.
+        Effects of each cell's law.
 
     Returns
     -------
     list of dict
-        In the order of cells and estimators: what the cell is, the estimator, its estimand and truth, number of replicates, and each of
-        ``MEASURES`` with its ``_mcse``; mean effective sample size and share of truncated rows.
+        In the order of cells, estimators and contrasts: what the cell is, the estimator, its estimand and truth, number of replicates,
+        and each of ``MEASURES`` with its ``_mcse``; mean effective sample size and share of truncated rows. Of more than two arms also
+        ``arm``, ``control`` and ``joint_coverage``, the same for all contrasts of an estimator: :func:`joint_coverage`.
     """
     rows = []
     for cell, truth_of in zip(cells, truths, strict=True):
         of_cell = table.filter(pc.equal(table.column("cell"), cell.key))
-        for name, (estimand, numbers) in by_estimator(of_cell).items():
-            truth = None if estimand is None else truth_of[estimand]
-            measured = performance(answers_of(numbers), None if truth is None else truth.value)
-            row: dict[str, Any] = {"cell": cell.key, "title": cell.title, **cell._asdict(), "estimator": name, "estimand": estimand}
+        answered = by_series(of_cell)
+        together = joint_coverages(answered, truth_of)
+        for series, (estimand, numbers) in answered.items():
+            truth = None if estimand is None else truth_of[Effect(estimand, series.contrast)]
+            measured = performance(answered[series].answers, None if truth is None else truth.value)
+            row: dict[str, Any] = {"cell": cell.key, "title": cell.title, **cell._asdict(), "estimator": series.estimator}
+            row |= {"estimand": estimand, **series.contrast.columns}
             row |= {"truth": None if truth is None else truth.value, "truth_se": None if truth is None else truth.se}
             row["replicates"] = len(numbers["estimate"])
             for measure in MEASURES:
                 row[measure], row[f"{measure}_mcse"] = measured[measure]
+            if series.estimator in together:
+                row["joint_coverage"], row["joint_coverage_mcse"] = together[series.estimator]
             rows.append(row | {key: _mean(numbers[key]) for key in ("ess", "clipped")})
     return rows
 
 
+def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Effect, Truth]) -> dict[str, Figure]:
+    """Return, by estimator, the share of data sets in which the simultaneous intervals of all its contrasts hold their truths.
+
+    Of data sets in which every contrast was answered; where no arm has an effect, one minus it is the family-wise type-1 error.
+    Empty where there are only two arms.
+    """
+    inside: dict[str, list[Float64]] = {}
+    for (estimator, contrast), (estimand, numbers) in answered.items():
+        if "joint_low" not in numbers:
+            return {}
+        truth = np.nan if estimand is None else truths[Effect(estimand, contrast)].value
+        held = (numbers["joint_low"] <= truth) & (truth <= numbers["joint_high"])
+        # NaN where a replicate failed or a contrast was never answered
+        there = np.isfinite(numbers["joint_low"]) & np.isfinite(truth)
+        inside.setdefault(estimator, []).append(np.where(there, held.astype(np.float64), np.nan))
+    return {name: share(values[np.isfinite(values)] > 0.0) for name, held in inside.items() for values in [np.min(held, axis=0)]}
+
+
 def to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return figures as a table whose types don't depend on what happens to be known."""
-    whole, texts = ("draw", "n", "replicates"), ("cell", "title", "design", "withheld", "learner", "estimator", "estimand")
+    whole, texts = (
+        ("draw", "n", "replicates"),
+        ("cell", "title", "design", "withheld", "learner", "estimator", "estimand", "arm", "control"),
+    )
     names = list(rows[0])
     types = {name: pa.int64() if name in whole else pa.string() if name in texts else pa.float64() for name in names}
     return pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(list(types.items())))
 
 
-def places(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str, Truth]], seed: int) -> list[dict[str, Any]]:
-    """Rank the estimators of each cell that share an estimand, where there are at least two.
+def places(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Effect, Truth]], seed: int) -> list[dict[str, Any]]:
+    """Rank the estimators of each cell that share an estimand and a contrast, where there are at least two.
 
     Parameters
     ----------
@@ -76,14 +104,19 @@ def places(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[str,
     """
     ranks = []
     for cell, truth_of in zip(cells, truths, strict=True):
-        answered = by_estimator(table.filter(pc.equal(table.column("cell"), cell.key)))
-        for estimand in dict.fromkeys(each for each, _ in answered.values() if each is not None):
-            errors = {name: numbers["estimate"] - truth_of[estimand].value for name, (of, numbers) in answered.items() if of == estimand}
+        answered = by_series(table.filter(pc.equal(table.column("cell"), cell.key)))
+        ranked = (Effect(each.estimand, series.contrast) for series, each in answered.items() if each.estimand is not None)
+        for effect in dict.fromkeys(ranked):
+            errors = {
+                series.estimator: each.numbers["estimate"] - truth_of[effect].value
+                for series, each in answered.items()
+                if (each.estimand, series.contrast) == effect
+            }
             if len(errors) < 2:
                 continue
-            for place in ranking(errors, rng_for(seed, "simulate ranking", f"{cell.key}/{estimand}")):
-                named = {"cell": cell.key, "title": cell.title, "n": cell.n, "design": cell.design, "estimand": estimand}
-                ranks.append(named | place._asdict())
+            for place in ranking(errors, rng_for(seed, "simulate ranking", f"{cell.key}/{effect.estimand}{effect.contrast.suffix}")):
+                named = {"cell": cell.key, "title": cell.title, "n": cell.n, "design": cell.design, "estimand": effect.estimand}
+                ranks.append(named | effect.contrast.columns | place._asdict())
     return ranks
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.pages.numbers import count, number, percent
 from tasks.pages.template import fill
 from tasks.simulation.advice import LEAST_COVERAGE
+from tasks.simulation.contrasts import by_contrast, contrast_of, first_control, group_key
 from tasks.simulation.plots import chart, lines, look
 
 LABELS = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE", "adaptive": "adaptive TMLE", "att": "ATT", "atc": "ATC", "ato": "ATO"}
@@ -54,13 +55,18 @@ def render(record: Mapping[str, Any]) -> bytes:
         least=percent(LEAST_COVERAGE, 1),
         cells=[_cell(title, list(rows), record) for title, rows in itertools.groupby(record["rows"], key=lambda row: row["title"])],
         scenarios=_scenarios(record["rows"]),
+        several=first_control(record["rows"]) is not None,
+        first=contrast_of(record["rows"][0]).title,
         label=label,
     )
 
 
 def headlines(record: Mapping[str, Any]) -> list[str]:
-    """Return what to conclude, one sentence for each cell that has an effect, or for each where none has."""
-    advice = record["recommendation"]
+    """Return what to conclude, one sentence for each cell that has an effect, or for each where none has.
+
+    Of more than two arms there is one for each contrast with the control.
+    """
+    advice = [each for each in record["recommendation"] if each.get("control") == first_control(record["rows"])]
     shown = [each for each in advice if each["truth"]] or advice
     return [_sentence(each) for each in shown] or ["No estimator of the ATE answered in any cell: bring more rows, or relieve overlap."]
 
@@ -68,12 +74,12 @@ def headlines(record: Mapping[str, Any]) -> list[str]:
 def _sentence(each: Mapping[str, Any]) -> str:
     """Return the advice of one cell in words."""
     name, coverage = label(each["estimator"]), f"{percent(each['coverage'], 1)} (± {percent(each['coverage_mcse'], 1)})"
+    title = ", ".join(filter(None, (each["title"], contrast_of(each).title)))
     if not each["sound"]:
         return (
-            f"{each['title']}: no estimator covers the truth in {percent(LEAST_COVERAGE, 1)} of data sets; "
-            f"{name} comes nearest, with {coverage}."
+            f"{title}: no estimator covers the truth in {percent(LEAST_COVERAGE, 1)} of data sets; {name} comes nearest, with {coverage}."
         )
-    text = f"{each['title']}: use {name}; its 95 % interval covers the truth in {coverage} of data sets, RMSE {number(each['rmse'])}"
+    text = f"{title}: use {name}; its 95 % interval covers the truth in {coverage} of data sets, RMSE {number(each['rmse'])}"
     if not each["truth"]:
         return f"{text}; type-1 error {percent(each['type1_error'], 1)} (an effect is found where there is none), where 5 % is meant."
     text += f", power {percent(each['power'], 1)}"
@@ -86,21 +92,35 @@ def _sentence(each: Mapping[str, Any]) -> str:
 
 def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one cell's section shows."""
-    key, null = rows[0]["cell"], is_null(rows)
-    places = {place["estimator"]: place for place in record["ranking"] if place["cell"] == key}
-    moves = {each["estimator"]: each for each in record["stability"] if each["cell"] == key}
-    drawn = zip(rows, lines(rows, "bias", 0.0), lines(rows, "rmse", floor=0.0), lines(rows, "coverage", 0.95), strict=True)
+    key, null, refits = rows[0]["cell"], is_null(rows), len(record["truths"]) - 1
+    places = {(place["estimator"], group_key(place)): place for place in record["ranking"] if place["cell"] == key}
+    moves = {(each["estimator"], group_key(each)): each for each in record["stability"] if each["cell"] == key}
+    ordered = [row for group in by_contrast(rows).values() for row in group]
+    drawn = zip(ordered, lines(ordered, "bias", 0.0), lines(ordered, "rmse", floor=0.0), lines(ordered, "coverage", 0.95), strict=True)
+    shown = [
+        {
+            "row": row,
+            "bias": bias,
+            "rmse": rmse,
+            "coverage": coverage,
+            "place": places.get((row["estimator"], group_key(row))),
+            "moved": moves.get((row["estimator"], group_key(row))),
+        }
+        for row, bias, rmse, coverage in drawn
+    ]
+    groups = []
+    for contrast in by_contrast(rows):
+        of_contrast = [each for row, each in zip(ordered, shown, strict=True) if contrast_of(row) == contrast]
+        same_winner = _same_winner(record["same_winner"].get(f"{key}{contrast.suffix}"), refits)
+        groups.append({"title": contrast.title, "rows": of_contrast, "same_winner": same_winner})
     return {
         "title": title,
         "key": key,
-        "rows": [
-            {"row": row, "bias": bias, "rmse": rmse, "coverage": coverage, "place": places.get(row["estimator"])}
-            for row, bias, rmse, coverage in drawn
-        ],
-        "moves": [{"row": row, "moved": moves[row["estimator"]]} for row in rows if row["estimator"] in moves],
+        "groups": groups,
+        "moves": any(each["moved"] for each in shown),
+        "together": [row for row in {row["estimator"]: row for row in rows}.values() if row.get("joint_coverage") is not None],
         "moving": [(name, _heading(name, name, null)) for name in ("bias", "rmse", "coverage", "power")],
         "columns": [(name, _heading(name, heading, null)) for name, heading in COLUMNS],
-        "same_winner": _same_winner(record["same_winner"].get(key), len(record["truths"]) - 1),
         "replicates": rows[0]["replicates"],
         "null": null,
     }
@@ -126,11 +146,12 @@ def is_null(rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the charts of scenarios with at least two sizes: estimators of the ATE only."""
+    """Return the charts of scenarios with at least two sizes: estimators of the ATE, of more than two arms against the control, only."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    control = first_control(rows)
     for row in rows:
-        if row["estimand"] == "ate":
-            groups.setdefault(tuple(row[name] for name in SCENARIO), []).append(row)
+        if row["estimand"] == "ate" and row.get("control") == control:
+            groups.setdefault((*(row[name] for name in SCENARIO), contrast_of(row)), []).append(row)
     scenarios = []
     for group in groups.values():
         null = is_null(group)
@@ -140,7 +161,8 @@ def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if charts:
             names = list(dict.fromkeys(row["estimator"] for row in group))
             key = [{"look": look(place), "name": label(name)} for place, name in enumerate(names)]
-            scenarios.append({"title": group[0]["title"].partition(", ")[2], "charts": charts, "key": key})
+            title = ", ".join(filter(None, (group[0]["title"].partition(", ")[2], contrast_of(group[0]).title)))
+            scenarios.append({"title": title, "charts": charts, "key": key})
     return scenarios
 
 

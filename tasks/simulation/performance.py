@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
 
@@ -65,14 +66,14 @@ def performance(answers: Answers, truth: float | None) -> Mapping[str, Figure]:
     mapping of str to Figure
         By the names of ``MEASURES``.
     """
-    failed = _share(~np.isfinite(answers.estimate))
+    failed = share(~np.isfinite(answers.estimate))
     given = answers.answered
     count = len(given.estimate)
     if count < FEWEST:
         return dict.fromkeys(MEASURES, UNKNOWN) | {"failures": failed}
     s = float(given.estimate.std(ddof=1))
     width = given.ci_high - given.ci_low
-    rejected = _share((given.ci_low > 0.0) | (given.ci_high < 0.0))
+    rejected = share((given.ci_low > 0.0) | (given.ci_high < 0.0))
     figures = {
         "variance": Figure(s**2, s**2 * math.sqrt(2.0 / (count - 1))),
         "ci_width": Figure(float(width.mean()), float(width.std(ddof=1)) / math.sqrt(count)),
@@ -93,11 +94,12 @@ def _errors(given: Answers, truth: float, s: float) -> dict[str, Figure]:
     return {
         "bias": Figure(float(error.mean()), s / math.sqrt(count)),
         "rmse": Figure(rmse, spread / (2.0 * rmse) if rmse > 0.0 else 0.0),
-        "coverage": _share((given.ci_low <= truth) & (truth <= given.ci_high)),
+        "coverage": share((given.ci_low <= truth) & (truth <= given.ci_high)),
     }
 
 
-def _share(happened: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Figure:
+def share(happened: npt.NDArray[np.bool_]) -> Figure:
+    """Return how often something happened, with its Monte-Carlo standard error sqrt(p (1 - p) / R)."""
     if len(happened) == 0:
         return UNKNOWN
     p = float(happened.mean())

@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.contract.columns import conform
+from tasks.contract.columns import conform, nuisances_of
 from tasks.contract.errors import SpecError
 from tasks.contract.frames import to_frame
-from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.roles import Column, TableSchema
-from tasks.mechanisms.draw import design_probability
+from tasks.contract.spec import MechanismsSpec
+from tasks.mechanisms.draw import designed, draw_treatment
 from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.targets import overlap_weight
+from tasks.simulation.contrasts import Effect, contrasts
 from tasks.simulation.grid import Cell
 
 #: Distance that scaled probabilities (and rates) keep from the ends of their range.
@@ -32,11 +35,12 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """One data set: covariates as estimators see them (n rows), treatment, outcome, each (n,)."""
+    """One data set: covariates as estimators see them (n rows), treatment 0, ..., K - 1, outcome, each (n,); and K."""
 
     covariates: pd.DataFrame
     a: Int8
     y: Float64
+    arms: int = 2
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Population:
     ----------
     covariates : DataFrame, N rows
         Canonical.
-    g, q0, q1 : ndarray of float64, shape (N,)
-        P(A = 1 | W) as fitted, Q*0 and Q*1.
+    nuisances : Nuisances
+        Of K arms: P(A = k | W) as fitted, and Q*k; each of shape (N,).
     law : OutcomeLaw
         Y around Q*.
     kind : str
@@ -57,28 +61,33 @@ class Population:
         The covariates'.
     outcome : Column
         The outcome's.
-    probability : float
-        P(A = 1) of the randomized design.
+    labels : tuple of K str
+        The arms, the control first.
+    mechanisms : MechanismsSpec
+        Shares of the randomized design.
     outcome_range : tuple of two float, or None
         What outcomes are clipped to, where declared.
     """
 
     covariates: pd.DataFrame
-    g: Float64
-    q0: Float64
-    q1: Float64
+    nuisances: Nuisances
     law: OutcomeLaw
     kind: str
     columns: tuple[Column, ...]
     outcome: Column
-    probability: float
+    labels: tuple[str, ...]
+    mechanisms: MechanismsSpec
     outcome_range: tuple[float, float] | None = None
 
-    def scaled(self, scale: float) -> Float64:
-        """Return Q1 = Q*0 + scale (Q*1 - Q*0), held inside the outcome's range, shape (N,)."""
+    def scaled(self, scale: float) -> tuple[Float64, ...]:
+        """Return Qk = Q*0 + scale (Q*k - Q*0) of every arm k, held inside the outcome's range, K arrays of shape (N,)."""
+        control, *others = self.nuisances.outcomes
+        return (control, *(self._moved(control, other, scale) for other in others))
+
+    def _moved(self, control: Float64, other: Float64, scale: float) -> Float64:
         if scale == 1.0:
-            return self.q1
-        moved = self.q0 + scale * (self.q1 - self.q0)
+            return other
+        moved = control + scale * (other - control)
         if scale == 0.0:
             return moved
         if self.kind == "binary":
@@ -107,12 +116,14 @@ class Population:
 
 
 def population_of(
-    schema: TableSchema, rows: pa.Table, law: OutcomeLaw, probability: float, outcome_range: tuple[float, float] | None
+    schema: TableSchema, rows: pa.Table, law: OutcomeLaw, mechanisms: MechanismsSpec, outcome_range: tuple[float, float] | None
 ) -> Population:
-    """Return the law of drawn rows: canonical, with ``g``, ``q0`` and ``q1`` beside; the other arguments are attributes of it."""
-    g, q0, q1 = (np.array(rows.column(name).to_numpy()) for name in ("g", "q0", "q1"))
+    """Return the law of drawn rows: canonical, with their nuisances beside; the other arguments are attributes of it."""
+    nuisances = Nuisances(*(np.array(values) for values in nuisances_of(rows)))
     covariates = pd.DataFrame(to_frame(rows, schema.modelled)).reset_index(drop=True)
-    return Population(covariates, g, q0, q1, law, schema.outcome_kind, schema.modelled, schema.outcome, probability, outcome_range)
+    return Population(
+        covariates, nuisances, law, schema.outcome_kind, schema.modelled, schema.outcome, schema.arms, mechanisms, outcome_range
+    )
 
 
 @dataclass(frozen=True)
@@ -122,8 +133,8 @@ class Source:
     Attributes
     ----------
     population : Population
-    p, q1 : ndarray of float64, shape (N,)
-        P(A = 1 | W) of the design and the scaled Q1 of each row of the population.
+    nuisances : Nuisances
+        P(A = k | W) of the design and the scaled Qk of each row of the population, each of shape (N,).
     noise : float
         Factor on residuals.
     visible : tuple of str
@@ -131,25 +142,25 @@ class Source:
     """
 
     population: Population
-    p: Float64
-    q1: Float64
+    nuisances: Nuisances
     noise: float
     visible: tuple[str, ...]
 
     def draw(self, n: int, rng: np.random.Generator) -> Data:
         """Draw one data set of n rows."""
         law = self.population
-        rows = rng.integers(len(self.p), size=n)
+        rows = rng.integers(len(law.covariates), size=n)
         covariates = law.covariates.take(rows).reset_index(drop=True)
-        a = (rng.random(n) < self.p[rows]).astype(np.int8)
-        mean = np.where(a == 1, self.q1[rows], law.q0[rows])
+        here = Nuisances(*(values[rows] for values in self.nuisances))
+        a = draw_treatment(here, rng)
+        mean = here.observed(a)
         y = law.law.draw(a, mean, covariates, rng)
         if self.noise != 1.0:
             y = mean + self.noise * (y - mean)
         if law.outcome_range is not None:
             y = np.clip(y, *law.outcome_range)
         rounded = np.array(conform(law.outcome, pa.array(y)).to_numpy(zero_copy_only=False), dtype=np.float64)
-        return Data(covariates[list(self.visible)], a, rounded)
+        return Data(covariates[list(self.visible)], a, rounded, here.arms)
 
 
 def source_of(population: Population, cell: Cell) -> Source:
@@ -173,29 +184,39 @@ def source_of(population: Population, cell: Cell) -> Source:
             "Its spread follows from its mean: scale the effect instead (effect_scales).",
         )
     hidden = population.hidden(cell.withheld)
-    p = design_probability(population.g, cell.design, population.probability, 1.0 if cell.tilt is None else cell.tilt)
+    design = {"treatment": cell.design, "tilt": 1.0 if cell.tilt is None else cell.tilt}
+    under = designed(population.nuisances, population.mechanisms.model_copy(update=design), population.labels)
+    scaled = Nuisances(*under[: under.arms - 1], *population.scaled(cell.effect_scale))
     visible = tuple(column.id for column in population.columns if column.id != hidden)
-    return Source(population, p, population.scaled(cell.effect_scale), cell.noise, visible)
+    return Source(population, scaled, cell.noise, visible)
 
 
-def truths(source: Source) -> Mapping[str, Truth]:
+def truths(source: Source) -> Mapping[Effect, Truth]:
     """Return the effects of a cell's law, from its mechanisms and no estimator.
 
-    With tau = Q1 - Q0 and p the design's P(A = 1 | W): E[tau], and sum h tau / sum h with h = p (ATT), 1 - p (ATC), p (1 - p)
-    (ATO), over the population's rows. Data sets are sampled from these very rows, so the figures are exact for what estimators
-    are tried on; the standard error, sqrt(sum h^2 (tau - mean)^2) / sum h, says how far they may lie from those of the law that
-    the rows were drawn from.
+    For arms k and c, with tau = Qk - Qc and p the design's P(A = k | W): E[tau] (ATE), and sum h tau / sum h with h = p_k (ATT),
+    p_0 (ATC), 1 / sum_j 1/p_j (ATO; of two arms p (1 - p)), over the population's rows. ATT and ATC compare with the control only.
+    Data sets are sampled from these very rows, so the figures are exact for what estimators are tried on; the standard error,
+    sqrt(sum h^2 (tau - mean)^2) / sum h, says how far they may lie from those of the law that the rows were drawn from.
 
     Returns
     -------
-    mapping of str to Truth
-        By estimand, in units of the outcome.
+    mapping of Effect to Truth
+        In units of the outcome.
     """
-    tau = source.q1 - source.population.q0
-    weights = {"ate": np.ones_like(tau), "att": source.p, "atc": 1.0 - source.p, "ato": source.p * (1.0 - source.p)}
+    p, q, labels = source.nuisances.propensities, source.nuisances.outcomes, source.population.labels
+    overlap = p[1] * p[0] if len(p) == 2 else overlap_weight(p)
     values = {}
-    for name, weight in weights.items():
-        total = float(weight.sum())
-        value = float(weight @ tau) / total
-        values[name] = Truth(value, float(np.sqrt(np.sum((weight * (tau - value)) ** 2))) / total)
+    for contrast in contrasts(labels):
+        arm, control = contrast.places(labels)
+        weights = {"ate": np.ones_like(overlap), "att": p[arm], "atc": p[0], "ato": overlap}
+        for estimand, weight in weights.items():
+            if control == 0 or estimand in ("ate", "ato"):
+                values[Effect(estimand, contrast)] = _weighted(q[arm] - q[control], weight)
     return values
+
+
+def _weighted(tau: Float64, weight: Float64) -> Truth:
+    total = float(weight.sum())
+    value = float(weight @ tau) / total
+    return Truth(value, float(np.sqrt(np.sum((weight * (tau - value)) ** 2))) / total)

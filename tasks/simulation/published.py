@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.contract.columns import NUISANCE_COLUMNS
+from tasks.contract.columns import nuisance_columns
 from tasks.contract.errors import StoreError
 from tasks.contract.refs import FileRef
 from tasks.contract.roles import TableSchema
@@ -70,7 +70,7 @@ def rows_of(store: Store, law_files: Published, schema: TableSchema, most: int) 
     Returns
     -------
     pyarrow.Table
-        Columns by id, and ``g``, ``q0``, ``q1``.
+        Columns by id, and those of :func:`tasks.contract.nuisance.nuisance_names`.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def _parts(store: Store, law_files: Published, schema: TableSchema, most: int) -
         rows = canonical(released, schema, "parquet")
         if rows.num_rows != released.num_rows:
             raise StoreError(f"rows of {law_files.owner}/{part.path} must all have treatment and outcome; {rows.num_rows} have.")
-        for name, shown in NUISANCE_COLUMNS.items():
+        for name, shown in nuisance_columns(len(schema.arms)).items():
             rows = rows.append_column(name, released.column(shown))
         left -= rows.num_rows
         yield rows

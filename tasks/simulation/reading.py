@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.simulation.contrasts import by_contrast, contrast_of, first_control
 from tasks.simulation.page import TYPE1, headlines, is_null
 
 ABSENT = "–"
@@ -22,9 +23,15 @@ def lines(reply: Mapping[str, Any]) -> list[str]:
     law, copies = "fitted law", reply["source"].get("copies")
     if copies is not None:
         law = f"law of {reply['source']['uri']}" + (f", copy 0 of {copies}" if copies > 1 else "")
-    text = [f"true effect (ATE) of the {law}: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"]
-    for title, rows in itertools.groupby(reply["rows"], key=lambda row: str(row["title"])):
-        text += _cell(title, list(rows))
+    control = first_control(reply["rows"])
+    compared = "" if control is None else f" of {contrast_of(reply['rows'][0]).title}"
+    text = [f"true effect (ATE{compared}) of the {law}: {reply['truth']:.5g} (Monte-Carlo SE {reply['truth_se']:.2g})"]
+    for title, of_cell in itertools.groupby(reply["rows"], key=lambda row: str(row["title"])):
+        for contrast, rows in by_contrast(list(of_cell)).items():
+            if contrast.control == control:
+                text += _cell(", ".join(filter(None, (title, contrast.title))), rows)
+    if control is not None:
+        text += ["", f"Arms are compared with '{control}' here; every other pair, and simultaneous intervals, are in the report."]
     text += ["", *headlines(reply), "", *(f"warning   {caution}" for caution in reply["cautions"])]
     return [*text, f"report    {reply['uri']}/simulate.html"]
 

@@ -12,12 +12,15 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Learner, Nuisances
 from tasks.contract.results import Estimate
 from tasks.contract.rng import rng_for
+from tasks.estimation.contrasts import TREATED, estimates_of
 from tasks.nuisance.crossfit import Rows, cross_fit_small
 from tasks.nuisance.plan import Plan, require_rows_per_fold
+from tasks.simulation.contrasts import contrasts
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Source
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
+from tasks.targeting.sample import Sample, prepare
 
 #: Errors of learners and estimators that a small data set can cause.
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)
@@ -35,10 +38,10 @@ class Method(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of one estimator on one data set; ``estimate`` is None where it failed. ``seconds`` of CPU, cross-fitting apart."""
+    """The results of one estimator on one data set: of each contrast, None where it failed. ``seconds`` of CPU, cross-fitting apart."""
 
     estimator: str
-    estimate: Estimate | None
+    estimates: tuple[Estimate | None, ...]
     seconds: float
 
 
@@ -72,18 +75,21 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     start = time.thread_time()
     data = source.draw(cell.n, rng)
     drawn = time.thread_time()
+    population = source.population
     try:
-        nuisances = predict(data, method.learner, source.population.kind, method.folds, rng)
+        nuisances = predict(data, method.learner, population.kind, method.folds, rng)
+        bound = truncation_bound(cell.n, method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
+        sample = prepare(data.a, data.y, nuisances, population.kind, bound)
     except FAILURES:
         spent = time.thread_time() - drawn
-        return Replicate(number, drawn - start, spent, tuple(Outcome(name, None, 0.0) for name in method.estimators))
+        nothing = (Outcome(name, (None,) * len(contrasts(population.labels, name)), 0.0) for name in method.estimators)
+        return Replicate(number, drawn - start, spent, tuple(nothing))
     fitted = time.thread_time()
-    bound = truncation_bound(cell.n, method.truncation)  # type: ignore[arg-type]  # "auto" or a number: the SPEC has checked it
     outcomes = []
     for name, estimator in method.estimators.items():
         began = time.thread_time()
-        estimate = _evaluated(name, estimator, data, nuisances, source.population.kind, bound)
-        outcomes.append(Outcome(name, estimate, time.thread_time() - began))
+        estimates = _evaluated(name, estimator, sample, population.labels)
+        outcomes.append(Outcome(name, estimates, time.thread_time() - began))
     return Replicate(number, drawn - start, fitted - drawn, tuple(outcomes))
 
 
@@ -100,20 +106,24 @@ def predict(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.
     EstimationError
         If an arm has fewer than two rows per fold.
     """
-    require_rows_per_fold(data.a, folds)
+    require_rows_per_fold(data.a, folds, data.arms)
     plan = Plan("simulate", int(rng.integers(2**62)), folds)
-    return cross_fit_small(plan, learner, Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind), data.covariates)
+    rows = Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind, arms=data.arms)
+    return cross_fit_small(plan, learner, rows, data.covariates)
 
 
-def _evaluated(name: str, estimator: Estimator, data: Data, nuisances: Nuisances, kind: str, bound: float) -> Estimate | None:
-    """Evaluate one estimator; None where it fails or its answer is no number."""
+def _evaluated(name: str, estimator: Estimator, sample: Sample, labels: Sequence[str]) -> tuple[Estimate | None, ...]:
+    """Evaluate one estimator on every contrast; None where it fails or its answer is no number."""
+    compared = contrasts(labels, name)
     try:
-        estimate = estimator.evaluate(data.a, data.y, nuisances, kind, bound)
+        # the means of the arms, which come beside more than two of them, are no effects
+        estimates = [each for each in estimates_of(estimator, sample, labels, pairs=name not in TREATED) if each.estimand != "mean"]
     except FAILURES:
-        return None
-    if estimate.estimand not in ESTIMANDS:
+        return (None,) * len(compared)
+    stranger = next((each.estimand for each in estimates if each.estimand not in ESTIMANDS), None)
+    if stranger is not None:
         raise SpecError(
-            f"estimators of simulate must estimate one of {', '.join(ESTIMANDS)}; '{name}' estimates {estimate.estimand}.",
+            f"estimators of simulate must estimate one of {', '.join(ESTIMANDS)}; '{name}' estimates {stranger}.",
             "Leave it out: its truth is not known here.",
         )
-    return estimate if np.isfinite([estimate.estimate, estimate.se, estimate.ci_low, estimate.ci_high]).all() else None
+    return tuple(each if np.isfinite([each.estimate, each.se, each.ci_low, each.ci_high]).all() else None for each in estimates)

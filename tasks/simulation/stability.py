@@ -25,12 +25,12 @@ def stability(rows: Sequence[Mapping[str, Any]], refits: Sequence[Sequence[Mappi
     Returns
     -------
     list of dict
-        Per cell and estimator, and each of ``MOVING``: least and largest value over the refits, and the standard deviation between them
-        beyond their Monte-Carlo errors, sqrt(max(0, var - mean mcse^2)); None with fewer than two refits that answered.
+        Per cell, estimator and contrast, and each of ``MOVING``: least and largest value over the refits, and the standard deviation
+        between them beyond their Monte-Carlo errors, sqrt(max(0, var - mean mcse^2)); None with fewer than two refits that answered.
     """
     spreads = []
     for at, row in enumerate(rows):
-        one = {name: row[name] for name in ("cell", "n", "design", "estimator")}
+        one = {name: row[name] for name in ("cell", "n", "design", "estimator", "arm", "control") if name in row}
         for measure in MOVING:
             estimates = [(refit[at][measure], refit[at][f"{measure}_mcse"]) for refit in refits if refit[at][measure] is not None]
             values = np.array([value for value, _ in estimates])
@@ -51,7 +51,7 @@ def same_winner(winners: Mapping[str, str], refits: Sequence[Mapping[str, str]])
     Parameters
     ----------
     winners : mapping of str to str
-        Best estimator by cell.
+        Best estimator by cell; of more than two arms by cell and contrast.
     refits : sequence of mapping
         The same of each refit.
     """

@@ -20,6 +20,7 @@ from tasks.contract.spec import Spec
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.batches import Work, estimators_of
+from tasks.simulation.contrasts import Effect, Series, contrasts, group_key
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
 from tasks.simulation.grid import Cell, cells
@@ -38,7 +39,7 @@ class Batch(NamedTuple):
 
     work: Work
     answers: PartitionRef
-    tallies: dict[str, Tally]
+    tallies: dict[Series, Tally]
     seconds: dict[str, Seconds]
 
 
@@ -52,7 +53,7 @@ class Results(NamedTuple):
 
 @coarse("lay out law", "lay out the law of draw {draw}")
 def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int) -> ModelRef:
-    """Put together what data sets are sampled from: drawn, calibrated covariate rows with g, Q*0, Q*1, and the law of Y around Q*.
+    """Put together what data sets are sampled from: drawn, calibrated covariate rows with their nuisances, and the law of Y around Q*.
 
     Raises
     ------
@@ -64,8 +65,7 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
-    settings = run.spec.mechanisms
-    population = population_of(schema, table, space.model(mechanisms).law, settings.probability, run.spec.outcome.range)
+    population = population_of(schema, table, space.model(mechanisms).law, run.spec.mechanisms, run.spec.outcome.range)
     return space.put_model(key, _possible(run.spec, population))
 
 
@@ -86,7 +86,7 @@ def read_law(run: Run, schema: TableSchema, law_files: Published) -> ModelRef:
         return done
     table = rows_of(store, law_files, schema, spec.simulate.pool)
     law = law_of(store, law_files)
-    return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms.probability, law_files.outcome_range)))
+    return space.put_model(key, _possible(spec, population_of(schema, table, law, spec.mechanisms, law_files.outcome_range)))
 
 
 def _possible(spec: Spec, population: Population) -> Population:
@@ -111,7 +111,7 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
             # its compiled code is loaded before the clock runs
             replicates(source, method, cell, spec.seed, work.draw, numbers[:1])
         outcomes = replicates(source, method, cell, spec.seed, work.draw, numbers)
-        done, spent = space.put_table(key, to_table(cell.key, work.draw, outcomes)), seconds(outcomes)
+        done, spent = space.put_table(key, to_table(cell.key, work.draw, outcomes, population.labels)), seconds(outcomes)
     return Batch(work, done, tallies(space.table(done), truths(source)), spent)
 
 
@@ -138,7 +138,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
         tables.append(table)
         rows.append(figures(table, grid, truth_of[-1]))
         ranked.append(places(table, grid, truth_of[-1], spec.seed))
-        winners.append({place["cell"]: place["estimator"] for place in reversed(ranked[-1]) if place["estimand"] == "ate"})
+        winners.append({group_key(place): place["estimator"] for place in reversed(ranked[-1]) if place["estimand"] == "ate"})
     flat = [{"draw": draw, **row} for draw, of_draw in enumerate(rows) for row in of_draw]
     answers = space.put_table("simulate/replicates.parquet", pa.concat_tables(tables))
     metrics = space.put_table("simulate/metrics.parquet", to_metrics(flat))
@@ -151,7 +151,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
         "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
         "same_winner": same_winner(winners[0], winners[1:]),
         "truths": [_truth_of(space.model(law), grid[0]) for law in laws],
-        "pool": len(space.model(laws[0]).g),
+        "pool": len(space.model(laws[0]).covariates),
         "speed": _speed(batches),
     }
     body = json.dumps(record, allow_nan=False).encode()
@@ -159,9 +159,9 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
 
 
 def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
-    """Return the ATE that the fitted law carries, whatever effects the grid scales it to."""
+    """Return the ATE that the fitted law carries, whatever effects the grid scales it to; of more than two arms of the first contrast."""
     source: Source = source_of(population, cell._replace(effect_scale=1.0))
-    truth: Truth = truths(source)["ate"]
+    truth: Truth = truths(source)[Effect("ate", contrasts(population.labels)[0])]
     return truth._asdict()
 
 

@@ -108,7 +108,7 @@ def _order(matches: Sequence[re.Match[str]], mark: str) -> str:
     above = [any(int(text) > 12 for text in part) for part in (first, second)]
     if all(above):
         return ""
-    if year == "%y" and mark != "." and not any(int(text) > 31 for text in last):
+    if year == "%y" and mark != "." and not above[1] and not any(int(text) > 31 for text in last):
         return "ambiguous"  # the year may stand first
     if mark == "." or above[0]:  # with points the day comes first wherever they are used
         return "" if above[1] else mark.join(("%d", "%m", year))

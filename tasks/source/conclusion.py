@@ -14,6 +14,7 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec
 from tasks.source.beside import decide_beside
 from tasks.source.covariate import Decided, decide_covariate
+from tasks.source.event import decide_event
 from tasks.source.evidence import type_of
 from tasks.source.findings import Findings
 from tasks.source.hints import later_waves, measured_later
@@ -111,6 +112,10 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
     if outcome is not None:  # cells are missing there only where rows without outcome are kept
         gaps = findings.columns[roles.outcome].missing
         outcome = outcome._replace(column=outcome.column.model_copy(update={"missing": gaps}))
+    events: dict[str, Decided] = {}
+    for name in roles.columns_by_role["event"]:
+        decided = _attempt(faults, decide_event, fields[name], findings.columns[name])
+        events |= {} if decided is None else {name: decided}
     names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}
     for number, name in enumerate(names):
@@ -130,7 +135,9 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         warnings += repeated_units(names, fields, findings, treatment.arms)
     if faults or treatment is None or outcome is None:
         return Conclusion(None, None, warnings, tuple(faults))
-    return Conclusion(*_described(findings, selection, covariates | beside.columns, treatment, outcome, roles.cluster), warnings, ())
+    return Conclusion(
+        *_described(findings, selection, covariates | events | beside.columns, treatment, outcome, roles.cluster), warnings, ()
+    )
 
 
 def _failed(*faults: WaymintError) -> Conclusion:

@@ -46,7 +46,7 @@ def header(fs: pafs.FileSystem, path: str, shown: str, dialect: Dialect) -> tupl
     with reading(shown), open_bytes(fs, path) as stream:
         head = stream.read(_HEAD_BYTES)
     text = _decode_head(head, shown, dialect.encoding)
-    names = _names("".join(text.splitlines(keepends=True)[dialect.skipped :]) if dialect.skipped else text, shown, dialect)
+    names = _names(text.split("\n", dialect.skipped)[-1], shown, dialect)
     refuse_duplicates(clean_names(names), shown)
     if len(names) < 3:
         raise SourceError(

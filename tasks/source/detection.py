@@ -21,6 +21,8 @@ from tasks.source.locate import reading
 HEAD_BYTES = 1 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _MOST_RECORDS = 5000
+_FIRST_RECORDS = 200
+_MOST_LINES = 20
 _SHARE = 0.9
 
 
@@ -73,6 +75,9 @@ def sample(fs: pafs.FileSystem, path: str, shown: str, wishes: CsvSpec) -> Sampl
     if (first := re.match(r"sep=(.)\r?\n", text)) is not None:  # what Excel writes for itself
         skipped, named, text = 1, first[1], text[first.end() :]
     quote = wishes.quote if wishes.quote is not None else _quote(text)
+    choices = (wishes.separator or named or "",) if wishes.separator or named else _SEPARATORS
+    before = preamble(text, quote, choices) if wishes.skip is None else max(0, wishes.skip - skipped)
+    skipped, text = skipped + before, _without_lines(text, before)
     separator = wishes.separator or named or _separator(text, quote, path)
     records = _records(text, separator, quote)
     if more and len(records) > 1 and len(records) <= _MOST_RECORDS:
@@ -114,7 +119,7 @@ def detect(samples: Sequence[Sample], names: tuple[str, ...], wishes: CsvSpec, c
         if name not in dates:
             form = date_format(cells)
             if form == "ambiguous":
-                unclear[name] = _ambiguous_dates(name)
+                unclear[name] = _ambiguous_dates(name, cells)
             elif form:
                 dates[name] = form
     clues = {name: number_clues(cells) for name, cells in columns.items() if name not in dates and name not in unclear}
@@ -184,20 +189,52 @@ def _unclear_numbers(clues: dict[str, NumberClues], decimal: str, wishes: CsvSpe
 _MARKS = 'Declare the marks, e.g. source.csv = { decimal = ".", thousands = "," }.'
 
 
-def _ambiguous_dates(name: str) -> Unclear:
+def _ambiguous_dates(name: str, cells: Sequence[str]) -> Unclear:
+    mark = "-" if cells[0].count("-") == 2 else "/"
+    if re.search(r"\d{4}", cells[0]):
+        order, form = "day and month; got cells that fit both: none has a day above 12", mark.join(("%d", "%m", "%Y"))
+    else:
+        order, form = "day, month and year; got cells of two digits that fit several", mark.join(("%d", "%m", "%y"))
     return Unclear(
-        f"dates of column '{name}' must be of a known order of day and month; got cells that fit both, e.g. no day above 12.",
-        f'Declare the format, e.g. source.csv = {{ dates = {{ "{name}" = "%d/%m/%Y" }} }}.',
+        f"dates of column '{name}' must be of a known order of {order}.",
+        f'Declare the format, e.g. source.csv = {{ dates = {{ "{name}" = "{form}" }} }}.',
     )
 
 
-def _records(text: str, separator: str, quote: str) -> list[list[str]]:
+def preamble(text: str, quote: str, separators: Sequence[str] = _SEPARATORS) -> int:
+    """Return how many lines stand before the header: titles, comments and blank lines that programs write above a table.
+
+    The header is the first of at most twenty lines whose number of cells nine of ten records from there on share, and which fills more
+    than half of them. Lines above it fill at most half as many.
+    """
+    for lines in range(min(_MOST_LINES, text.count("\n"))):
+        rest = _without_lines(text, lines)
+        for separator in separators:
+            records = _records(rest, separator, quote, _FIRST_RECORDS)
+            width = len(records[0]) if records else 0
+            if width < 3 or sum(len(record) == width for record in records if record) < _SHARE * sum(map(bool, records)):
+                continue
+            above = _records(text[: len(text) - len(rest)], separator, quote, _FIRST_RECORDS)
+            if 2 * _filled(records[0]) > width and all(2 * _filled(record) <= width for record in above):
+                return lines
+    return 0
+
+
+def _filled(record: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in record)
+
+
+def _without_lines(text: str, lines: int) -> str:
+    return text.split("\n", lines)[lines] if 0 < lines <= text.count("\n") else text
+
+
+def _records(text: str, separator: str, quote: str, most: int = _MOST_RECORDS) -> list[list[str]]:
     records: list[list[str]] = []
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     try:
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=quote or None, quoting=quoting):
             records.append(record)
-            if len(records) > _MOST_RECORDS:
+            if len(records) > most:
                 break
     except csv.Error:
         pass  # what the row reader will say better
@@ -217,7 +254,7 @@ def _separator(text: str, quote: str, path: str) -> str:
     tabs = any(path.lower().removesuffix(packed).endswith((".tsv", ".tab")) for packed in ("", ".gz", ".bz2", ".xz", ".zst"))
     scores = []
     for place, separator in enumerate(_SEPARATORS):
-        records = [record for record in _records(text, separator, quote)[:200] if record]
+        records = [record for record in _records(text, separator, quote, _FIRST_RECORDS) if record]
         width = len(records[0]) if records else 0
         same = sum(len(record) == width for record in records) / len(records) if records and width > 1 else 0.0
         scores.append((same >= _SHARE, tabs and separator == "\t", round(same, 1), width, -place, separator))

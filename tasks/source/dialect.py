@@ -58,6 +58,8 @@ class Dialect(BaseModel):
             parts.append(f"decimal mark {self.decimal!r}")
         if self.thousands:
             parts.append(f"thousands {self.thousands!r}")
+        if self.skipped:
+            parts.append(f"the header on line {self.skipped + 1}")
         if self.encoding not in ("utf-8", "utf-8-sig"):
             parts.append(f"encoding {self.encoding}")
         if self.dates:

@@ -18,7 +18,7 @@ from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
 from tasks.source.values import family
 
-OutcomeKind = Literal["binary", "continuous", "count"]
+OutcomeKind = Literal["binary", "continuous", "count", "survival"]
 _HINT = "Recode it, or choose another roles.outcome_kind."
 
 
@@ -167,6 +167,10 @@ def _flag(field: pa.Field, cells: ColumnFindings, wish: str) -> DecidedOutcome:
 
 def _kind(name: str, numbers: Numbers, wish: str) -> tuple[OutcomeKind, tuple[str, ...]]:
     lowest, highest = float(numbers.lowest[0]), float(numbers.highest[-1])
+    if wish == "survival":
+        if lowest < 0.0:
+            raise SourceError(f"time '{name}' must be at least 0; got negative values.", "Count time from each row's start.")
+        return "survival", ()
     values = len(numbers.lowest)  # up to five are kept: enough to tell two from three
     whole = numbers.decimals == 0 and lowest >= 0
     binary = whole and values == 2 and (lowest, highest) == (0.0, 1.0)

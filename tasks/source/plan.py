@@ -136,7 +136,8 @@ def _plan_csv(fs: pafs.FileSystem, files: tuple[Located, ...], uri: str, wanted:
         header_names = clean_names(delimited.header(fs, one.path, _shown(one, uri), plain))
         _refuse_difference(names, header_names, _shown(files[0], uri), _shown(one, uri))
         if place < _SAMPLED and header_names == names:
-            fixed = wanted.dialect.model_copy(update={"encoding": first.encoding, "separator": first.separator, "quote": first.quote})
+            same = {"encoding": first.encoding, "separator": first.separator, "quote": first.quote, "skip": first.skipped}
+            fixed = wanted.dialect.model_copy(update=same)
             samples.append(sample(fs, one.path, _shown(one, uri), fixed))
     dialect, unclear = detect(samples, names, wanted.dialect, codes)
     if not any(_has_rows(fs, one, uri, names, dialect, codes) for one in files):

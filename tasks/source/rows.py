@@ -40,14 +40,14 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
     pyarrow.Table
         Columns w0, w1, ..., a, y of their canonical types, missing as null, rare levels pooled; rows without treatment
         left out, and those without outcome unless the schema's outcome has missing cells. Then, as far as there are such roles:
-        passengers, ``c`` (uint64, hash of the cluster), ``v`` (weight), ids as texts, ``cn`` (the cluster as text).
+        passengers, ``e`` (1 for an event), ``c`` (uint64, hash of the cluster), ``v`` (weight), ids as texts, ``cn`` (the cluster as text).
 
     Raises
     ------
     SourceError
         If a cell does not fit the schema: the source has changed since it was inspected.
     """
-    beside = [column for column in (schema.cluster, schema.weight) if column is not None]
+    beside = [column for column in (schema.event, schema.cluster, schema.weight) if column is not None]
     ordered = [*schema.covariates, schema.treatment, schema.outcome, *schema.passengers, *beside, *schema.ids]
     arrays = []
     for column in ordered:
@@ -68,7 +68,7 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
                 arrays.append(pa.array(hashes, mask=~present))
             elif column.role == "id":
                 arrays.append(as_names(values, kind).dictionary_encode())
-            elif column.role == "outcome" and column.levels:
+            elif column.role in ("outcome", "event") and column.levels:
                 answers = as_levels(values, kind)
                 arrays.append(_recoded(answers, _codes(answers, column.levels), column).cast(pa.float64()))
             else:

@@ -54,7 +54,7 @@ def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), wh
     for role, given in declared.items():
         for name in given if role not in ("exclude", "covariates") or (role == "exclude" and whole) else ():
             _present(role, name, names)
-    beside = {*roles.id, *declared["cluster"], *declared["weight"], *roles.passengers}
+    beside = {*declared["event"], *roles.id, *declared["cluster"], *declared["weight"], *roles.passengers}
     if roles.covariates == "*":
         named = {*roles.kinds, *roles.strata}
         others = {roles.treatment, roles.outcome, *roles.exclude, *beside, *(name for name in index if name not in named)}

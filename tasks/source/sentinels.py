@@ -34,7 +34,7 @@ def sentinels(numbers: Numbers, arrow: pa.DataType) -> tuple[Sentinel, ...]:
     """Return the extremes of a column that look like missing codes.
 
     An extreme does where at least five rows and one in a thousand have it, its digits are such a code, and it stands apart: at least three
-    times the usual step away from its neighbour, or five times as frequent.
+    times the usual step away from its neighbour, or five times as frequent, or it is the one negative of whole numbers.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ def _apart(numbers: Numbers, values: Float64, counts: Int64, place: int) -> bool
     rest = steps[1:] if len(steps) > 1 else np.array([_usual_step(numbers)])
     usual = float(np.median(rest))
     neighbours = float(np.mean(times[1:])) if len(times) > 1 else 0.0
+    if numbers.decimals == 0 and len(inner) > 3 and inner[0] < 0 <= inner[1]:
+        return True  # the one negative value of a count or a scale
     # another code may stand between this one and the rest: the widest gap from here on counts
     return bool(max(gaps[:2]) >= _STEPS * usual) or bool(times[0] >= _SPIKE * neighbours)
 

@@ -111,11 +111,23 @@ def clever(data: ArmData, curves: Float64, functional: Functional) -> Float64:
     return np.asarray(after / (data.share[:, None] * curves * data.uncensored))
 
 
+def pseudo_outcomes(data: ArmData, functionals: Sequence[Functional]) -> Float64:
+    """Return what the arm's rows would have as outcomes if none were censored, as far as the hazards know, shape (n, P).
+
+    y = Phi(S_a(.|W)) - sum_u R_u / (S_u G_u) (dN_u - Y_u lambda_u) has the mean Phi(S_a(.|W)) given W where either hazard is right: Rubin,
+    van der Laan (2007), DOI 10.2202/1557-4679.1052. With it as outcome, the efficient influence function of a mean is that of Phi, so
+    every estimator of a mean estimates Phi. Rows of other arms have Phi itself.
+    """
+    curves = survival(data.hazard)
+    gap = _gap(data, data.hazard)
+    return np.column_stack([f.value(curves) - data.share * np.sum(clever(data, curves, f) * gap, axis=1) for f in functionals])
+
+
 def estimate_curve(data: ArmData, functionals: Sequence[Functional]) -> CurveEstimate:
     """Return the one-step (AIPW) estimate: the plug-in of the hazards plus the mean of the influence function."""
     curves = survival(data.hazard)
     values = _influence(data, curves, data.hazard, functionals)
-    curve_values = _curve_influence(data, curves, data.hazard)
+    curve_values = curve_influence(data, curves, data.hazard)
     points, curve = data.mean(values), data.mean(curve_values)
     return CurveEstimate(points, values - points, curve, curve_values - curve, 0.0)
 
@@ -151,7 +163,7 @@ def target_curve(data: ArmData, functionals: Sequence[Functional]) -> CurveEstim
     points, curve = data.mean(plug_in), data.mean(curves)
     values = _influence(data, curves, hazard, functionals) - points
     residual = _residual(data, curves, hazard, functionals)
-    return CurveEstimate(points, values, curve, _curve_influence(data, curves, hazard) - curve, residual)
+    return CurveEstimate(points, values, curve, curve_influence(data, curves, hazard) - curve, residual)
 
 
 def _solve(data: ArmData, hazard: Float64, h: Float64) -> Float64:
@@ -172,8 +184,8 @@ def _influence(data: ArmData, curves: Float64, hazard: Float64, functionals: Seq
     return np.column_stack([f.value(curves) - np.sum(clever(data, curves, f) * gap, axis=1) for f in functionals])
 
 
-def _curve_influence(data: ArmData, curves: Float64, hazard: Float64) -> Float64:
-    """Return D + S of every time of the grid, shape (n, m)."""
+def curve_influence(data: ArmData, curves: Float64, hazard: Float64) -> Float64:
+    """Return D + S of every time of the grid, shape (n, m): influence values of the curve, its value not taken off."""
     gap = _gap(data, hazard) / (data.share[:, None] * curves * data.uncensored)
     return np.asarray(curves * (1.0 - np.cumsum(gap, axis=1)))
 

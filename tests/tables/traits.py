@@ -75,6 +75,21 @@ def sentinel(to: Path, value: float = -99, declared: bool = False, column: str =
     return made._replace(source={"missing_values": {column: [value]}}) if declared else made
 
 
+def children(to: Path) -> Made:
+    """Give 5 % of a small count the value -1."""
+    frame, rng = base(3)
+    frame["children"] = np.where(rng.uniform(size=len(frame)) < 0.05, -1, rng.integers(0, 5, len(frame)))
+    return _parquet(to, frame)
+
+
+def titled(to: Path, above: str, separator: str = ",", **source: Any) -> Made:
+    """Write lines above the header, as registers and instruments do."""
+    frame, _ = base(7)
+    path = text_csv(frame, to / "t.csv", separator)
+    path.write_text(above + path.read_text())
+    return Made(path, roles(), source)
+
+
 def far_dates(to: Path) -> Made:
     """Give 5 % of the rows the last day of all calendars."""
     frame, rng = base(4)
@@ -347,6 +362,7 @@ TRAITS: tuple[Trait, ...] = (
     Trait("quoted NA and None as levels and arms", quoted_levels, "kept", "country: categorical"),
     Trait("6 % of bmi are -99", sentinel, "warned", "are -99, which looks like a code for missing"),
     Trait("6 % of a scale from 1 to 5 are 9", lambda to: sentinel(to, 9, column="items"), "warned", "are 9, which looks like"),
+    Trait("5 % of a count are -1", children, "warned", "are -1, which looks like"),
     Trait("6 % of bmi are -99, declared", lambda to: sentinel(to, declared=True), "kept", "bmi: continuous"),
     Trait("dates that end in 9999", far_dates, "warned", "are 9999-12-31, which looks like a code"),
     Trait("German spreadsheet: cp1252, ;, decimal commas", spreadsheet, "warned", "separator ';', decimal mark ',', encoding cp1252"),
@@ -354,6 +370,16 @@ TRAITS: tuple[Trait, ...] = (
     Trait("separated by |", lambda to: dialect(to, "|"), "warned", "separator '|'"),
     Trait("UTF-16", lambda to: dialect(to, ",", "utf-16"), "warned", "encoding utf-16"),
     Trait("semicolons and decimal commas in UTF-8", lambda to: dialect(to, ";", decimal=","), "warned", "decimal mark ','"),
+    Trait("a title above the header", lambda to: titled(to, "Export of ward 3, May 2021\n\n"), "warned", "the header on line 3"),
+    Trait("comments above the header", lambda to: titled(to, "# device 7\n# site: A, B; C\n", ";"), "warned", "the header on line 3"),
+    Trait("padded lines above the header", lambda to: titled(to, "Export,,,\n2021-05-01,,,\n"), "warned", "the header on line 3"),
+    Trait(
+        "three lines above the header, declared",
+        lambda to: titled(to, "by ward,by year,by arm\nA,B,C\nD,E,F\n", csv={"skip": 3}),
+        "warned",
+        "the header on line 4",
+    ),
+    Trait("a header that begins with #", lambda to: titled(to, "#"), "kept", "z: continuous"),
     Trait("1,234.50 in a file with ;", thousands, "warned", "thousands ','"),
     Trait("1'234.50", swiss, "warned", 'thousands "\'"'),
     Trait("1,234 alone: decimal or thousands", only_thousands, "refused", "as decimal mark or as thousands"),
@@ -361,6 +387,8 @@ TRAITS: tuple[Trait, ...] = (
     Trait("dates as 12/31/2021", lambda to: dates(to, "%m/%d/%Y"), "warned", "'visit' as %m/%d/%Y"),
     Trait("dates as 31-Dec-2021", lambda to: dates(to, "%d-%b-%Y"), "warned", "'visit' as %d-%b-%Y"),
     Trait("dates as 03/04/2021, no day above 12", lambda to: dates(to, "%d/%m/%Y", 12), "refused", "known order of day and month"),
+    Trait("dates as 12/31/21", lambda to: dates(to, "%m/%d/%y"), "warned", "'visit' as %m/%d/%y"),
+    Trait("dates as 31/12/21", lambda to: dates(to, "%d/%m/%y"), "refused", "known order of day, month and year"),
     Trait(
         "the same, declared in source.csv",
         lambda to: dates(to, "%d/%m/%Y", 12, csv={"dates": {"visit": "%d/%m/%Y"}}),

@@ -13,7 +13,6 @@ import pytest
 
 from flows.check import check
 from flows.estimate import estimate
-from flows.release import mint
 from flows.stages.arms import arm_notes, require_two_arms
 from tasks.checks.evidence import OverlapEvidence
 from tasks.checks.gathering import fidelity_evidence
@@ -26,22 +25,8 @@ from tasks.mechanisms.balanced import balanced_treatment
 from tasks.mechanisms.draw import designed, draw_treatment
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets, require_carried
-from tests.direct import directly, run_of
+from tests.arms import GATES_OFF, ROLES, published, trial
 from tests.releasing import spec_of, write
-
-GATES_OFF = ("closeness_z", "closeness_excess", "near_copies", "dcr_margin", "exact_copies", "closeness_groups", "holdout_budget")
-ROLES = {"treatment": "arm", "outcome": "y", "control": "none"}
-
-
-def trial(rows: int = 700, seed: int = 3) -> pd.DataFrame:
-    """Draw a table of three arms, one of them confounded."""
-    rng = np.random.default_rng(seed)
-    x, z = rng.normal(size=rows).round(3), rng.normal(size=rows).round(3)
-    logits = np.column_stack((np.zeros(rows), 0.5 * x, -0.4 * x))
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    a = (rng.random((rows, 1)) > p.cumsum(axis=1)).sum(axis=1)
-    y = (x + 0.5 * z + np.array([0.0, 1.0, 2.0])[a] + rng.normal(size=rows)).round(3)
-    return pd.DataFrame({"x": x, "z": z, "arm": np.array(["none", "low", "high"])[a], "y": y})
 
 
 def lopsided(rows: int = 2400, seed: int = 5) -> pd.DataFrame:
@@ -58,11 +43,6 @@ def predictions(n: int = 4000, arms: int = 4, seed: int = 0) -> tuple[np.ndarray
     raw = np.exp(0.7 * rng.normal(size=(n, arms)))
     q = rng.normal(size=(n, arms))
     return rng.normal(size=n), Nuisances(*(raw / raw.sum(axis=1, keepdims=True)).T[1:], *q.T)
-
-
-def published(folder: Path, work: str = "work", **settings: Any) -> dict[str, Any]:
-    reply, _ = directly(mint, run_of(spec_of(folder / "source.parquet", folder / "store", **settings), folder / work))
-    return reply
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +203,7 @@ def test_a_check_names_what_several_arms_do_not_allow(tmp_path: Path, settings: 
     assert any(message in finding["message"] for finding in reply["findings"]), reply["findings"]
 
 
-@pytest.mark.parametrize("purpose", ["compare", "simulate", "augment"])
+@pytest.mark.parametrize("purpose", ["compare", "augment"])
 def test_other_commands_refuse_several_arms(tmp_path: Path, purpose: Any) -> None:
     source = write(trial(200), tmp_path / "source.parquet")
     reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), purpose)
@@ -273,6 +253,7 @@ def test_the_worst_pair_is_judged() -> None:
     found = fidelity_evidence(record(0.0), record(0.5), {}, "tmle")
     assert found.name == "ATE of 'c' against 'a'"
     assert found.z == pytest.approx(0.5 / np.hypot(0.1, 0.1))
+    assert found.among == 3
 
 
 def test_evidence_of_overlap_by_arm() -> None:

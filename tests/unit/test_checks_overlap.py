@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from tasks.checks.evidence import CalibrationEvidence, Evidence, FidelityEvidence, OverlapEvidence
 from tasks.checks.methods.calibration import CalibrationCheck
@@ -7,7 +8,7 @@ from tasks.checks.methods.fidelity import FidelityCheck
 from tasks.checks.methods.overlap import OverlapCheck
 from tasks.contract.spec import GatesSpec
 from tasks.estimation.overlap import overlap
-from tasks.numerics.normal import Z95
+from tasks.numerics.normal import Z95, largest_of
 
 
 def draw(scale, n=4000, seed=0):
@@ -89,6 +90,22 @@ def test_fidelity_rejects_at_the_nominal_rate():
     source, release = rng.normal(0, 0.3, 4000), rng.normal(0, 0.4, 4000)
     share = np.mean([fidelity(ate_source=s, ate_release=r)[0].value > 2.58 for s, r in zip(source, release)])
     assert share == pytest.approx(0.01, abs=0.006)
+
+
+@pytest.mark.parametrize("arms", [3, 4, 8])
+def test_fidelity_of_the_worst_pair_rejects_no_more_often(arms):
+    rng = np.random.default_rng(arms)
+    source, release = rng.normal(0, 0.3, (4000, arms)), rng.normal(0, 0.4, (4000, arms))
+    gaps, pairs, root = np.ptp(release - source, axis=1), arms * (arms - 1) // 2, np.sqrt(2)
+    values = [fidelity(ate_source=0.0, ate_release=gap, se_source=0.3 * root, se_release=0.4 * root, among=pairs)[0].value for gap in gaps]
+    assert 0.003 < np.mean(np.array(values) > 2.58) < 0.012
+
+
+def test_the_largest_of_one_is_itself_and_far_tails_stay_finite():
+    assert largest_of(1.7, 1) == 1.7
+    assert 1 - (1 - 2 * ndtr(-3.0)) ** 6 == pytest.approx(2 * ndtr(-largest_of(3.0, 6)))
+    assert 37.9 < largest_of(38.0, 28) < 38.0
+    assert largest_of(0.1, 28) == pytest.approx(0.0, abs=1e-6)
 
 
 def calibration(relaxed):

@@ -77,12 +77,43 @@ def test_weights_are_repetitions() -> None:
     np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "binomial", "poisson"])
+@pytest.mark.parametrize("size", [0.02, 0.3, 2.0])
+def test_many_rows_get_the_fit_that_every_strength_s_own_fit_would_choose(family, size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    n, p = 2_400, 20
+    x = rng.normal(size=(n, p))
+    eta = x @ (rng.normal(size=p) * size / np.sqrt(p))
+    w = rng.exponential(size=n)
+    y = {
+        "gaussian": eta + rng.normal(size=n),
+        "binomial": (rng.random(n) < 1 / (1 + np.exp(-eta))).astype(float),
+        "poisson": rng.poisson(np.exp(eta / 2)).astype(float),
+    }[family]
+    design, penalty = with_intercept(x)
+    path = fit_ridge(design, y, penalty, family, w)
+    monkeypatch.setattr("tasks.nuisance.ridge.MANY_ROWS", 400)
+    many = fit_ridge(design, y, penalty, family, w)
+    # where two strengths are all but equally good either may be chosen
+    if many.strength == path.strength:
+        assert many.loss == pytest.approx(path.loss, abs=1e-7)
+        np.testing.assert_allclose(many.coefficients, path.coefficients, atol=1e-6)
+    else:
+        assert many.loss - path.loss < 1e-4
+        alone = fit_ridge(design, y, penalty, family, w, strengths=(many.strength,))
+        np.testing.assert_allclose(many.coefficients, alone.coefficients, atol=1e-6)
+
+
 def test_separated_data_stay_finite() -> None:
     x = np.linspace(-1, 1, 40)[:, None]
     design, penalty = with_intercept(x)
     found = fit_ridge(design, (x[:, 0] > 0).astype(float), penalty, "binomial")
     assert np.isfinite(found.coefficients).all()
     assert found.coefficients[1] > 1
+    x = np.linspace(-1, 1, 6_000)[:, None]
+    many = fit_ridge(np.column_stack((np.ones(6_000), x)), (x[:, 0] > 0).astype(float), penalty, "binomial")
+    assert np.isfinite(many.coefficients).all()
+    assert many.coefficients[1] > 1
 
 
 def test_noise_gets_a_stronger_penalty_than_signal() -> None:

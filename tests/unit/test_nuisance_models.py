@@ -12,6 +12,7 @@ from tasks.contract.registry import resolve
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit, cross_fit_small
 from tasks.nuisance.design import CategoryTerm, fit_design, with_treatment
 from tasks.nuisance.folded import standard
+from tasks.nuisance.folds import assign_folds
 from tasks.nuisance.methods.glm import GlmLearner, Params
 from tasks.nuisance.methods.stack import Params as StackParams
 from tasks.nuisance.methods.stack import StackedOutcome, StackedPropensity, StackLearner
@@ -256,6 +257,25 @@ def test_a_stack_weighs_predictions_of_rows_its_members_have_not_seen(kind: str,
             fit_arm(frame, 0 * a, np.random.default_rng(0))
     alone = StackLearner(StackParams(members=("glm",)), members[:1])
     assert alone.fit_outcome(frame, a, y, kind, np.random.default_rng(0)).weights == (1.0,)
+
+
+def test_a_stack_of_many_rows_is_weighed_on_one_inner_fold() -> None:
+    rng = np.random.default_rng(5)
+    n = 1_200
+    frame = pd.DataFrame({name: rng.uniform(0.1, 0.9, n) for name in "uvz"})
+    a = (np.arange(n) < 600).astype(np.int8)
+    y, w = (0.6 * frame["u"] + 0.4 * frame["z"] + 0.1 * rng.normal(size=n)).to_numpy(), rng.exponential(size=n)
+    for most, sizes in ((1_201, [800] * 3), (1_200, [800])):
+        members = tuple(Scaled(name) for name in "uvz")
+        stack = StackLearner(StackParams(members=("glm", "boosted"), most=most), members)
+        q = stack.fit_outcome(frame, a, y, "continuous", np.random.default_rng(0), w)
+        assert [size for size, _ in members[1].sizes][: len(sizes)] == sizes
+        assert len(members[0].sizes) == len(sizes) + 1
+        positions = np.arange(n, dtype=np.uint64)
+        seed = int(np.random.default_rng(0).integers(2**62))
+        held = assign_folds(positions, a.astype(np.int64), 3, seed) < len(sizes)
+        share = convex_weights(frame.to_numpy()[held], y[held], "continuous", w[held])
+        np.testing.assert_allclose(q.weights, share[share >= 1e-3] / share[share >= 1e-3].sum())
 
 
 def test_predictions_of_a_stack_stay_in_range_and_its_members_differ() -> None:

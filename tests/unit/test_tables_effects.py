@@ -42,6 +42,8 @@ def effect(made: Made, **options: Any) -> dict[str, Any]:
         lambda to: traits.index(to, "levels"),
         lambda to: traits.index(to, "csv"),
         lambda to: traits.dialect(to, "\t", "utf-16", "tsv", ","),
+        lambda to: traits.titled(to, "Export of ward 3\n\n"),
+        lambda to: traits.titled(to, "# device 7\n# site: A, B; C\n", ";"),
         lambda to: traits.labels(to, "0.0", "1.0", 1),
         lambda to: traits.labels(to, "01", "02", 2),
         lambda to: traits.labels(to, "False", "True", True),

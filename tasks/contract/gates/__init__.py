@@ -17,12 +17,13 @@ from tasks.contract.gates.form import FORM
 from tasks.contract.gates.law import LAW
 from tasks.contract.gates.overlap import OVERLAP
 from tasks.contract.gates.row import Decision, GateRow, Rule
+from tasks.contract.gates.survival import SURVIVAL
 from tasks.contract.registry import plugins
 
 __all__ = ["GATES", "Decision", "GateRow", "Rule", "gate_row", "gate_rows", "plugin_rows"]
 
 #: The product's own gates.
-GATES: tuple[GateRow, ...] = (*DISTANCE, *OVERLAP, *LAW, *FORM, *ATTACK)
+GATES: tuple[GateRow, ...] = (*DISTANCE, *OVERLAP, *LAW, *SURVIVAL, *FORM, *ATTACK)
 
 
 def plugin_rows() -> Mapping[str, GateRow]:

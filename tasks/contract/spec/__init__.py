@@ -10,7 +10,7 @@ from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.parse import parse_spec
 from tasks.contract.spec.release import ReleaseSpec
-from tasks.contract.spec.roles import Kind, Label, RolesSpec
+from tasks.contract.spec.roles import Kind, Label, RolesSpec, SurvivalRoles
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.contract.spec.source import CsvSpec, ReadingSpec, SourceSpec
 from tasks.contract.spec.store import StoreSpec
@@ -40,5 +40,6 @@ __all__ = [
     "SourceSpec",
     "Spec",
     "StoreSpec",
+    "SurvivalRoles",
     "parse_spec",
 ]

@@ -25,7 +25,9 @@ class RolesSpec(Section):
         None, description="label of the reference arm; needed where the treatment has more than two labels (at most 8)", examples=[0]
     )
     outcome: str = Field(min_length=1, description="column of the outcome", examples=["score"])
-    outcome_kind: Literal["auto", "binary", "continuous", "count"] = Field("auto", description='kind of the outcome; "auto" detects it')
+    outcome_kind: Literal["auto", "binary", "continuous", "count", "survival"] = Field(
+        "auto", description='kind of the outcome; "auto" detects all but "survival", which outcomes.NAME describes'
+    )
     event: Label | None = Field(
         None, description="label of a two-valued outcome that counts as 1; not needed for 0/1 and yes/no pairs", examples=["died"]
     )
@@ -104,11 +106,17 @@ class RolesSpec(Section):
         return self
 
     @property
+    def event_column(self) -> str | None:
+        """The column of events of a time to event; a SPEC declares it in ``outcomes``."""
+        return None
+
+    @property
     def columns_by_role(self) -> dict[str, tuple[str, ...]]:
         """Names of the columns that are declared, by key; "covariates" only where they are listed."""
         return {
             "treatment": (self.treatment,),
             "outcome": (self.outcome,),
+            "event": () if self.event_column is None else (self.event_column,),
             "covariates": self.covariates if isinstance(self.covariates, tuple) else (),
             "id": self.id,
             "cluster": () if self.cluster is None else (self.cluster,),
@@ -120,7 +128,7 @@ class RolesSpec(Section):
 
     def _refuse_two_roles(self) -> None:
         """Raise ``ValueError`` where a column is named twice."""
-        later = {"id", "cluster", "weight", "strata", "passengers"}
+        later = {"event", "id", "cluster", "weight", "strata", "passengers"}
         taken: dict[str, str] = {}
         for role, names in self.columns_by_role.items():
             for name in names:
@@ -144,3 +152,14 @@ class RolesSpec(Section):
             listed = isinstance(self.covariates, tuple) and name not in (*self.covariates, *self.strata)
             if name in others or listed:
                 raise ValueError(f"relation '{text}' must name covariates; got '{name}', which is none")
+
+
+class SurvivalRoles(RolesSpec):
+    """The roles of a table whose outcome is a time to event."""
+
+    column_of_events: str = Field(min_length=1, description="column that holds 1 for an event and 0 for censoring", examples=["died"])
+
+    @property
+    def event_column(self) -> str | None:
+        """The column of events."""
+        return self.column_of_events

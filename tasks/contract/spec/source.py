@@ -29,6 +29,7 @@ class CsvSpec(Section):
     )
     encoding: str | None = Field(None, description="encoding, by its name in Python", examples=["cp1252"])
     quote: Literal['"', "'", ""] | None = Field(None, description='mark around cells that contain a separator; "" for none', examples=['"'])
+    skip: int | None = Field(None, ge=0, description="lines before the header", examples=[2])
     dates: dict[str, str] = Field(default_factory=dict, description="formats of date columns, by column", examples=[{"visit": "%d.%m.%Y"}])
 
     @field_validator("encoding", mode="after")

@@ -17,7 +17,7 @@ from tasks.contract.spec.labels import AboutSpec, LabelOrText
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
-from tasks.contract.spec.roles import RolesSpec
+from tasks.contract.spec.roles import RolesSpec, SurvivalRoles
 from tasks.contract.spec.section import Section
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.contract.spec.source import SourceSpec
@@ -78,6 +78,22 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def _events_apart(self) -> Spec:
+        declared = self.outcome
+        if declared.kind != "survival":
+            return self
+        if declared.event is None:
+            raise ValueError(
+                f"outcomes.{self.roles.outcome} must name event and horizon where roles.outcome_kind is 'survival'; got neither"
+            )
+        for role, names in self.roles.columns_by_role.items():
+            if declared.event in names:
+                raise ValueError(f"event of outcomes.{self.roles.outcome} must be a column without another role; got one of roles.{role}")
+        if self.roles.event is not None:
+            raise ValueError(f"roles.event must be left out of a time to event; outcomes.{self.roles.outcome}.event names the column")
+        return self
+
+    @model_validator(mode="after")
     def _outcomes_known(self) -> Spec:
         if self.roles.missing_outcome == "ipcw":
             raise ValueError("roles.missing_outcome must be 'error' or 'drop' in a SPEC; 'ipcw' is built for 'waymint estimate' alone")
@@ -92,8 +108,11 @@ class Spec(Section):
 
     @property
     def declared_roles(self) -> RolesSpec:
-        """The roles, with the kind that ``outcomes`` declares."""
-        return self.roles.model_copy(update={"outcome_kind": self.outcome.kind})
+        """The roles, with the kind, and of a time to event the column of events, that ``outcomes`` declares."""
+        outcome = self.outcome
+        if outcome.kind == "survival" and outcome.event is not None:
+            return SurvivalRoles(**self.roles.model_dump() | {"outcome_kind": outcome.kind}, column_of_events=outcome.event)
+        return self.roles.model_copy(update={"outcome_kind": outcome.kind})
 
     @property
     def main(self) -> str:

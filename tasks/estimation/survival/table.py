@@ -12,12 +12,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.labels import MOST_ARMS, Label, affirmative, label_order, listed_labels, match_label
+from tasks.contract.labels import MOST_ARMS, Label, label_order, listed_labels, match_label
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.keys import row_keys
+from tasks.source.event import event_labels
+from tasks.source.survival import last_events, require_horizon
 
 
 class SurvivalRoles(BaseModel):
@@ -84,30 +86,11 @@ class SurvivalTable:
         SpecError
         EstimationError
         """
-        if not (np.isfinite(horizon) and horizon > 0.0):
-            raise SpecError(f"horizon of the outcome '{self.time}' must be a time above 0; got {horizon:g}.", "Give a later one.")
         last = self._last_events()
-        if horizon > min(last):
-            arm = self.arms[int(np.argmin(last))]
-            raise EstimationError(
-                f"horizon of the outcome '{self.time}' must be at most the last event of every arm; got {horizon:g}, "
-                f"after the last event of arm '{arm}'.",
-                f"The largest usable horizon is {min(last):g}.",
-            )
-        wrong = [time for time in times if not 0.0 < time <= horizon]
-        if wrong:
-            raise SpecError(f"times of the outcome '{self.time}' must be in (0, {horizon:g}]; got {wrong[0]:g}.", "Leave it out.")
+        require_horizon(self.time, self.arms, last, horizon, times, min(last))
 
     def _last_events(self) -> list[float]:
-        last = []
-        for arm, label in enumerate(self.arms):
-            times = self.rows.time[(self.rows.a == arm) & self.rows.event & (self.rows.time > 0.0)]
-            if len(times) == 0:
-                raise EstimationError(
-                    f"arm '{label}' of '{self.treatment}' must have an event; got only censored rows.", "Leave the arm's rows out."
-                )
-            last.append(float(times.max()))
-        return last
+        return last_events(self.treatment, self.arms, self.rows.a, self.rows.time, self.rows.event)
 
 
 def read_survival(
@@ -191,12 +174,10 @@ def _read_event(column: pd.Series) -> npt.NDArray[np.bool_]:
     if missing:
         raise EstimationError(f"{owner} must be known in every row; got {missing} missing.", "Code censored rows as 0.")
     codes, labels = level_codes(column)
-    if len(labels) == 1 and labels[0] in ("1", "true"):
-        return np.ones(len(codes), dtype=np.bool_)
-    pair = affirmative(labels)
+    pair = event_labels(labels)
     if pair is None:
         raise EstimationError(f"{owner} must be 1 for an event and 0 for censoring; got {len(labels)} other labels.", "Recode it.")
-    return np.asarray(codes == labels.index(pair[1]), dtype=np.bool_)
+    return np.asarray(codes == (labels.index(pair[1]) if pair[1] in labels else -1), dtype=np.bool_)
 
 
 def _read_arms(column: pd.Series, roles: SurvivalRoles) -> tuple[npt.NDArray[np.intp], tuple[str, ...]]:

@@ -83,6 +83,24 @@ class LinearOutcome:
             eta = np.clip(eta, self.low, self.high)
         return within(self.kind, self.centre + self.scale * mean_of(FAMILY[self.kind], eta))
 
+    def predict_product(self, rows: pd.DataFrame, others: pd.DataFrame, arm: int) -> Float64:
+        """Return predictions of every row with some columns of every other row, shape (n, m): the link is a sum of both.
+
+        Parameters
+        ----------
+        rows : DataFrame, n rows
+            With those columns as in the first row of ``others``.
+        others : DataFrame, m rows
+            Alike but for those columns.
+        arm : int
+        """
+        base, steps = (
+            eta_of(self.design.matrix(frame), np.full(len(frame), arm, dtype=np.int8), self.coefficients, self.interactions, self.arms)
+            for frame in (rows, others)
+        )
+        eta = base[:, None] + (steps - steps[0])
+        return within(self.kind, self.centre + self.scale * mean_of(FAMILY[self.kind], eta))
+
 
 @dataclass(frozen=True)
 class GlmLearner:

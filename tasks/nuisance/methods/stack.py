@@ -28,6 +28,7 @@ class Params(BaseModel):
     params: dict[str, dict[str, object]] = Field(default_factory=dict, description="parameters by member")
     inner_folds: int = Field(3, ge=2, le=10, description="folds of the out-of-fold predictions that weigh the members")
     fewest: int = Field(30, ge=10, description="rows of the smallest arm below which the first member stands alone")
+    most: int = Field(20_000, ge=1_000, description="rows from which the members are weighed on one inner fold instead of all")
 
     @field_validator("members", mode="after")
     @classmethod
@@ -74,7 +75,8 @@ class StackLearner:
     """Super learner: least squares (continuous, count) or log loss (binary) decides the weights.
 
     The inner folds are assigned by the positions of the training rows (which :func:`tasks.nuisance.crossfit.fit_fold`
-    puts in the order of their keys) and a number drawn from ``rng``. Members of weight zero are not fitted again.
+    puts in the order of their keys) and a number drawn from ``rng``. Members of weight zero are not fitted again. From ``most`` rows on
+    one inner fold decides: 6,667 rows or more leave a weight little sampling error, and the others would cost as much again.
     """
 
     params: Params
@@ -89,7 +91,7 @@ class StackLearner:
         seed = int(rng.integers(2**62))
         share = np.eye(1, len(self.members))[0]
         if self._weighs(treatment):
-            held = np.empty((len(treatment), len(self.members)))
+            held = np.full((len(treatment), len(self.members)), np.nan)
             for fold, train in self._folds(treatment, treatment, seed):
                 for at, member in enumerate(self.members):
                     row_weights = None if weights is None else weights[train]
@@ -98,7 +100,7 @@ class StackLearner:
                     held[fold, at] = predicted if arms == 2 else np.take_along_axis(predicted, treatment[fold, None], axis=1)[:, 0]
             # of more than two arms the probability of the arm that each row has: its log loss is that of an event that happened
             target = treatment.astype(np.float64) if arms == 2 else np.ones(len(treatment))
-            share = convex_weights(held, target, "binary", weights)
+            share = _shares(held, target, "binary", weights)
         used = _used(share)
         fitted = tuple(self.members[at].fit_propensity(covariates, treatment, rng, weights) for at in used)
         return StackedPropensity(fitted, _renormed(share, used))
@@ -118,14 +120,14 @@ class StackLearner:
         seed = int(rng.integers(2**62))
         share = np.eye(1, len(self.members))[0]
         if self._weighs(treatment):
-            held = np.empty((len(treatment), len(self.members)))
+            held = np.full((len(treatment), len(self.members)), np.nan)
             strata = treatment + arms * (outcome > 0.5) if kind == "binary" else treatment
             for fold, train in self._folds(treatment, strata, seed):
                 for at, member in enumerate(self.members):
                     row_weights = None if weights is None else weights[train]
                     model = member.fit_outcome(covariates.loc[train], treatment[train], outcome[train], kind, rng, row_weights)
                     held[fold, at] = model.predict(covariates.loc[fold], treatment[fold])
-            share = convex_weights(held, outcome, kind, weights)
+            share = _shares(held, outcome, kind, weights)
         used = _used(share)
         fitted = tuple(self.members[at].fit_outcome(covariates, treatment, outcome, kind, rng, weights) for at in used)
         return StackedOutcome(fitted, _renormed(share, used), kind)
@@ -139,13 +141,20 @@ class StackLearner:
     ) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
         positions = np.arange(len(treatment), dtype=np.uint64)
         folds = assign_folds(positions, strata.astype(np.int64), self.params.inner_folds, seed)
-        return [(folds == fold, folds != fold) for fold in range(self.params.inner_folds)]
+        used = self.params.inner_folds if len(treatment) < self.params.most else 1
+        return [(folds == fold, folds != fold) for fold in range(used)]
 
 
 def build(params: Params) -> StackLearner:
     """Return the learner, its members resolved by name."""
     members = tuple(cast("Learner", resolve("learner", name, params.params.get(name))) for name in params.members)
     return StackLearner(params, members)
+
+
+def _shares(held: Float64, target: Float64, kind: str, weights: Float64 | None) -> Float64:
+    """Return the members' weights by the rows that were predicted out of fold, shape (members,)."""
+    rows = ~np.isnan(held[:, 0])
+    return convex_weights(held[rows], target[rows], kind, None if weights is None else weights[rows])
 
 
 def _used(share: Float64) -> list[int]:

@@ -164,6 +164,8 @@ def _drawn(column: Column, spec: Mapping[str, Any]) -> str:
         return f"design '{spec['mechanisms']['treatment']}'"
     if column.role == "passenger":
         return "law given covariates, treatment and outcome, fitted to the source"
+    if column.role == "event":
+        return "1 where the time is that of an event: the earlier of times drawn from targeted hazards of event and censoring"
     return "cross-fitted, targeted outcome mechanism"
 
 

@@ -1,0 +1,144 @@
+"""What a release's manifest says of a time to event: curves, their contrasts, and shares of events, by one-step estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tasks.contract.columns import nuisances_of, survey_weights
+from tasks.contract.disclosure import rounded
+from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.roles import TableSchema
+from tasks.contract.survival import TimesToEvent
+from tasks.estimation.joint import joint_quantile
+from tasks.nuisance.survival_fold import CurveSums
+from tasks.numerics.normal import Z95
+from tasks.targeting.fluctuation import truncate_arms
+from tasks.targeting.influence import standard_error
+
+#: Of functionals: what an arm's number and a contrast of two arms are called, and the contrast's sign.
+_NAMES = {"rmst": ("rmst", "rmst_difference", 1.0), "survival": ("survival", "risk_difference", -1.0)}
+
+
+class _Number(NamedTuple):
+    """A point with its influence values."""
+
+    estimand: str
+    arm: int
+    control: int | None
+    time: float
+    point: float
+    values: Float64
+
+
+def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, bound: float) -> dict[str, Any]:
+    """Return the estimates of a table's curves.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        With a time to event.
+    rows : pyarrow.Table
+        Nuisances as :func:`tasks.nuisance.task.collect` gives them, for a time to event.
+    curves : CurveSums
+        Over all rows.
+    bound : float
+        Propensities are kept at least so large.
+
+    Returns
+    -------
+    dict
+        ``estimates``: ``survival``, ``rmst`` of arms and ``risk_difference``, ``rmst_difference`` of pairs, with intervals that hold
+        alone and together; ``curves``: S(t) of each arm at the end of each period, with its standard error and the rows at risk, rounded
+        to five; ``events``: the share of rows with an event, each arm weighted to all rows.
+    """
+    outcome = schema.survival
+    assert outcome is not None  # the caller looked
+    a, time, e = (rows.column(name).to_numpy() for name in ("a", "time", "e"))
+    weights = survey_weights(rows)
+    w = np.ones(len(a)) if weights is None else weights
+    shares = truncate_arms(nuisances_of(rows), bound)
+    single = _single(rows, outcome, a, shares, w)
+    pairs = [
+        _contrast(one, other)
+        for control in range(len(shares))
+        for arm in range(control + 1, len(shares))
+        for one, other in zip(single[arm], single[control], strict=True)
+    ]
+    estimates = [each for family in ([one for of_arm in single for one in of_arm], pairs) for each in _intervals(schema, family, w)]
+    return {
+        "estimates": estimates,
+        "curves": _curves(schema, curves, a, time),
+        "events": [_events(schema, arm, e, w * (a == arm) / share) for arm, share in enumerate(shares)],
+    }
+
+
+def _single(rows: pa.Table, outcome: TimesToEvent, a: Int8, shares: Sequence[Float64], w: Float64) -> list[list[_Number]]:
+    """Return the numbers of each arm: the restricted mean, then S(t) at each time."""
+    numbers = []
+    for arm, share in enumerate(shares):
+        of_arm = []
+        for at, functional in enumerate(outcome.functionals):
+            of_all, of_rows = (f"s{at}_{arm}", f"z{at}") if at else (f"q{arm}", "y")
+            value, pseudo = (rows.column(name).to_numpy() for name in (of_all, of_rows))
+            influence = value + np.where(a == arm, (pseudo - value) / share, 0.0)
+            point = float(np.average(influence, weights=w))
+            of_arm.append(_Number(_NAMES[functional.estimand][0], arm, None, functional.time, point, influence - point))
+        numbers.append(of_arm)
+    return numbers
+
+
+def _contrast(one: _Number, other: _Number) -> _Number:
+    _, name, sign = _NAMES[one.estimand]
+    return _Number(name, one.arm, other.arm, one.time, sign * (one.point - other.point), sign * (one.values - other.values))
+
+
+def _intervals(schema: TableSchema, family: Sequence[_Number], w: Float64) -> list[dict[str, Any]]:
+    width = joint_quantile(np.column_stack([each.values for each in family]), w)
+    entries = []
+    for each in family:
+        se = standard_error(each.values, w)
+        low, high = (0.0, 1.0) if each.estimand == "survival" else (-np.inf, np.inf)
+        entries.append(
+            {
+                "estimand": each.estimand,
+                "estimator": "aipw",
+                "arm": schema.arms[each.arm],
+                "control": None if each.control is None else schema.arms[each.control],
+                "time": each.time,
+                "estimate": each.point,
+                "se": se,
+                "ci_low": max(low, each.point - Z95 * se),
+                "ci_high": min(high, each.point + Z95 * se),
+                "joint_low": max(low, each.point - width * se),
+                "joint_high": min(high, each.point + width * se),
+                "n": len(w),
+            }
+        )
+    return entries
+
+
+def _curves(schema: TableSchema, curves: CurveSums, a: Int8, time: Float64) -> list[dict[str, Any]]:
+    assert schema.survival is not None  # the caller looked
+    survival, se = curves.estimate()
+    edges = np.array(schema.survival.edges)
+    points = []
+    for arm, label in enumerate(schema.arms):
+        ordered = np.sort(time[a == arm])
+        at_risk = len(ordered) - np.searchsorted(ordered, edges, side="left")
+        # a one-step curve may leave [0, 1] or rise by a trifle
+        falling = np.minimum.accumulate(np.clip(survival[arm], 0.0, 1.0))
+        points += [
+            {"arm": label, "time": float(t), "survival": float(s), "se": float(error), "at_risk": rounded(int(rows))}
+            for t, s, error, rows in zip(edges, falling, se[arm], at_risk, strict=True)
+        ]
+    return points
+
+
+def _events(schema: TableSchema, arm: int, e: npt.NDArray[np.float64], w: Float64) -> dict[str, Any]:
+    share = float(np.average(e, weights=w))
+    return {"arm": schema.arms[arm], "share": share, "se": float(np.sqrt(np.sum((w * (e - share)) ** 2)) / w.sum())}

@@ -1,0 +1,162 @@
+"""Where within its period a time lies, and the draw of times and events from hazards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.contract.disclosure import SMALLEST_CELL
+from tasks.contract.nuisance import Float64
+from tasks.contract.roles import Column
+from tasks.contract.survival import Grid, TimesToEvent
+
+Mask = npt.NDArray[np.bool_]
+
+#: Smallest share of a period's times that a tie must have to be kept.
+_TIED = 0.01
+#: Rows whose uniform numbers are drawn together: their quantiles are spread evenly.
+_STRATUM = 64
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_ALMOST = 1e-9
+
+
+class Placement(NamedTuple):
+    """Quantile function of the times within one period: straight between knots, flat at ties.
+
+    Attributes
+    ----------
+    share : tuple of float
+        Increasing, from 0 to 1.
+    time : tuple of float
+        In the source's unit, not falling.
+    """
+
+    share: tuple[float, ...]
+    time: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TimesLaw:
+    """Times within periods: ties of at least five rows as often as in the source, all others uniform.
+
+    Attributes
+    ----------
+    outcome : TimesToEvent
+    unit : float
+        Step of the source's times; 0 where there is none. Times are rounded up to it: a period holds its end, not its beginning.
+    event, censoring : tuple of m Placement
+        By period.
+    """
+
+    outcome: TimesToEvent
+    unit: float
+    event: tuple[Placement, ...]
+    censoring: tuple[Placement, ...]
+
+    def draw(self, event: Float64, censoring: Float64, uniform: tuple[Float64, Float64]) -> tuple[Float64, Mask]:
+        """Draw times and whether the event came.
+
+        A time to the event and a time to censoring are drawn independently given the covariates; the earlier one is seen, and of equal
+        ones the event. What lies beyond the last period is censored at its end.
+
+        Parameters
+        ----------
+        event, censoring : ndarray of float64, shape (n, m)
+            Hazards of each row under its own arm.
+        uniform : tuple of two ndarray of float64, shape (n,)
+            Uniform numbers in [0, 1): quantiles of both times.
+
+        Returns
+        -------
+        time : ndarray of float64, shape (n,)
+        came : ndarray of bool, shape (n,)
+        """
+        until = self._times(event, self.event, uniform[0])
+        lost = self._times(censoring, self.censoring, uniform[1])
+        end = self.outcome.edges[-1]
+        came = (until <= lost) & (until <= end)
+        return np.where(came, until, np.minimum(lost, end)), came
+
+    def _times(self, hazard: Float64, placements: Sequence[Placement], uniform: Float64) -> Float64:
+        """Invert the law of a time, shape (n,); infinite beyond the last period."""
+        gone = 1.0 - np.cumprod(1.0 - hazard, axis=1)
+        period = (gone <= uniform[:, None]).sum(axis=1)
+        before = np.column_stack((np.zeros(len(gone)), gone))
+        times = np.full(len(gone), np.inf)
+        for number, placement in enumerate(placements):
+            rows = np.flatnonzero(period == number)
+            low, high = before[rows, number], before[rows, number + 1]
+            share = np.clip((uniform[rows] - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
+            times[rows] = np.interp(share, placement.share, placement.time)
+        return times if self.unit == 0.0 else np.ceil(times / self.unit - _ALMOST) * self.unit
+
+
+def time_unit(column: Column) -> float:
+    """Return the step of a column of times: 1 of whole numbers, a power of ten of decimals, 0 where there is none."""
+    return 0.0 if column.decimals is None else 10.0**-column.decimals
+
+
+def learn_times(time: Float64, event: Mask, outcome: TimesToEvent, unit: float) -> TimesLaw:
+    """Learn where within periods times lie.
+
+    Parameters
+    ----------
+    time, event : ndarray, shape (n,)
+        As in :class:`tasks.contract.survival.EventRows`.
+    outcome : TimesToEvent
+    unit : float
+        Step of the source's times; 0 where there is none.
+    """
+    grid = outcome.grid
+    return TimesLaw(outcome, unit, *(tuple(_placements(time[which], grid)) for which in (event, ~event)))
+
+
+def _placements(time: Float64, grid: Grid) -> list[Placement]:
+    period = grid.period(time)
+    starts = (0.0, *grid.edges[:-1])
+    return [_placement(time[period == number], low, high) for number, (low, high) in enumerate(zip(starts, grid.edges, strict=True))]
+
+
+def _placement(times: Float64, low: float, high: float) -> Placement:
+    """Lay the times of one period end to end: ties where they are, the rest uniform from ``low`` to ``high``."""
+    values, counts = np.unique(times, return_counts=True)
+    tied = counts >= max(SMALLEST_CELL, _TIED * len(times))
+    ties, mass = values[tied], counts[tied] / max(len(times), 1)
+    rest = 1.0 - float(mass.sum())
+    share, knots, passed = [0.0], [low], 0.0
+    for value, each in zip(ties, mass, strict=True):
+        begins = passed + rest * (float(value) - low) / (high - low)
+        share += [begins, begins + float(each)]
+        knots += [float(value), float(value)]
+        passed += float(each)
+    return Placement((*share, 1.0), (*knots, high))
+
+
+def spread_evenly(order_by: Float64, rng: np.random.Generator) -> tuple[Float64, Float64]:
+    """Draw two uniform numbers for each row so that rows next to one another in ``order_by`` have quantiles that are spread evenly.
+
+    Each row alone has independent uniform numbers; within a stratum of neighbours the pairs are a randomly shifted lattice, so that
+    sums over rows barely vary.
+
+    Parameters
+    ----------
+    order_by : ndarray of float64, shape (n,)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of two ndarray of float64, shape (n,)
+    """
+    n = len(order_by)
+    first, second = np.empty(n), np.empty(n)
+    order = np.lexsort((rng.random(n), order_by))
+    for start in range(0, n, _STRATUM):
+        rows = rng.permutation(order[start : start + _STRATUM])
+        at = np.arange(len(rows))
+        first[rows] = ((at + rng.random(len(rows))) / len(rows) + rng.random()) % 1.0
+        second[rows] = (at * _GOLDEN + rng.random()) % 1.0
+    return first, second

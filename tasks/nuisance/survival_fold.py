@@ -1,0 +1,232 @@
+"""g and the hazards of a time to event as one fold's training rows give them, and what estimators of means see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.survival import EventRows, Periods, TimesToEvent
+from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.fold_model import KnownPropensity
+from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
+from tasks.numerics.threads import one_thread
+from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
+
+#: Rows predicted at a time: hazards are K m numbers a row.
+BLOCK = 8_192
+
+
+class Hazards(NamedTuple):
+    """Hazards of n rows under every arm in every period.
+
+    Attributes
+    ----------
+    event, censoring : ndarray of float64, shape (K, n, m)
+    """
+
+    event: Float64
+    censoring: Float64
+
+
+@dataclass(frozen=True)
+class TimesFoldModel:
+    """g and both hazards as fitted on the training rows of one fold; Q of an arm is its restricted mean.
+
+    Attributes
+    ----------
+    propensity : PropensityModel
+    event : OutcomeModel
+    censoring : OutcomeModel or None
+        None where nothing was censored.
+    outcome : TimesToEvent
+        Periods, horizon and times.
+    rows : int
+        Training rows.
+    arms : int
+        K.
+    held : CurveSums or None
+        Of the rows of the fold, which the model has not seen.
+    """
+
+    propensity: PropensityModel
+    event: OutcomeModel
+    censoring: OutcomeModel | None
+    outcome: TimesToEvent
+    rows: int
+    arms: int = 2
+    held: CurveSums | None = None
+
+    def predict(self, covariates: pd.DataFrame) -> Nuisances:
+        """Return g and the restricted mean of every arm, each of shape (n,)."""
+        mean = self.outcome.functionals[0]
+        parts = []
+        for start in range(0, max(len(covariates), 1), BLOCK):
+            block = covariates.iloc[start : start + BLOCK]
+            hazard = predict_hazard(self.event, block, self.outcome.grid, self.arms)
+            parts.append(Nuisances(*self.propensities(block), *(mean.value(survival(each)) for each in _inside(hazard))))
+        return Nuisances(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def propensities(self, covariates: pd.DataFrame) -> Sequence[Float64]:
+        """Return P(A = k | W) of the arms beside the control, each of shape (n,)."""
+        return list(arm_shares(self.propensity.predict(covariates)).T[1:])
+
+    def hazards(self, covariates: pd.DataFrame) -> Hazards:
+        """Return both hazards of some rows, not targeted."""
+        with one_thread():
+            grid = self.outcome.grid
+            event = _inside(predict_hazard(self.event, covariates, grid, self.arms))
+            return Hazards(event, predict_hazard(self.censoring, covariates, grid, self.arms))
+
+
+def _inside(hazard: Float64) -> Float64:
+    return np.clip(hazard, EDGE, 1.0 - EDGE)
+
+
+def fit_times_fold(
+    learner: Learner,
+    covariates: pd.DataFrame,
+    rows: EventRows,
+    outcome: TimesToEvent,
+    arms: int,
+    rng: np.random.Generator,
+    given: float | tuple[float, ...] | None = None,
+) -> TimesFoldModel:
+    """Fit g and both hazards on the training rows of one fold: one unit of parallel work.
+
+    Parameters
+    ----------
+    learner : Learner
+    covariates : DataFrame, n rows
+        Canonical.
+    rows : EventRows
+        Of the same rows; put in the order of their keys first.
+    outcome : TimesToEvent
+    arms : int
+        K.
+    rng : numpy.random.Generator
+    given : float or tuple of float, optional
+        Known P(A = 1), or shares of K arms: g is then not fitted.
+
+    Raises
+    ------
+    EstimationError
+        If an arm has fewer than two training rows, or there is no event.
+    """
+    order = np.argsort(rows.keys, kind="stable")
+    if rows.weights is not None:
+        order = order[rows.weights[order] > 0.0]
+    rows, frame = rows.at(order), covariates.iloc[order].reset_index(drop=True)
+    require_arms(rows.a, arms)
+    with one_thread():
+        propensity = KnownPropensity(given) if given is not None else learner.fit_propensity(frame, rows.a, rng, rows.weights)
+        event, censoring = (fit_hazard(learner, rows, frame, outcome.grid, rng, which) for which in (False, True))
+    assert event is not None  # without an event fitting raises
+    return TimesFoldModel(propensity, event, censoring, outcome, len(order), arms)
+
+
+class CurveSums(NamedTuple):
+    """Sums over rows of influence values d of curves with row weights w; they add up over folds. Arrays of shape (K, m).
+
+    Attributes
+    ----------
+    weight, squares : ndarray of float64
+        Sums of w and of w^2.
+    total : ndarray of float64
+        Sums of w d.
+    crossed, spread : ndarray of float64
+        Sums of w^2 d and of w^2 d^2.
+    """
+
+    weight: Float64
+    squares: Float64
+    total: Float64
+    crossed: Float64
+    spread: Float64
+
+    def plus(self, other: CurveSums) -> CurveSums:
+        """Return the sums over both sets of rows."""
+        return CurveSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def estimate(self) -> tuple[Float64, Float64]:
+        """Return the curves and their standard errors."""
+        mean = self.total / self.weight
+        variance = (self.spread - 2.0 * mean * self.crossed + mean**2 * self.squares) / self.weight**2
+        return mean, np.sqrt(np.maximum(variance, 0.0))
+
+
+def curves_key(nuisances: str) -> str:
+    """Return where the sums of a table's curves lie, beside its nuisances."""
+    return f"{nuisances.removesuffix('nuisances.parquet')}curves.model"
+
+
+def curve_sums(values: Float64, w: Float64) -> CurveSums:
+    """Return the sums of one arm's influence values, shape (n, m), as arrays of shape (m,)."""
+    ones = np.ones(values.shape[1])
+    return CurveSums(w.sum() * ones, (w**2).sum() * ones, w @ values, w**2 @ values, w**2 @ values**2)
+
+
+class TimesPredictions(NamedTuple):
+    """What estimators of means see of rows with a time to event; arrays of n rows.
+
+    Attributes
+    ----------
+    nuisances : Nuisances
+        g and the restricted mean of every arm.
+    values : ndarray of float64, shape (P, K, n)
+        Of each functional (the restricted mean first) its value under every arm.
+    outcomes : ndarray of float64, shape (P, n)
+        Pseudo-outcomes of each row's own arm: :func:`tasks.targeting.survival.pseudo_outcomes`.
+    curves : CurveSums
+        Of the curves of every arm.
+    """
+
+    nuisances: Nuisances
+    values: Float64
+    outcomes: Float64
+    curves: CurveSums
+
+    def columns(self) -> dict[str, Float64]:
+        """Return them as columns of a table: g and q by name, ``outcome``, and of the p-th time ``z{p}`` and ``s{p}_{arm}``."""
+        named = {**self.nuisances._asdict(), "outcome": self.outcomes[0]}
+        for at in range(1, len(self.values)):
+            named[f"z{at}"] = self.outcomes[at]
+            named |= {f"s{at}_{arm}": values for arm, values in enumerate(self.values[at])}
+        return named
+
+
+def predict_times(model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, periods: Periods, bound: float, w: Float64) -> TimesPredictions:
+    """Predict rows that the model has not seen, and turn their times into outcomes without censoring.
+
+    Parameters
+    ----------
+    model : TimesFoldModel
+    covariates : DataFrame, n rows
+    a : ndarray of int8, shape (n,)
+    periods : Periods
+        Of the same rows, shape (n, m).
+    bound : float
+        Propensities, and propensities times the chance to be uncensored, are kept at least so large.
+    w : ndarray of float64, shape (n,)
+        Row weights.
+    """
+    functionals = model.outcome.functionals
+    given = model.propensities(covariates)
+    shares = (1.0 - np.sum(given, axis=0), *given)
+    hazards, n = model.hazards(covariates), len(a)
+    values, outcomes = np.empty((len(functionals), model.arms, n)), np.empty((len(functionals), n))
+    sums = []
+    for arm, share in enumerate(shares):
+        held, here = np.maximum(share, bound), a == arm
+        kept = uncensored(hazards.censoring[arm], held, bound)
+        data = ArmData(here, periods, held, hazards.event[arm], kept, np.ones(n))
+        survivors = survival(data.hazard)
+        for at, functional in enumerate(functionals):
+            values[at, arm] = functional.value(survivors)
+        outcomes[:, here] = pseudo_outcomes(data, functionals)[here].T
+        sums.append(curve_sums(curve_influence(data, survivors, data.hazard), w))
+    return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, CurveSums(*(np.stack(each) for each in zip(*sums))))

@@ -1,0 +1,153 @@
+"""A release whose outcome is a time to event: from table to manifest, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.release import mint
+from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
+from tasks.contract.spec import Spec
+from tasks.estimation.survival.kaplan_meier import kaplan_meier
+from tests.direct import directly, run_of
+
+HORIZON, TIMES = 20.0, (5.0, 10.0)
+
+
+def trial(rows: int = 600, arms: int = 3, seed: int = 1) -> pd.DataFrame:
+    """Draw whole days to an event that comes later under higher arms, and to dropout that depends on x."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=(2, rows))
+    a = rng.integers(0, arms, size=rows)
+    until = rng.exponential(np.exp(2.6 - 0.5 * x + 0.3 * a))
+    lost = np.minimum(rng.exponential(np.exp(3.3 + 0.3 * x)), 30.0)
+    days = np.ceil(np.minimum(until, lost)).astype(np.int64)
+    return pd.DataFrame({"arm": a, "x": x.round(3), "z": z.round(3), "days": days, "died": (until <= lost).astype(np.int64)})
+
+
+def spec(folder: Path, frame: pd.DataFrame, **changes: Any) -> dict[str, Any]:
+    frame.to_parquet(folder / "trial.parquet", index=False)
+    values: dict[str, Any] = {
+        "name": "trial",
+        "seed": 7,
+        "source": {"uri": str(folder / "trial.parquet")},
+        "roles": {"treatment": "arm", "control": 0, "outcome": "days"},
+        "outcomes": {"days": {"kind": "survival", "event": "died", "horizon": HORIZON, "times": list(TIMES)}},
+        "covariates": {"synthesizer": "copula"},
+        "mechanisms": {"learner": "glm", "folds": 2, "repeats": 1},
+        "release": {"rows": 1200, "draws": "balanced"},
+        "store": {"uri": f"file://{folder}/store"},
+    }
+    for section, update in changes.items():
+        values[section] = {**values[section], **update} if isinstance(update, dict) and section in values else update
+    return values
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Mint one release of three arms."""
+    folder, frame = tmp_path_factory.mktemp("survival"), trial()
+    reply, _ = directly(mint, run_of(spec(folder, frame), folder / "workspace"))
+    assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
+    return reply["manifest"], frame, pd.read_parquet(Path(reply["uri"].removeprefix("file://")) / "data" / "copy-0")
+
+
+def test_rows_are_those_of_a_trial(released: Any) -> None:
+    _, frame, drawn = released
+    assert list(drawn.columns) == list(frame.columns)
+    assert (drawn.dtypes == frame.dtypes).all()
+    assert set(drawn["died"]) == {0, 1}
+    assert drawn["days"].min() >= 1
+    assert drawn["days"].max() <= frame["days"].max()
+
+
+def test_curves_and_means_of_every_arm_are_the_source_s(released: Any) -> None:
+    manifest, _, drawn = released
+    source = {(e["estimand"], e["arm"], e["time"]): e for e in manifest["effects"]["source"]["survival"]["estimates"] if not e["control"]}
+    for arm, rows in drawn.groupby("arm"):
+        steps = kaplan_meier(rows["days"].to_numpy(float), rows["died"].to_numpy() == 1, np.ones(len(rows)))
+        mean = source["rmst", str(arm), HORIZON]
+        assert abs(float(steps.area(0.0, HORIZON)) - mean["estimate"]) < mean["se"]
+        for time in TIMES:
+            here = source["survival", str(arm), time]
+            assert abs(steps.at(time) - here["estimate"]) < 1.5 * here["se"]
+
+
+def test_the_built_in_effect_is_the_estimate_on_the_source(released: Any) -> None:
+    manifest, _, _ = released
+    truth, source = manifest["effects"]["truth"], manifest["effects"]["source"]["ate"]
+    assert abs(truth["ate"] - source["estimate"]) < 0.1 * source["se"]
+
+
+def test_the_manifest_names_gates_and_hides_small_counts(released: Any) -> None:
+    manifest, _, _ = released
+    status = {gate["name"]: gate["status"] for gate in manifest["gates"]}
+    assert {"rmst_fidelity", "curve_distance", "event_share", "outcome_law", "support"} <= set(status)
+    assert set(status.values()) <= {"passed", "inconclusive"}
+    assert manifest["schema"]["outcome_kind"] == "survival"
+    for where in ("source", "release"):
+        for point in manifest["effects"][where]["survival"]["curves"]:
+            assert point["at_risk"] % 5 == 0
+    json.dumps(manifest, allow_nan=False)
+
+
+FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], type[WaymintError], str]] = {
+    "negative time": ({"days": lambda f: f["days"] - 5}, {}, SourceError, "time 'days' must be at least 0; got negative values"),
+    "events of three kinds": ({"died": lambda f: f["died"] + (f["days"] > 9)}, {}, SourceError, "must be 1 for an event and 0 for"),
+    "no event": ({"died": lambda f: 0 * f["died"]}, {}, SourceError, "got 0 in all 200 rows"),
+    "an event not known": (
+        {"died": lambda f: f["died"].where(f.index > 2)},
+        {},
+        SourceError,
+        "must be known in every row with a time; got fewer than 5",
+    ),
+    "an arm without event": (
+        {"died": lambda f: f["died"] * (f["arm"] > 0)},
+        {},
+        EstimationError,
+        "arm '0' of 'arm' must have an event; got only censored",
+    ),
+    "a late horizon": (
+        {},
+        {"outcomes": {"days": {"kind": "survival", "event": "died", "horizon": 31}}},
+        EstimationError,
+        "at most the last event of every arm; got 31",
+    ),
+    "subgroups": ({}, {"roles": {"subgroups": ["x"]}}, SpecError, "subgroups of roles must be left out for a time to event"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_bad_input_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    from flows.check import check
+
+    columns, changes, _, words = FAULTS[name]
+    frame = trial(200)
+    reply, _ = check(Spec.model_validate(spec(tmp_path, frame.assign(**columns), **changes)))
+    assert any(words in finding["message"] for finding in reply["findings"]), reply["findings"]
+
+
+def test_a_spec_says_what_a_time_to_event_needs(tmp_path: Path) -> None:
+    frame = trial(30)
+    for outcome, words in (
+        ({"kind": "survival", "horizon": 9}, "event must be given"),
+        ({"kind": "survival", "event": "died"}, "horizon must be given"),
+        ({"kind": "survival", "event": "died", "horizon": 9, "times": [10]}, r"times must be in \(0, horizon\]; got 10"),
+        ({"kind": "survival", "event": "x", "horizon": 9, "law": "scale"}, "law and range must be left out"),
+        ({"kind": "binary", "event": "died"}, "event must be left out"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Spec.model_validate(spec(tmp_path, frame, outcomes={"days": outcome}) | {"outcomes": {"days": outcome}})
+
+
+@pytest.mark.parametrize("command", ["simulate", "compare", "augment"])
+def test_other_commands_refuse_a_time_to_event(command: Any, tmp_path: Path) -> None:
+    from flows.check import check
+
+    reply, _ = check(Spec.model_validate(spec(tmp_path, trial(200))), command)
+    assert any(f"must be another than 'survival' in {command}" in finding["message"] for finding in reply["findings"])
