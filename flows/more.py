@@ -87,12 +87,13 @@ def _reply(run: Run, stages: Stages, original: Original, manifest: Manifest) -> 
 
 
 def _without_source(run: Run) -> Run:
-    """Return the run with the gates off that need rows of the source, and no holdout."""
+    """Return the run with the gates off that need rows of the source, no holdout, and the release's design not the source's."""
     spec = run.spec
     needless = [row.name for row in gate_rows() if row.section == "gates" and (row.asks_holdout or row.family == "attack")]
     gates = spec.gates.model_copy(update=dict.fromkeys((*needless, *_OF_THE_SOURCE), False))
     source = spec.source.model_copy(update={"holdout": 0.0})
-    return run.model_copy(update={"spec": spec.model_copy(update={"gates": gates, "source": source})})
+    mechanisms = spec.mechanisms.model_copy(update={"propensity": None})
+    return run.model_copy(update={"spec": spec.model_copy(update={"gates": gates, "source": source, "mechanisms": mechanisms})})
 
 
 def _stand_in(run: Run, stages: Stages, manifest: Manifest) -> Source:

@@ -189,10 +189,10 @@ def conclude(
 
 
 def _extended(facts: Facts, original: Original, origin: Mapping[str, Any]) -> Facts:
-    """Return the manifest's values of further rows: which release they extend, and the holdout that its models were fitted without."""
-    section = {**facts.spec["source"], "holdout": original.spec.source.holdout}
-    more = {"parents": (original.parent,), "source": {**facts.source, **origin}, "spec": {**facts.spec, "source": section}}
-    return facts.model_copy(update=more)
+    """Return the manifest's values of further rows: which release they extend, and how its models were fitted."""
+    fitted = original.spec.model_dump(mode="json")
+    spec = {**facts.spec, "mechanisms": fitted["mechanisms"], "source": {**facts.spec["source"], "holdout": fitted["source"]["holdout"]}}
+    return facts.model_copy(update={"parents": (original.parent,), "source": {**facts.source, **origin}, "spec": spec})
 
 
 def describe(reply: dict[str, Any]) -> list[str]:
