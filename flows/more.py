@@ -117,5 +117,5 @@ def describe(reply: dict[str, Any]) -> list[str]:
     lines = describe_release(reply)
     parents = reply["manifest"]["parents"]
     where = reply["manifest"]["spec"]["release"].get("where")
-    told = f"rows that meet {where}, from the models of {{}}: a table of its own" if where else _FURTHER
-    return [*lines, *(told.format(f"{parent['name']} v{parent['version']:06d}") for parent in parents)]
+    line = f"rows that meet {where}, from the models of {{}}: a table of its own" if where else _FURTHER
+    return [*lines, *(line.format(f"{parent['name']} v{parent['version']:06d}") for parent in parents)]

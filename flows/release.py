@@ -132,8 +132,8 @@ def _stage_count(spec: Spec) -> int:
     """Return how many stages a release has."""
     copies, hybrid = spec.release.copies, spec.release.mode == "hybrid"
     fittings = 2 * copies + (copies > 1)  # of each copy's source and release, and of the source itself where copies are weighted
-    asked = spec.release.keep_models + bool(spec.release.where) * (1 + copies * (1 + FITTING + hybrid))
-    return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING + asked
+    further = spec.release.keep_models + bool(spec.release.where) * (1 + copies * (1 + FITTING + hybrid))
+    return READING + FITTING * fittings + copies * (DRAWING + hybrid) + CONCLUDING + further
 
 
 def conclude(

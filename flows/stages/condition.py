@@ -94,8 +94,8 @@ def refer(run: Run, stages: Stages, source: Source, models: Models, targeting: R
         Number of the copy.
     """
     schema, of = source.described.table, f" of copy {copy}" if run.spec.release.copies > 1 else ""
-    known = run.spec.mechanisms.known_propensity(schema.arms)
-    table = Table(f"reference/copy-{copy}", source.parts, copy if run.spec.release.copies > 1 else None, known)
+    propensity = run.spec.mechanisms.known_propensity(schema.arms)
+    table = Table(f"reference/copy-{copy}", source.parts, copy if run.spec.release.copies > 1 else None, propensity)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome in the rows to compare with{of}")
     anchoring = [(run, schema, table, models.mechanisms, part, None) for part in source.parts]
     anchored = stages.map(f"predict the rows to compare with{of}", mechanisms.anchor, anchoring)
