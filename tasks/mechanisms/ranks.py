@@ -62,8 +62,8 @@ def fit_ranks(
     """Find the correlations under which drawn outcomes hang together as the source's do.
 
     For each pair of outcomes and each arm the correlation is that under which the Spearman correlation of drawn residuals Y - Q* is the
-    source's; 0 where fewer than 30 rows have both. It is found by bisection on simulated rows, so ties, atoms and bounds of the laws are accounted for: the correlation of
-    their randomised ranks alone would be too weak.
+    source's; 0 where fewer than 30 rows have both. It is found by bisection on simulated rows, so ties, atoms and bounds of the laws are
+    accounted for: the correlation of their randomised ranks alone would be too weak.
 
     Parameters
     ----------

@@ -107,6 +107,8 @@ class Spec(Section):
             ('release.mode must be "hybrid"', self.release.mode == "full"),
             ("release.copies must be 1", self.release.copies > 1),
             ("release.include_nuisances must be false", self.release.include_nuisances),
+            ("release.where must be left out", bool(self.release.where)),
+            ("release.keep_models must be false", self.release.keep_models),
             ("roles.cluster must be left out", roles.cluster is not None),
             ("kind of outcomes must be another than 'survival'", self._has_times()),
         )
