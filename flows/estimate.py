@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from flows.stages.inputs import find_release
 from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say, say_rows
+from flows.stages.released_times import estimate_released_times, holds_times
 from flows.stages.survival import estimate_times
 from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
 from flows.stages.wording import as_options, in_options
@@ -64,12 +65,13 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     kind = roles.get("outcome_kind", "auto")
-    options = options | {"estimators": options.get("estimators") or (CURVES if kind == "survival" else ATE)}
     release = find_release(data, "DATA of estimate")
+    curves = kind == "survival" if release is None else holds_times(release)
+    options = options | {"estimators": options.get("estimators") or (CURVES if curves else ATE)}
     if release is not None:
         if options.get("cluster"):
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
-        return estimate_release(release, options)
+        return estimate_released_times(release, options) if curves else estimate_release(release, options)
     try:
         return _of_outcomes(data, roles, options)
     except (SourceError, SpecError) as fault:

@@ -21,10 +21,10 @@ from tasks.source.dialect import Dialect
 from tasks.source.plan import plan_source
 from tasks.source.proposal.column import Examined, examine, unreadable
 from tasks.source.proposal.document import Draft, document, quoted
-from tasks.source.proposal.roles import Named, Proposal, candidates, positive_label, propose, require_column
+from tasks.source.proposal.roles import Named, Proposal, candidates, positive_label, propose, reference_label, require_column
 from tasks.source.read import column_faults, read_batches
 
-__all__ = ["Profiled", "candidates", "draft", "positive_label", "profile", "release_name", "require_column", "screen"]
+__all__ = ["Profiled", "candidates", "draft", "positive_label", "profile", "reference_label", "release_name", "require_column", "screen"]
 
 
 class Profiled(NamedTuple):
@@ -167,7 +167,7 @@ def guessed(column: Examined, index: Sequence[str], treatments: Sequence[str], o
     if hints.measured_later(column.name):
         return ("outcome or left out" if "outcome" in may else "left out"), "by its name, measured after treatment"
     if "treatment" in may and hints.like_treatment(column.name):
-        return "treatment?", f"two labels and its name; {ability}"
+        return "treatment?", f"{'two' if column.two_armed else len(column.labels or {})} labels and its name; {ability}"
     if "outcome" in may and hints.like_outcome(column.name):
         return "outcome?", f"its name; {ability}"
     codes = (

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra import signing
+from infra.rollback import check_latest, remember_latest
 from infra.settings import Settings
 from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
 from tasks.audit.page import headline
-from tasks.contract.errors import SpecError
+from tasks.contract.errors import SpecError, StoreMissing
 from tasks.contract.store import Store
 from tasks.pages.numbers import plural
 from tasks.publish import collect, difference, releases, signatures
 from tasks.publish import export as exporting
 from tasks.publish.audits import list_audits
 from tasks.publish.catalogue.site import write_site
-from tasks.publish.manifest import Effect, Manifest
+from tasks.publish.manifest import Effect, Manifest, odd_values
+from tasks.publish.unpacked import UnpackedRelease, is_addition, unpacked_manifest
 from tasks.source.builtin import BUILTINS
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def summary(manifest: Manifest) -> list[str]:
     """Return a release's lines for people."""
     effects = manifest.effects
     lines = [
-        f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows in {len(manifest.files)} files",
+        f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows; {len(manifest.files)} files",
         f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
         f"mode      {_key(manifest.spec, 'release', 'mode')}, covariates by {_key(manifest.spec, 'covariates', 'synthesizer')}",
     ]
@@ -94,25 +96,52 @@ def _number(value: float | None, form: str) -> str:
 
 
 def verify(where: str, key: Path | None = None) -> Reply:
-    """Re-hash every file of a release; with a public key, require its signature."""
-    store, name, version = split_release_uri(where)
-    opened, public = open_store(store), _public(key)
-    number = version if version is not None else releases.latest_version(opened, name)
+    """Re-hash every file of a release, in its store or in the folder of a copy; with a public key, require its signature."""
+    public = _public(key)
+    opened, name, number, copied = _placed(where, public)
     problems = releases.verify(opened, name, number, public)
+    uncovered = [each.path for each in problems if copied and each.fault == "extra" and is_addition(each.path)]
+    problems = [each for each in problems if each.path not in uncovered]
     lines = [f"{problem.fault}: {problem.path}: {problem.detail}" for problem in problems]
     reply: dict[str, Any] = {"name": name, "version": number, "problems": [problem._asdict() for problem in problems]}
+    if copied:
+        reply |= {"uncovered": uncovered}
     if public is not None:
         reply |= {"signed_by": None if problems else signatures.key_id(public)}
         signed = f"signed by key {signatures.key_id(public)}"
+        if not (problems or copied):
+            remember_latest(Settings(), opened.uri, name, signatures.key_id(public), number)
     else:
         signed = "signed, which only --key checks" if releases.signature_paths(opened, name, number) else "not signed"
-    return reply, lines or [f"{name} v{number:06d}: every file is as its manifest says; {signed}"]
+    lines = lines or [f"{name} v{number:06d}: every file is as its manifest says; {signed}"]
+    return reply, lines + [f"not covered by the manifest: {path}" for path in uncovered]
+
+
+def _placed(where: str, public: Ed25519PublicKey | None) -> tuple[Store, str, int, bool]:
+    """Return a release's store, name and version, and whether it is a copy outside of its store; with a key, refuse a rollback."""
+    try:
+        store, name, version = split_release_uri(where)
+        opened = open_store(store)
+        number = version if version is not None else releases.latest_version(opened, name)
+        releases.manifest_bytes(opened, name, number)
+    except (SpecError, StoreMissing):
+        copy = open_store(where) if Path(where).is_dir() else None
+        manifest = None if copy is None else unpacked_manifest(copy)
+        if copy is None or manifest is None:
+            raise
+        return UnpackedRelease(copy, manifest.name, manifest.version), manifest.name, manifest.version, True
+    if public is not None and version is None:
+        check_latest(Settings(), opened.uri, name, signatures.key_id(public), number)
+    return opened, name, number, False
 
 
 def pull(where: str, to: Path, key: Path | None = None) -> Reply:
     """Copy a release into a folder; with a public key, only if that key signed it."""
-    store, name, version = split_release_uri(where)
-    manifest = releases.pull(open_store(store), name, version, to, _public(key))
+    public = _public(key)
+    opened, name, number, _ = _placed(where, public)
+    manifest = releases.pull(opened, name, number, to, public)
+    if public is not None:
+        remember_latest(Settings(), opened.uri, name, signatures.key_id(public), number)
     return manifest.as_dict(), [f"{name} v{manifest.version:06d}: {len(manifest.files)} files, {manifest.rows:,} rows in {to}"]
 
 
@@ -155,7 +184,8 @@ def diff(left: str, right: str) -> Reply:
     for where in (left, right):
         store, name, version = split_release_uri(where)
         manifests.append(releases.show(open_store(store), name, version))
-    changes = difference.diff(*manifests)
+    with odd_values(f"{left} or {right}"):
+        changes = difference.diff(*manifests)
     reply = changes.model_dump(mode="json") | {"identical": changes.identical}
     if changes.identical:
         return reply, [f"{changes.left} and {changes.right} are identical: the same bytes of data, SPEC, code, effects and gates"]

@@ -46,6 +46,7 @@ _LOCAL = {
     "distributed.worker.http.routes": [],
     "distributed.nanny.http.routes": [],
 }
+_CERTIFICATES = "Set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, __CLIENT__CERT and __CLIENT__KEY, as on the page 'A site' of the docs."
 
 
 def task_runner(engine: EngineSpec) -> TaskRunner[Any]:
@@ -120,12 +121,22 @@ def probe(run: Run, warn: Callable[[str], None]) -> None:
 
 
 def _reach(address: str) -> Client:
-    """Connect to a scheduler."""
+    """Connect to a scheduler; over TLS with the certificate that Dask's configuration names."""
     from distributed import Client
     from distributed.comm import CommClosedError
+    from distributed.security import Security
 
     try:
-        return Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False)
+        security = Security()
+        if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
+            raise FileNotFoundError("no certificate is named")
+    except OSError as error:
+        raise InfrastructureError(
+            f"certificate and key of {address} must be files that can be read; got '{error.strerror or error}'.",
+            f"{_CERTIFICATES} {RESUMES}",
+        ) from None
+    try:
+        return Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False, security=security)
     except (OSError, CommClosedError) as error:
         raise InfrastructureError(
             f"scheduler of engine.dask must answer at {address}; it did not ({type(error).__name__}).", f"Start it there. {RESUMES}"

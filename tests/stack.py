@@ -183,12 +183,20 @@ class Stack:
     def _start_dask(self) -> None:
         """Start the scheduler over TLS, and two workers: one in another folder, one also in an environment of its own."""
         self.dask = DaskSite(self.folder / "dask", self.environment, tls=True)
-        first, second = self.folder / "worker 1", self.folder / "worker-2"
+        first, second = self._worker_folders()
         first.mkdir()
-        self.dask.start_worker(nanny=True, cwd=first, WAYMINT_HOME=str(first / "home"))
         venv.create(second / "venv", with_pip=False, symlinks=True)
         [packages] = second.glob("venv/lib/python*/site-packages")
         (packages / "dependencies.pth").write_text("".join(f"{path}\n" for path in site.getsitepackages()))
+        self.start_workers()
+
+    def _worker_folders(self) -> tuple[Path, Path]:
+        return self.folder / "worker 1", self.folder / "worker-2"
+
+    def start_workers(self) -> None:
+        """Start both workers: again after the end of the scheduler, with which they end, as the restart policy of compose.yaml does."""
+        first, second = self._worker_folders()
+        self.dask.start_worker(nanny=True, cwd=first, WAYMINT_HOME=str(first / "home"))
         self.dask.start_worker(nanny=True, cwd=second, python=str(second / "venv/bin/python"), WAYMINT_HOME=str(second / "home"))
 
     def wait_until_ready(self) -> None:

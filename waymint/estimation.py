@@ -126,7 +126,6 @@ def estimate(
     """
     from waymint.results import Estimates, SurvivalEstimates
 
-    kind = SurvivalEstimates if outcome_kind == "survival" else Estimates
     outcomes = (outcome,) if isinstance(outcome, str) else tuple(outcome or ("",))
     named = {"treatment": treatment or "", "outcomes": outcomes, "covariates": _columns(covariates), "exclude": tuple(exclude)}
     arms = {key: label for key, label in (("treated", treated), ("control", control)) if label is not None}
@@ -150,7 +149,9 @@ def estimate(
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows, "reading": _reading(missing, missing_values, csv)}
     with contextlib.ExitStack() as stack:
-        return kind(run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress))
+        reply = run_estimate(located(data, stack), {**named, **labels, **rows}, {**fits, **curves, **beside, **sizes}, progress)
+    # a release knows itself what its outcome is
+    return (SurvivalEstimates if "curves" in reply else Estimates)(reply)
 
 
 def _columns(covariates: Sequence[str] | str) -> str | tuple[str, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.stages.arms import require_two_arms
 from flows.stages.inputs import find_table
 from infra.specfile import literal, load_spec
 from infra.store import open_store, split_release_uri
@@ -56,7 +55,6 @@ def compose(release: str, source: str, settings: Sequence[str], attacks: str, ca
             f"files of {name} version {manifest.version} must be as its manifest says; {len(faults)} are not.",
             f"See 'waymint releases verify {store}/{name}@{manifest.version}'.",
         )
-    require_two_arms(manifest.table, f"{name} version {manifest.version}", "audit")
     minted = parse_spec(manifest.spec)
     base_spec = source_spec(minted, source, list(settings), "audit")
     find_table(base_spec.source.uri)

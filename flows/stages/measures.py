@@ -94,7 +94,9 @@ def _refit(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) -> 
         effects.append(stages.submit(estimation.effects, run, schema, refits[-1].table.parts, refits[-1].nuisances, name))
     source_fit = copies[0].fitted
     if len(copies) > 1:  # each copy's fit is a bootstrap draw: the source's own estimate needs equal weights
-        source_fit = cross_fit(run, stages, schema, Table(SOURCE, source.parts, None, run.spec.mechanisms.propensity), "estimate on source")
+        source_fit = cross_fit(
+            run, stages, schema, Table(SOURCE, source.parts, None, run.spec.mechanisms.known_propensity(schema.arms)), "estimate on source"
+        )
     return Estimation(source_fit, tuple(refits), tuple(effects))
 
 

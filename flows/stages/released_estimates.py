@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flows.stages.inputs import PublishedRelease
 from flows.stages.tables import check_extras, numbers_of
@@ -33,8 +32,9 @@ from tasks.estimation.spill import Spill
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.table import Table
 from tasks.nuisance.plan import release_name
-from tasks.publish.layout import copy_folder, release_key
-from tasks.publish.manifest import Manifest, plain
+from tasks.publish.layout import copy_folder
+from tasks.publish.manifest import Manifest, odd_values, plain
+from tasks.publish.releases import sound_table
 from tasks.source.rows import canonical
 
 #: Rows beyond which a table is worked on out of core.
@@ -71,6 +71,8 @@ def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tupl
             f"DATA of estimate must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
             "Append its rows to the table they were made for, and estimate on both together (docs/augment.md).",
         )
+    with odd_values(f"{manifest.name} version {manifest.version}"):
+        _check_keys(manifest)
     copies = [_copy(release, copy, options) for copy in range(manifest.spec["release"]["copies"])]
     out_of_core = _beyond_memory(release, 0, options)
     reply, lines = answer(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
@@ -89,6 +91,17 @@ def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tupl
     return plain(reply), lines
 
 
+def _check_keys(manifest: Manifest) -> None:
+    """Raise where a manifest lacks what the analysis reads of it, or has something else there."""
+    spec = manifest.spec
+    TableSchema.model_validate(manifest.table)
+    if not (range(spec["release"]["copies"]) and isinstance(spec["seed"], int) and isinstance(spec["roles"]["subgroups"], list)):
+        raise ValueError(manifest.name)
+    if spec["mechanisms"]["truncation"] != "auto":
+        float(spec["mechanisms"]["truncation"])
+    resolve("learner", spec["mechanisms"]["learner"], spec["mechanisms"].get("params"))
+
+
 def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Analysis:
     """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
     manifest = release.manifest
@@ -96,10 +109,10 @@ def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Anal
     if _beyond_memory(release, copy, options):
         with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
             spill = Spill(Path(folder), schema, released=True)
-            for part in _parts(release, schema, copy, options):
+            for part in released_parts(release, schema, copy, options):
                 spill.add(*part)
             return _analyse_copy(spill.finish(), manifest, copy, options)
-    rows, weights, propensity, keys = (list(column) for column in zip(*_parts(release, schema, copy, options)))
+    rows, weights, propensity, keys = (list(column) for column in zip(*released_parts(release, schema, copy, options)))
     table = released_table(
         schema,
         pa.concat_tables(rows).unify_dictionaries(),
@@ -135,7 +148,7 @@ def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]
     return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not whole
 
 
-def _parts(
+def released_parts(
     release: PublishedRelease, schema: TableSchema, copy: int, options: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, Float64 | None, Float64 | None, UInt64]]:
     """Read the parts of one copy: canonical rows, their weights and known propensities where asked, and the keys they had in the run."""
@@ -143,7 +156,7 @@ def _parts(
     extras = [name for name in (options.get("weights"), options["propensity"]) if isinstance(name, str)]
     names = tuple(column.name for column in schema.covariates)
     for number, file in enumerate(_files(release, copy)):
-        part = pq.read_table(pa.BufferReader(store.get(release_key(manifest.name, manifest.version, file.path))))
+        part = sound_table(store, manifest.name, manifest.version, file)
         check_extras(extras, part.column_names, RolesSpec(treatment=schema.treatment.name, outcome=schema.outcome.name, covariates=names))
         weights = None if options.get("weights") is None else known_weights(numbers_of(part, options["weights"]), part.num_rows)
         given = numbers_of(part, options["propensity"]) if isinstance(options["propensity"], str) else options["propensity"]

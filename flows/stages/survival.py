@@ -71,7 +71,7 @@ def estimate_times(
     frame = decode(schema, pa.concat_tables([table for table, _ in rows]).unify_dictionaries()).to_pandas()
     given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in rows]), len(frame))
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, schema, cluster) for batch in batches])
-    table = read_survival(frame, _named(schema, event), given, clusters)
+    table = read_survival(frame, survival_roles(schema, event), given, clusters)
     chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
     analysis = analyse_survival(table, options.get("horizon"), options.get("times", ()), **chosen)
     warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]
@@ -81,7 +81,8 @@ def estimate_times(
     return survival_answer(analysis, warnings, {"learner": options["learner"], "periods": len(analysis.curves[0].times)})
 
 
-def _named(schema: TableSchema, event: str) -> FrameRoles:
+def survival_roles(schema: TableSchema, event: str) -> FrameRoles:
+    """Name the columns that a table of times was found to have."""
     return FrameRoles(
         treatment=schema.treatment.name,
         time=schema.outcome.name,

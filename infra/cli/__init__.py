@@ -95,7 +95,9 @@ def _run(as_json: bool) -> int:
     except WaymintError as error:
         code = print_error(error, as_json)
     except typer.TyperException as error:
-        code = print_error(SpecError(error.format_message(), "See 'waymint --help'."), as_json)
+        context = getattr(error, "ctx", None)  # of the command whose options are wrong
+        command = "waymint" if context is None else context.command_path
+        code = print_error(SpecError(error.format_message(), f"See '{command} --help'."), as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except OSError as error:

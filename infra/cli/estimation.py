@@ -56,7 +56,8 @@ def estimate(
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
-    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}", json_)
+    reference = "" if control is None else f" --control {control}"
+    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}{reference}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:

@@ -174,13 +174,19 @@ def _from_text(values: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array 
     return values.cast(to)
 
 
+def arm_levels(schema: TableSchema) -> tuple[str, ...]:
+    """Return the arms as levels of a joint law: their numbers, the control's "0" first."""
+    return tuple(str(arm) for arm in range(len(schema.arms)))
+
+
 def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
-    """Describe (W, A, Y) as columns of one joint law: treatment and a binary outcome as categories "0"/"1"."""
+    """Describe (W, A, Y) as columns of one joint law: a binary outcome as categories "0"/"1", treatment as those of the arms' numbers."""
     two = {"kind": "boolean", "levels": ("0", "1"), "low": None, "high": None, "decimals": None}
+    several = two | {"kind": "categorical", "levels": arm_levels(schema)}
     outcome = schema.outcome
     return (
         *schema.modelled,
-        schema.treatment.model_copy(update=two),
+        schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several),
         outcome.model_copy(update=two) if schema.outcome_kind == "binary" else outcome,
     )
 

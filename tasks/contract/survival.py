@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
@@ -88,6 +90,25 @@ class Grid(NamedTuple):
     def period(self, time: Float64) -> npt.NDArray[np.intp]:
         """Return the period of each time, shape (n,), in [0, m]; m beyond the horizon."""
         return np.searchsorted(np.array(self.edges), time, side="left")
+
+    def centres(self, time: Float64, event: npt.NDArray[np.bool_], weights: Float64 | None = None) -> tuple[float, ...]:
+        """Return where in each period its events come on average, in [0, 1]: 1 is its end; the middle where there are fewer than five.
+
+        Parameters
+        ----------
+        time, event : ndarray, shape (n,)
+            As in :class:`EventRows`.
+        weights : ndarray of float64, shape (n,), optional
+            Row weights.
+        """
+        inside = event & (time <= self.horizon)
+        period, w = self.period(time[inside]), np.ones(int(inside.sum())) if weights is None else weights[inside]
+        begins = np.array((0.0, *self.edges[:-1]))
+        share = (time[inside] - begins[period]) / self.widths[period]
+        m = len(self.edges)
+        count, total = np.bincount(period, minlength=m), np.bincount(period, weights=w, minlength=m)
+        mean = np.bincount(period, weights=w * share, minlength=m) / np.maximum(total, 1e-300)
+        return tuple(float(value) for value in np.where((count >= SMALLEST_CELL) & (total > 0.0), mean, 0.5))
 
     def place(self, time: float) -> int:
         """Return the number of the period that ends at a time.
@@ -193,11 +214,20 @@ def survival_at(grid: Grid, time: float) -> Functional:
     return Functional("survival", time, 0.0, weights)
 
 
-def restricted_mean(grid: Grid) -> Functional:
-    """Return the mean survival time restricted to the horizon: the area under the curve, straight between the grid's times."""
+def restricted_mean(grid: Grid, centres: Sequence[float] | None = None) -> Functional:
+    """Return the mean survival time restricted to the horizon: the area under the curve.
+
+    Parameters
+    ----------
+    grid : Grid
+    centres : sequence of m float, optional
+        :meth:`Grid.centres`: where in their period events come on average; by default in the middle, as where the curve is straight
+        between the grid's times. With them the area is that of the product-limit curve, whose steps are at the events.
+    """
     widths = grid.widths
-    weights = (widths + np.append(widths[1:], 0.0)) / 2.0
-    return Functional("rmst", grid.horizon, float(widths[0]) / 2.0, weights)
+    share = np.full(len(widths), 0.5) if centres is None else np.array(centres)
+    weights = widths * (1.0 - share) + np.append((widths * share)[1:], 0.0)
+    return Functional("rmst", grid.horizon, float(widths[0] * share[0]), weights)
 
 
 class TimesToEvent(BaseModel):
@@ -212,6 +242,8 @@ class TimesToEvent(BaseModel):
     edges : tuple of float
         Ends of the periods on which hazards are fitted and times are drawn: those up to the horizon, then those of later follow-up. Each
         is rounded, so that none is a cell of the source. The last one is the end of follow-up in the release.
+    centres : tuple of float
+        Of the periods up to the horizon: :meth:`Grid.centres`, rounded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -219,6 +251,7 @@ class TimesToEvent(BaseModel):
     horizon: float
     times: tuple[float, ...] = ()
     edges: tuple[float, ...]
+    centres: tuple[float, ...]
 
     @property
     def grid(self) -> Grid:
@@ -235,5 +268,5 @@ class TimesToEvent(BaseModel):
         """The restricted mean, then S(t) at each of the times; weights of later periods are 0."""
         inside = Grid(self.edges[: self.before])
         later = len(self.edges) - self.before
-        wanted = (restricted_mean(inside), *(survival_at(inside, time) for time in self.times))
+        wanted = (restricted_mean(inside, self.centres), *(survival_at(inside, time) for time in self.times))
         return tuple(each._replace(weights=np.append(each.weights, np.zeros(later))) for each in wanted)

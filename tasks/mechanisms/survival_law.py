@@ -25,7 +25,7 @@ _ALMOST = 1e-9
 
 
 class Placement(NamedTuple):
-    """Quantile function of the times within one period: straight between knots, flat at ties.
+    """Quantile function of the times within one period: straight between quartiles, flat at ties.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class TimesLaw:
-    """Times within periods: ties of at least five rows as often as in the source, all others uniform.
+    """Times within periods: ties of at least five rows as often as in the source, all others uniform between their quartiles.
 
     Attributes
     ----------
@@ -122,18 +122,23 @@ def _placements(time: Float64, grid: Grid) -> list[Placement]:
 
 
 def _placement(times: Float64, low: float, high: float) -> Placement:
-    """Lay the times of one period end to end: ties where they are, the rest uniform from ``low`` to ``high``."""
+    """Lay the times of one period end to end: ties where they are, the rest uniform between ``low``, its quartiles and ``high``."""
     values, counts = np.unique(times, return_counts=True)
     tied = counts >= max(SMALLEST_CELL, _TIED * len(times))
-    ties, mass = values[tied], counts[tied] / max(len(times), 1)
-    rest = 1.0 - float(mass.sum())
-    share, knots, passed = [0.0], [low], 0.0
-    for value, each in zip(ties, mass, strict=True):
-        begins = passed + rest * (float(value) - low) / (high - low)
-        share += [begins, begins + float(each)]
-        knots += [float(value), float(value)]
-        passed += float(each)
-    return Placement((*share, 1.0), (*knots, high))
+    mass = dict(zip(values[tied].tolist(), (counts[tied] / max(len(times), 1)).tolist(), strict=True))
+    rest = np.repeat(values[~tied], counts[~tied])
+    quarters = [0.25, 0.5, 0.75] if len(rest) >= 4 * SMALLEST_CELL else []
+    places, spread = (low, *np.quantile(rest, quarters), high) if quarters else (low, high), (0.0, *quarters, 1.0)
+    share, knots, passed = [], [], 0.0
+    for value in sorted({*(float(place) for place in places), *mass}):
+        here = passed + (1.0 - sum(mass.values())) * float(np.interp(value, places, spread))
+        share.append(here)
+        knots.append(value)
+        if value in mass:
+            passed += mass[value]
+            share.append(here + mass[value])
+            knots.append(value)
+    return Placement(tuple(share), tuple(knots))
 
 
 def spread_evenly(order_by: Float64, rng: np.random.Generator) -> tuple[Float64, Float64]:

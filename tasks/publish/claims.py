@@ -21,7 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from tasks.contract.errors import StoreError, StoreMissing
 from tasks.contract.store import Store
 from tasks.publish.layout import checked_run, claims_folder, decision_key, is_owner, is_signature, owner_key, place_of, version_text
+from tasks.publish.manifest import MOST_BYTES as MOST_MANIFEST_BYTES
 
+#: Claims and decisions are read from a store that others may write to; a decision holds the text of a manifest, escaped.
+MOST_BYTES = 4 * MOST_MANIFEST_BYTES
 # process start times are read from clock ticks and the boot time: both round
 _START_TOLERANCE = 2.0
 
@@ -155,7 +158,7 @@ def read_owner(store: Store, name: str, version: int) -> Owner | None:
     """Read who claimed a version; None for an unclaimed one."""
     key = owner_key(name, version)
     try:
-        return Owner.model_validate_json(store.get(key))
+        return Owner.model_validate_json(store.get(key, MOST_BYTES))
     except StoreMissing:
         return None
     except ValidationError:
@@ -170,7 +173,7 @@ def read_holders(store: Store, name: str, version: int) -> list[Owner]:
         if place is not None and is_owner(place):
             # a damaged or vanished one proves no claim
             with contextlib.suppress(StoreMissing, ValidationError):
-                holders.append(Owner.model_validate_json(store.get(item.key)))
+                holders.append(Owner.model_validate_json(store.get(item.key, MOST_BYTES)))
     return holders
 
 
@@ -178,7 +181,7 @@ def read_decision(store: Store, name: str, version: int) -> Decision | None:
     """Read what became of a claim; None where nothing is decided yet."""
     key = decision_key(name, version)
     try:
-        return Decision.model_validate_json(store.get(key))
+        return Decision.model_validate_json(store.get(key, MOST_BYTES))
     except StoreMissing:
         return None
     except ValidationError:

@@ -10,7 +10,7 @@ from tasks.contract.store import Store, StoredObject
 from tasks.publish.claims import Decision, Owner, read_decision, read_holders
 from tasks.publish.commit import finish
 from tasks.publish.layout import MANIFEST, decision_key, is_signature, manifest_key, name_folder, owner_key, place_of, version_folder
-from tasks.publish.manifest import Manifest, read_manifest
+from tasks.publish.manifest import MOST_BYTES, Manifest, read_manifest
 
 
 class Action(NamedTuple):
@@ -123,7 +123,7 @@ def _tidy(store: Store, name: str, version: int) -> list[Action]:
     """Delete the files of a release's folder that its manifest does not list."""
     folder = version_folder(name, version)
     try:
-        manifest: Manifest = read_manifest(store.get(manifest_key(name, version)), f"{name} version {version}")
+        manifest: Manifest = read_manifest(store.get(manifest_key(name, version), MOST_BYTES), f"{name} version {version}")
     except StoreError as error:
         return [Action("kept", folder, f"its manifest can't be read: {error.message}")]
     if (manifest.name, manifest.version) != (name, version):

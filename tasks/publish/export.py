@@ -1,4 +1,7 @@
-"""A release in one file for a colleague: data, codebook, report, manifest, licence and citation."""
+"""A release in one file for a colleague: all of its own files, licence and citation.
+
+Unpacked it is the release's folder, and `waymint releases verify FOLDER` checks it, with its signatures.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 import yaml
 
 from tasks.contract.errors import SpecError, StoreError, StoreForbidden
@@ -22,8 +24,9 @@ from tasks.publish.descriptions.subject import citation as one_line
 from tasks.publish.descriptions.tables import copies
 from tasks.publish.layout import MANIFEST, REPORT, release_key, version_text
 from tasks.publish.listing import manifest_bytes
-from tasks.publish.manifest import Manifest
-from tasks.publish.releases import show, signature_paths, sound_bytes
+from tasks.publish.manifest import Manifest, odd_values
+from tasks.publish.releases import show, signature_paths, sound_bytes, sound_table
+from tasks.publish.signatures import MOST_BYTES
 
 #: The earliest time that a zip file can hold: the same release gives the same bytes whenever it is exported.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -86,25 +89,32 @@ def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) 
     listed = {file.path: file for file in manifest.files}
     record = manifest_bytes(store, manifest.name, manifest.version)
     digest = hashlib.sha256(record).hexdigest()
+    with odd_values(f"{manifest.name} version {manifest.version}"):
+        yield from _terms(manifest, digest, licence)
+        written = descriptions(manifest)  # releases of older versions have none: they are written here
+        parts = copies(manifest)
+    for path, data in written.items():
+        yield path, sound_bytes(store, manifest.name, manifest.version, listed[path]) if path in listed else data
+    yield MANIFEST, record
+    for path in signature_paths(store, manifest.name, manifest.version):
+        yield path, store.get(release_key(manifest.name, manifest.version, path), MOST_BYTES)
+    data_files = {file.path for files in parts for file in files}
+    for path in sorted(listed.keys() - written.keys() - data_files, key=lambda path: (path != REPORT, path)):
+        yield path, sound_bytes(store, manifest.name, manifest.version, listed[path])
+    for files in parts:
+        for file in files:
+            yield file.path, sound_bytes(store, manifest.name, manifest.version, file)
+        if csv:
+            tables = [sound_table(store, manifest.name, manifest.version, file) for file in files]
+            yield f"{files[0].path.rpartition('/')[0]}.csv", _as_csv(pa.concat_tables(tables))
+
+
+def _terms(manifest: Manifest, digest: str, licence: str | None) -> Iterator[tuple[str, bytes]]:
+    """Yield how to cite a release and how it may be used."""
     yield "CITATION.txt", citation(manifest, digest).encode()
     if Subject.of(manifest).creators:
         yield "CITATION.cff", citation_file(manifest, digest)
     yield "LICENCE.txt", (licence or _licence(manifest)).encode()
-    # releases of older versions have no descriptions: they are written here
-    for path, data in descriptions(manifest).items():
-        yield path, sound_bytes(store, manifest.name, manifest.version, listed[path]) if path in listed else data
-    yield MANIFEST, record
-    for path in signature_paths(store, manifest.name, manifest.version):
-        yield path, store.get(release_key(manifest.name, manifest.version, path))
-    if REPORT in listed:
-        yield REPORT, sound_bytes(store, manifest.name, manifest.version, listed[REPORT])
-    for files in copies(manifest):
-        parts = []
-        for file in files:
-            parts.append(sound_bytes(store, manifest.name, manifest.version, file))
-            yield file.path, parts[-1]
-        if csv:
-            yield f"{files[0].path.rpartition('/')[0]}.csv", _as_csv(parts)
 
 
 def _licence(manifest: Manifest) -> str:
@@ -113,9 +123,8 @@ def _licence(manifest: Manifest) -> str:
     return f"Licence of this release: {licence}\n" if licence else NO_LICENCE
 
 
-def _as_csv(parts: list[bytes]) -> bytes:
-    """Return Parquet parts as one CSV; missing cells are empty."""
-    table = pa.concat_tables([pq.read_table(pa.BufferReader(part)) for part in parts])
+def _as_csv(table: pa.Table) -> bytes:
+    """Return a table as CSV; missing cells are empty."""
     plain = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in table.schema]
     table = table.cast(pa.schema([field.with_type(kind) for field, kind in zip(table.schema, plain)]))
     buffer = io.BytesIO()

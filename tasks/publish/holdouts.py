@@ -15,6 +15,7 @@ from tasks.contract.budget import Answer, Entry, Query, Terms, answer
 from tasks.contract.errors import StoreConflict, StoreError
 from tasks.contract.store import Store
 from tasks.publish.layout import holdout_key, holdouts_folder
+from tasks.publish.manifest import MOST_BYTES
 
 
 class Splits(NamedTuple):
@@ -138,6 +139,6 @@ def holdout_cautions(record: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 def _read(store: Store, key: str) -> Entry:
     try:
-        return Entry.model_validate_json(store.get(key))
+        return Entry.model_validate_json(store.get(key, MOST_BYTES))
     except ValidationError:
         raise StoreError(f"question to a holdout must be readable; got a damaged '{key}' in {store.uri}.") from None

@@ -10,6 +10,7 @@ from tasks.contract.errors import SpecError, StoreConflict, StoreError
 from tasks.contract.roles import TableSchema
 from tasks.contract.store import Store
 from tasks.publish.layout import identity_key
+from tasks.publish.manifest import MOST_BYTES
 
 _FIELDS = ("treatment", "outcome", "columns")
 
@@ -51,7 +52,7 @@ def check_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None
     key = identity_key(name)
     if not store.exists(key):
         return
-    data = store.get(key)
+    data = store.get(key, MOST_BYTES)
     try:
         record = json.loads(data)
         differing = [field for field in _FIELDS if record[field] != _canonical(identity)[field]]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -206,6 +207,24 @@ def read_manifest(data: bytes, owner: str = "release") -> Manifest:
         faults = sorted({".".join(str(part) for part in fault["loc"]) for fault in error.errors(include_url=False)})
         raise StoreError(f"manifest of {owner} must be complete; got faults in {', '.join(faults)}.", _DAMAGED) from None
     return manifest
+
+
+@contextlib.contextmanager
+def odd_values(owner: str) -> Iterator[None]:
+    """Tell what an odd value of a manifest leads to as one error, for the length of the block: who can write to a store can write any.
+
+    Put it around code that only reads a manifest: elsewhere it would hide faults of our own.
+
+    Raises
+    ------
+    StoreError
+        In place of any error that a value of another type or shape leads to.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        message = f"manifest of {owner} must hold values of the usual kinds; got one that leads to {type(error).__name__}."
+        raise StoreError(message, _DAMAGED) from None
 
 
 def _deeper(value: object, depth: int) -> bool:

@@ -2,8 +2,8 @@
 
 from tasks.publish.collect import Action, gc
 from tasks.publish.difference import Change, Difference, EffectChange, diff
-from tasks.publish.listing import Listing, ReleaseInfo, latest_version, list_releases, scan_releases, show
-from tasks.publish.verification import Problem, pull, sign, signature_paths, sound_bytes, verify
+from tasks.publish.listing import Listing, ReleaseInfo, latest_version, list_releases, manifest_bytes, scan_releases, show
+from tasks.publish.verification import Problem, pull, sign, signature_paths, sound_bytes, sound_table, verify
 
 __all__ = [
     "Action",
@@ -17,11 +17,13 @@ __all__ = [
     "gc",
     "latest_version",
     "list_releases",
+    "manifest_bytes",
     "pull",
     "scan_releases",
     "show",
     "sign",
     "signature_paths",
     "sound_bytes",
+    "sound_table",
     "verify",
 ]

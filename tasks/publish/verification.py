@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tasks.contract.errors import StoreError, StoreForbidden, StoreLink, StoreMissing
 from tasks.contract.refs import FileRef
 from tasks.contract.store import Store
@@ -146,10 +149,13 @@ def _compare(store: Store, name: str, version: int, data: bytes, key: Ed25519Pub
     listed = {file.path: file for file in manifest.files}
     for path in sorted(there.keys() | listed.keys() - {MANIFEST}):
         content = functools.partial(store.get, release_key(name, version, path))
+        size = there.get(path)
         if is_signature(path):
             by = key if path == required else None
             check = functools.partial(_signature_problems, path, name, version, data, by)
             problems += _content_problems(path, functools.partial(content, MOST_BYTES), keep, check)
+        elif path in listed and size is not None and size != listed[path].bytes:  # unread: it may be larger than any memory
+            problems.append(_size_problem(listed[path], size))
         elif path in listed:
             problems += _content_problems(path, content, keep, functools.partial(_file_problems, listed[path]))
         elif path != MANIFEST:
@@ -201,11 +207,15 @@ def _manifest_problems(store: Store, manifest: Manifest, name: str, version: int
 
 def _file_problems(file: FileRef, data: bytes) -> list[Problem]:
     if len(data) != file.bytes:
-        return [Problem(file.path, "size", f"{len(data)} bytes, {file.bytes} expected")]
+        return [_size_problem(file, len(data))]
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
         return [Problem(file.path, "sha256", f"{digest}, {file.sha256} expected")]
     return []
+
+
+def _size_problem(file: FileRef, size: int) -> Problem:
+    return Problem(file.path, "size", f"{size} bytes, {file.bytes} expected")
 
 
 def sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
@@ -216,11 +226,33 @@ def sound_bytes(store: Store, name: str, version: int, file: FileRef) -> bytes:
     StoreError
         If it is missing, or not what the manifest says.
     """
-    data = store.get(release_key(name, version, file.path))
+    data = store.get(release_key(name, version, file.path), file.bytes)
     for problem in _file_problems(file, data):
         message = f"file '{file.path}' of {name} version {version} must be as its manifest says; got {problem.detail}."
         raise StoreError(message, "Nothing was copied; see 'waymint releases verify'.")
     return data
+
+
+def sound_table(store: Store, name: str, version: int, file: FileRef) -> pa.Table:
+    """Read a part of a release as a table, checked against its manifest: bytes first, and rows before any is decoded.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, not what the manifest says, or no Parquet file.
+    """
+    data = sound_bytes(store, name, version, file)
+    try:
+        rows = pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows
+        if rows == file.rows:
+            return pq.read_table(pa.BufferReader(data))
+    except pa.ArrowException:
+        rows = -1
+    got = "no Parquet file" if rows < 0 else f"{rows} rows"
+    raise StoreError(
+        f"file '{file.path}' of {name} version {version} must be a Parquet file of {file.rows} rows; got {got}.",
+        "Whoever made it did not use waymint; see 'waymint releases verify'.",
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -117,7 +117,7 @@ def sound(store: Store, law_files: Published, file: FileRef) -> bytes:
     StoreError
         If size or SHA-256 differ, or the file is not there.
     """
-    data = store.get(law_files.folder + file.path)
+    data = store.get(law_files.folder + file.path, file.bytes)
     if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
         raise StoreError(
             f"file '{file.path}' of {law_files.owner} must be as its manifest says; got {len(data)} bytes of another SHA-256.",

@@ -13,7 +13,7 @@ from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import OutcomeSpec
-from tasks.contract.survival import TimesToEvent
+from tasks.contract.survival import Grid, TimesToEvent
 
 Mask = npt.NDArray[np.bool_]
 
@@ -118,22 +118,35 @@ def with_periods(schema: TableSchema, rows: pa.Table, declared: OutcomeSpec) -> 
                 f"Choose a later outcomes.{name}.horizon, or leave the arm's rows out.",
             )
     edges = _edges(time, event, horizon, declared.times, 1.0 if schema.outcome.decimals == 0 else 0.0)
-    return schema.model_copy(update={"survival": TimesToEvent(horizon=horizon, times=tuple(sorted(set(declared.times))), edges=edges)})
+    centres = tuple(round(each, 3) for each in Grid(edges[: edges.index(horizon) + 1]).centres(time, event))
+    times = tuple(sorted(set(declared.times)))
+    return schema.model_copy(update={"survival": TimesToEvent(horizon=horizon, times=times, edges=edges, centres=centres)})
 
 
 def _edges(time: Float64, event: Mask, horizon: float, times: Sequence[float], unit: float) -> tuple[float, ...]:
     """Choose ends of periods: quantiles of event times, rounded; then of later times, as far as five rows are followed."""
     step = max(unit, 10.0 ** (np.floor(np.log10(horizon)) - 2.0))
     inside = _quantiles(time[event & (time > 0.0) & (time < horizon)], PERIODS, step)
-    fixed = np.array(sorted({*times, horizon}))
-    # a rounded quantile next to a declared time would make a period of few events
-    apart = [edge for edge in inside if 0.0 < edge < horizon and np.abs(fixed - edge).min() > 2.0 * step]
+    fixed = sorted({*times, horizon})
+    apart = _apart([edge for edge in inside if 0.0 < edge < horizon], fixed, time[event])
     end = safe_bounds(*tails(time))[1]
     later: list[float] = []
     if end > horizon + step and np.count_nonzero(time > horizon) >= SMALLEST_CELL:
         later = [edge for edge in _quantiles(time[(time > horizon) & (time < end)], LATER, step) if horizon + step < edge < end - step]
         later.append(end)
     return tuple(float(edge) for edge in np.unique([*apart, *fixed, *later]))
+
+
+def _apart(edges: Sequence[float], fixed: Sequence[float], events: Float64) -> list[float]:
+    """Leave out edges that make a period of fewer than five events, as a rounded quantile next to a declared time does."""
+    kept: list[float] = []
+    for edge in edges:
+        before = max([0.0, *kept, *(time for time in fixed if time < edge)])
+        after = min(time for time in fixed if time >= edge)
+        sizes = (np.count_nonzero((events > low) & (events <= high)) for low, high in ((before, edge), (edge, after)))
+        if min(sizes) >= SMALLEST_CELL:
+            kept.append(edge)
+    return kept
 
 
 def _quantiles(values: Float64, most: int, step: float) -> list[float]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask.config
 import httpx
 import pytest
 from distributed.client import FutureCancelledError
@@ -20,8 +21,9 @@ from distributed.scheduler import KilledWorker
 
 import infra.cluster
 from infra.faults import ClusterLost, infrastructure
+from infra.workspace import Run
 from tasks.contract.errors import InfrastructureError, SourceError
-from tasks.contract.spec import EngineSpec
+from tasks.contract.spec import EngineSpec, parse_spec
 from tests.releasing import Command, files, finished, save, spec_of, wait_for
 
 CLUSTER = [FutureCancelledError("key", "lost"), CommClosedError("closed"), TimeoutError("late"), KilledWorker("task", None, 3)]
@@ -62,6 +64,22 @@ def test_a_lost_cluster_is_replaced_twice_and_then_given_up() -> None:
         infra.cluster.outlasting(work, EngineSpec(dask="threads"), warned.append)
     assert len({id(each) for each in clusters}) == 3
     assert warned == ["the Dask cluster was lost (KilledWorker); going on with a new one"] * 2
+
+
+TLS = "distributed.comm.tls."
+
+
+@pytest.mark.parametrize(
+    ("named", "fault"),
+    [({}, "no certificate is named"), ({"ca-file": "absent.pem", "client.cert": "absent.pem", "client.key": "absent.pem"}, "No such file")],
+    ids=["none", "absent"],
+)
+def test_a_certificate_that_is_not_there(tmp_path: Path, named: dict[str, str], fault: str) -> None:
+    run = Run(spec=parse_spec(spec_of("a.csv", "store", engine__dask="tls://127.0.0.1:1")), workspace="", id="run", created="", base="")
+    with dask.config.set({TLS + key: str(tmp_path / name) for key, name in named.items()}), pytest.raises(InfrastructureError) as found:
+        infra.cluster.probe(run, pytest.fail)
+    assert (found.value.exit_code, fault in found.value.message) == (6, True), found.value.message
+    assert "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in found.value.hint
 
 
 class Site:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import FlowRun
@@ -23,7 +27,8 @@ from infra.settings import Settings
 from infra.stages import Stages
 from tasks.contract.spec import Spec, parse_spec
 from tests.direct import DirectWork
-from tests.releasing import manifest, save, spec_of
+from tests.receiver import Receiver, receiver
+from tests.releasing import ROOT, manifest, save, spec_of
 
 
 @pytest.fixture
@@ -40,17 +45,62 @@ def outer_and_inner(client: SyncPrefectClient, name: str) -> tuple[FlowRun, Flow
     return outer, client.read_flow_runs(flow_run_filter=inner)[0]
 
 
-def test_a_rejected_run_is_rejected_in_both_states_and_names_its_gates(
-    waymint: Callable[..., Any], client: SyncPrefectClient, source: Path, tmp_path: Path
+@pytest.fixture
+def listener() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
+
+
+def subscribe(client: SyncPrefectClient, listener: Receiver) -> None:
+    """Create the automation of docs/operations.md that sends a message when a release is rejected, with a webhook as its block."""
+    block = CustomWebhookNotificationBlock(
+        name="channel", url=f"{listener.url}/channel", json_data={"subject": "{{subject}}", "text": "{{body}}"}
+    )
+    identity = block.save("channel", overwrite=True)
+    [text] = re.findall(r"```yaml\n(name: tell us of rejected releases\n.+?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    automation = yaml.safe_load(text)
+    automation["actions"][0]["block_document_id"] = str(identity)
+    client._client.post("/automations/", json=automation | {"enabled": True}).raise_for_status()  # as the docs' command
+
+
+def message_of(listener: Receiver) -> dict[str, str]:
+    """Wait for the message: the server handles events a moment after it has them."""
+    end = time.monotonic() + 60
+    while not (messages := [each.body for each in listener.posted if each.path == "/channel"]):
+        assert time.monotonic() < end, "no message came"
+        time.sleep(0.1)
+    [message] = messages
+    return dict(message)
+
+
+def test_a_rejected_run_is_rejected_in_both_states_sends_a_message_and_ends_its_lineage(
+    waymint: Callable[..., Any],
+    client: SyncPrefectClient,
+    listener: Receiver,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    subscribe(client, listener)
+    monkeypatch.setenv("OPENLINEAGE_URL", listener.url)
     values = spec_of(source, tmp_path / "store", name="spurned", covariates__synthesizer="bootstrap", mechanisms__repeats=1)
     answer = waymint("release", save(values, tmp_path / "spec.yaml"), "--json")
     assert answer.code == 3, answer.err
-    failed = [gate["name"] for gate in answer.json()["manifest"]["gates"] if gate["status"] == "failed"]
-    for run in outer_and_inner(client, "spurned"):
+    reply = answer.json()
+    failed = [gate["name"] for gate in reply["manifest"]["gates"] if gate["status"] == "failed"]
+    outer, inner = outer_and_inner(client, "spurned")
+    for run in (outer, inner):
         assert run.state is not None
         assert (run.state.name, run.state.type.value) == ("Rejected", "FAILED")
         assert all(name in str(run.state.message) for name in failed)
+    message = message_of(listener)
+    assert message["subject"] == "Rejected: spurned"
+    assert all(name in message["text"] for name in failed)
+    assert f"Report: {reply['uri']}/report.html" in message["text"]
+    told = [each.body for each in listener.posted if each.path == "/api/v1/lineage"]
+    assert [each["eventType"] for each in told] == ["START", "FAIL"]
+    assert {(each["run"]["runId"], each["job"]["name"]) for each in told} == {(str(outer.id), "release.spurned")}
+    assert [test["name"] for test in told[1]["run"]["facets"]["test"]["tests"] if test["status"] == "fail"] == failed
 
 
 def test_a_run_says_its_cost_is_unchanged_the_next_time_and_can_draw_anew(

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from infra.site_secrets import CERTIFICATE, KEY, dask_environment, write_secrets
 from tests.dask_site import end
 from tests.faulty import mint_on
 from tests.releasing import Ran, finished, kill, parts, save, spec_of, table, wait_for, write
@@ -38,6 +39,13 @@ def stack() -> Iterator[Stack]:
         folder = Path(name)
         running.s3().put_object(Bucket=TABLES, Key="trial/source.parquet", Body=write(table(), folder / "source.parquet").read_bytes())
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _clean_workspace(stack: Stack) -> None:
+    """Leave nothing of an earlier test that failed: its finished parts would be resumed."""
+    for key in stack.keys(WORK):
+        stack.s3().delete_object(Bucket=WORK, Key=key)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +121,17 @@ def test_both_workers_work_where_they_are(stack: Stack) -> None:
     assert len(folders) == 2
 
 
-def test_who_has_no_certificate_is_not_let_in(stack: Stack, tmp_path: Path) -> None:
-    process = start(
-        stack, save(spec_on(stack, "closed"), tmp_path / "spec.yaml"), **dict.fromkeys([n for n in stack.environment if "__TLS__" in n], "")
-    )
-    answer = finished(process)
+@pytest.mark.parametrize("certificate", ["none", "of another site"])
+def test_who_has_no_certificate_is_not_let_in(stack: Stack, tmp_path: Path, certificate: str) -> None:
+    values = dict.fromkeys([name for name in stack.environment if "__TLS__" in name], "")
+    if certificate != "none":
+        write_secrets(tmp_path / "secrets")
+        values = dask_environment(str(tmp_path / "secrets" / CERTIFICATE), str(tmp_path / "secrets" / KEY))
+    answer = finished(start(stack, save(spec_on(stack, "closed"), tmp_path / "spec.yaml"), **values))
     assert answer.code == 6, answer.err
     assert "Traceback" not in answer.err
+    said = "got 'no certificate is named'" if certificate == "none" else "scheduler of engine.dask must answer"
+    assert said in answer.err
     assert stack.keys(RELEASES, "closed/trial/v") == []
 
 
@@ -142,6 +154,7 @@ def test_the_scheduler_is_killed_and_the_command_resumes(stack: Stack, expected:
     assert answer.code == 6, answer.err
     assert "Traceback" not in answer.err
     stack.dask.scheduler = stack.dask.start_scheduler()
+    stack.start_workers()
     again = finished(start(stack, spec))
     succeeded(again)
     assert "resuming run" in again.err

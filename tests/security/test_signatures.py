@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from infra import cli
+from infra.rollback import check_latest, remember_latest
+from infra.settings import Settings
 from infra.signing import read_private_file
 from infra.stores.file import FileStore
 from tasks.contract.errors import SpecError, StoreError
@@ -271,3 +273,46 @@ def test_the_commands_make_sign_verify_and_refuse(tmp_path: Path, run: Callable[
     assert run("releases", "pull", where, "--to", tmp_path / "copy", "--key", f"{key}.pub")[0] == 0
     assert run("releases", "verify", where, "--key", key)[0] == 2  # the private key is not for readers
     assert "signed, which only --key checks" in run("releases", "verify", where)[1]
+
+
+def publish(store: FileStore, run_id: str) -> None:
+    seal(store, prepare(store, run_id), KEY)
+
+
+def test_an_older_version_is_no_latest_for_who_has_read_a_newer_one(
+    tmp_path: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can write to the store removes the latest version: the older one is signed as well."""
+    monkeypatch.setenv("WAYMINT_HOME", str(tmp_path / "home"))
+    store, where = FileStore(tmp_path / "store"), f"{tmp_path}/store/{NAME}"
+    (tmp_path / "key.pub").write_bytes(PUBLIC)
+    with_key = ("--key", tmp_path / "key.pub")
+    publish(store, "run-1")
+    publish(store, "run-2")
+    assert run("releases", "verify", f"{where}@1", *with_key)[0] == 0
+    assert run("releases", "pull", where, "--to", tmp_path / "copy", *with_key)[0] == 0
+    shutil.rmtree(tmp_path / "store" / NAME / "v000002")
+    for command in (("verify", where), ("pull", where, "--to", tmp_path / "again")):
+        code, _, err = run("releases", *command, *with_key)
+        assert (code, f"latest version of '{NAME}' must be at least 2" in err) == (5, True), err
+    assert not (tmp_path / "again").exists()
+    # named it is still what was signed; so it is for who never saw the newer one, and for who asks for no signature
+    assert run("releases", "verify", f"{where}@1", *with_key)[0] == 0
+    assert run("releases", "verify", where)[0] == 0
+    monkeypatch.setenv("WAYMINT_HOME", str(tmp_path / "another home"))
+    assert run("releases", "verify", where, *with_key)[0] == 0
+
+
+def test_what_was_read_is_kept_by_store_name_and_key(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    remember_latest(settings, "file:///a", NAME, "key", 3)
+    remember_latest(settings, "file:///a", NAME, "key", 2)
+    with pytest.raises(StoreError, match="at least 3"):
+        check_latest(settings, "file:///a", NAME, "key", 2)
+    check_latest(settings, "file:///a", NAME, "key", 3)
+    for store, name, key in (("file:///b", NAME, "key"), ("file:///a", "other", "key"), ("file:///a", NAME, "other")):
+        check_latest(settings, store, name, key, 1)
+    [kept] = (tmp_path / "home" / "latest").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.write_bytes(b"{")
+    check_latest(settings, "file:///a", NAME, "key", 1)

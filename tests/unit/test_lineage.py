@@ -1,9 +1,11 @@
-"""OpenLineage events: written by the client of the standard to a file, read back as the standard names things."""
+"""OpenLineage events: sent by the client of the standard to a file and to a server, read back as the standard names things."""
 
 from __future__ import annotations
 
 import json
+import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from openlineage.client.serde import Serde
 from infra.lineage import PRODUCER, lineage
 from tasks.contract.errors import SourceError
 from tasks.contract.spec import Spec, parse_spec
+from tests.receiver import Receiver, receiver
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = str(uuid.UUID(int=17))
@@ -137,3 +140,53 @@ def test_a_wrong_configuration_is_a_warning(spec: Spec, monkeypatch: pytest.Monk
         pass
     assert len(warnings) == 1
     assert "configuration can't be used" in warnings[0]
+
+
+# -- over HTTP ---------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A server that takes events, named as docs/operations.md names one."""
+    with receiver() as server:
+        monkeypatch.setenv("OPENLINEAGE_URL", server.url)
+        monkeypatch.setenv("OPENLINEAGE_API_KEY", "secret")
+        yield server
+
+
+def test_a_server_takes_the_same_events_as_a_file(spec: Spec, catalogue: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tell(spec, "published")
+    assert {(each.path, each.headers["authorization"]) for each in catalogue.posted} == {("/api/v1/lineage", "Bearer secret")}
+    monkeypatch.delenv("OPENLINEAGE_URL")
+    for name, value in {"TYPE": "file", "LOG_FILE_PATH": str(tmp_path / "log"), "APPEND": "true"}.items():
+        monkeypatch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
+    _tell(spec, "published")
+    timeless = [
+        [{**event, "eventTime": ""} for event in each] for each in ([one.body for one in catalogue.posted], events(tmp_path / "log"))
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_server_that_is_busy_is_asked_again(spec: Spec, catalogue: Receiver) -> None:
+    catalogue.refusals += [503, 500]
+    _tell(spec, "unchanged")
+    assert [each.body["eventType"] for each in catalogue.posted] == ["START", "COMPLETE"]
+
+
+def test_a_server_that_refuses_events_is_a_warning_without_its_secret(spec: Spec, catalogue: Receiver) -> None:
+    catalogue.refusals += [403, 422]
+    warnings: list[str] = []
+    with lineage(spec, "release", RUN, warnings.append) as conclude:
+        conclude(_reply("published"))
+    assert warnings == [f"no lineage event {kind} was sent (HTTPError)" for kind in ("START", "COMPLETE")]
+    assert catalogue.posted == []
+
+
+def test_a_server_that_is_not_there_is_a_warning(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
+        monkeypatch.setenv("OPENLINEAGE__TRANSPORT__TYPE", "http")
+        monkeypatch.setenv("OPENLINEAGE__TRANSPORT__URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
+        monkeypatch.setenv("OPENLINEAGE__TRANSPORT__RETRY", '{"total": 1}')
+        warnings: list[str] = []
+        with lineage(spec, "release", RUN, warnings.append) as conclude:
+            conclude(_reply("published"))
+    assert warnings == [f"no lineage event {kind} was sent (ConnectionError)" for kind in ("START", "COMPLETE")]

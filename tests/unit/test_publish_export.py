@@ -14,13 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from flows.releases import verify
 from infra.stores.file import FileStore
-from tasks.contract.errors import SpecError, StoreError, StoreMissing
+from tasks.contract.errors import SpecError, StoreError, StoreForbidden, StoreMissing
 from tasks.contract.refs import FileRef
 from tasks.publish.commit import claim, seal, upload
+from tasks.publish.descriptions.files import descriptions
 from tasks.publish.export import citation, export
 from tasks.publish.layout import REPORT, check_path, manifest_key, part_path, release_key
 from tasks.publish.manifest import Manifest, read_manifest
+from tasks.publish.releases import pull, show, sign
+from tasks.publish.signatures import key_id, new_key_pair, read_private_key, read_public_key
+from tasks.publish.unpacked import UnpackedRelease
 from tests.publishing import old_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +58,8 @@ def store(tmp_path: Path) -> FileStore:
     files = {part_path(0, 0): parquet(TABLE[:2]), part_path(0, 1): parquet(TABLE[2:]), REPORT: b"<html>", check_path("a.json"): b"{}"}
     refs: list[FileRef] = []
     for path, data in files.items():
-        refs.append(upload(store, "trial", version, path, data, 1 if path.endswith(".parquet") else None))
+        rows = pq.read_metadata(io.BytesIO(data)).num_rows if path.endswith(".parquet") else None
+        refs.append(upload(store, "trial", version, path, data, rows))
     seal(store, Manifest.model_validate({**OLD, "version": version, "files": refs}))
     return store
 
@@ -65,7 +71,7 @@ def test_the_file_holds_all_that_a_colleague_needs(store: FileStore, tmp_path: P
         content = {name.removeprefix(FOLDER): archive.read(name) for name in archive.namelist()}
     assert list(content) == [
         "CITATION.txt", "LICENCE.txt", "codebook.html", "codebook.csv", "datapackage.json", "croissant.json", "odcs.yaml", "manifest.json",
-        "report.html", "data/copy-0/part-00000.parquet", "data/copy-0/part-00001.parquet", "data/copy-0.csv",
+        "report.html", "checks/a.json", "data/copy-0/part-00000.parquet", "data/copy-0/part-00001.parquet", "data/copy-0.csv",
     ]  # fmt: skip
     assert read_manifest(content["manifest.json"]) == manifest
     assert content["LICENCE.txt"] == b"CC BY 4.0"
@@ -105,12 +111,51 @@ def test_what_can_not_be_exported_leaves_nothing(store: FileStore, tmp_path: Pat
     assert (tmp_path / "there.zip").read_bytes() == b"mine"
 
 
-def test_a_signed_release_is_exported_with_its_signature(store: FileStore, tmp_path: Path) -> None:
-    path = f"signatures/{'a' * 16}.dsse.json"
-    store.put(release_key("trial", 1, path), b"{}")
-    export(store, "trial", 1, tmp_path / "trial.zip")
+def test_a_signed_release_is_exported_with_its_signature_and_checked_where_it_is_unpacked(store: FileStore, tmp_path: Path) -> None:
+    private, public = new_key_pair()
+    (tmp_path / "key.pub").write_bytes(public)
+    (tmp_path / "other.pub").write_bytes(new_key_pair()[1])
+    sign(store, "trial", 1, read_private_key(private, "test"))
+    export(store, "trial", 1, tmp_path / "trial.zip", csv=True)
     with zipfile.ZipFile(tmp_path / "trial.zip") as archive:
-        assert archive.read(FOLDER + path) == b"{}"
+        archive.extractall(tmp_path)
+    folder = tmp_path / FOLDER.rstrip("/")
+    reply, lines = verify(str(folder), tmp_path / "key.pub")
+    assert (reply["name"], reply["version"], reply["problems"]) == ("trial", 1, [])
+    assert reply["signed_by"] == key_id(read_public_key(public, "test"))
+    # what the export adds is not signed, and said to be so: a colleague must not trust the CSV for the signature's sake
+    assert {*reply["uncovered"]} == {"CITATION.txt", "LICENCE.txt", "data/copy-0.csv", *descriptions(show(store, "trial"))}
+    assert "not covered by the manifest: data/copy-0.csv" in lines
+    assert verify(str(folder), tmp_path / "other.pub")[0]["problems"][0]["fault"] == "signature"
+    (folder / "data/copy-0/part-00009.parquet").write_bytes(b"beside")
+    (folder / "checks/a.json").unlink()
+    faults = {(each["path"], each["fault"]) for each in verify(str(folder), tmp_path / "key.pub")[0]["problems"]}
+    assert faults == {("data/copy-0/part-00009.parquet", "extra"), ("checks/a.json", "missing")}
+
+
+def test_a_pulled_folder_is_checked_under_any_name_and_never_written_to(store: FileStore, tmp_path: Path) -> None:
+    pull(store, "trial", 1, tmp_path / "Copy of the trial")
+    reply, lines = verify(str(tmp_path / "Copy of the trial"))
+    assert (reply["problems"], reply["uncovered"]) == ([], [])
+    assert lines == ["trial v000001: every file is as its manifest says; not signed"]
+    copy = UnpackedRelease(FileStore(tmp_path / "Copy of the trial"), "trial", 1)
+    for change in (lambda: copy.put("a", b""), lambda: copy.put_new("a", b""), lambda: copy.delete(manifest_key("trial", 1))):
+        with pytest.raises(StoreForbidden, match="must stay as it was made"):
+            change()
+    assert [item.key for item in copy.list("trial/v000001/data/")] == [release_key("trial", 1, part_path(0, part)) for part in (0, 1)]
+    assert copy.exists(manifest_key("trial", 1))
+    assert not copy.exists(manifest_key("trial", 2))
+    with pytest.raises(StoreMissing):
+        copy.get("other/v000001/manifest.json")
+
+
+def test_a_folder_that_is_no_release_is_told_as_before(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreMissing, match="release 'empty' must be in"):
+        verify(str(tmp_path / "empty"))
+    (tmp_path / "No name").mkdir()
+    with pytest.raises(SpecError, match="must be named by lower case letters"):
+        verify(str(tmp_path / "No name"))
 
 
 def test_a_citation_tells_the_release_from_any_other() -> None:

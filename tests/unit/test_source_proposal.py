@@ -10,7 +10,7 @@ from tasks.contract.errors import SpecError
 from tasks.source import hints
 from tasks.source.proposal.column import Examined, examine
 from tasks.source.proposal.document import _other_roles, quoted
-from tasks.source.proposal.roles import candidates, positive_label, require_column
+from tasks.source.proposal.roles import candidates, positive_label, reference_label, require_column
 
 ROWS = 200
 
@@ -93,7 +93,7 @@ def test_roles_need_fitting_columns() -> None:
     assert candidates(columns, "treatment") == ("arm", "smoker")
     assert candidates(columns, "outcome") == ("score", "smoker", "arm")
     assert require_column("score", columns, "outcome") is columns[2]
-    with pytest.raises(SpecError, match="must have two labels"):
+    with pytest.raises(SpecError, match="must have two to 8 labels with at least 5 rows each; got 'score'"):
         require_column("score", columns, "treatment")
     with pytest.raises(SpecError, match="not there") as fault:
         require_column("armm", columns, "treatment")
@@ -104,6 +104,23 @@ def test_roles_need_fitting_columns() -> None:
     assert positive_label(columns[1], "drug", "treatment") == "Drug"
     with pytest.raises(SpecError, match="must be a label of 'arm'"):
         positive_label(columns[1], "other", "treatment")
+
+
+def test_a_treatment_may_have_more_than_two_labels() -> None:
+    """It is a candidate where its name says so, and may be named where not; the reference is a known word, or is asked."""
+    arms = column(["low", "high", "placebo"] * 100, "arm")
+    grade = column(["1", "2", "3"] * 100, "grade")
+    nine = column([str(number % 9) for number in range(ROWS)], "dose")
+    columns = [grade, nine, arms]
+    assert candidates(columns, "treatment") == ("arm",)
+    assert require_column("grade", columns, "treatment") is grade
+    with pytest.raises(SpecError, match="got 'dose' of 9 labels"):
+        require_column("dose", columns, "treatment")
+    assert reference_label(arms, None) == "placebo"
+    assert reference_label(grade, None) is None
+    assert reference_label(grade, "3.0") == "3"
+    with pytest.raises(SpecError, match=r"control of init must be a label of 'grade' \(.*\); got 'none'"):
+        reference_label(grade, "none")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.estimate import estimate
 from flows.release import mint
 from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
 from tasks.contract.spec import Spec
@@ -49,9 +50,21 @@ def spec(folder: Path, frame: pd.DataFrame, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the release is minted."""
+    return tmp_path_factory.mktemp("survival")
+
+
+@pytest.fixture(scope="module")
+def released_uri(folder: Path, released: Any) -> str:
+    """Return the release by its store and name."""
+    return f"{folder}/store/trial"
+
+
+@pytest.fixture(scope="module")
+def released(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Mint one release of three arms."""
-    folder, frame = tmp_path_factory.mktemp("survival"), trial()
+    frame = trial()
     reply, _ = directly(mint, run_of(spec(folder, frame), folder / "workspace"))
     assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
     return reply["manifest"], frame, pd.read_parquet(Path(reply["uri"].removeprefix("file://")) / "data" / "copy-0")
@@ -151,3 +164,19 @@ def test_other_commands_refuse_a_time_to_event(command: Any, tmp_path: Path) -> 
 
     reply, _ = check(Spec.model_validate(spec(tmp_path, trial(200))), command)
     assert any(f"must be another than 'survival' in {command}" in finding["message"] for finding in reply["findings"])
+
+
+def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, released_uri: str) -> None:
+    manifest, _, _ = released
+    options = {"learner": "glm", "folds": 2, "repeats": 1, "seed": 7, "propensity": None, "estimators": ("km", "aipw")}
+    reply, lines = estimate(released_uri, {}, options)
+    assert reply["horizon"] == HORIZON
+    assert {entry["time"] for entry in reply["estimates"]} == {*TIMES, HORIZON}
+    drawn = {(e["estimand"], e["arm"], e["control"], e["time"]): e for e in manifest["effects"]["release"]["survival"]["estimates"]}
+    source = {(e["estimand"], e["arm"], e["control"], e["time"]): e for e in manifest["effects"]["source"]["survival"]["estimates"]}
+    assert len(reply["combined"]) == len(drawn)
+    for entry in reply["combined"]:
+        key = (entry["estimand"], entry["arm"], entry["control"], entry["time"])
+        assert abs(entry["estimate"] - drawn[key]["estimate"]) < 0.5 * drawn[key]["se"]
+        assert entry["se"] > source[key]["se"]  # the source's error, and that of the draw
+    assert any("valid for the source's population" in line for line in lines)

@@ -107,17 +107,16 @@ class Release(Result):
             If a file is missing or not what the manifest says.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         from infra.store import open_store, split_release_uri
         from tasks.publish.layout import copy_folder
-        from tasks.publish.releases import sound_bytes
+        from tasks.publish.releases import sound_table
 
         if not 0 <= copy < self.copies:
             raise SpecError(f"copy of {self.name} version {self.version} must be in 0 to {self.copies - 1}; got {copy}.")
         store, manifest = open_store(split_release_uri(self.uri)[0]), self._record()
         parts = [file for file in manifest.files if file.path.startswith(copy_folder(copy))]
-        read = [pq.read_table(pa.BufferReader(sound_bytes(store, self.name, self.version, file))) for file in parts]
+        read = [sound_table(store, self.name, self.version, file) for file in parts]
         return pa.concat_tables(read).unify_dictionaries()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

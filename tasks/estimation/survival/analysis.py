@@ -100,7 +100,10 @@ def analyse_survival(
     adjusted = any(name != "km" for name in methods)
     rows = table.rows
     grid = event_grid(rows.time, rows.event, end, tuple(times), periods)
-    functionals = [*(survival_at(grid, time) for time in sorted(set(times))), restricted_mean(grid)]
+    functionals = [
+        *(survival_at(grid, time) for time in sorted(set(times))),
+        restricted_mean(grid, grid.centres(rows.time, rows.event, rows.weights)),
+    ]
     fitter: Learner = resolve("learner", learner) if isinstance(learner, str) else learner
     plan = Plan(SOURCE, seed, folds, repeats)
     nuisances = cross_fit_hazards(plan, fitter, rows, table.covariates, grid, len(table.arms), report) if adjusted else None

@@ -7,19 +7,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.contract.errors import StoreError
 from tasks.pages.numbers import decimals_of, fixed, interval
 from tasks.pages.template import fill
 from tasks.publish.catalogue.changes import steps
 from tasks.publish.catalogue.history import Moment, moment_of, picture
 from tasks.publish.catalogue.shelf import Shelf
 from tasks.publish.layout import CODEBOOK_PAGE, REPORT, version_text
-from tasks.publish.manifest import Manifest
+from tasks.publish.manifest import Manifest, odd_values
 
 FORMAT = "waymint-catalogue/1"
 #: Machine-readable summary; a folder that has it is a catalogue and may be replaced.
 RECORD = "catalogue.json"
 #: Pages of a release that the catalogue carries along.
 CARRIED = (REPORT, CODEBOOK_PAGE)
+
+
+def showable(shelf: Shelf) -> Shelf:
+    """Return a shelf whose versions can all be shown: one with odd values counts as unreadable, and hides no other."""
+    versions, unreadable = [], list(shelf.unreadable)
+    for manifest in shelf.versions:
+        try:
+            with odd_values(f"{shelf.name} version {manifest.version}"):
+                _version(manifest, moment_of(manifest))
+                _title(shelf._replace(versions=(manifest,)))
+                steps((manifest, manifest))
+        except StoreError as error:
+            unreadable.append((manifest.version, error.message))
+        else:
+            versions.append(manifest)
+    return shelf._replace(versions=tuple(versions), unreadable=tuple(sorted(unreadable)))
 
 
 def pages(uri: str, shelves: Sequence[Shelf]) -> dict[str, bytes]:

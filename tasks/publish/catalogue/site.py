@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from tasks.contract.errors import StoreError, StoreForbidden
 from tasks.contract.store import Store
-from tasks.publish.catalogue.pages import CARRIED, FORMAT, RECORD, pages
+from tasks.publish.catalogue.pages import CARRIED, FORMAT, RECORD, pages, showable
 from tasks.publish.catalogue.shelf import Shelf, shelves
 from tasks.publish.layout import REPORT, rejected_folder, version_text
+from tasks.publish.manifest import MOST_BYTES
 from tasks.publish.releases import sound_bytes
 
 
@@ -49,7 +50,7 @@ def write_site(store: Store, folder: Path) -> Site:
         If the folder holds something else or can't be written, or the store can't be read.
     """
     _check_folder(folder)
-    shelved = shelves(store)
+    shelved = [showable(shelf) for shelf in shelves(store)]
     damaged: list[str] = []
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,4 +95,8 @@ def _carried(store: Store, shelved: Sequence[Shelf], damaged: list[str]) -> Iter
                         damaged.append(path)
         for run in shelf.rejected:
             if run.report:
-                yield f"{shelf.name}/rejected/{run.run}/{REPORT}", store.get(rejected_folder(shelf.name, run.run) + REPORT)
+                path = f"{shelf.name}/rejected/{run.run}/{REPORT}"
+                try:
+                    yield path, store.get(rejected_folder(shelf.name, run.run) + REPORT, MOST_BYTES)
+                except StoreError:
+                    damaged.append(path)

@@ -122,8 +122,10 @@ def _dialect(dialect: Dialect | None) -> list[str]:
 
 def _treatment(draft: Draft) -> list[str]:
     column = _column(draft, draft.roles.treatment)
-    other = next((label for label in column.labels or {} if label != draft.roles.treated), "")
-    lines = [f"treatment = {quoted(column.name)}", f"treated = {_label(draft.roles.treated)} # against {_label(other)}"]
+    reference = draft.roles.treated if draft.roles.control is None else draft.roles.control
+    others = ", ".join(_label(label) for label in column.labels or {} if label != reference)
+    key, beside = ("treated", f"against {others}") if draft.roles.control is None else ("control", f"the reference of {others}")
+    lines = [f"treatment = {quoted(column.name)}", f"{key} = {_label(reference)} # {beside}"]
     if draft.roles.missing_treatment == "drop":
         lines.append(f'missing_treatment = "drop" # {column.missing:,} of {draft.rows:,} rows have none')
     return lines
