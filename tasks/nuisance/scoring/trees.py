@@ -96,8 +96,8 @@ def _bins_of_levels(edges: Float64, kept: tuple[str, ...], levels: tuple[str, ..
     place = {level: number for number, level in enumerate(kept)}
     codes = [place.get(level) for level in levels]
     missing = len(edges) + 1
-    known = [missing if code is None else int(np.searchsorted(edges, code)) for code in codes]
-    return np.array([*known, missing, missing], dtype=np.uint8)
+    bins = [missing if code is None else int(np.searchsorted(edges, code)) for code in codes]
+    return np.array([*bins, missing, missing], dtype=np.uint8)
 
 
 @compiled
