@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, Predictions, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.scoring.sums import Part, Scoring, join_all
 from tasks.numerics.threads import one_thread
 
 Mask = npt.NDArray[np.bool_]
@@ -37,6 +38,11 @@ class KnownPropensity:
             return np.tile(np.array(self.value), (len(covariates), 1))
         return np.full(len(covariates), self.value)
 
+    def join(self, scoring: Scoring) -> Part:  # noqa: ARG002, the protocol
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`): there is nothing to be summed."""
+        value = np.array(self.value)
+        return lambda sums: np.broadcast_to(value, (sums.rows, *value.shape))
+
 
 @dataclass(frozen=True)
 class AlwaysKnown:
@@ -45,6 +51,10 @@ class AlwaysKnown:
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:  # noqa: ARG002, the OutcomeModel protocol
         """Return 1 for each row, shape (n,)."""
         return np.ones(len(covariates))
+
+    def join_arm(self, scoring: Scoring, arm: int) -> Part:  # noqa: ARG002, the protocol
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`): there is nothing to be summed."""
+        return lambda sums: np.ones(sums.rows)
 
 
 @dataclass(frozen=True)
@@ -72,35 +82,56 @@ class FoldModel:
     further: tuple[OutcomeModel, ...] = ()
     presence: tuple[OutcomeModel | None, ...] = ()
 
+    @property
+    def first(self) -> FoldModel:
+        """G and Q of the first outcome alone."""
+        return replace(self, further=(), presence=())
+
+    @property
+    def regressions(self) -> tuple[OutcomeModel, ...]:
+        """Q of all outcomes, then the chances to be known of those with missing cells."""
+        return (self.outcome, *self.further, *(each for each in self.presence if each is not None))
+
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and Q of the first outcome of any rows, each of shape (n,)."""
-        return self._predictions(covariates, (), ()).first
+        return averaged((self,), covariates)
 
     def predict_all(self, covariates: pd.DataFrame) -> Predictions:
         """Return g and Q of all outcomes of any rows, each of shape (n,)."""
-        return self._predictions(covariates, self.further, self.presence)
+        return averaged_all((self,), covariates)
 
-    def _predictions(
-        self, covariates: pd.DataFrame, further: tuple[OutcomeModel, ...], presence: tuple[OutcomeModel | None, ...]
-    ) -> Predictions:
-        n, arms = len(covariates), range(self.arms)
-        first = Nuisances.zeros(n, self.arms)
-        others, chances = (
-            tuple(None if each is None else tuple(np.zeros(n) for _ in arms) for each in models) for models in (further, presence)
-        )
-        predicted = [(self.outcome, first.outcomes), *zip(further, others, strict=True), *zip(presence, chances, strict=True)]
+    def join(self, scoring: Scoring) -> tuple[Part, ...] | None:
+        """Join a pass with g and each arm's regressions; None where they do not."""
+        g = join_all((self.propensity,), scoring)
+        outcomes = [join_all((model,), scoring, arm) for model in self.regressions for arm in range(self.arms)]
+        return None if g is None or None in outcomes else (*g, *(part for parts in outcomes for part in parts or ()))
+
+    def one_by_one(self, covariates: pd.DataFrame) -> list[Float64]:
+        """Return g and the regressions of any rows as the models themselves predict them, arm by arm, each of shape (n,)."""
+        n = len(covariates)
+        predictions = self.zeros(n)
         with one_thread():
             # design matrices of a block stay in the cache, and memory does not grow with n
             for start in range(0, n, _BLOCK):
                 block = covariates.iloc[start : start + _BLOCK]
                 rows = slice(start, start + len(block))
-                for column, values in zip(first, _by_arm(self.propensity.predict(block), self.arms), strict=False):
+                given = _by_arm(self.propensity.predict(block), self.arms)
+                arms = [np.full(len(block), arm, dtype=np.int8) for arm in range(self.arms)]
+                outcomes = (model.predict(block, arm) for model in self.regressions for arm in arms)
+                for column, values in zip(predictions, (*given, *outcomes), strict=True):
                     column[rows] = values
-                for model, columns in predicted:
-                    if model is not None and columns is not None:
-                        for arm, column in enumerate(columns):
-                            column[rows] = model.predict(block, np.full(len(block), arm, dtype=np.int8))
-        return Predictions(first, tuple(each for each in others if each is not None), chances)
+        return predictions
+
+    def zeros(self, n: int) -> list[Float64]:
+        """Return arrays for g of the arms beside the control, and for every arm of the regressions."""
+        return [np.zeros(n) for _ in range(self.arms - 1 + self.arms * len(self.regressions))]
+
+    def packed(self, arrays: Sequence[Float64]) -> Predictions:
+        """Return arrays in the order of :meth:`zeros` as predictions."""
+        g, rest = arrays[: self.arms - 1], arrays[self.arms - 1 :]
+        by_model = iter([tuple(rest[at : at + self.arms]) for at in range(0, len(rest), self.arms)])
+        first, further = Nuisances(*g, *next(by_model)), tuple(next(by_model) for _ in self.further)
+        return Predictions(first, further, tuple(None if each is None else next(by_model) for each in self.presence))
 
 
 def _by_arm(g: Float64, arms: int) -> Sequence[Float64]:
@@ -209,15 +240,24 @@ def _fit_outcome(
     return learner.fit_outcome(frame, a[seen], y[seen], kind, rng, rows), presence
 
 
-def averaged_all(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Predictions:
-    """Return the means over fold models of g and of Q of all outcomes, not targeted, each of shape (n,)."""
-    total = models[0].predict_all(covariates)
-    for model in models[1:]:
-        for sums, values in zip(total.columns().values(), model.predict_all(covariates).columns().values(), strict=True):
-            sums += values
-    return total.map(lambda values: values / len(models))
-
-
 def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
     """Return the means over fold models of g and of Q of the first outcome, not targeted, each of shape (n,)."""
-    return averaged_all(models, covariates).first
+    return averaged_all([model.first for model in models], covariates).first
+
+
+def averaged_all(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Predictions:
+    """Return the means over fold models of g and of Q of all outcomes, not targeted, each of shape (n,)."""
+    total = models[0].zeros(len(covariates))
+    scoring = Scoring()
+    joined = [model.join(scoring) for model in models]
+    if any(parts is None for parts in joined):  # a learner from elsewhere
+        for model in models:
+            for sum_, values in zip(total, model.one_by_one(covariates), strict=True):
+                sum_ += values
+    else:
+        for rows, sums in scoring.blocks(covariates):
+            for model, parts in zip(models, joined, strict=True):
+                g, *outcomes = (part(sums) for part in parts or ())
+                for sum_, values in zip(total, (*_by_arm(g, model.arms), *outcomes), strict=True):
+                    sum_[rows] += values
+    return models[0].packed([sums / len(models) for sums in total])
