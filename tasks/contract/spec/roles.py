@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from tasks.contract.labels import label_text
 from tasks.contract.relations import GRAMMAR, Relation, parse_relation
@@ -14,8 +14,16 @@ Label = str | int | float | bool
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
+def _one_of_two_keys(schema: dict[str, Any]) -> None:
+    """Ask for outcome or outcomes, where a schema asks for outcome: validators that know the schema alone take either."""
+    schema["required"].remove("outcome")
+    schema["anyOf"] = [{"required": ["outcome"]}, {"required": ["outcomes"]}]
+
+
 class RolesSpec(Section):
     """Which column is the treatment, the outcome or a covariate."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of_two_keys)
 
     treatment: str = Field(min_length=1, description="column of the treatment; more than two labels need control", examples=["drug"])
     treated: Label | None = Field(
