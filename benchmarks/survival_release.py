@@ -217,7 +217,7 @@ def worlds(runs: int, world: str, rows: int) -> list[str]:
     return [
         f"{world}, {rows:,} rows, releases of {10 * rows:,}, {runs} runs; difference of restricted means {exact:.4f}",
         *(
-            f"{where}: bias {np.mean(each):+.4f}, RMSE {root[where]:.4f}, within 1.96 standard errors of the source {covered[where] / runs:.1%}"
+            f"{where}: bias {np.mean(each):+.4f}, RMSE {root[where]:.4f}, within 1.96 of its errors {covered[where] / runs:.1%}"
             for where, each in errors.items()
         ),
         f"RMSE of release over source {root['release'] / root['source']:.3f}",
