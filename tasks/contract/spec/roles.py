@@ -36,7 +36,7 @@ class RolesSpec(Section):
     outcomes: tuple[str, ...] = Field(
         (),
         description="columns of several outcomes, in place of outcome; each is targeted, and all are drawn together",
-        examples=[["y", "z"]],
+        examples=[["score", "late"]],
     )
     visits: bool = Field(
         False, description="outcomes are visits in their order: neighbours hang together, and who is missing once stays missing"
