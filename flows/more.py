@@ -8,7 +8,6 @@ from prefect import flow
 
 from flows.release import describe as describe_release
 from flows.release import early_checks, mint
-from flows.stages.announcements import announce
 from flows.stages.endings import Ending, ending
 from flows.stages.runs import carry_out
 from flows.stages.streams import Original, check_stream
@@ -36,7 +35,7 @@ def more(spec: Spec, original: Original) -> Ending:
     WaymintError
         See :func:`flows.release.release`; EstimationError if the models are not those of the release.
     """
-    return ending(announce(carry_out(spec, "release", mint, original, check=_early_checks)), rejection)
+    return ending(carry_out(spec, "release", mint, original, check=_early_checks), rejection)
 
 
 def _early_checks(run: Run) -> None:
