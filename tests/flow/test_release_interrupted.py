@@ -36,7 +36,7 @@ def _finished(work: Path) -> dict[str, tuple[int, int]]:
 def test_killed_again_and_again_and_resumed(
     command: Command, published: Published, source: Path, tmp_path: Path, dask: str, drawing: bool
 ) -> None:
-    """Killed while models are fitted, while it publishes; among the slow tests while rows are drawn, and before it says that it published."""
+    """Killed while models are fitted and while it publishes; among the slow tests while rows are drawn and when it has published."""
     store, work = tmp_path / "store", tmp_path / "work"
     spec = save(spec_of(source, store, engine__dask=dask, engine__workspace=str(work)), tmp_path / "spec.yaml")
     moments = {
