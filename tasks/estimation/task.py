@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
+from tasks.contract.columns import CLUSTER, clusters_of, nuisances_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Estimate
-from tasks.contract.rng import rng_for
+from tasks.contract.rng import UInt64, rng_for
 from tasks.contract.roles import Column, TableSchema
 from tasks.estimation.arms import overlap_of_arms
 from tasks.estimation.cate import cate_gap
@@ -140,19 +140,21 @@ def fidelity(
     learnt = nuisances_of(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
     of_release = nuisances_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
-    drawn = nuisances_of(pa.concat_tables([space.table(ref, list(of_source._fields)) for ref in release]))
+    beside = [CLUSTER] if hybrid and schema.cluster is not None else []
+    drawn_rows = pa.concat_tables([space.table(ref, [*of_source._fields, *beside]) for ref in release])
+    drawn, of_drawn = nuisances_of(drawn_rows), Counting(None, clusters_of(drawn_rows))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
     counting = Counting(survey_weights(rows), clusters_of(rows))
-    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
-    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.mean_kind)
+    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting, of_drawn)
+    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.mean_kind, counting)
     record = {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
             {"metric": score.metric, "tstr": score.tstr._asdict(), "trtr": score.trtr._asdict(), "difference": score.difference._asdict()}
             for score in scores
         ],
-        "truth": _truth(run, schema, drawn, release) if hybrid else None,
+        "truth": _truth(run, schema, drawn, release, of_drawn.clusters) if hybrid else None,
     }
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
@@ -254,13 +256,13 @@ def _entry(entry: LedgerEntry) -> dict[str, object]:
     return {"name": entry.name, "value": entry.value, "se": entry.se, "ci_low": low, "ci_high": high}
 
 
-def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[PartitionRef]) -> dict[str, object]:
+def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[PartitionRef], clusters: UInt64 | None) -> dict[str, object]:
     """Return the exact effects of the release: E[Q*1 - Q*0] over its covariates, with the error of having drawn finitely many.
 
     Beside the ATE those of its treated (by its own design) and of the declared subgroups.
     """
     space, tau, wanted = run.space(), _contrast(drawn), run.spec.mechanisms.targets
-    ate, error = _weighted(tau, np.ones(len(tau)))
+    ate, error = _weighted(tau, np.ones(len(tau)), clusters)
     p = drawn.propensities
     others: list[tuple[str, int, int, npt.NDArray[np.float64]]] = []
     if drawn.arms > 2:
@@ -277,13 +279,16 @@ def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[Pa
             others += [(f"gate[{column.name}={level}]", arm, 0, member) for arm in range(1, drawn.arms)]
     truths = []
     for name, arm, reference, weight in others:
-        value, spread = _weighted(_contrast(drawn, arm, reference), weight)
+        value, spread = _weighted(_contrast(drawn, arm, reference), weight, clusters)
         labels = {"arm": schema.arms[arm], "control": schema.arms[reference]} if drawn.arms > 2 else {}
         truths.append({"estimand": name, "value": value, "mc_se": spread, **labels})
     return {"ate": ate, "mc_se": error, "others": truths}
 
 
-def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], clusters: UInt64 | None) -> tuple[float, float]:
     mean = float(np.average(tau, weights=weight))
-    error = float(np.sqrt(np.sum((weight * (tau - mean)) ** 2)) / np.sum(weight)) if len(tau) > 1 else float("nan")
+    values = weight * (tau - mean)
+    if clusters is not None:  # whole clusters are drawn
+        values = np.asarray(np.bincount(np.unique(clusters, return_inverse=True)[1], weights=values), dtype=np.float64)
+    error = float(np.sqrt(np.sum(values**2)) / np.sum(weight)) if len(values) > 1 else float("nan")
     return mean, error
