@@ -33,7 +33,11 @@ def resolve_synthesizer(run: Run, schema: TableSchema) -> Run:
 
 def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:
     """Fit everything one copy is drawn from, and draw it."""
-    models = fit_models(run, stages, schema, parts, copy)
+    return draw_copy(run, stages, schema, fit_models(run, stages, schema, parts, copy), copy)
+
+
+def draw_copy(run: Run, stages: Stages, schema: TableSchema, models: FittedCopy, copy: int) -> Copy:
+    """Draw the rows of one copy."""
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawing = [(run, schema, models.models, copy, part, rows) for part, rows in enumerate(sizes)]
     drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)

@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.columns import conform
+from tasks.contract.conditions import Condition
+from tasks.contract.errors import EstimationError
 from tasks.contract.frames import from_frame, joint_frame, to_frame
 from tasks.contract.nuisance import Float64, Nuisances
 from tasks.contract.roles import TableSchema
@@ -24,9 +26,13 @@ from tasks.mechanisms.sampling import inclusion, systematic_sample
 
 # Rows whose design matrices and features are in memory at a time.
 SLICE = 12_500
+# A condition that fewer draws of the covariate model meet is refused.
+RAREST = 200
 
 
-def draw_pool(covariates: Any, schema: TableSchema, size: int, rng: np.random.Generator) -> pd.DataFrame:
+def draw_pool(
+    covariates: Any, schema: TableSchema, size: int, rng: np.random.Generator, condition: Condition | None = None
+) -> pd.DataFrame:
     """Draw covariates as they can be released: rounded and bounded before anything is computed from them.
 
     Parameters
@@ -37,13 +43,39 @@ def draw_pool(covariates: Any, schema: TableSchema, size: int, rng: np.random.Ge
     size : int
         Rows wanted.
     rng : numpy.random.Generator
+    condition : Condition, optional
+        What rows must meet: draws that don't have no weight, and are made up for.
 
     Returns
     -------
     DataFrame, ``size`` rows
+
+    Raises
+    ------
+    EstimationError
+        If fewer than one draw in :data:`RAREST` meets the condition.
     """
+    if condition is not None:
+        return _conditional_pool(covariates, schema, size, rng, condition)
     drawn = [from_frame(covariates.sample(min(SLICE, size - start), rng), schema.modelled) for start in range(0, size, SLICE)]
     return to_frame(pa.concat_tables(drawn).unify_dictionaries(), schema.modelled)
+
+
+def _conditional_pool(covariates: Any, schema: TableSchema, size: int, rng: np.random.Generator, condition: Condition) -> pd.DataFrame:
+    """Draw until so many rows meet the condition."""
+    parts: list[pa.Table] = []
+    there, draws = 0, 0
+    while there < size:
+        if draws >= RAREST * max(size, SLICE) and there * RAREST < draws:
+            raise EstimationError(
+                f"rows that meet '{condition.text}' must be at least one in {RAREST} of the covariate model's; got {there:,} of {draws:,}.",
+                "Widen the condition.",
+            )
+        drawn = from_frame(covariates.sample(SLICE, rng), schema.modelled)
+        draws += SLICE
+        parts.append(drawn.filter(pa.array(condition.holds(to_frame(drawn, schema.modelled), schema.modelled))))
+        there += parts[-1].num_rows
+    return to_frame(pa.concat_tables(parts).unify_dictionaries().slice(0, size), schema.modelled)
 
 
 class Pool(NamedTuple):
@@ -67,10 +99,16 @@ class Pool(NamedTuple):
 
 
 def predicted_pool(
-    schema: TableSchema, covariates: Any, mechanisms: Mechanisms, size: int, rng: np.random.Generator, clusters: ClusterLaw | None = None
+    schema: TableSchema,
+    covariates: Any,
+    mechanisms: Mechanisms,
+    size: int,
+    rng: np.random.Generator,
+    clusters: ClusterLaw | None = None,
+    condition: Condition | None = None,
 ) -> Pool:
     """Draw a pool, put its rows together in clusters where the source has them, and predict it; arguments as in :func:`hybrid_block`."""
-    frame, place = draw_pool(covariates, schema, size, rng), None
+    frame, place = draw_pool(covariates, schema, size, rng, condition), None
     if clusters is not None:
         frame, place = form_clusters(frame, clusters, rng)
     predicted = mechanisms.predict(frame)
@@ -88,6 +126,7 @@ def hybrid_block(
     n: int,
     rng: np.random.Generator,
     clusters: ClusterLaw | None = None,
+    condition: Condition | None = None,
 ) -> pa.Table:
     """Draw n rows by the hybrid model: pool, calibrated choice, treatment, outcome.
 
@@ -108,6 +147,8 @@ def hybrid_block(
     rng : numpy.random.Generator
     clusters : ClusterLaw, optional
         Where rows come in clusters: whole ones are drawn, and outcomes depend on one another within them.
+    condition : Condition, optional
+        What every row meets; ``balance`` was solved on rows that do.
 
     Returns
     -------
@@ -116,7 +157,7 @@ def hybrid_block(
         number from 0.
     """
     size = int(np.ceil(n * spec.pool))
-    pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters)
+    pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters, condition)
     weight = weights(pool.features, balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
     effect = pool.predicted.outcomes[1] - pool.predicted.outcomes[0]

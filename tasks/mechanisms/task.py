@@ -45,6 +45,8 @@ from tasks.targeting.fluctuation import truncation_bound
 BLOCK = 25_000
 # Pool rows the balancing weights are solved on.
 POOL_ROWS = 40_000
+# The same where rows meet a condition: each costs as many draws as the condition is rare.
+CONDITIONAL_ROWS = 10_000
 
 
 class Assembled(NamedTuple):
@@ -146,8 +148,13 @@ class Anchored(NamedTuple):
 
 
 @coarse("anchor partition", "anchor partition {part.part} of {table.name}")
-def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, part: PartitionRef, predicted: PartitionRef) -> Anchored:
-    """Predict one source partition by the assembled mechanisms, and sum the features that calibration will meet."""
+def anchor(
+    run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, part: PartitionRef, predicted: PartitionRef | None
+) -> Anchored:
+    """Predict one partition by the assembled mechanisms, and sum the features that calibration will meet.
+
+    ``predicted`` holds averaged predictions of the source's rows; None for rows of another table.
+    """
     space = run.space()
     base = f"{table.name}/anchored-{part.part:05d}"
     done, sums = space.finished(f"{base}.parquet", PartitionRef), space.finished(f"{base}.sums", ModelRef)
@@ -160,7 +167,7 @@ def anchor(run: Run, schema: TableSchema, table: Table, mechanisms: ModelRef, pa
         view = model.view(frame)
         sums = space.put_model(f"{base}.sums", moments(times_features(frame, view, schema.modelled), weight))
         return Anchored(space.put_table(f"{base}.parquet", pa.table(view.nuisances._asdict()), part=part.part), sums)
-    anchored = model.anchored(nuisances_of(space.table(predicted)), frame)
+    anchored = model.predict(frame) if predicted is None else model.anchored(nuisances_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
         here = slice(start, start + SLICE)
@@ -232,7 +239,9 @@ def calibrate(
         kept = len(pool.predicted) + len(schema.arms) * len(model.outcome.times)
         return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     law = None if clusters is None else space.model(clusters)
-    pool = predicted_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name), law)
+    condition = spec.release.condition
+    rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
+    pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
 
 
@@ -309,9 +318,11 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     if models.balance is None:
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
+    weighing = space.model(models.balance)
     if isinstance(mechanisms, TimesMechanisms):
-        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng)
-    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, space.model(models.balance), n, rng, clusters)
+        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng)
+    condition = spec.release.condition
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
 
 
 class Learnt(NamedTuple):

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.stages.streams import Original
+from flows.stages.streams import compose as more_of
 from tasks.contract.spec import Spec
 from tests.augmenting import table as sparse_table
 from tests.direct import Call, DirectWork, directly, run_of
@@ -57,7 +59,8 @@ def _cases(rows: int, seed: int, randomised: bool = False) -> pd.DataFrame:
 
 def _world(flow: Any, values: dict[str, Any] | Spec, workspace: Path, *more: Any) -> World:
     work = Watched(workspace)
-    reply, _ = directly(flow, run_of(values, workspace), *more, work=work)
+    run = run_of(values, workspace)
+    reply, _ = directly(flow, run.model_copy(update={"id": f"{run.id}-{workspace.name}"}), *more, work=work)
     return World(reply, workspace, work)
 
 
@@ -67,6 +70,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     from flows.audit import probe
     from flows.augment import enlarge
     from flows.compare import contest
+    from flows.more import extend
     from flows.release import mint
     from flows.simulate import replicate, resolve_source
     from flows.stages.audits import compose
@@ -80,7 +84,9 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     sparse, trial = write(_cases(450, 1), folder / "sparse.parquet"), write(_cases(700, 2, True), folder / "trial.csv")
     filled = spec_of(sparse, store, mechanisms__repeats=1, augment={"outcome": str(trial), "draws": 10, "flip": 0.02}, name="filled")
     compared = {**small, "compare": {"synthesizers": ["copula"], "seeds": 1}}
-    found = {"release": _world(mint, passes, folder / "release")}
+    keeping = {**passes, "release": {**passes["release"], "keep_models": True}}
+    found = {"release": _world(mint, keeping, folder / "release")}
+    found["more"] = _world(extend, *_further(str(store / "trial@1"), folder / "more"))
     asked = compose(str(store / "trial"), str(source), [], "membership,mechanism", None)
     found["audit"] = _world(probe, small, folder / "audit", asked)
     found["augment"] = _world(enlarge, filled, folder / "augment")
@@ -93,6 +99,12 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     own, manifest = resolve_source(Spec.model_validate(from_release))
     found["simulate a release"] = _world(replicate, own, folder / "again", manifest)
     return found
+
+
+def _further(release: str, workspace: Path) -> tuple[Spec, Path, Original]:
+    """Return what further rows of a part of the population are drawn by."""
+    spec, original = more_of(release, 300, None, [], "age > 45")
+    return spec, workspace, original
 
 
 def tasks_of_steps() -> set[str]:
@@ -114,6 +126,7 @@ def test_no_task_is_left_out(worlds: dict[str, World]) -> None:
 def test_the_flows_worked(worlds: dict[str, World]) -> None:
     assert worlds["release"].reply["status"] == "published"
     assert worlds["release"].work.tables["gates"]
+    assert worlds["more"].reply["status"] == "published"
     assert worlds["study"].reply["status"] in ("published", "rejected")
     assert worlds["release"].work.shares[-1] >= 1.0
     assert {each["attack"] for each in worlds["audit"].reply["attacks"]} == {"membership", "mechanism"}
@@ -165,7 +178,7 @@ def _rerun(call: Call) -> bool:
     return call.name in TIMED or repr(again) == repr(call.result)
 
 
-@pytest.mark.parametrize("flow", ["release", "study", "audit", "augment", "compare", "simulate"])
+@pytest.mark.parametrize("flow", ["release", "more", "study", "audit", "augment", "compare", "simulate"])
 def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: str) -> None:
     world = worlds[flow]
     before = {path: path.read_bytes() for path in world.workspace.rglob("*") if path.is_file()}
@@ -174,7 +187,7 @@ def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: 
     assert {path.name for path in before if after.get(path) != before[path]} == set()
 
 
-@pytest.mark.parametrize("flow", ["release", "study", "audit", "augment", "compare"])
+@pytest.mark.parametrize("flow", ["release", "more", "study", "audit", "augment", "compare"])
 def test_a_task_whose_output_is_lost_writes_the_same_bytes(worlds: dict[str, World], flow: str) -> None:
     """The first call of each task that wrote files, with those files removed."""
     world, tried = worlds[flow], set()
