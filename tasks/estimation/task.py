@@ -27,7 +27,7 @@ from tasks.estimation.contrasts import contrasts_of
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
-from tasks.estimation.overlap import overlap, target_overlap
+from tasks.estimation.overlap import overlap, target_overlap, weighted_shares
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
 from tasks.estimation.survival.record import survival_record
 from tasks.estimation.transfer import transfer_scores
@@ -61,6 +61,9 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
     several = fitted.arms > 2
     measured = (overlap_of_arms(a, fitted, bound, schema.arms, weights) if several else overlap(a, fitted.g, bound, weights)).as_dict()
+    if weights is not None:
+        weakest = schema.arms.index(str(measured["weakest"])) if several else 1
+        measured |= weighted_shares(a, fitted.propensities[weakest], weights, (0, weakest))
     if spec.mechanisms.estimand != "ate":
         measured["of_target"] = target_overlap(a, fitted, bound, spec.mechanisms.estimand, weights)._asdict()
     record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
@@ -204,7 +207,8 @@ def people(
         if design == "joint"
         else pa.concat_tables([space.table(ref, ["g"]) for ref in released])["g"].to_numpy()
     )
-    law = propensity_law(source_rows.column("g").to_numpy(), released_g)
+    survey = survey_weights(source_rows)
+    law = propensity_law(source_rows.column("g").to_numpy(), released_g, survey)
     given = drawn.column("g").to_numpy() if design in ("randomized", "tilted") else None
     record: dict[str, object] = {}
     try:
@@ -222,6 +226,9 @@ def people(
         record["cate"] = {"refused": error.message}
     a, y = source_rows.column("a").to_numpy(), source_rows.column("y").to_numpy()
     weights_of = arm_weights(a, source_rows.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
+    if survey is not None:
+        kept = survey > 0.0
+        a, y, weights_of = a[kept], y[kept], (weights_of * survey)[kept]
     others = fitted.column("a").to_numpy()
     weights = None if design == "randomized" else arm_weights(others, released_g, truncation_bound(len(others), spec.mechanisms.truncation))
     try:
@@ -233,7 +240,7 @@ def people(
 
 def _sample(schema: TableSchema, table: pa.Table) -> Sample:
     a, y = table.column("a").to_numpy().astype(np.int8), table.column("y").to_numpy().astype(np.float64)
-    return Sample(to_frame(table, schema.modelled), a, y)
+    return Sample(to_frame(table, schema.modelled), a, y, survey_weights(table))
 
 
 def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, object]]:

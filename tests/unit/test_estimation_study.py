@@ -10,6 +10,7 @@ import pytest
 
 from flows.estimate import estimate
 from tasks.estimation.fidelity import Counting, effect_identity, error_ledger
+from tasks.estimation.overlap import weighted_shares
 from tasks.estimation.transfer import transfer_scores
 from tasks.nuisance.folds import fold_strata
 from tasks.nuisance.plan import Plan
@@ -105,3 +106,13 @@ def test_transfer_scores_of_a_weighted_source_are_those_of_repeated_rows(kind: s
         # repeated rows are not new ones: weights leave the error above theirs
         assert one.tstr.se > other.tstr.se
         assert one.tstr.value != bare.tstr.value
+
+
+def test_the_picture_of_overlap_is_of_the_weighted_population() -> None:
+    """Shares of the weight by bin and arm; a bin of one to four rows stays unsaid whatever they weigh."""
+    g = np.concatenate((np.full(50, 0.22), np.full(30, 0.61), np.full(3, 0.97)))
+    a = np.concatenate((np.zeros(50), np.ones(33))).astype(np.int8)
+    weights = np.concatenate((np.full(50, 1.0), np.full(30, 3.0), np.full(3, 100.0)))
+    shares = weighted_shares(a, g, weights, (0, 1))
+    said = [[share for share in shares[name] if share != 0.0] for name in ("share0", "share1")]
+    assert said == [[round(50 / 440, 3)], [round(90 / 440, 3), None]]
