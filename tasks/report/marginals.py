@@ -82,8 +82,8 @@ def weighted_marginals(schema: TableSchema, part: pa.Table, weights: Float64) ->
     sums: dict[str, Float64] = {}
     for column in schema.drawn:
         bins = bins_of(column, schema)
-        codes, known = _placed(bins, codes_of(column, schema, part.column(column.id)))
-        sums[column.id] = np.asarray(np.bincount(codes, weights=weights[known], minlength=bins.cells), dtype=np.float64)
+        codes, counted = _placed(bins, codes_of(column, schema, part.column(column.id)))
+        sums[column.id] = np.asarray(np.bincount(codes, weights=weights[counted], minlength=bins.cells), dtype=np.float64)
     return sums
 
 
