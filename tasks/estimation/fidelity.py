@@ -14,6 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
@@ -78,6 +79,11 @@ class Counting(NamedTuple):
 
     weights: Float64 | None = None
     clusters: UInt64 | None = None
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> Counting:
+        """Return how some of the rows count."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Counting(weights, None if self.clusters is None else self.clusters[rows])
 
     def mean(self, values: Float64) -> float:
         """Return the weighted mean."""
