@@ -64,7 +64,7 @@ class Design:
             at = _numeric_columns(term, covariates[term.name].to_numpy(dtype=np.float64), out, at)
         for group in self.category:
             column = covariates[group.name]
-            lookup = np.ascontiguousarray(_category_rows(group, [str(level) for level in column.cat.categories]).T)
+            lookup = np.ascontiguousarray(category_rows(group, [str(level) for level in column.cat.categories]).T)
             # the last entry of the lookup answers for missing cells, whose code is -1
             np.take(lookup, column.cat.codes.to_numpy(), axis=1, out=out[at : at + len(group.levels)], mode="wrap")
             at += len(group.levels)
@@ -102,7 +102,7 @@ def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int =
     return Design(tuple(numeric), tuple(category))
 
 
-def _category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
+def category_rows(group: CategoryTerm, categories: list[str]) -> Float64:
     """Return what a cell of each category, and last a missing one, is in the design; zeros where it was not seen in training."""
     cells: list[str | None] = [*categories, None]
     hit = np.array([[cell == level for level in group.levels] for cell in cells], dtype=np.float64)
@@ -149,6 +149,15 @@ def eta_of(x: Float64, treatment: Int8, coefficients: Float64, interactions: boo
         for at in range(arms - 1):
             eta = eta + sides[at] * (x @ coefficients[arms + (at + 1) * width : arms + (at + 2) * width])
     return eta
+
+
+def arm_coefficients(coefficients: Float64, width: int, arm: int, interactions: bool = True, arms: int = 2) -> tuple[float, Float64]:
+    """Return intercept and coefficients, shape (width,), of the rows of one arm in the regression of :func:`with_treatment`."""
+    sides = arm_codes(arms)[arm]
+    slopes = coefficients[arms : arms + width]
+    if interactions:
+        slopes = slopes + sides @ coefficients[arms + width :].reshape(arms - 1, width)
+    return float(coefficients[0] + sides @ coefficients[1:arms]), slopes
 
 
 def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:

@@ -13,6 +13,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.scoring.sums import Part, Scoring, join_all
 from tasks.numerics.threads import one_thread
 
 Mask = npt.NDArray[np.bool_]
@@ -37,6 +38,11 @@ class KnownPropensity:
             return np.tile(np.array(self.value), (len(covariates), 1))
         return np.full(len(covariates), self.value)
 
+    def join(self, scoring: Scoring) -> Part:  # noqa: ARG002, the protocol
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`): there is nothing to be summed."""
+        value = np.array(self.value)
+        return lambda sums: np.broadcast_to(value, (sums.rows, *value.shape))
+
 
 @dataclass(frozen=True)
 class FoldModel:
@@ -59,6 +65,16 @@ class FoldModel:
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and Q of any rows, each of shape (n,)."""
+        return averaged((self,), covariates)
+
+    def join(self, scoring: Scoring) -> tuple[Part, ...] | None:
+        """Join a pass with g and each arm's Q; None where they do not."""
+        g = join_all((self.propensity,), scoring)
+        outcomes = [join_all((self.outcome,), scoring, arm) for arm in range(self.arms)]
+        return None if g is None or None in outcomes else (*g, *(part for parts in outcomes for part in parts or ()))
+
+    def one_by_one(self, covariates: pd.DataFrame) -> Nuisances:
+        """Return g and Q of any rows as the models themselves predict them: what :meth:`predict` returns, up to rounding."""
         n = len(covariates)
         predictions = Nuisances.zeros(n, self.arms)
         with one_thread():
@@ -150,7 +166,16 @@ def fit_fold(
 def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
     """Return the means of g and Q over fold models, not targeted, each of shape (n,)."""
     total = Nuisances.zeros(len(covariates), models[0].arms)
-    for model in models:
-        for sum_, values in zip(total, model.predict(covariates)):
-            sum_ += values
+    scoring = Scoring()
+    joined = [model.join(scoring) for model in models]
+    if any(parts is None for parts in joined):  # a learner from elsewhere
+        for model in models:
+            for sum_, values in zip(total, model.one_by_one(covariates), strict=True):
+                sum_ += values
+    else:
+        for rows, sums in scoring.blocks(covariates):
+            for model, parts in zip(models, joined, strict=True):
+                g, *outcomes = (part(sums) for part in parts or ())
+                for sum_, values in zip(total, (*_by_arm(g, model.arms), *outcomes), strict=True):
+                    sum_[rows] += values
     return Nuisances(*(sums / len(models) for sums in total))

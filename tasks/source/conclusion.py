@@ -114,7 +114,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         outcome = outcome._replace(column=outcome.column.model_copy(update={"missing": gaps}))
     events: dict[str, Decided] = {}
     for name in roles.columns_by_role["event"]:
-        decided = _attempt(faults, decide_event, fields[name], findings.columns[name])
+        decided = _attempt(faults, decide_event, fields[name], findings.columns[name], roles.cause_of_interest)
         events |= {} if decided is None else {name: decided}
     names, warnings = _without_identifiers(selection, fields, findings, roles)
     covariates: dict[str, Decided] = {}

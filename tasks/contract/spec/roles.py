@@ -111,6 +111,11 @@ class RolesSpec(Section):
         return None
 
     @property
+    def cause_of_interest(self) -> Label | None:
+        """The label of the events of interest; None where there is one cause."""
+        return None
+
+    @property
     def columns_by_role(self) -> dict[str, tuple[str, ...]]:
         """Names of the columns that are declared, by key; "covariates" only where they are listed."""
         return {
@@ -159,7 +164,14 @@ class SurvivalRoles(RolesSpec):
 
     column_of_events: str = Field(min_length=1, description="column that holds 1 for an event and 0 for censoring", examples=["died"])
 
+    cause: Label | None = Field(None, description="label of the events of interest, where causes compete", examples=[1])
+
     @property
     def event_column(self) -> str | None:
         """The column of events."""
         return self.column_of_events
+
+    @property
+    def cause_of_interest(self) -> Label | None:
+        """The label of the events of interest; None where there is one cause."""
+        return self.cause
