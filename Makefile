@@ -36,7 +36,7 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip check
 	touch $@
 
-# DoubleML, EconML and zEpid: what estimates are compared with in tests/peers and benchmarks/estimators.py
+# DoubleML, EconML, lifelines and zEpid: what estimates are compared with in tests/peers and benchmarks/estimators.py
 $(VENV)/.peers: requirements-peers.lock $(VENV)/.development
 	$(PIP) --no-deps -r requirements-peers.lock
 	$(BIN)/python -m pip check

@@ -123,7 +123,9 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     # Great Expectations takes 10 s to import: meanwhile the workers fit
     threading.Thread(target=checks.load_judge, daemon=True).start()
     synthesizer = stages.submit(covariates.fit, run, schema, parts, 0)
-    fit_of_source = cross_fit(run, stages, schema, Table("source", parts, None, spec.mechanisms.propensity), "fit treatment and outcome")
+    fit_of_source = cross_fit(
+        run, stages, schema, Table("source", parts, None, spec.mechanisms.known_propensity(schema.arms)), "fit treatment and outcome"
+    )
     donor, decision = _decide(run, stages, source, fit_of_source, other)
     decided = read_json(run, decision)
     before = stages.run("estimate on source", estimation.effects, run, schema, parts, fit_of_source.nuisances, "source")

@@ -29,7 +29,6 @@ from tasks.estimation.answer import answer
 from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
-from tasks.estimation.survival.analysis import ESTIMATORS as CURVES
 from tasks.nuisance.plan import SOURCE
 from tasks.publish.manifest import plain
 from tasks.source.dependence import near_functions
@@ -65,9 +64,11 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     kind = roles.get("outcome_kind", "auto")
+    if options.get("cause") is not None and kind != "survival":
+        raise SpecError("--cause of estimate must be left out of an outcome that is no time to event.", "Add --outcome-kind survival.")
     release = find_release(data, "DATA of estimate")
     curves = kind == "survival" if release is None else holds_times(release)
-    options = options | {"estimators": options.get("estimators") or (CURVES if curves else ATE)}
+    options = options | {"estimators": options.get("estimators") or (None if curves else ATE)}
     if release is not None:
         if options.get("cluster"):
             raise SpecError("--cluster of estimate must be given for a table; got it for a release.", "Leave it out.")
@@ -95,7 +96,7 @@ def _of_outcomes(data: str, roles: dict[str, Any], options: dict[str, Any]) -> t
         elif set(outcomes) & set(roles["covariates"]):
             raise SpecError("covariates of roles must not name an outcome; got one that does.", "Leave it out of --covariates.")
         one, text_of = _of_outcome(data, rest, options)
-        entries = [{"outcome": outcome, **entry} for entry in one["estimates"]]
+        entries = [entry | {"outcome": outcome} for entry in one["estimates"]]
         warnings = [f"outcome '{outcome}': {text}" for text in one["warnings"]]
         reply = reply or one | {"estimates": [], "warnings": []}
         reply["estimates"] += entries

@@ -4,7 +4,8 @@
 >>> release = waymint.release(frame, treatment="drug", outcome="score")  # doctest: +SKIP
 >>> release.frame()  # doctest: +SKIP
 
-Functions: :func:`release`, :func:`augment`, :func:`simulate`, :func:`compare`, :func:`audit`, :func:`estimate`, :func:`load`.
+Functions: :func:`release`, :func:`augment`, :func:`simulate`, :func:`compare`, :func:`audit`, :func:`estimate`, :func:`more`,
+:func:`load`.
 Each returns a frozen result with ``frame()``, ``plot()`` and a table for notebooks. Errors are subclasses of :class:`WaymintError`.
 
 Importing the package is quick: pandas, Prefect, Dask and the rest are loaded by the first call that needs them.
@@ -29,7 +30,7 @@ from tasks.contract.errors import (
     StoreUnavailable,
     WaymintError,
 )
-from waymint.api import audit, augment, compare, load, release, simulate
+from waymint.api import audit, augment, compare, load, more, release, simulate
 from waymint.estimation import estimate
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ __all__ = [
     "compare",
     "estimate",
     "load",
+    "more",
     "release",
     "simulate",
 ]

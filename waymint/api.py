@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from waymint.composing import Data
 from waymint.frames import located
 from waymint.keywords import Keywords, spelled_out
-from waymint.running import call, run_audit, run_composed
+from waymint.running import call, run_audit, run_composed, run_more
 
 if TYPE_CHECKING:
     from waymint.results import Audit, Comparison, Release, Simulation
@@ -153,6 +153,55 @@ def audit(
         table = "" if source is None else located(source, stack)
         planted = None if canaries is None else located(canaries, stack)
         return Audit(run_audit(uri, table, wanted, planted, texts, progress))
+
+
+def more(
+    release: Release | str,
+    rows: int,
+    where: str = "",
+    source: Any = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Release:
+    """Draw further rows of a published release from the same models: a new version, gated again.
+
+    Parameters
+    ----------
+    release : Release or str
+        A release, or its URI.
+    rows : int
+        Further rows of each copy.
+    where : str
+        Condition on covariates that every row meets, such as ``"age > 60 and sex == 'f'"``.
+    source : frame, str or Path
+        The table it was minted from, its URI, or the release's SPEC file. Where left out: the models that the release kept
+        (``release.keep_models``), else the source that the manifest records.
+    settings : mapping, optional
+        How to run: dotted keys below ``engine``.
+    progress : bool
+        Write stages to stderr.
+
+    Returns
+    -------
+    Release
+
+    Raises
+    ------
+    GateFailed
+        If a gate failed and nothing was published.
+    SourceError, EstimationError
+        If source, code or packages give other models than the release's.
+    SpecError, StoreError
+        See docs/errors.md.
+    """
+    from waymint.results import Release
+
+    uri = release if isinstance(release, str) else release.uri
+    texts = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+    with contextlib.ExitStack() as stack:
+        table = None if source is None else located(source, stack)
+        return Release.of(run_more(uri, rows, table, texts, where, progress))
 
 
 def load(uri: str | Path) -> Release:

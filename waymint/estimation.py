@@ -36,6 +36,7 @@ def estimate(
     csv: Mapping[str, Any] | None = None,
     horizon: float | None = None,
     times: Sequence[float] = (),
+    cause: Label | None = None,
     subgroups: Sequence[str] = (),
     cluster: str | None = None,
     strata: Sequence[str] = (),
@@ -89,6 +90,9 @@ def estimate(
         Of a survival outcome: the time that mean survival is restricted to, in units of the outcome.
     times : sequence of float
         Of a survival outcome: times of survival probabilities.
+    cause : label, optional
+        Of a survival outcome whose ``event`` column holds several causes: the label of the one of interest. 0 is censoring, other
+        labels are competing causes, and what is estimated is the incidence of the cause and the time lost to it.
     subgroups : sequence of str
         Columns whose groups get effects of their own.
     cluster : str, optional
@@ -145,7 +149,7 @@ def estimate(
         "repeats": repeats,
         "seed": seed,
     }
-    curves = {"horizon": horizon, "times": tuple(times)}
+    curves = {"horizon": horizon, "times": tuple(times), "cause": cause}
     beside = {"cluster": cluster, "weights": weights, "propensity": propensity}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows, "reading": _reading(missing, missing_values, csv)}
     with contextlib.ExitStack() as stack:

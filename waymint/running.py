@@ -68,6 +68,20 @@ def run_audit(release: str, source: str, attacks: str, canaries: str | None, set
     return call(work, progress)
 
 
+def run_more(release: str, rows: int, source: str | None, settings: list[str], where: str, progress: bool) -> dict[str, Any]:
+    """Draw further rows as the command line does; return its reply."""
+
+    def work() -> dict[str, Any]:
+        spec, original = _entry("stages.streams").compose(release, rows, source, settings, where)
+        if original.manifest is None:
+            _entry("stages.precheck").precheck(spec, "release")
+        hold_server()
+        reply: dict[str, Any] = _entry("more").more(spec, original)
+        return reply
+
+    return call(work, progress)
+
+
 def run_estimate(data: str, roles: dict[str, Any], options: dict[str, Any], progress: bool) -> dict[str, Any]:
     """Estimate as the command line does; return its reply. No server is needed."""
 

@@ -2,37 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tasks.contract.errors import SourceError, SpecError, WaymintError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, Spec
-
-
-def require_two_arms(table: Mapping[str, Any], release: str, command: str) -> None:
-    """Refuse a release of more than two arms where a command is built for two.
-
-    Parameters
-    ----------
-    table : mapping
-        The release's schema, as its manifest has it.
-    release : str
-        Name and version.
-    command : str
-        Such as ``"audit"``.
-
-    Raises
-    ------
-    SpecError
-        If it has more.
-    """
-    arms = len(TableSchema.model_validate(table).arms)
-    if arms > 2:
-        raise SpecError(
-            f"release of {command} must have two arms; got {release}, which has {arms}.",
-            "'waymint estimate' takes releases of more arms; for this command mint one of two.",
-        )
 
 
 def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
@@ -53,16 +25,17 @@ def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
 
 
 def share_faults(schema: TableSchema, spec: Spec) -> list[SpecError]:
-    """Return the refusal of shares that are not those of the table's arms."""
-    shares = set(spec.mechanisms.shares)
-    if not shares or shares == set(schema.arms):
-        return []
-    return [
-        SpecError(
-            f"shares of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
-            f"Labels: {', '.join(schema.arms)}.",
-        )
-    ]
+    """Return the refusal of shares and known propensities that are not those of the table's arms."""
+    settings, faults = spec.mechanisms, []
+    for name, shares in (("shares", settings.shares), ("propensity", settings.propensity)):
+        if isinstance(shares, dict) and shares and set(shares) != set(schema.arms):
+            faults.append(
+                SpecError(
+                    f"{name} of mechanisms must name every label of '{schema.treatment.name}' and no other; got {len(shares)} names.",
+                    f"Labels: {', '.join(schema.arms)}.",
+                )
+            )
+    return faults
 
 
 def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
@@ -79,19 +52,17 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
     faults: list[WaymintError] = [*share_faults(schema, spec)]
     if len(schema.arms) == 2:
         return faults
-    if command not in ("release", "simulate"):
+    if command == "augment":
         faults.append(
             SourceError(
                 f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-                "'waymint release', 'simulate' and 'estimate' take them all; for this command keep the rows of two.",
+                "Every other command takes them all; for this one keep the rows of two arms.",
             )
         )
     settings = spec.mechanisms
+    chance = isinstance(settings.propensity, float)
     two = (
-        ("cluster of roles", schema.cluster is not None, "left out", "clusters are released with two arms"),
-        ("mode of release", spec.release.mode == "full", "'hybrid'", "the joint law is built for two arms"),
-        ("copies of release", spec.release.copies > 1, "1", "combining copies is built for two arms"),
-        ("propensity of mechanisms", settings.propensity is not None, "left out", "it is P(treated) of two arms"),
+        ("propensity of mechanisms", chance, "a chance for each arm", f"write propensity = {{ {schema.arms[0]} = 0.5, ... }}"),
         ("probability of mechanisms", settings.probability != 0.5, "left out", "mechanisms.shares has a share for each arm"),
     )
     for name, wrong, rule, why in two:

@@ -33,7 +33,11 @@ def resolve_synthesizer(run: Run, schema: TableSchema) -> Run:
 
 def make_copy(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Copy:
     """Fit everything one copy is drawn from, and draw it."""
-    models = fit_models(run, stages, schema, parts, copy)
+    return draw_copy(run, stages, schema, fit_models(run, stages, schema, parts, copy), copy)
+
+
+def draw_copy(run: Run, stages: Stages, schema: TableSchema, models: FittedCopy, copy: int) -> Copy:
+    """Draw the rows of one copy."""
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawing = [(run, schema, models.models, copy, part, rows) for part, rows in enumerate(sizes)]
     drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)
@@ -87,7 +91,9 @@ def fit_beside(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Pa
 def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[PartitionRef], copy: int) -> Learnt:
     """Cross-fit the mechanisms of a source and target the outcome; the arguments are those of :func:`fit_models`."""
     spec, of = run.spec, _of(run, copy)
-    table = Table(f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.propensity)
+    table = Table(
+        f"mechanisms/copy-{copy}", tuple(parts), copy if spec.release.copies > 1 else None, spec.mechanisms.known_propensity(schema.arms)
+    )
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
         predicted = stage.map(nuisance.average, [(run, schema, table, fitted.fits, part) for part in parts])

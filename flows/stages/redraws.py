@@ -11,10 +11,10 @@ from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.errors import EstimationError
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.task import Copy
+from tasks.mechanisms.task import Models
 
 
-def check_models(run: Run, stages: Stages, schema: TableSchema, copies: Sequence[Copy], original: Original) -> None:
+def check_models(run: Run, stages: Stages, schema: TableSchema, models: Sequence[Models], original: Original) -> None:
     """Draw the first part of each copy of the release again: only the same models give its bytes.
 
     Raises
@@ -25,7 +25,7 @@ def check_models(run: Run, stages: Stages, schema: TableSchema, copies: Sequence
     release = original.spec.release
     again = run.model_copy(update={"spec": run.spec.model_copy(update={"release": release})})
     rows = part_sizes(release.rows, release.part_rows)[0]
-    drawing = [(again, schema, copy.models, number, 0, rows) for number, copy in enumerate(copies)]
+    drawing = [(again, schema, each, number, 0, rows) for number, each in enumerate(models)]
     drawn = stages.map("draw first part of the release again", mechanisms.draw, drawing)
     if tuple(part.released.sha256 for part in drawn) != original.parts:
         raise EstimationError(

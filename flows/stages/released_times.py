@@ -48,7 +48,7 @@ def estimate_released_times(release: PublishedRelease, options: dict[str, Any]) 
     count = f"{len(analyses)} {'copy' if len(analyses) == 1 else 'copies'}"
     lines += ["", f"valid for the source's population ({count}; the release's own intervals above leave out the source's sampling error):"]
     lines += [
-        f"{entry['estimand']:<17}{_arms(entry):<14}{entry['time']:>8g}  {entry['estimator']:<7}{entry['estimate']:>10.4g}"
+        f"{entry['estimand']:<21}{_arms(entry):<14}{entry['time']:>8g}  {entry['estimator']:<7}{entry['estimate']:>10.4g}"
         f"{entry['se']:>10.3g}{entry['ci_low']:>11.4g} to {entry['ci_high']:<9.4g}"
         for entry in reply["combined"]
     ]

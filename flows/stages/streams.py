@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flows.stages.audits import source_spec
 from flows.stages.inputs import PublishedRelease, find_table
 from infra.store import open_store, split_release_uri
 from infra.workspace import Run
+from tasks.contract.conditions import check_condition
 from tasks.contract.errors import SourceError, SpecError, StoreConflict
 from tasks.contract.refs import Parent
+from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec, parse_spec
 from tasks.contract.store import Store
+from tasks.publish.kept import sealed_files
 from tasks.publish.layout import part_path
 from tasks.publish.manifest import Manifest
 from tasks.publish.releases import scan_releases, show
@@ -33,15 +36,18 @@ class Original(NamedTuple):
         Of its source's content.
     parts : tuple of str
         SHA-256 of the first part of each copy.
+    manifest : Manifest or None
+        Of the release, where further rows are drawn from the models that it kept; None where they are fitted to the source again.
     """
 
     parent: Parent
     spec: Spec
     fingerprint: str
     parts: tuple[str, ...]
+    manifest: Manifest | None = None
 
 
-def compose(release: str, rows: int, source: str | None, settings: Sequence[str]) -> tuple[Spec, Original]:
+def compose(release: str, rows: int, source: str | None, settings: Sequence[str], where: str = "") -> tuple[Spec, Original]:
     """Compose the SPEC of further rows.
 
     Parameters
@@ -51,9 +57,11 @@ def compose(release: str, rows: int, source: str | None, settings: Sequence[str]
     rows : int
         Further rows of each copy.
     source : str or None
-        The release's own SPEC, or where its source lies now; None: where the manifest says.
+        The release's own SPEC, or where its source lies now; None: the models that the release kept, else where the manifest says.
     settings : sequence of str
         ``KEY=VALUE`` of ``--set``: the engine's keys.
+    where : str
+        Condition on covariates that the rows meet.
 
     Returns
     -------
@@ -74,9 +82,12 @@ def compose(release: str, rows: int, source: str | None, settings: Sequence[str]
     manifest = show(opened, name, number)
     minted = parse_spec(manifest.spec)
     _refuse(manifest, minted)
+    kept = source is None and bool(sealed_files(manifest))
     base = source_spec(minted, source or minted.source.uri, list(settings), "more")
-    find_table(base.source.uri)
-    further = {"rows": rows, "stream": next_stream(opened, name), "seed_from": "spec", "unchanged": "publish"}
+    if not kept:
+        find_table(base.source.uri)
+    further: dict[str, Any] = {"rows": rows, "stream": next_stream(opened, name), "where": where}
+    further |= {"seed_from": "spec", "unchanged": "publish", "keep_models": False}
     values = minted.model_dump() | {
         "source": minted.source.model_dump() | {"uri": base.source.uri},
         "release": minted.release.model_dump() | further,
@@ -86,7 +97,10 @@ def compose(release: str, rows: int, source: str | None, settings: Sequence[str]
     digests = {file.path: file.sha256 for file in manifest.files}
     parts = tuple(digests[part_path(copy, 0)] for copy in range(minted.release.copies))
     parent = PublishedRelease(opened, manifest).parent()
-    return parse_spec(values), Original(parent, minted, str(manifest.source.get("fingerprint")), parts)
+    spec = parse_spec(values)
+    if spec.release.condition is not None:
+        check_condition(spec.release.condition, TableSchema.model_validate(manifest.table))
+    return spec, Original(parent, minted, str(manifest.source.get("fingerprint")), parts, manifest if kept else None)
 
 
 def next_stream(store: Store, name: str) -> int:
@@ -100,6 +114,11 @@ def _refuse(manifest: Manifest, spec: Spec) -> None:
     owner = f"{manifest.name} version {manifest.version}"
     if manifest.profile != "release":
         raise SpecError(f"release of more must come from 'waymint release'; got {owner} of 'waymint {manifest.profile}'.")
+    if spec.release.where:
+        raise SpecError(
+            f"release of more must hold rows of the whole source; got {owner}, whose rows meet '{spec.release.where}'.",
+            "Name the version that it extends, with --where.",
+        )
     units = [*spec.roles.id, *([spec.roles.cluster] if spec.roles.cluster else [])]
     if units:
         raise SpecError(

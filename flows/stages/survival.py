@@ -12,7 +12,7 @@ from flows.stages.wording import as_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
-from tasks.contract.spec import ReadingSpec, RolesSpec, SurvivalRoles
+from tasks.contract.spec import Label, ReadingSpec, RolesSpec, SurvivalRoles
 from tasks.estimation.cautions import cluster_warnings
 from tasks.estimation.row_values import known_weights
 from tasks.estimation.survival.analysis import analyse_survival
@@ -37,7 +37,7 @@ def estimate_times(
         Column that holds 1 for an event and 0 for censoring.
     reading : ReadingSpec
     options : dict
-        ``horizon``, ``times``, ``estimators``, ``learner``, ``folds``, ``repeats``, ``seed``, ``weights``, ``cluster``.
+        ``horizon``, ``times``, ``cause``, ``estimators``, ``learner``, ``folds``, ``repeats``, ``seed``, ``weights``, ``cluster``.
 
     Returns
     -------
@@ -52,13 +52,13 @@ def estimate_times(
         raise SpecError("--event must name the column of events for a survival outcome; got nothing.", "1 is an event, 0 is censoring.")
     if options.get("propensity") is not None:
         raise SpecError("--propensity must be left out for a survival outcome; got a value.", "It is estimated.")
-    opened = open_table(data, reading)
+    opened, cause = open_table(data, reading), options.get("cause")
     weights, cluster = options.get("weights"), options.get("cluster")
     extras = tuple(dict.fromkeys(name for name in (weights, cluster) if name))
     if roles.covariates == "*":
         roles = roles.model_copy(update={"exclude": tuple(dict.fromkeys((*roles.exclude, *extras)))})
     check_extras((event, *extras), opened.names, roles)
-    roles = SurvivalRoles(**roles.model_dump() | {"outcome_kind": "survival"}, column_of_events=event)
+    roles = SurvivalRoles(**roles.model_dump() | {"outcome_kind": "survival"}, column_of_events=event, cause=cause)
     inspection = Inspection(roles, opened.index_columns)
     wanted = (*inspection.columns(opened.names), *extras)
     batches, state = [], inspection.start()
@@ -71,7 +71,7 @@ def estimate_times(
     frame = decode(schema, pa.concat_tables([table for table, _ in rows]).unify_dictionaries()).to_pandas()
     given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in rows]), len(frame))
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, schema, cluster) for batch in batches])
-    table = read_survival(frame, survival_roles(schema, event), given, clusters)
+    table = read_survival(frame, survival_roles(schema, event, cause), given, clusters)
     chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
     analysis = analyse_survival(table, options.get("horizon"), options.get("times", ()), **chosen)
     warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]
@@ -81,7 +81,7 @@ def estimate_times(
     return survival_answer(analysis, warnings, {"learner": options["learner"], "periods": len(analysis.curves[0].times)})
 
 
-def survival_roles(schema: TableSchema, event: str) -> FrameRoles:
+def survival_roles(schema: TableSchema, event: str, cause: Label | None = None) -> FrameRoles:
     """Name the columns that a table of times was found to have."""
     return FrameRoles(
         treatment=schema.treatment.name,
@@ -89,4 +89,5 @@ def survival_roles(schema: TableSchema, event: str) -> FrameRoles:
         event=event,
         covariates=tuple(column.name for column in schema.modelled),
         control=schema.control,
+        cause=cause,
     )

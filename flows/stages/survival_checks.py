@@ -39,8 +39,8 @@ def time_faults(spec: Spec, command: Purpose) -> list[SpecError]:
     if spec.outcome.kind != "survival":
         return []
     name = spec.roles.outcome
-    if command not in ("release", "audit"):
-        hint = "'waymint release', 'audit' and 'estimate' take it; for this command declare a binary outcome, such as an event by one year."
+    if command not in ("release", "audit", "simulate"):
+        hint = "'waymint release', 'simulate', 'audit' and 'estimate' take it; here declare a binary outcome, such as an event by one year."
         return [SpecError(f"kind of outcomes.{name} must be another than 'survival' in {command}; got 'survival'.", hint)]
     settings, release = spec.mechanisms, spec.release
     wanted = (

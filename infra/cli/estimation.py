@@ -32,6 +32,7 @@ def estimate(
     csv: given.Csv = None,
     horizon: given.Horizon = None,
     times: given.Times = "",
+    cause: given.Cause = None,
     estimators: given.Estimators = "",
     learner: given.Learner = "stack",
     folds: given.Folds = 5,
@@ -52,11 +53,13 @@ def estimate(
     kinds = {"outcome_kind": outcome_kind, "kinds": dict(_pair("kind", one) for one in kind or ()), "max_levels": max_levels}
     models = {"estimators": _names(estimators), "learner": learner, "folds": folds, "repeats": repeats, "seed": seed}
     beside = {"propensity": _number_or_name(propensity), "weights": weights, "cluster": cluster}
-    curves = {"horizon": horizon, "times": _times(times)}
+    curves = {"horizon": horizon, "times": _times(times), "cause": _literal(cause)}
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
-    suggest("" if "combined" in reply else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}", json_)
+    ended = "combined" in reply or cause is not None  # of a release, or of what no release holds
+    reference = "" if control is None else f" --control {control}"
+    suggest("" if ended else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}{reference}", json_)
 
 
 def _times(text: str) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ Strata = Annotated[str, typer.Option(help="comma-separated columns of randomisat
 OutcomeKind = Annotated[str, typer.Option(help="auto, binary, continuous, count or survival")]
 Horizon = Annotated[float | None, typer.Option(help="of a survival outcome: the time that mean survival is restricted to")]
 Times = Annotated[str, typer.Option(help="of a survival outcome: comma-separated times of survival probabilities")]
+Cause = Annotated[str | None, typer.Option(help="of a survival outcome with competing causes: the label of the one of interest")]
 MissingOutcome = Annotated[str, typer.Option(help="error, drop, or ipcw: keep the rows and weight by the chance to be observed")]
 MissingTreatment = Annotated[str, typer.Option(help="error or drop")]
 Kind = Annotated[list[str] | None, typer.Option(metavar="COLUMN=KIND", help="overrides a covariate's kind, e.g. grade=categorical")]

@@ -21,6 +21,9 @@ def init(
     treatment: Annotated[str | None, typer.Option(metavar="COL", help="column of the treatment; asked where left out")] = None,
     outcome: Annotated[str | None, typer.Option(metavar="COL", help="column of the outcome; asked where left out")] = None,
     treated: Annotated[str | None, typer.Option(metavar="LABEL", help="label that means treated; not needed for yes/no and 0/1")] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="label of the reference arm; asked where more than two labels leave it open")
+    ] = None,
     event: Annotated[str | None, typer.Option(metavar="LABEL", help="label of a two-valued outcome that counts as 1")] = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing SPEC")] = False,
     json_: JsonOption = False,
@@ -37,15 +40,16 @@ def init(
         print_reply(None, module.screen(profiled), False)
     ask = not json_ and sys.stdin.isatty()
     a = _column(module, profiled, "treatment", treatment, ask)
-    one = _label(module, a, treated, "treatment", ask)
+    one, reference = _arms(module, a, treated, control, ask)
     y = _column(module, profiled, "outcome", outcome, ask, a.name)
     if y.name == a.name:
         raise SpecError(f"outcome of init must be another column than the treatment; got '{y.name}' for both.", "")
     counted = _label(module, y, event, "outcome", ask) if y.labels is not None and len(y.labels) == 2 and _worded(y.labels) else None
-    text, reply = module.draft(profiled, module.Named(a.name, y.name, one, counted))
+    text, reply = module.draft(profiled, module.Named(a.name, y.name, one, counted, reference))
     _write(path, text)
     lines = [f"left out: '{name}' ({reason})" for name, reason in reply["left_out"].items()]
     lines += [f"relation: {relation}" for relation in reply["relations"]]
+    lines += [f"note: {doubt}" for doubt in reply["warnings"] if doubt not in profiled.notes]
     print_reply({**reply, "spec": str(path)}, [*lines, f"written: {path}"], json_)
     suggest(f"waymint check {path}, then waymint release {path}", json_)
 
@@ -74,6 +78,28 @@ def _label(module: Any, column: Any, wanted: str | None, role: Literal["treatmen
         text = f"{key} of init must be named, since '{column.name}' has two labels of no known pair; got no --{key}."
         raise SpecError(text, f"Labels: {_listed(labels)}.")
     return _choice(f"Which label of '{column.name}' {meaning}?", labels, labels)
+
+
+def _arms(module: Any, column: Any, treated: str | None, control: str | None, ask: bool) -> tuple[str | None, str | None]:
+    """Return the label that means treated, of two; of more the label of the reference arm."""
+    labels, count = list(column.labels), len(column.labels)
+    reference: str | None = module.reference_label(column, control)
+    if count == 2:
+        if control is None:
+            return _label(module, column, treated, "treatment", ask), None
+        other = next(label for label in labels if label != reference)
+        if treated is not None and module.positive_label(column, treated, "treatment") != other:
+            raise SpecError(f"control of init must be another label than treated; got '{reference}' for both.", "Leave one out.")
+        return other, None
+    if treated is not None:
+        text = f"treated of init must be left out where '{column.name}' has {count} labels; got '{treated}'."
+        raise SpecError(text, "Name the reference by --control.")
+    if reference is None:
+        if not ask:
+            text = f"control of init must be named, since '{column.name}' has {count} labels; got no --control."
+            raise SpecError(text, f"Labels: {_listed(labels)}.")
+        reference = _choice(f"Which label of '{column.name}' is the control, which other arms are compared with?", labels, labels)
+    return None, reference
 
 
 def _worded(labels: Sequence[str]) -> bool:

@@ -67,15 +67,18 @@ def audit(
 def more(
     release: ReleaseArgument,
     rows: Annotated[int, typer.Option(min=1, help="further rows of each copy")],
+    where: Annotated[str, typer.Option(metavar="CONDITION", help="covariates of every row, e.g. \"age > 60 and sex == 'f'\"")] = "",
     source: Annotated[
-        str | None, typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now, if it moved")
+        str | None,
+        typer.Option(metavar="SPEC|URI", help="the release's own SPEC, or where its source lies now; needless where models were kept"),
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to run, e.g. engine.workers=4")] = None,
     json_: JsonOption = False,
 ) -> None:
     """Draw further rows of a published release from the same models, gated again: a version that extends it."""
-    spec, original = entry("stages.streams").compose(release, rows, source, set_ or [])
-    entry("stages.precheck").precheck(spec, "release")
+    spec, original = entry("stages.streams").compose(release, rows, source, set_ or [], where)
+    if original.manifest is None:
+        entry("stages.precheck").precheck(spec, "release")
     from infra.prefect_server import prefect_server  # after the release is known to be there: errors come fast
 
     _import_ahead()

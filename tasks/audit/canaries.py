@@ -33,7 +33,7 @@ class Planted(NamedTuple):
 
 
 def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Generator) -> Planted:
-    """Flip a fair coin for treatment and outcome of the most isolated rows.
+    """Flip a fair coin for treatment and outcome of the most isolated rows; of more than two arms each is equally likely.
 
     The rows farthest from their closest other row are taken: a mechanism that knows them at all knows them alone, and their
     outcomes weigh little in any effect. The outcome's two sides are 0 and 1 where it is binary, else its 10 % and 90 %
@@ -69,11 +69,11 @@ def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Ge
     sides = _sides(table[roles.outcome])
     chosen = isolated(table[list(roles.covariates)], count)
     planted = table.copy()
-    for name, (low, high) in ((roles.treatment, labels), (roles.outcome, sides)):
-        coins = rng.integers(2, size=count)
+    for name, values in ((roles.treatment, labels), (roles.outcome, sides)):
+        coins = rng.integers(len(values), size=count)
         # cells are taken from rows that have them, so that the column's type stays as it is
         places = np.arange(len(table))
-        places[chosen] = np.where(coins == 1, _first(table[name], high), _first(table[name], low))
+        places[chosen] = np.array([_first(table[name], value) for value in values])[coins]
         planted[name] = table[name].take(places).set_axis(table.index)
     return Planted(planted, planted.iloc[chosen].reset_index(drop=True))
 
@@ -90,11 +90,15 @@ def isolated(covariates: pd.DataFrame, count: int) -> Int64:
     return np.sort(order[:count]).astype(np.int64)
 
 
-def _labels(treatment: pd.Series, roles: ColumnRoles) -> tuple[object, object]:
+def _labels(treatment: pd.Series, roles: ColumnRoles) -> tuple[object, ...]:
+    """Return the arms' labels, of two the control first."""
     labels = list(pd.unique(treatment.dropna()))
+    if roles.control is not None and roles.control in labels and len(labels) > 2:
+        return tuple(sorted(labels, key=lambda label: (label != roles.control, str(label))))
     if len(labels) != 2 or roles.treated not in labels:
         raise SpecError(
-            f"treatment of canaries must have two labels, one of them the treated; got {len(labels)} labels in column '{roles.treatment}'."
+            "treatment of canaries must have two labels, one of them the treated, or more with the control named; "
+            f"got {len(labels)} labels in column '{roles.treatment}'."
         )
     control = next(label for label in labels if label != roles.treated)
     return control, roles.treated

@@ -23,11 +23,12 @@ MIN_ROWS = 50
 
 @dataclass(frozen=True)
 class Rows:
-    """Canonical rows: covariates (n, d) by id, treatment (n,) of 0/1, outcome (n,)."""
+    """Canonical rows: covariates (n, d) by id, treatment (n,) of 0, ..., K - 1, outcome (n,); and K."""
 
     covariates: pd.DataFrame
     treatment: Int8
     outcome: Float64
+    arms: int = 2
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -35,12 +36,12 @@ class Rows:
     def take(self, chosen: Int64 | Bool) -> Rows:
         """Return some of the rows, in the given order."""
         places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
-        return Rows(self.covariates.iloc[places].reset_index(drop=True), self.treatment[places], self.outcome[places])
+        return Rows(self.covariates.iloc[places].reset_index(drop=True), self.treatment[places], self.outcome[places], self.arms)
 
     def joint(self) -> pd.DataFrame:
         """Return covariates, treatment (as a category) and outcome as one frame."""
         frame = self.covariates.copy()
-        frame["a"] = pd.Categorical.from_codes(self.treatment.tolist(), categories=pd.Index(["0", "1"]))
+        frame["a"] = pd.Categorical.from_codes(self.treatment.tolist(), categories=pd.Index([str(arm) for arm in range(self.arms)]))
         frame["y"] = self.outcome
         return frame
 

@@ -130,7 +130,8 @@ def _rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], 
     if not tables:
         tables = [space.table(parts[0]).slice(0, 0)]
     table = pa.concat_tables(tables).unify_dictionaries()
-    return Rows(to_frame(table, schema.modelled), np.array(table.column("a").to_numpy()), np.array(table.column("y").to_numpy()))
+    a, y = (np.array(table.column(name).to_numpy()) for name in ("a", "y"))
+    return Rows(to_frame(table, schema.modelled), a, y, len(schema.arms))
 
 
 def _canaries(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], keys: UInt64) -> Rows:

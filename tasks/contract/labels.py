@@ -142,10 +142,15 @@ def arms(labels: Iterable[str]) -> tuple[str, str] | None:
         The column's labels.
     """
     texts = list(labels)
-    controls = [label for label in texts if _folded(label) in CONTROLS]
+    controls = [label for label in texts if is_control(label)]
     if len(texts) != 2 or len(controls) != 1:
         return affirmative(texts)
     return controls[0], next(label for label in texts if label != controls[0])
+
+
+def is_control(label: str) -> bool:
+    """Return whether a label is a name of the arm that goes without."""
+    return _folded(label) in CONTROLS
 
 
 def listed_labels(labels: Mapping[str, int] | None, fewest: int = 5, most: int = 8) -> str:

@@ -21,6 +21,7 @@ KINDS: Mapping[str, str] = {
     "learner": "tasks.nuisance.methods",
     "estimator": "tasks.estimation.methods",
     "survival": "tasks.estimation.survival.methods",
+    "incidence": "tasks.estimation.incidence.methods",
     "check": "tasks.checks.methods",
     "attack": "tasks.audit.methods",
     "law": "tasks.mechanisms.laws.methods",

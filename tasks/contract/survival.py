@@ -34,6 +34,8 @@ class EventRows(NamedTuple):
         P(A = k | W) where it is known: g is then not fitted.
     clusters : ndarray of uint64, optional
         Hash of each row's cluster.
+    cause : ndarray of int8, optional
+        Where events have competing causes: 1 of the cause of interest, 2 of another, 0 of none; ``event`` is True for either.
     """
 
     keys: UInt64
@@ -43,12 +45,14 @@ class EventRows(NamedTuple):
     weights: Float64 | None = None
     propensity: Float64 | None = None
     clusters: UInt64 | None = None
+    cause: Int8 | None = None
 
     def at(self, places: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> EventRows:
         """Return the rows at some places."""
         weights, propensity = (None if values is None else values[places] for values in (self.weights, self.propensity))
         clusters = None if self.clusters is None else self.clusters[places]
-        return EventRows(self.keys[places], self.a[places], self.time[places], self.event[places], weights, propensity, clusters)
+        cause = None if self.cause is None else self.cause[places]
+        return EventRows(self.keys[places], self.a[places], self.time[places], self.event[places], weights, propensity, clusters, cause)
 
 
 class Periods(NamedTuple):
@@ -64,6 +68,10 @@ class Periods(NamedTuple):
 
     risk: Float64
     ends: npt.NDArray[np.bool_]
+
+    def of_cause(self, causes: Int8, cause: int) -> Periods:
+        """Return the counts of one cause's events: rows are at risk of it for as long as of any, events of other causes are none."""
+        return self._replace(ends=self.ends & (causes == cause)[:, None])
 
 
 class Grid(NamedTuple):
@@ -185,12 +193,12 @@ def event_grid(time: Float64, event: npt.NDArray[np.bool_], horizon: float, time
 
 
 class Functional(NamedTuple):
-    """A number that is linear in a survival curve on a grid: constant + sum_j weights_j S(t_j).
+    """A number that is linear in a curve on a grid: constant + sum_j weights_j S(t_j), or F(t_j) of one cause's incidence.
 
     Attributes
     ----------
     estimand : str
-        ``"survival"`` or ``"rmst"``.
+        ``"survival"``, ``"rmst"``, ``"incidence"`` or ``"time_lost"``.
     time : float
         Where the curve is read, or the horizon.
     constant : float
@@ -202,9 +210,9 @@ class Functional(NamedTuple):
     constant: float
     weights: Float64
 
-    def value(self, survival: Float64) -> Float64:
+    def value(self, curves: Float64) -> Float64:
         """Return the number of each curve, shape (n,), from curves of shape (n, m)."""
-        return np.asarray(self.constant + survival @ self.weights)
+        return np.asarray(self.constant + curves @ self.weights)
 
 
 def survival_at(grid: Grid, time: float) -> Functional:
@@ -228,6 +236,16 @@ def restricted_mean(grid: Grid, centres: Sequence[float] | None = None) -> Funct
     share = np.full(len(widths), 0.5) if centres is None else np.array(centres)
     weights = widths * (1.0 - share) + np.append((widths * share)[1:], 0.0)
     return Functional("rmst", grid.horizon, float(widths[0] * share[0]), weights)
+
+
+def incidence_at(grid: Grid, time: float) -> Functional:
+    """Return F(time), the share with an event of the cause of interest by then."""
+    return survival_at(grid, time)._replace(estimand="incidence")
+
+
+def time_lost(grid: Grid, centres: Sequence[float] | None = None) -> Functional:
+    """Return the mean time lost to the cause of interest up to the horizon: the area under its incidence; ``centres`` of its events."""
+    return restricted_mean(grid, centres)._replace(estimand="time_lost", constant=0.0)
 
 
 class TimesToEvent(BaseModel):

@@ -33,11 +33,14 @@ class SurvivalNuisances(NamedTuple):
         P(A = k | W), not truncated.
     event, censoring : ndarray of float64, shape (K, n, m)
         Hazards of the event and of censoring in each period.
+    other : ndarray of float64, shape (K, n, m), optional
+        Hazard of events of other causes, where causes compete; ``event`` is then that of the cause of interest.
     """
 
     g: Float64
     event: Float64
     censoring: Float64
+    other: Float64 | None = None
 
 
 def cross_fit_hazards(
@@ -76,7 +79,7 @@ def cross_fit_hazards(
         If training rows lack an arm, or events in an arm.
     """
     n, m = len(rows.time), len(grid.edges)
-    total = SurvivalNuisances(np.zeros((n, arms)), np.zeros((arms, n, m)), np.zeros((arms, n, m)))
+    total, hazards = np.zeros((n, arms)), np.zeros((2 if rows.cause is None else 3, arms, n, m))
     for repeat in range(plan.repeats):
         fold_of = plan.assign(rows.keys, rows.a, rows.event.astype(np.float64), "binary", repeat, rows.clusters)
         for fold in range(plan.folds):
@@ -85,11 +88,11 @@ def cross_fit_hazards(
             report(f"fitting fold {fold + 1} of {plan.folds} on {len(train):,} rows")
             with one_thread():
                 part = _fold(learner, rows.at(train), covariates.iloc[train], covariates.iloc[held], grid, arms, plan.rng(repeat, fold))
-            total.g[held] += part.g
-            total.event[:, held] += part.event
-            total.censoring[:, held] += part.censoring
-    g, event, censoring = (sums / plan.repeats for sums in total)
-    return SurvivalNuisances(g if rows.propensity is None else rows.propensity, event, censoring)
+            total[held] += part.g
+            for sums, predicted in zip(hazards, (part.event, part.censoring, part.other)):
+                sums[:, held] += 0.0 if predicted is None else predicted
+    hazards /= plan.repeats
+    return SurvivalNuisances(total / plan.repeats if rows.propensity is None else rows.propensity, *hazards)
 
 
 def _fold(
@@ -102,8 +105,8 @@ def _fold(
     else:
         g = np.full((len(held), arms), 1.0 / arms)
     hazards = []
-    for censoring in (False, True):
-        model = fit_hazard(learner, rows, train, grid, rng, censoring)
+    for censoring, cause in ((False, 1), (True, 0), *(() if rows.cause is None else ((False, 2),))):
+        model = fit_hazard(learner, rows, train, grid, rng, censoring, cause)
         hazards.append(predict_hazard(model, held, grid, arms))
     return SurvivalNuisances(g, *hazards)
 
@@ -114,7 +117,7 @@ def arm_shares(g: Float64) -> Float64:
 
 
 def fit_hazard(
-    learner: Learner, rows: EventRows, covariates: pd.DataFrame, grid: Grid, rng: np.random.Generator, censoring: bool
+    learner: Learner, rows: EventRows, covariates: pd.DataFrame, grid: Grid, rng: np.random.Generator, censoring: bool, cause: int = 1
 ) -> OutcomeModel | None:
     """Fit one hazard on person-periods.
 
@@ -127,11 +130,13 @@ def fit_hazard(
     rng : numpy.random.Generator
     censoring : bool
         Whether the hazard is that of censoring.
+    cause : int
+        Where causes compete: 1 for the hazard of the cause of interest, 2 for that of the others.
 
     Returns
     -------
     OutcomeModel or None
-        None where nothing was censored before the horizon: the hazard is 0.
+        None where nothing was censored, or nothing of another cause came, before the horizon: the hazard is 0.
 
     Raises
     ------
@@ -139,10 +144,12 @@ def fit_hazard(
         If an arm has no event before the horizon.
     """
     periods = grid.counts(rows.time, rows.event, censoring)
+    if rows.cause is not None and not censoring:
+        periods = periods.of_cause(rows.cause, cause)
     row, period = np.nonzero(periods.risk > 0.0)
     ends, risk, a = periods.ends[row, period], periods.risk[row, period], rows.a[row]
     if not ends.any():
-        if censoring:
+        if censoring or cause == 2:
             return None
         raise EstimationError("events of the training rows must be at least 1 before the horizon; got 0.", "Choose a later horizon.")
     weights = risk if rows.weights is None else risk * rows.weights[row]

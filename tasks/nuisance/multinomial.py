@@ -39,7 +39,12 @@ class _Point(NamedTuple):
 
 def probabilities(x: Float64, theta: Float64) -> Float64:
     """Return P(A = k | x), shape (n, K), of a design (n, p) and coefficients (p, K - 1)."""
-    eta = np.clip(x @ theta @ arm_codes(theta.shape[1] + 1).T, -_ETA, _ETA)
+    return shares_of(x @ theta)
+
+
+def shares_of(linear: Float64) -> Float64:
+    """Return P(A = k | x), shape (n, K), of linear predictors (n, K - 1)."""
+    eta = np.clip(linear @ arm_codes(linear.shape[1] + 1).T, -_ETA, _ETA)
     return np.asarray(scipy.special.softmax(eta, axis=1))
 
 

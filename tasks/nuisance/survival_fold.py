@@ -14,6 +14,7 @@ from tasks.contract.survival import EventRows, Periods, TimesToEvent
 from tasks.nuisance.bounds import require_arms
 from tasks.nuisance.fold_model import KnownPropensity
 from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
+from tasks.nuisance.plan import Plan
 from tasks.numerics.threads import one_thread
 from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
 
@@ -230,3 +231,47 @@ def predict_times(model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, peri
         outcomes[:, here] = pseudo_outcomes(data, functionals)[here].T
         sums.append(curve_sums(curve_influence(data, survivors, data.hazard), w))
     return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, CurveSums(*(np.stack(each) for each in zip(*sums))))
+
+
+def cross_fit_times(
+    plan: Plan, learner: Learner, rows: EventRows, covariates: pd.DataFrame, outcome: TimesToEvent, arms: int, bound: float
+) -> TimesPredictions:
+    """Fit g and hazards on each fold's training rows and predict the fold with them, for a table in memory and one repeat.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its folds and randomness; further repeats are not made.
+    learner : Learner
+    rows : EventRows
+    covariates : DataFrame, n rows
+    outcome : TimesToEvent
+    arms : int
+        K.
+    bound : float
+        As in :func:`predict_times`.
+
+    Raises
+    ------
+    EstimationError
+        If training rows lack an arm, or events.
+    """
+    fold_of = plan.assign(rows.keys, rows.a, rows.event.astype(np.float64), "binary", 0)
+    w = np.ones(len(rows.time)) if rows.weights is None else rows.weights
+    places, parts = [], []
+    for fold in range(plan.folds):
+        train, held = np.flatnonzero(plan.training(rows.keys, fold_of, fold)), np.flatnonzero(fold_of == fold)
+        model = fit_times_fold(learner, covariates.iloc[train], rows.at(train), outcome, arms, plan.rng(0, fold))
+        periods = outcome.grid.counts(rows.time, rows.event, at=held)
+        parts.append(predict_times(model, covariates.iloc[held], rows.a[held], periods, bound, w[held]))
+        places.append(held)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    sums = parts[0].curves
+    for part in parts[1:]:
+        sums = sums.plus(part.curves)
+    return TimesPredictions(
+        Nuisances(*(np.concatenate(each)[order] for each in zip(*(part.nuisances for part in parts), strict=True))),
+        np.concatenate([part.values for part in parts], axis=2)[:, :, order],
+        np.concatenate([part.outcomes for part in parts], axis=1)[:, order],
+        sums,
+    )

@@ -62,14 +62,19 @@ class Forest:
 
     def total(self, matrix: Float64) -> Float64:
         """Return baseline plus leaves, added in the order of the trees, shape (n,), of a matrix of shape (n, d)."""
-        out = np.full(len(matrix), self.baseline)
         cells = np.empty((len(self.columns), len(matrix)), dtype=np.uint8)
         # Numba compiles once more for arrays that may not be written, as those are that come out of a message: copy them
         columns, starts, edges = self.columns.copy(), self.starts.copy(), self.edges.copy()
         sort_in(np.require(matrix.T, requirements=["C", "W"]), columns, starts, edges, cells)
-        trees = (self.splits, self.leaves, self.column, self.bins, self.span, self.value)
-        _add(cells, starts, *(part.copy() for part in trees), out)
+        out = np.empty(len(matrix))
+        self.add_leaves(cells, out)
         return out
+
+    def add_leaves(self, cells: npt.NDArray[np.uint8], out: Float64) -> None:
+        """Write baseline plus leaves to ``out``, shape (n,), of rows whose bins are known: ``cells`` of shape (c, n)."""
+        out[:] = self.baseline
+        trees = (self.starts, self.splits, self.leaves, self.column, self.bins, self.span, self.value)
+        _add(cells, *(part.copy() for part in trees), out)
 
 
 @compiled
@@ -85,7 +90,7 @@ def sort_in(matrix, columns, starts, edges, cells):  # type: ignore[no-untyped-d
                 half = (size + 1) >> 1
                 low = low + half if edges[low + half - 1] < cell else low
                 size -= half
-            cells[j, i] = np.uint8(count + 1 if np.isnan(cell) else low - first)
+            cells[j, i] = count + 1 if np.isnan(cell) else low - first
 
 
 @compiled

@@ -9,6 +9,7 @@
     <name>/v000001/croissant.json           MLCommons Croissant,
     <name>/v000001/odcs.yaml                and Open Data Contract Standard
     <name>/v000001/mechanisms.json          where include_nuisances asks for it: the outcome's law of each copy
+    <name>/v000001/models/copy-0.sealed     where keep_models asks for it: what the copy's rows are drawn from, encrypted
     <name>/v000001/checks/...
     <name>/v000001/signatures/<key>.dsse.json  of a signed release: one file a key, over the manifest's bytes
     <name>/v000001/manifest.json            written last
@@ -75,6 +76,11 @@ def part_path(copy: int, part: int) -> str:
 def copy_folder(copy: int) -> str:
     """Return the folder of one copy's parts in a release, with its slash."""
     return f"data/copy-{copy}/"
+
+
+def sealed_path(copy: int) -> str:
+    """Return the path of one copy's sealed models in a release, which is also their name in the run's workspace."""
+    return f"models/copy-{copy}.sealed"
 
 
 def check_path(path: str) -> str:

@@ -24,7 +24,8 @@ from tasks.publish.commit import claim, finish, reject, seal, upload, withdraw
 from tasks.publish.descriptions.labels import label_faults
 from tasks.publish.holdouts import ask, holdout_record, keep, splits
 from tasks.publish.identity import check_identity, identity_of
-from tasks.publish.layout import MECHANISMS, access_key, check_path, part_path
+from tasks.publish.kept import kept_files
+from tasks.publish.layout import access_key, check_path
 from tasks.publish.record import COPIES_NOTE, Facts, Verdict, effect_section, privacy_section
 from tasks.publish.releases import show
 from tasks.publish.signatures import read_private_key
@@ -150,6 +151,12 @@ def facts(
     release = effect_section(copies[0], main) | {"combined": list(combined)}
     if measured.coverage is not None:
         people["precision_recall"] = json.loads(space.read(measured.coverage.key))
+    truth, several = ledger["truth"], ledger.get("outcomes", [])
+    if several:
+        truth = truth | {"outcomes": [{"outcome": each["outcome"], **each["truth"]} for each in several]}
+        people["outcomes"] = [{name: each[name] for name in ("outcome", "ledger", "tstr")} for each in several]
+    if measured.together is not None:
+        people["together"] = json.loads(space.read(measured.together.key))
     targeting = [json.loads(space.read(ref.key)) for ref in measured.targetings]
     balances = [space.model(ref) for ref in measured.balances]
     calibration = [{name: getattr(each, name) for name in ("relaxed", "feasible", "ess", "capped")} for each in balances]
@@ -157,7 +164,7 @@ def facts(
         release["copies"] = [effect_section(copy, main) for copy in copies]
     return Facts(
         **origin(run, source),
-        effects={"source": effect_section(before, main), "release": release, "truth": ledger["truth"]},
+        effects={"source": effect_section(before, main), "release": release, "truth": truth},
         fidelity={
             "ledger": ledger["ledger"],
             "tstr": ledger["tstr"],
@@ -247,21 +254,11 @@ def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], 
     store, name, sealed = open_store(run.spec.store.uri, options=run.spec.store), run.spec.name, drafted.sealed
     if sealed is None:
         with _all_or_nothing(store, name, drafted.version):
-            small = {**files, **_mechanisms(run, parts, facts)}
+            small = {**files, **kept_files(run.spec.release, facts.profile, parts, run.space().read)}
             uploaded = [upload(store, name, drafted.version, path, data) for path, data in sorted(small.items())]
             sealed = seal(store, facts.manifest(drafted.version, (*drafted.parts, *uploaded)), signing_key())
     manifest = show(store, name, sealed.version)
     return {"status": "published", "uri": sealed.uri, "version": sealed.version, "manifest": manifest.as_dict()}
-
-
-def _mechanisms(run: Run, parts: Mapping[str, PartitionRef], facts: Facts) -> dict[str, bytes]:
-    """Return the file of the outcome's laws, one for each copy, where the release keeps its mechanisms; each is beside its parts."""
-    release = run.spec.release
-    if not release.include_nuisances or facts.profile != "release":
-        return {}
-    first = [parts[part_path(copy, 0)].key.rpartition("/")[0] for copy in range(release.copies)]
-    laws = [json.loads(run.space().read(f"{folder}/law.json")) for folder in first]
-    return {MECHANISMS: f"{json.dumps({'laws': laws}, sort_keys=True, allow_nan=False)}\n".encode()}
 
 
 @contextlib.contextmanager

@@ -97,6 +97,10 @@ class Population:
             return np.maximum(held, EDGE)
         return held if self.outcome_range is None else np.clip(held, *self.outcome_range)
 
+    def source(self, nuisances: Nuisances, scale: float, noise: float, visible: tuple[str, ...]) -> Source:  # noqa: ARG002
+        """Return the law of a cell, whose nuisances know the scale of the effect already."""
+        return Source(self, nuisances, noise, visible)
+
     def hidden(self, name: str | None) -> str | None:
         """Return the id of a covariate to be withheld; None where there is none.
 
@@ -188,7 +192,7 @@ def source_of(population: Population, cell: Cell) -> Source:
     under = designed(population.nuisances, population.mechanisms.model_copy(update=design), population.labels)
     scaled = Nuisances(*under[: under.arms - 1], *population.scaled(cell.effect_scale))
     visible = tuple(column.id for column in population.columns if column.id != hidden)
-    return Source(population, scaled, cell.noise, visible)
+    return population.source(scaled, cell.effect_scale, cell.noise, visible)
 
 
 def truths(source: Source) -> Mapping[Effect, Truth]:

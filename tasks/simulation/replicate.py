@@ -18,6 +18,7 @@ from tasks.nuisance.plan import Plan, require_rows_per_fold
 from tasks.simulation.contrasts import contrasts
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Source
+from tasks.simulation.survival import TimesData, predict_data
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
 from tasks.targeting.sample import Sample, prepare
@@ -77,9 +78,14 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     drawn = time.thread_time()
     population = source.population
     try:
-        nuisances = predict(data, method.learner, population.kind, method.folds, rng)
+        if isinstance(data, TimesData):
+            nuisances, y = predict_data(data, method.learner, method.folds, method.truncation, rng)
+        else:
+            nuisances, y = predict(data, method.learner, population.kind, method.folds, rng), data.y
         bound = truncation_bound(cell.n, method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
-        sample = prepare(data.a, data.y, nuisances, population.kind, bound)
+        # of a time to event, what estimators see is a number without censoring
+        kind = "continuous" if population.kind == "survival" else population.kind
+        sample = prepare(data.a, y, nuisances, kind, bound)
     except FAILURES:
         spent = time.thread_time() - drawn
         nothing = (Outcome(name, (None,) * len(contrasts(population.labels, name)), 0.0) for name in method.estimators)

@@ -17,6 +17,7 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
+from tasks.mechanisms.survival_model import TimesMechanisms
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.batches import Work, estimators_of
@@ -32,6 +33,7 @@ from tasks.simulation.replicate import Method, replicates
 from tasks.simulation.request import FromRelease
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.stability import same_winner, stability
+from tasks.simulation.survival import times_population
 
 
 class Batch(NamedTuple):
@@ -65,7 +67,10 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     table = pa.concat_tables([space.table(part) for part in drawn]).unify_dictionaries()
-    population = population_of(schema, table, space.model(mechanisms).law, run.spec.mechanisms, run.spec.outcome.range)
+    model = space.model(mechanisms)
+    if isinstance(model, TimesMechanisms):
+        return space.put_model(key, _possible(run.spec, times_population(schema, table, model, run.spec.mechanisms)))
+    population = population_of(schema, table, model.law, run.spec.mechanisms, run.spec.outcome.range)
     return space.put_model(key, _possible(run.spec, population))
 
 

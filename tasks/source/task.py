@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from infra.cluster import coarse
 from infra.store import filesystem
 from infra.workspace import Run, Workspace
+from tasks.contract.frames import to_frame
 from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.roles import TableSchema
 from tasks.source.builtin import BUILTIN, load_builtin
@@ -128,6 +129,24 @@ def settle_bucket(run: Run, pieces: Sequence[PartitionRef], bucket: int) -> Part
         return done
     tables = [table for piece in pieces if (table := space.tagged_row_group(piece, "buckets", bucket)) is not None]
     return space.put_table(key, settle(pa.concat_tables(tables)) if tables else pa.table({"key": []}), part=bucket)
+
+
+class Selected(NamedTuple):
+    """The rows of one partition that meet the run's condition, and how many of them are in each arm."""
+
+    part: PartitionRef
+    arms: tuple[int, ...]
+
+
+@coarse("select rows", "select rows of partition {part.part}")
+def select(run: Run, schema: TableSchema, part: PartitionRef) -> Selected:
+    """Keep the rows of one partition that meet ``release.where``."""
+    space, condition = run.space(), run.spec.release.condition
+    assert condition is not None  # asked for by flows that have one
+    rows = space.table(part)
+    chosen = rows.filter(pa.array(condition.holds(to_frame(rows, schema.modelled), schema.modelled)))
+    arms = np.bincount(chosen.column("a").to_numpy(), minlength=len(schema.arms))
+    return Selected(space.put_table(f"condition/part-{part.part:05d}.parquet", chosen, part=part.part), tuple(arms.tolist()))
 
 
 def _batches(run: Run, source: SourcePlan, fragments: Sequence[Fragment], columns: list[str]) -> Iterator[pa.Table]:

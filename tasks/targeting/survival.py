@@ -151,7 +151,7 @@ def target_hazard(data: ArmData, functionals: Sequence[Functional]) -> Float64:
         if _residual(data, curves, hazard, functionals) <= SOLVED:
             break
         h = np.stack([clever(data, curves, functional) for functional in functionals], axis=2)
-        hazard = np.clip(expit(_logit(hazard) - h @ _solve(data, hazard, h)), EDGE, 1.0 - EDGE)
+        hazard = np.clip(expit(logit(hazard) - h @ solve_coefficients(data, hazard, h)), EDGE, 1.0 - EDGE)
     return hazard
 
 
@@ -166,7 +166,7 @@ def target_curve(data: ArmData, functionals: Sequence[Functional]) -> CurveEstim
     return CurveEstimate(points, values, curve, curve_influence(data, curves, hazard) - curve, residual)
 
 
-def _solve(data: ArmData, hazard: Float64, h: Float64) -> Float64:
+def solve_coefficients(data: ArmData, hazard: Float64, h: Float64) -> Float64:
     """Return the coefficients of the clever covariates (with their sign turned) that solve the scores over the arm's person-periods."""
     at_risk = data.here[:, None] & (data.periods.risk > 0.0)
     w = (data.weights[:, None] * data.periods.risk)[at_risk]
@@ -174,7 +174,7 @@ def _solve(data: ArmData, hazard: Float64, h: Float64) -> Float64:
     # clever covariates of a probability and of a time differ in size by the length of the horizon
     scale = np.sqrt(np.maximum(w @ x**2 / w.sum(), EDGE))
     ends = data.periods.ends[at_risk].astype(np.float64)
-    epsilon = solve_several(ends, _logit(hazard[at_risk]), x / scale, w, 1e-10 * float(w.sum()), 0.0)
+    epsilon = solve_several(ends, logit(hazard[at_risk]), x / scale, w, 1e-10 * float(w.sum()), 0.0)
     return np.asarray(np.array(epsilon) / scale, dtype=np.float64)
 
 
@@ -204,6 +204,7 @@ def _residual(data: ArmData, curves: Float64, hazard: Float64, functionals: Sequ
     return float(np.max(left / np.maximum(se, 1e-300)))
 
 
-def _logit(p: Float64) -> Float64:
+def logit(p: Float64) -> Float64:
+    """Return the log odds of probabilities, kept off 0 and 1."""
     inside = np.clip(p, EDGE, 1.0 - EDGE)
     return np.asarray(np.log(inside) - np.log1p(-inside))

@@ -143,5 +143,5 @@ def test_without_a_terminal_the_columns_must_be_named(waymint, tmp_path: Path, m
     assert (tmp_path / "export.toml").read_text() == before
     wrong = waymint("init", "export.csv", "-o", "other.toml", "--treatment", "Schweregrad", "--outcome", "Gehtest")
     assert wrong.code == 2
-    assert "must have two labels" in wrong.err
+    assert "must have two to 8 labels" in wrong.err
     assert not (tmp_path / "other.toml").exists()

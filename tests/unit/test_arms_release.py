@@ -13,7 +13,7 @@ import pytest
 
 from flows.check import check
 from flows.estimate import estimate
-from flows.stages.arms import arm_notes, require_two_arms
+from flows.stages.arms import arm_notes
 from tasks.checks.evidence import OverlapEvidence
 from tasks.checks.gathering import fidelity_evidence
 from tasks.contract.errors import SpecError
@@ -97,7 +97,7 @@ def test_released_arms_have_the_shares_asked_for(three: tuple[Path, dict[str, An
     assert "high against none" in (Path(reply["uri"].removeprefix("file://")) / "report.html").read_text()
 
 
-def test_a_release_of_three_arms_is_estimated_and_not_audited(three: tuple[Path, dict[str, Any]]) -> None:
+def test_a_release_of_three_arms_is_estimated(three: tuple[Path, dict[str, Any]]) -> None:
     folder, reply = three
     options = {"estimators": ("tmle",), "seed": 7, "learner": "glm", "folds": 2, "repeats": 1, "propensity": None}
     again, _ = estimate(str(folder / "store" / "trial"), {}, options)
@@ -109,8 +109,6 @@ def test_a_release_of_three_arms_is_estimated_and_not_audited(three: tuple[Path,
             wider = combined[one["arm"], one["control"]]
             assert wider["se"] > one["se"]
             assert wider["joint_low"] < wider["ci_low"]
-    with pytest.raises(SpecError, match="release of audit must have two arms; got trial version 1, which has 3"):
-        require_two_arms(reply["manifest"]["schema"], "trial version 1", "audit")
 
 
 def test_the_treated_are_published_where_the_ate_is_refused(tmp_path: Path) -> None:
@@ -189,9 +187,8 @@ def test_a_balanced_draw_of_several_arms_has_less_variance() -> None:
     ("settings", "message"),
     [
         ({"mechanisms__probability": 0.3}, "probability of mechanisms must be left out where the treatment has 3 arms"),
-        ({"mechanisms__propensity": 0.5}, "propensity of mechanisms must be left out"),
-        ({"release__mode": "full"}, "mode of release must be 'hybrid'"),
-        ({"release__copies": 2}, "copies of release must be 1"),
+        ({"mechanisms__propensity": 0.5}, "propensity of mechanisms must be a chance for each arm"),
+        ({"mechanisms__propensity": {"none": 0.5, "some": 0.5}}, "propensity of mechanisms must name every label of 'arm'"),
         ({"mechanisms__shares": {"none": 0.5, "some": 0.5}}, "shares of mechanisms must name every label of 'arm'"),
         ({"mechanisms__targets": ["att"]}, "targets of mechanisms must be 'ate' where the design is randomized; got 'att'"),
     ],
@@ -203,11 +200,10 @@ def test_a_check_names_what_several_arms_do_not_allow(tmp_path: Path, settings: 
     assert any(message in finding["message"] for finding in reply["findings"]), reply["findings"]
 
 
-@pytest.mark.parametrize("purpose", ["compare", "augment"])
-def test_other_commands_refuse_several_arms(tmp_path: Path, purpose: Any) -> None:
+def test_augment_refuses_several_arms(tmp_path: Path) -> None:
     source = write(trial(200), tmp_path / "source.parquet")
-    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), purpose)
-    assert any(f"of a {purpose} must have two arms; got 3" in finding["message"] for finding in reply["findings"])
+    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), "augment")
+    assert any("of a augment must have two arms; got 3" in finding["message"] for finding in reply["findings"])
 
 
 def test_a_sample_that_models_of_several_arms_are_fitted_on_is_named() -> None:
@@ -250,7 +246,7 @@ def test_the_worst_pair_is_judged() -> None:
             ]
         }
 
-    found = fidelity_evidence(record(0.0), record(0.5), {}, "tmle")
+    found = fidelity_evidence(record(0.0), record(0.5), {None: {}}, "tmle")
     assert found.name == "ATE of 'c' against 'a'"
     assert found.z == pytest.approx(0.5 / np.hypot(0.1, 0.1))
     assert found.among == 3

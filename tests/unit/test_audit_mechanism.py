@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from tasks.audit.canaries import isolated, plant
 from tasks.audit.case import Case, Rows
@@ -128,3 +128,37 @@ def test_canaries_that_can_not_be_planted(count: int, roles: dict[str, object], 
     table = source(100, False, rng)
     with pytest.raises(SpecError, match=message):
         plant(table, roles_of(table).model_copy(update=roles), count, rng)
+
+
+@pytest.mark.parametrize("min_leaf", [1, 40])
+def test_the_arm_of_a_planted_row_is_one_of_three(min_leaf: int) -> None:
+    """Chance is a third; arms drawn from leaves of single rows are guessed far above it, those of large leaves are not."""
+    rng = np.random.default_rng(min_leaf)
+    n, released, names = 500, 1500, ("old", "new", "newest")
+    table = source(n, False, rng)
+    table["drug"] = rng.choice(names, n)
+    roles = roles_of(table).model_copy(update={"control": "old"})
+    planted = plant(table, roles, 50, rng)
+    assert set(planted.canaries["drug"]) == set(names)
+
+    def numbered(frame: pd.DataFrame) -> Rows:
+        w = frame[list(roles.covariates)].reset_index(drop=True)
+        return Rows(w, frame["drug"].map(names.index).to_numpy().astype(np.int8), frame["score"].to_numpy(dtype=float), 3)
+
+    own = numbered(planted.table)
+    w = own.take(rng.integers(n, size=released)).covariates
+    forest = RandomForestClassifier(n_estimators=30, min_samples_leaf=min_leaf, random_state=0).fit(numbers(own.covariates), own.treatment)
+    a = (rng.random((released, 1)) > forest.predict_proba(numbers(w)).cumsum(axis=1)).sum(axis=1).astype(np.int8)
+    release = Rows(w, a, rng.normal(size=released), 3)
+    held = np.arange(n) % 3 == 0
+    canaries = numbered(planted.canaries)
+    coins = (float(canaries.outcome.min()), float(canaries.outcome.max()))
+    given = Case(described(w), "continuous", "hybrid", own.take(~held), own.take(held), release, n, "forest", {}, canaries, coins)
+    findings = {found.statistic: found for found in mechanism.build(mechanism.Params(trees=40)).run(given, rng)}
+    for attacker in ("forest", "nearest"):
+        arm = findings[f"canary_a_{attacker}"]
+        assert arm.baseline == pytest.approx(1 / 3)
+        assert (arm.value > 0.6) == (min_leaf == 1)
+        assert (arm.verdict == "leak found") == (min_leaf == 1)
+    assert findings["canary_y_forest"].baseline == 0.5
+    assert list(given.release.joint()["a"].cat.categories) == ["0", "1", "2"]

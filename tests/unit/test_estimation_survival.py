@@ -103,8 +103,8 @@ def test_targeted_curves_fall_and_solve_their_equations() -> None:
     analysis = analyse_survival(table, 10.0, (3.0, 7.0), ("tmle",), folds=3, learner="glm", periods=12)
     assert analysis.unsolved < 0.02
     for curve in analysis.curves:
-        assert np.all(np.diff(curve.survival) <= 1e-12)
-        assert np.all((curve.survival > 0.0) & (curve.survival <= 1.0))
+        assert np.all(np.diff(curve.curve) <= 1e-12)
+        assert np.all((curve.curve > 0.0) & (curve.curve <= 1.0))
 
 
 def test_adjustment_removes_confounding() -> None:

@@ -124,6 +124,13 @@ def test_a_result_is_frozen_and_shows_itself(result: Result) -> None:
     assert "<b>" not in page
 
 
+def test_a_codebook_has_a_row_for_each_column() -> None:
+    book = RELEASE.codebook()
+    assert list(book["column"]) == [column["name"] for column in MANIFEST["schema"]["columns"]]
+    assert {"label", "unit", "role", "kind", "drawn"} <= set(book)
+    assert set(book["role"]) >= {"treatment", "outcome", "covariate"}
+
+
 def test_frames_hold_what_the_reply_holds() -> None:
     assert list(ESTIMATES.frame()["estimate"]) == [1.0, 1.1, 1.0]
     assert list(ESTIMATES.balance()["before"]) == [-0.4, 0.1]

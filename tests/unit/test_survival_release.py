@@ -12,6 +12,7 @@ import pytest
 
 from flows.estimate import estimate
 from flows.release import mint
+from flows.simulate import replicate
 from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
 from tasks.contract.spec import Spec
 from tasks.estimation.survival.kaplan_meier import kaplan_meier
@@ -158,7 +159,7 @@ def test_a_spec_says_what_a_time_to_event_needs(tmp_path: Path) -> None:
             Spec.model_validate(spec(tmp_path, frame, outcomes={"days": outcome}) | {"outcomes": {"days": outcome}})
 
 
-@pytest.mark.parametrize("command", ["simulate", "compare", "augment"])
+@pytest.mark.parametrize("command", ["compare", "augment"])
 def test_other_commands_refuse_a_time_to_event(command: Any, tmp_path: Path) -> None:
     from flows.check import check
 
@@ -180,3 +181,16 @@ def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, release
         assert abs(entry["estimate"] - drawn[key]["estimate"]) < 0.5 * drawn[key]["se"]
         assert entry["se"] > source[key]["se"]  # the source's error, and that of the draw
     assert any("valid for the source's population" in line for line in lines)
+
+
+def test_estimators_are_tried_on_times_like_the_source_s(tmp_path: Path) -> None:
+    settings = {"rows": [300], "replicates": 20, "estimators": ["or", "aipw"], "learners": ["glm"], "folds": 2, "pool": 2000, "draws": 0}
+    settings |= {"designs": ["randomized"], "effect_scales": [0.0, 1.0]}
+    values = spec(tmp_path, trial(arms=2), simulate=settings) | {"simulate": settings}
+    reply, _ = directly(replicate, run_of(values, tmp_path / "workspace"), None)
+    rows = {(row["effect_scale"], row["estimator"]): row for row in reply["rows"]}
+    assert abs(reply["truth"]) > 0.2
+    for (scale, _), row in rows.items():
+        assert row["failures"] == 0
+        assert abs(row["bias"]) < 4 * row["bias_mcse"]
+        assert row["truth"] == pytest.approx(scale * reply["truth"], rel=0.2, abs=1e-9)

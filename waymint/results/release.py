@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,20 @@ class Release(Result):
         import pandas as pd
 
         return pd.DataFrame([{key: gate.get(key) for key in GATE_COLUMNS} for gate in self.manifest["gates"]], columns=list(GATE_COLUMNS))
+
+    def codebook(self) -> pd.DataFrame:
+        """Return what each column holds: label, unit, role, kind, levels, range, missing cells, how it was drawn."""
+        import pandas as pd
+
+        from tasks.publish.descriptions.codebook import as_csv, codebook
+
+        return pd.read_csv(io.BytesIO(as_csv(codebook(self._record()))), keep_default_na=False)
+
+    def more(self, rows: int, where: str = "", source: Any = None, **how: Any) -> Release:
+        """Draw further rows from the same models; see :func:`waymint.more`."""
+        from waymint.api import more
+
+        return more(self, rows, where, source, **how)
 
     def verify(self) -> list[str]:
         """Re-hash every file; return what is wrong, nothing for a sound release."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+#: Differences of means that are drawn.
+AREAS = ("rmst_difference", "time_lost_difference")
+
 
 @dataclass(frozen=True, repr=False)
 class SurvivalEstimates(Result):
@@ -26,7 +29,7 @@ class SurvivalEstimates(Result):
         return pd.DataFrame(list(self.reply["estimates"]))
 
     def curves(self) -> pd.DataFrame:
-        """Return the curve of each arm and estimator at the times of the grid."""
+        """Return the curve of each arm and estimator at the times of the grid: ``survival``, or ``incidence`` of a cause."""
         import pandas as pd
 
         return pd.DataFrame(list(self.reply["curves"]))
@@ -46,11 +49,12 @@ class SurvivalEstimates(Result):
         Parameters
         ----------
         kind : {"curves", "effects"}, optional
-            "curves": survival by arm, of the last estimator named; "effects": forest plot of differences of restricted means.
+            "curves": survival or incidence by arm, of the last estimator named; "effects": forest plot of differences of restricted
+            means or of time lost.
         """
         from waymint import plots
 
         if self._plotted(kind) == "effects":
-            return plots.forest([{"table": "table", **one} for one in self.reply["estimates"] if one["estimand"] == "rmst_difference"])
+            return plots.forest([{"table": "table", **one} for one in self.reply["estimates"] if one["estimand"] in AREAS])
         points = self.reply["curves"]
         return plots.survival(points, points[-1]["estimator"], self.reply["horizon"])

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from tasks.audit.case import Case, Float64, Int8, Rows
+from tasks.audit.case import Case, Float64, Int8, Int64, Rows
 from tasks.audit.encoding import matrix
 from tasks.audit.finding import Finding, finding, together
 from tasks.audit.intervals import auc, share
@@ -37,11 +37,16 @@ class _Laws(NamedTuple):
     kind: str
     spread: float
 
-    def propensity(self, rows: Rows) -> Float64:
-        """Return P(A = 1 | W), shape (n,)."""
+    def chances(self, rows: Rows) -> Float64:
+        """Return P(A = k | W) of every arm, shape (n, K)."""
+        given = np.full((len(rows), rows.arms), 1.0 / rows.arms)
         if self.treatment is None:  # one arm alone was released
-            return np.full(len(rows), 0.5)
-        return np.asarray(self.treatment.predict_proba(matrix(rows.covariates))[:, 1], dtype=np.float64)
+            return given
+        given[:] = 0.0
+        given[:, self.treatment.classes_] = self.treatment.predict_proba(matrix(rows.covariates))
+        if rows.arms == 2:
+            given[:, 0] = 1.0 - given[:, 1]
+        return given
 
     def expected(self, rows: Rows, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
@@ -54,9 +59,8 @@ class _Laws(NamedTuple):
     def likelihood(self, rows: Rows) -> Float64:
         """Return log P(A | W) + log P(Y | A, W), shape (n,); a normal law around the mean where Y is no coin."""
         floor = 1e-3
-        g = np.clip(self.propensity(rows), floor, 1 - floor)
         q = self.expected(rows, rows.treatment)
-        of_a = np.log(np.where(rows.treatment == 1, g, 1 - g))
+        of_a = np.log(np.clip(self.chances(rows)[np.arange(len(rows)), rows.treatment], floor, 1 - floor))
         if self.kind == "binary":
             q = np.clip(q, floor, 1 - floor)
             return np.asarray(of_a + np.log(np.where(rows.outcome > 0.5, q, 1 - q)), dtype=np.float64)
@@ -70,7 +74,8 @@ class MechanismAttack:
     likely under them than holdout rows. In mode "hybrid" the mechanisms have used both, so a low number proves no absence of leakage there.
 
     *Canaries*: where rows with coin-flip A and Y were planted (:mod:`tasks.audit.canaries`), their coins are guessed from the
-    release. Chance is 1/2 by construction, whatever the law of the table, and the control guesses coins that were never planted.
+    release. Chance is 1/2 (1/K for the treatment of K arms) by construction, whatever the law of the table, and the control guesses
+    coins that were never planted.
     """
 
     def __init__(self, params: Params) -> None:
@@ -121,41 +126,58 @@ class MechanismAttack:
         scale = fit_scale([canaries.covariates, case.release.covariates])
         k = min(self.params.neighbours, len(case.release))
         near = closest(canaries.covariates, case.release.covariates, k=k, scale=scale)[1]
-        of_a = {"forest": laws.propensity(canaries), "nearest": case.release.treatment[near].mean(axis=1)}
+        of_a = {"forest": laws.chances(canaries), "nearest": _arm_shares(case.release.treatment[near], canaries.arms)}
         arm = _same_arm(case.release, canaries, k)
         of_y = {"forest": laws.expected(canaries, canaries.treatment), "nearest": case.release.outcome[arm].mean(axis=1)}
+        # a fair coin for the outcome, a fair die of as many sides as there are arms for the treatment
+        guesses = [("a", name, canaries.treatment.astype(np.int64), _arm_guess(score), canaries.arms) for name, score in of_a.items()]
+        guesses += [("y", name, up.astype(np.int64), _above(score), 2) for name, score in of_y.items()]
         findings = []
-        for column, coins, scores in (("a", canaries.treatment == 1, of_a), ("y", up, of_y)):
-            for attacker, score in scores.items():
-                # about half of the coins fell on either side, so the guesses are split at their median
-                guess = score > np.median(score)
-                fresh = rng.integers(2, size=len(coins)) == 1
-                findings.append(
-                    finding(
-                        "mechanism",
-                        f"canary_{column}_{attacker}",
-                        share(int(np.sum(guess == coins)), len(coins), confidence),
-                        baseline=0.5,
-                        control=float(np.mean(guess == fresh)),
-                        tolerance=COIN_TOLERANCE,
-                        confidence=confidence,
-                        targets=len(coins),
-                        controls=len(coins),
-                        detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins that were not planted",
-                    )
+        for column, attacker, coins, guess, sides in guesses:
+            fresh = rng.integers(sides, size=len(coins))
+            findings.append(
+                finding(
+                    "mechanism",
+                    f"canary_{column}_{attacker}",
+                    share(int(np.sum(guess == coins)), len(coins), confidence),
+                    baseline=1.0 / sides,
+                    control=float(np.mean(guess == fresh)),
+                    tolerance=COIN_TOLERANCE,
+                    confidence=confidence,
+                    targets=len(coins),
+                    controls=len(coins),
+                    detail=f"coin-flip {column.upper()} of planted rows guessed from the release; control: coins that were not planted",
                 )
+            )
         return findings
 
 
+def _above(score: Float64) -> Int64:
+    """Guess coins by scores: about half fell on either side, so the guesses are split at the median."""
+    return np.asarray(score > np.median(score), dtype=np.int64)
+
+
+def _arm_guess(scores: Float64) -> Int64:
+    """Guess arms by a score for each, shape (n, K): of more than two arms the one whose score is highest beside its mean."""
+    if scores.shape[1] == 2:
+        return _above(scores[:, 1])
+    return np.asarray(np.argmax(scores / np.maximum(scores.mean(axis=0), np.finfo(np.float64).tiny), axis=1), dtype=np.int64)
+
+
+def _arm_shares(treatments: Int8, arms: int) -> Float64:
+    """Return the share of each arm among neighbours, shape (n, K), of treatments of shape (n, k)."""
+    return np.column_stack([np.mean(treatments == arm, axis=1) for arm in range(arms)])
+
+
 def _both(model: RandomForestClassifier) -> RandomForestClassifier | None:
-    return model if len(model.classes_) == 2 else None
+    return model if len(model.classes_) > 1 else None
 
 
 def _same_arm(release: Rows, canaries: Rows, k: int) -> np.ndarray:
     """Return the k closest released rows of each canary's own arm (of any arm where it has fewer)."""
     neighbours = np.empty((len(canaries), k), dtype=np.int64)
     scale = fit_scale([canaries.covariates, release.covariates])
-    for a in (0, 1):
+    for a in range(canaries.arms):
         chosen = canaries.treatment == a
         pool = np.flatnonzero(release.treatment == a)
         if len(pool) < k:

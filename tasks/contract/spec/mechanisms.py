@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from tasks.contract.spec.section import Section
+
+Chance = Annotated[float, Field(gt=0, lt=1)]
 
 
 class MechanismsSpec(Section):
@@ -31,8 +34,10 @@ class MechanismsSpec(Section):
     repeats: Literal["auto"] | int = Field(
         "auto", description='number of cross-fits averaged, at most 50; "auto" is 3 up to 2,000 rows and 1 above'
     )
-    propensity: float | None = Field(
-        None, gt=0, lt=1, description="known P(treated) of a trial; where left out, it is fitted", examples=[0.5]
+    propensity: Chance | dict[str, Chance] | None = Field(
+        None,
+        description="known P(treated) of a trial, or the chance of each arm by its label, summing to one; where left out, it is fitted",
+        examples=[0.5, {"placebo": 0.5, "low": 0.25, "high": 0.25}],
     )
     truncation: Literal["auto"] | float = Field(
         "auto", description='propensities are truncated to [d, 1-d], 0 <= d < 0.5; "auto" is the rule of Gruber et al. 2022'
@@ -57,6 +62,13 @@ class MechanismsSpec(Section):
         """The effect that the release is made for: the ATE where it is a target, else the first one."""
         return "ate" if "ate" in self.targets else self.targets[0]
 
+    def known_propensity(self, labels: Sequence[str]) -> float | tuple[float, ...] | None:
+        """Return the known P(A = 1) of two arms, or the chances of K arms in the order of their labels; None where g is to be fitted."""
+        if not isinstance(self.propensity, dict):
+            return self.propensity
+        chances = tuple(self.propensity[label] for label in labels)
+        return chances[1] if len(labels) == 2 else chances
+
     @model_validator(mode="after")
     def _ranges(self) -> MechanismsSpec:
         if self.outcome_range is not None and not self.outcome_range[0] < self.outcome_range[1]:
@@ -67,6 +79,8 @@ class MechanismsSpec(Section):
             raise ValueError("targets must not hold a target twice")
         if self.shares and (min(self.shares.values()) <= 0 or abs(sum(self.shares.values()) - 1.0) > 1e-6):
             raise ValueError("shares must be positive and sum to one")
+        if isinstance(self.propensity, dict) and abs(sum(self.propensity.values()) - 1.0) > 1e-6:
+            raise ValueError("propensity must sum to one over the arms")
         if self.truncation != "auto" and not 0 <= float(self.truncation) < 0.5:
             raise ValueError('truncation must be "auto" or in [0, 0.5)')
         return self

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from tasks.contract.conditions import Condition, parse_condition
 from tasks.contract.spec.section import Section, never_together
 
 
@@ -35,6 +36,19 @@ class ReleaseSpec(Section):
         False,
         description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
+    complete_outcomes: bool = Field(
+        False, description="release an outcome in every row where roles.missing_outcome keeps rows without one; else as many are missing"
+    )
+    keep_models: bool = Field(
+        False,
+        description="keep the fitted models in the release, encrypted with your key: 'waymint more' draws from them without the source",
+    )
+    where: str = Field(
+        "",
+        max_length=1_000,
+        description="condition on covariates that every row meets; models of the whole source are calibrated to the part that meets it",
+        examples=["age > 60 and sex == 'f'"],
+    )
     seed_from: Literal["spec", "run"] = Field(
         "spec",
         description="spec: the same SPEC gives the same bytes; run: each run draws anew with a seed of its own, which the manifest names",
@@ -51,6 +65,19 @@ class ReleaseSpec(Section):
         description="stream of random numbers that rows are drawn with: another one gives other rows of the same models; "
         "'waymint more' counts it up",
     )
+
+    @property
+    def condition(self) -> Condition | None:
+        """The condition that rows meet; None where all rows do."""
+        return parse_condition(self.where) if self.where else None
+
+    @model_validator(mode="after")
+    def _check_condition(self) -> ReleaseSpec:
+        if self.where:
+            parse_condition(self.where)
+            if self.mode == "full":
+                raise ValueError('where needs mode "hybrid": in mode "full" nothing is calibrated')
+        return self
 
     @model_validator(mode="after")
     def _check_repetition(self) -> ReleaseSpec:

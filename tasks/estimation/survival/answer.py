@@ -12,6 +12,8 @@ from tasks.estimation.survival.estimates import ArmCurve, SurvivalEstimate
 
 #: Mean of an influence function, in standard errors, above which targeting is said not to have solved its equations.
 UNSOLVED = 0.1
+_OF_SURVIVAL = "survival: share without the event at the time; rmst: mean time without it up to the horizon"
+_OF_CAUSES = "incidence: share with an event of the cause by the time; time_lost: mean time lost to it up to the horizon"
 
 
 def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -31,11 +33,11 @@ def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: di
         "n": analysis.rows,
         "horizon": analysis.horizon,
         "estimates": [one._asdict() for one in estimates],
-        "curves": [point for curve in analysis.curves for point in curve_points(curve)],
+        "curves": [point for curve in analysis.curves for point in curve_points(curve, "incidence" if analysis.causes else "survival")],
         "fit": fit | {"rows": analysis.rows, "truncation": analysis.bound, "unsolved": analysis.unsolved},
         "warnings": warnings,
     }
-    columns = f"{'estimand':<17}{'arms':<14}{'time':>8}  {'method':<7}"
+    columns = f"{'estimand':<21}{'arms':<14}{'time':>8}  {'method':<7}"
     head = f"{columns}{'estimate':>10}{'SE':>10}{'95 % interval':>22}{'all at once':>22}{'ESS':>8}"
     lines = [
         *(f"warning   {text}" for text in warnings),
@@ -43,7 +45,7 @@ def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: di
         *(_line(one) for one in estimates),
         "",
         f"fit       {fit['learner']}, on all {analysis.rows:,} rows, hazards in {fit['periods']} periods up to {analysis.horizon:g}",
-        "reading   survival: share without the event at the time; rmst: mean time without it up to the horizon; differences are",
+        f"reading   {_OF_CAUSES if analysis.causes else _OF_SURVIVAL}; differences are",
         "          arm minus control; 'all at once': intervals that hold together for the arms, and for all differences",
     ]
     return reply, lines
@@ -62,24 +64,24 @@ def cautions(analysis: SurvivalAnalysis) -> list[str]:
     return warnings
 
 
-def curve_points(curve: ArmCurve) -> list[dict[str, Any]]:
+def curve_points(curve: ArmCurve, name: str = "survival") -> list[dict[str, Any]]:
     """Return a curve as plain values; fewer than five rows at risk are told as None."""
-    points = zip(curve.times, curve.survival, curve.se, curve.at_risk, strict=True)
+    points = zip(curve.times, curve.curve, curve.se, curve.at_risk, strict=True)
     return [
         {
             "arm": curve.arm,
             "estimator": curve.estimator,
             "time": float(time),
-            "survival": float(survival),
+            name: float(value),
             "se": float(se),
             "at_risk": int(rows) if rows >= SMALLEST_CELL else None,
         }
-        for time, survival, se, rows in points
+        for time, value, se, rows in points
     ]
 
 
 def _line(one: SurvivalEstimate) -> str:
     arms = one.arm if one.control is None else f"{one.arm} - {one.control}"
     limits, bands = f"{one.ci_low:.4g} to {one.ci_high:.4g}", f"{one.joint_low:.4g} to {one.joint_high:.4g}"
-    columns = f"{one.estimand:<17}{arms:<14}{one.time:>8g}  {one.estimator:<7}"
+    columns = f"{one.estimand:<21}{arms:<14}{one.time:>8g}  {one.estimator:<7}"
     return f"{columns}{one.estimate:>10.4g}{one.se:>10.3g}{limits:>22}{bands:>22}{one.ess:>8,.0f}"

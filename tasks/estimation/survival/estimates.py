@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.survival import Functional, Grid
+from tasks.estimation.incidence.protocol import CauseCase
 from tasks.estimation.joint import joint_quantile
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
 from tasks.numerics.normal import Z95
+from tasks.targeting.causes import CauseData
 from tasks.targeting.influence import cluster_error, effective_size, standard_error
 from tasks.targeting.survival import ArmData, CurveEstimate
 
@@ -25,9 +27,10 @@ class SurvivalEstimate(NamedTuple):
     ----------
     estimand : str
         ``"survival"`` S(time); ``"risk_difference"`` (1 - S(time)) of the arm less that of the control; ``"rmst"``, the mean survival
-        time restricted to ``time``; ``"rmst_difference"``.
+        time restricted to ``time``; ``"rmst_difference"``. Of one of several causes ``"incidence"`` F(time), ``"incidence_difference"``,
+        ``"time_lost"`` up to ``time``, ``"time_lost_difference"``.
     estimator : str
-        ``"km"``, ``"ipcw"``, ``"aipw"``, ``"tmle"``.
+        ``"km"`` or ``"aj"``, ``"ipcw"``, ``"aipw"``, ``"tmle"``.
     arm : str
         Label.
     control : str or None
@@ -63,12 +66,12 @@ class SurvivalEstimate(NamedTuple):
 
 
 class ArmCurve(NamedTuple):
-    """One estimator's curve of one arm on the grid, with pointwise standard errors; arrays of shape (m,)."""
+    """One estimator's curve of one arm on the grid, S or the incidence F, with pointwise standard errors; arrays of shape (m,)."""
 
     arm: str
     estimator: str
     times: Float64
-    survival: Float64
+    curve: Float64
     se: Float64
     at_risk: npt.NDArray[np.intp]
 
@@ -87,7 +90,7 @@ class _Number(NamedTuple):
 def curve_estimates(
     name: str,
     table: SurvivalTable,
-    cases: Sequence[ArmCase],
+    cases: Sequence[ArmCase] | Sequence[CauseCase],
     fits: Sequence[CurveEstimate],
     functionals: Sequence[Functional],
     bound: float,
@@ -112,7 +115,7 @@ def curve_estimates(
 def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> _Number:
     if functional.estimand == "survival":
         return _Number("risk_difference", arm, control, functional.time, -difference, -values)
-    return _Number("rmst_difference", arm, control, functional.time, difference, values)
+    return _Number(f"{functional.estimand}_difference", arm, control, functional.time, difference, values)
 
 
 def _intervals(name: str, table: SurvivalTable, family: Sequence[_Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
@@ -124,13 +127,13 @@ def _intervals(name: str, table: SurvivalTable, family: Sequence[_Number], of_ar
     for number, (se, quantile) in zip(family, errors):
         reach, band = quantile * se, max(width, quantile) * se
         arms = [number.arm] if number.control is None else [number.arm, number.control]
-        low, high = (0.0, 1.0) if number.estimand == "survival" else (-np.inf, np.inf)
+        low, high = (0.0, 1.0) if number.estimand in ("survival", "incidence") else (-np.inf, np.inf)
         limits = (max(low, number.point - reach), min(high, number.point + reach))
         bands = (max(low, number.point - band), min(high, number.point + band))
         control = None if number.control is None else table.arms[number.control]
         ess, clipped = min(of_arm[arm][0] for arm in arms), max(of_arm[arm][1] for arm in arms)
         of = (number.estimand, name, table.arms[number.arm], control, number.time)
-        results.append(SurvivalEstimate(*of, number.point, se, *limits, *bands, n, ess, 0.0 if name == "km" else clipped))
+        results.append(SurvivalEstimate(*of, number.point, se, *limits, *bands, n, ess, 0.0 if name in ("km", "aj") else clipped))
     return results
 
 
@@ -139,7 +142,7 @@ def _error(values: Float64, weights: Float64, table: SurvivalTable) -> tuple[flo
     return (standard_error(values, weights), Z95) if clusters is None else cluster_error(values, weights, clusters)
 
 
-def _clipped(data: ArmData, bound: float) -> float:
+def _clipped(data: ArmData | CauseData, bound: float) -> float:
     return float(data.mean((data.share <= bound).astype(np.float64)))
 
 

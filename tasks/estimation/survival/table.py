@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.labels import MOST_ARMS, Label, label_order, listed_labels, match_label
-from tasks.contract.nuisance import Float64
+from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.keys import row_keys
-from tasks.source.event import event_labels
+from tasks.source.event import cause_labels, event_labels
 from tasks.source.survival import last_events, require_horizon
 
 
@@ -36,6 +36,8 @@ class SurvivalRoles(BaseModel):
     covariates : tuple of str
     control : str, int, float, bool or None
         Label of the control arm; needed beyond two arms where no label reads as 0.
+    cause : str, int, float, bool or None
+        Label of ``event`` that means an event of the cause of interest: 0 is then censoring, every other label a competing cause.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +47,7 @@ class SurvivalRoles(BaseModel):
     event: str
     covariates: tuple[str, ...]
     control: Label | None = None
+    cause: Label | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,23 @@ def read_survival(
         labels.
     """
     named = _roles(frame, roles)
-    time, event = _read_time(frame[named.time]), _read_event(frame[named.event])
+    time, cause = _read_time(frame[named.time]), None
+    if named.cause is None:
+        event = _read_event(frame[named.event])
+    else:
+        cause = _read_causes(frame[named.event], named.cause)
+        event = cause > 0
     a, arms = _read_arms(frame[named.treatment], named)
     columns = {f"w{at}": canonical(frame[name]) for at, name in enumerate(named.covariates)}
-    content = [*columns.values(), pd.Series(a.astype(np.float64)), pd.Series(event.astype(np.float64))]
+    content = [
+        *columns.values(),
+        pd.Series(a.astype(np.float64)),
+        pd.Series(event.astype(np.float64) if cause is None else cause.astype(np.float64)),
+    ]
     keys = row_keys(content, time, weights)
     order = np.argsort(keys)
     covariates = pd.DataFrame({name: column.iloc[order].reset_index(drop=True) for name, column in columns.items()})
-    rows = EventRows(keys, a.astype(np.int8), time, event, weights, propensity, clusters).at(order)
+    rows = EventRows(keys, a.astype(np.int8), time, event, weights, propensity, clusters, cause).at(order)
     return SurvivalTable(covariates, rows, arms, named.time, named.treatment)
 
 
@@ -178,6 +190,17 @@ def _read_event(column: pd.Series) -> npt.NDArray[np.bool_]:
     if pair is None:
         raise EstimationError(f"{owner} must be 1 for an event and 0 for censoring; got {len(labels)} other labels.", "Recode it.")
     return np.asarray(codes == (labels.index(pair[1]) if pair[1] in labels else -1), dtype=np.bool_)
+
+
+def _read_causes(column: pd.Series, cause: Label) -> Int8:
+    """Return 1 for an event of the cause, 2 for one of another, 0 for censoring."""
+    owner = f"event '{column.name}' of the frame"
+    missing = int(column.isna().sum())
+    if missing:
+        raise EstimationError(f"{owner} must be known in every row; got {missing} missing.", "Code censored rows as 0.")
+    codes, labels = level_codes(column)
+    place, censored = cause_labels(labels, cause, str(column.name))
+    return np.where(codes == censored, 0, np.where(codes == place, 1, 2)).astype(np.int8)
 
 
 def _read_arms(column: pd.Series, roles: SurvivalRoles) -> tuple[npt.NDArray[np.intp], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.contract.nuisance import Float64, Int8
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.forest import Rules, fit_forest
+from tasks.nuisance.scoring.sums import Part, Scoring
 from tasks.nuisance.trees import TreeColumns, fit_columns
 from tasks.nuisance.walk import Forest
 
@@ -41,7 +42,16 @@ class Ensemble:
         """Return E[target | W], shape (n,), inside the range of its kind."""
         if self.forest is None:
             return within(self.kind, np.full(len(covariates), self.mean))
-        total = self.forest.total(self.columns.matrix(covariates))
+        return self._mean(self.forest.total(self.columns.matrix(covariates)))
+
+    def join(self, scoring: Scoring) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
+        if self.forest is None:
+            return lambda sums: within(self.kind, np.full(sums.rows, self.mean))
+        at = scoring.add_forest(self.columns, self.forest)
+        return lambda sums: self._mean(sums.trees[at])
+
+    def _mean(self, total: Float64) -> Float64:
         if self.kind == "binary":
             total = scipy.special.expit(total)
         elif self.kind == "count":
@@ -66,6 +76,10 @@ class ArmEnsembles:
                 out[rows] = ensemble.predict(covariates.loc[rows])
         return out
 
+    def join_arm(self, scoring: Scoring, arm: int) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`)."""
+        return self.arms[arm].join(scoring)
+
 
 @dataclass(frozen=True)
 class ArmPropensities:
@@ -76,6 +90,11 @@ class ArmPropensities:
     def predict(self, covariates: pd.DataFrame) -> Float64:
         """Return P(A = k | W), shape (n, K), rows summing to one."""
         return on_simplex(np.column_stack([ensemble.predict(covariates) for ensemble in self.arms]))
+
+    def join(self, scoring: Scoring) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
+        parts = [ensemble.join(scoring) for ensemble in self.arms]
+        return lambda sums: on_simplex(np.column_stack([part(sums) for part in parts]))
 
 
 @dataclass(frozen=True)

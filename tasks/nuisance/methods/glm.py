@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
+from tasks.nuisance.cells import Cells
 from tasks.nuisance.descent import Problem
-from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
+from tasks.nuisance.design import Design, arm_coefficients, eta_of, fit_design, with_treatment
 from tasks.nuisance.folded import predict_folds, standard
-from tasks.nuisance.multinomial import fit_multinomial, probabilities
+from tasks.nuisance.multinomial import fit_multinomial, probabilities, shares_of
 from tasks.nuisance.passes import FoldDesign, GlmRefinement
 from tasks.nuisance.ridge import FAMILY, Family, fit_ridge, mean_of
+from tasks.nuisance.scoring.sums import Part, Scoring
 
 _REACH = float(np.log(2.0))  # how far the linear predictor of a count may lie outside that of the training rows
 
@@ -45,6 +47,11 @@ class LinearPropensity:
         eta = self.coefficients[0] + self.design.matrix(covariates) @ self.coefficients[1:]
         return within("binary", mean_of("binomial", eta))
 
+    def join(self, scoring: Scoring) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
+        at = scoring.add_linear(self.design, float(self.coefficients[0]), self.coefficients[1:])
+        return lambda sums: within("binary", mean_of("binomial", sums.linear[at]))
+
 
 @dataclass(frozen=True)
 class MultinomialPropensity:
@@ -58,6 +65,11 @@ class MultinomialPropensity:
         """Return P(A = k | W), shape (n, K), rows summing to one."""
         x = np.column_stack((np.ones(len(covariates)), self.design.matrix(covariates)))
         return on_simplex(probabilities(x, self.coefficients))
+
+    def join(self, scoring: Scoring) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
+        places = [scoring.add_linear(self.design, float(column[0]), column[1:]) for column in self.coefficients.T]
+        return lambda sums: on_simplex(shares_of(sums.linear[places].T))
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,15 @@ class LinearOutcome:
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
         eta = eta_of(self.design.matrix(covariates), treatment, self.coefficients, self.interactions, self.arms)
+        return self._mean(eta)
+
+    def join_arm(self, scoring: Scoring, arm: int) -> Part:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`)."""
+        intercept, slopes = arm_coefficients(self.coefficients, self.design.width, arm, self.interactions, self.arms)
+        at = scoring.add_linear(self.design, intercept, slopes)
+        return lambda sums: self._mean(sums.linear[at])
+
+    def _mean(self, eta: Float64) -> Float64:
         if self.kind == "count":
             # a log link would otherwise multiply small extrapolations up
             eta = np.clip(eta, self.low, self.high)
@@ -162,7 +183,7 @@ class GlmLearner:
         """Whether Q has treatment-covariate interactions."""
         return self.params.interactions
 
-    def design(self, covariates: pd.DataFrame) -> Design:
+    def design(self, covariates: pd.DataFrame | Cells) -> Design:
         """Fit the design on training rows."""
         return fit_design(covariates, self.params.squares, self.params.max_levels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +15,7 @@ from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, Propen
 from tasks.contract.registry import resolve
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.scoring.sums import Part, Scoring, join_all
 from tasks.nuisance.simplex import convex_weights
 
 
@@ -47,10 +49,17 @@ class StackedPropensity:
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
         """Return P(A = 1 | W), shape (n,), inside [1e-6, 1 - 1e-6]; of more than two arms P(A = k | W), shape (n, K)."""
-        parts = [weight * member.predict(covariates) for member, weight in zip(self.members, self.weights)]
-        total = np.zeros(parts[0].shape)
-        for part in parts:
-            total += part
+        return self._combined([member.predict(covariates) for member in self.members])
+
+    def join(self, scoring: Scoring) -> Part | None:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`); None where a member does not."""
+        parts = join_all(self.members, scoring)
+        return None if parts is None else lambda sums: self._combined([part(sums) for part in parts])
+
+    def _combined(self, predictions: Sequence[Float64]) -> Float64:
+        total = np.zeros(predictions[0].shape)
+        for values, weight in zip(predictions, self.weights, strict=True):
+            total += weight * values
         return within("binary", total) if total.ndim == 1 else on_simplex(total)
 
 
@@ -64,9 +73,17 @@ class StackedOutcome:
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
-        total = np.zeros(len(covariates))
-        for member, weight in zip(self.members, self.weights):
-            total += weight * member.predict(covariates, treatment)
+        return self._combined([member.predict(covariates, treatment) for member in self.members])
+
+    def join_arm(self, scoring: Scoring, arm: int) -> Part | None:
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`); None where a member does not."""
+        parts = join_all(self.members, scoring, arm)
+        return None if parts is None else lambda sums: self._combined([part(sums) for part in parts])
+
+    def _combined(self, predictions: Sequence[Float64]) -> Float64:
+        total = np.zeros(len(predictions[0]))
+        for values, weight in zip(predictions, self.weights, strict=True):
+            total += weight * values
         return within(self.kind, total)
 
 

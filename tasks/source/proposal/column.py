@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.contract.errors import WaymintError
+from tasks.contract.labels import MOST_ARMS
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.source import hints
 from tasks.source.covariate import decide_covariate, found_levels
@@ -75,7 +76,12 @@ class Examined(NamedTuple):
     @property
     def two_armed(self) -> bool:
         """Whether it has two labels with rows enough for a treatment."""
-        return self.labels is not None and len(self.labels) == 2 and min(self.labels.values()) >= EDGE
+        return self.armed and len(self.labels or {}) == 2
+
+    @property
+    def armed(self) -> bool:
+        """Whether it has as many labels as a treatment may have, each with rows enough."""
+        return self.labels is not None and 2 <= len(self.labels) <= MOST_ARMS and min(self.labels.values()) >= EDGE
 
 
 def unreadable(name: str, fault: WaymintError) -> Examined:
@@ -195,4 +201,4 @@ def _wish(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[
     if family(arrow) == "integer":
         return "categorical" if len(labels) <= _MOST_CODED and hints.like_category(name) else ""
     main, share = main_class(findings.classes) if is_text(arrow) and not pa.types.is_dictionary(arrow) else ("", 0.0)
-    return "categorical" if main and share < 1.0 else ""
+    return "categorical" if main and 0.0 < share < 1.0 else ""

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from tasks.contract.errors import SourceError, SpecError, WaymintError
-from tasks.contract.labels import affirmative, arms, listed_labels, match_label
+from tasks.contract.labels import MOST_ARMS, affirmative, arms, is_control, listed_labels, match_label
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.source import hints
@@ -24,12 +24,23 @@ Role = Literal["treatment", "outcome"]
 
 
 class Named(NamedTuple):
-    """The columns and labels that a user has named."""
+    """The columns and labels that a user has named.
+
+    Attributes
+    ----------
+    treatment, outcome : str
+    treated : str or None
+        Of two labels; None where the treatment has more.
+    event : str or None
+    control : str or None
+        The reference, where the treatment has more than two labels.
+    """
 
     treatment: str
     outcome: str
-    treated: str
+    treated: str | None
     event: str | None
+    control: str | None = None
 
 
 class Proposal(NamedTuple):
@@ -62,10 +73,11 @@ def candidates(columns: Sequence[Examined], role: Role) -> tuple[str, ...]:
     ----------
     columns : sequence of Examined
     role : str
-        A treatment has two labels with at least five rows each; an outcome is a column of numbers or of two labels.
+        A treatment has two labels with at least five rows each, or up to eight where its name says that it is one; an outcome is a
+        column of numbers or of two labels.
     """
     if role == "treatment":
-        fit = [column for column in columns if column.two_armed]
+        fit = [column for column in columns if column.two_armed or (column.armed and hints.like_treatment(column.name))]
         return tuple(column.name for column in sorted(fit, key=lambda one: (not hints.like_treatment(one.name), one.unfit != "")))
     fit = [
         column
@@ -89,8 +101,8 @@ def require_column(name: str, columns: Sequence[Examined], role: Role) -> Examin
         hint = f"Did you mean '{close[0]}'?" if close else _listing(columns, role)
         raise SpecError(f"{role} of init must name a column of the table; got '{name}', which is not there.", hint)
     column = by_name[name]
-    if name not in candidates(columns, role):
-        rule = "have two labels with at least 5 rows each" if role == "treatment" else "hold numbers or two labels"
+    if not (column.armed if role == "treatment" else name in candidates(columns, role)):
+        rule = f"have two to {MOST_ARMS} labels with at least 5 rows each" if role == "treatment" else "hold numbers or two labels"
         labels = "more labels" if column.labels is None else f"{len(column.labels)} labels{listed_labels(column.labels)}"
         raise SpecError(f"{role} of init must {rule}; got '{name}' of {labels}.", _listing(columns, role))
     return column
@@ -120,6 +132,30 @@ def positive_label(column: Examined, wanted: str | None, role: Role) -> str | No
     if label is None:
         key = "treated" if role == "treatment" else "event"
         raise SpecError(f"{key} of init must be a label of '{column.name}'{listed_labels(column.labels)}; got '{wanted}'.", "")
+    return label
+
+
+def reference_label(column: Examined, wanted: str | None) -> str | None:
+    """Return the label of the reference arm: as the user named it, else the only one that is called like a control; None for neither.
+
+    Parameters
+    ----------
+    column : Examined
+        Of a treatment.
+    wanted : str or None
+
+    Raises
+    ------
+    SpecError
+        If it is no label of the column.
+    """
+    labels = column.labels or {}
+    if wanted is None:
+        named = [label for label in labels if is_control(label)]
+        return named[0] if len(named) == 1 else None
+    label = match_label(wanted, labels)
+    if label is None:
+        raise SpecError(f"control of init must be a label of '{column.name}'{listed_labels(labels)}; got '{wanted}'.", "")
     return label
 
 
@@ -165,7 +201,16 @@ def propose(
         raise _no_covariate({**left_out, **near})
     schema = concluded.schema.model_copy(update={"columns": tuple(one for one in concluded.schema.columns if one.name not in near)})
     left_out = {name: {**left_out, **near}[name] for name in by_name if name in left_out or name in near}
-    return Proposal(_roles(named, kept, by_name, kinds), left_out, schema, table, _units(concluded.warnings))
+    return Proposal(_roles(named, kept, by_name, kinds), left_out, schema, table, (*_units(concluded.warnings), *_doubts(kept)))
+
+
+def _doubts(covariates: Sequence[str]) -> tuple[str, ...]:
+    """Name covariates that may be outcomes, by their names: adjusting for what treatment changes biases the effect."""
+    return tuple(
+        f"covariate '{name}' is an outcome by its name: if treatment can change it, move it to passengers."
+        for name in covariates
+        if hints.like_outcome(name)
+    )
 
 
 def _unfit(columns: Sequence[Examined], named: Named, index: tuple[str, ...]) -> dict[str, str]:
@@ -178,6 +223,8 @@ def _unfit(columns: Sequence[Examined], named: Named, index: tuple[str, ...]) ->
             reasons[column.name] = "row index that a data frame stored"
         elif column.unfit:
             reasons[column.name] = column.unfit
+        elif hints.like_weight(column.name):
+            reasons[column.name] = "by its name, a sampling weight: it says how many others a row stands for"
         elif hints.measured_later(column.name):
             reasons[column.name] = "by its name, measured after treatment: adjusting for it biases the effect"
     if len(reasons) == len(columns) - 2:
@@ -190,6 +237,7 @@ def _roles(named: Named, covariates: tuple[str, ...], columns: Mapping[str, Exam
     return RolesSpec(
         treatment=named.treatment,
         treated=named.treated,
+        control=named.control,
         outcome=named.outcome,
         event=named.event,
         covariates=covariates,

@@ -1,0 +1,1 @@
+"""Estimators of one cause's incidence: one file a key."""

@@ -1,0 +1,1 @@
+"""Many fitted models evaluated in one pass over rows."""
