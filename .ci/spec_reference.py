@@ -40,6 +40,9 @@ be left out.
 #: Tables by the name of a column: the heading of their example, and the model of one.
 NAMED = {"outcomes": ("outcomes.score", "OutcomeSpec"), "labels": ("labels.age", "LabelSpec")}
 
+#: Keys of an outcome that is a time to event: they have an example of their own.
+OF_TIMES = frozenset({"event", "horizon", "times"})
+
 #: Words of a section's heading, beside the model's docstring.
 PARAMS = {
     "synthesizer": ("Parameters of synthesizers", "Keys of `[covariates.params]`, and of `params` in `compare.synthesizers`."),
@@ -143,7 +146,10 @@ def section(
     """Return the part of the page for one model."""
     about = [" ".join(model["description"].replace("``", "`").split())] if table else []
     header = [f"[{table}]"] if table else []
-    example = ["```toml", *header, *example_of(model, left_out), "```"]
+    example = ["```toml", *header, *example_of(model, left_out | (OF_TIMES if table == NAMED["outcomes"][0] else frozenset())), "```"]
+    if table == NAMED["outcomes"][0]:
+        times = example_of(model, frozenset(model["properties"]) - OF_TIMES)
+        example += ["", "A time to event:", "", "```toml", "[outcomes.days]", 'kind = "survival"', *times, "```"]
     return [f"## {heading}", "", *about, *([""] if about else []), *rows_of(model, definitions, left_out), "", "Example:", "", *example, ""]
 
 
