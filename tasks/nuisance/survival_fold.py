@@ -15,6 +15,7 @@ from tasks.nuisance.bounds import require_arms
 from tasks.nuisance.fold_model import KnownPropensity
 from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
 from tasks.nuisance.plan import Plan
+from tasks.nuisance.scoring.sums import Scoring
 from tasks.numerics.threads import one_thread
 from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
 
@@ -71,6 +72,14 @@ class TimesFoldModel:
             hazard = predict_hazard(self.event, block, self.outcome.grid, self.arms)
             parts.append(Nuisances(*self.propensities(block), *(mean.value(survival(each)) for each in _inside(hazard))))
         return Nuisances(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def join(self, scoring: Scoring) -> None:  # noqa: ARG002, as of a FoldModel
+        """Join no pass over columns: rows are predicted in every period."""
+        return
+
+    def one_by_one(self, covariates: pd.DataFrame) -> Nuisances:
+        """Return what :meth:`predict` does."""
+        return self.predict(covariates)
 
     def propensities(self, covariates: pd.DataFrame) -> Sequence[Float64]:
         """Return P(A = k | W) of the arms beside the control, each of shape (n,)."""
