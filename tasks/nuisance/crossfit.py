@@ -47,6 +47,10 @@ class Rows(NamedTuple):
         Declared stratum of each row, from 0: folds are stratified by it.
     arms : int
         K.
+    further : tuple of (ndarray of float64, str)
+        Further outcomes and their kinds: :func:`fit_sample` fits them too.
+    gaps : tuple of bool
+        Of every outcome whether some row of the table lacks it: :func:`fit_sample` then fits its presence.
     """
 
     keys: UInt64
@@ -58,6 +62,8 @@ class Rows(NamedTuple):
     clusters: UInt64 | None = None
     strata: npt.NDArray[np.int64] | None = None
     arms: int = 2
+    further: tuple[tuple[Float64, str], ...] = ()
+    gaps: tuple[bool, ...] = ()
 
 
 class Covariates(Protocol):
@@ -220,7 +226,9 @@ def rows_at(rows: Rows, places: npt.NDArray[np.intp] | Mask) -> Rows:
     """Return the rows at some places."""
     weights = None if rows.weights is None else rows.weights[places]
     propensity = rows.propensity[places] if isinstance(rows.propensity, np.ndarray) else rows.propensity
-    return Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity, arms=rows.arms)
+    further = tuple((y[places], kind) for y, kind in rows.further)
+    some = Rows(rows.keys[places], rows.a[places], rows.y[places], rows.kind, weights, propensity, arms=rows.arms)
+    return some._replace(further=further, gaps=rows.gaps)
 
 
 def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, train: Mask, repeat: int, fold: int) -> FoldModel:
@@ -245,7 +253,8 @@ def fit_sample(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, tr
     # where known propensities differ by row, the fold's model is their mean, and predictions are replaced by the known ones
     propensity = float(np.mean(rows.propensity)) if isinstance(rows.propensity, np.ndarray) else rows.propensity
     rng = plan.rng(repeat, fold)
-    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, rng, rows.weights, rows.keys, propensity, rows.arms)
+    given = (rows.weights, rows.keys, propensity, rows.arms, rows.further, rows.gaps)
+    return fit_fold(learner, frame, rows.a, rows.y, rows.kind, train, rng, *given)
 
 
 def refinement_of(learner: Learner, models: Sequence[FoldModel], kind: str) -> Refinement:

@@ -247,7 +247,7 @@ def test_the_worst_pair_is_judged() -> None:
             ]
         }
 
-    found = fidelity_evidence(record(0.0), record(0.5), {}, "tmle")
+    found = fidelity_evidence(record(0.0), record(0.5), {None: {}}, "tmle")
     assert found.name == "ATE of 'c' against 'a'"
     assert found.z == pytest.approx(0.5 / np.hypot(0.1, 0.1))
     assert found.among == 3
