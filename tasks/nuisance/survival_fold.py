@@ -15,7 +15,6 @@ from tasks.nuisance.bounds import require_arms
 from tasks.nuisance.fold_model import KnownPropensity
 from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.scoring.sums import Scoring
 from tasks.numerics.threads import one_thread
 from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
 
@@ -73,14 +72,6 @@ class TimesFoldModel:
             parts.append(Nuisances(*self.propensities(block), *(mean.value(survival(each)) for each in _inside(hazard))))
         return Nuisances(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
-    def join(self, scoring: Scoring) -> None:  # noqa: ARG002, as of a FoldModel
-        """Join no pass over columns: rows are predicted in every period."""
-        return
-
-    def one_by_one(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return what :meth:`predict` does."""
-        return self.predict(covariates)
-
     def propensities(self, covariates: pd.DataFrame) -> Sequence[Float64]:
         """Return P(A = k | W) of the arms beside the control, each of shape (n,)."""
         return list(arm_shares(self.propensity.predict(covariates)).T[1:])
@@ -91,6 +82,11 @@ class TimesFoldModel:
             grid = self.outcome.grid
             event = _inside(predict_hazard(self.event, covariates, grid, self.arms))
             return Hazards(event, predict_hazard(self.censoring, covariates, grid, self.arms))
+
+
+def averaged_times(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Nuisances:
+    """Return the means over fold models of g and of the restricted means, each of shape (n,)."""
+    return Nuisances(*(np.mean(each, axis=0) for each in zip(*(model.predict(covariates) for model in models), strict=True)))
 
 
 def _inside(hazard: Float64) -> Float64:
