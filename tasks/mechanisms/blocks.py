@@ -199,10 +199,11 @@ def _clustered(
 ) -> pa.Table:
     """Draw treatment and outcome of rows in clusters."""
     if clusters.treated_whole:
-        kept = kept._replace(g=cluster_means(kept.g[:, None], place)[:, 0])
+        means = cluster_means(np.column_stack(kept[: kept.arms - 1]), place)
+        kept = kept.with_propensities(*means.T)
     drawn = designed(kept, spec, schema.arms)
     if clusters.treated_whole:
-        a = treat_clusters(drawn.g, drawn, place, balanced, rng)
+        a = treat_clusters(drawn, place, balanced, rng)
     elif balanced:
         a = balanced_treatment(drawn, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
     else:

@@ -197,8 +197,8 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Parti
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     columns = space.table(nuisances)
-    a, y, q0, q1 = (columns.column(name).to_numpy() for name in ("a", "y", "q0", "q1"))
-    rows = ClusteredRows(unit_keys(columns), a, y, q0, q1, survey_weights(columns))
+    a, y = (columns.column(name).to_numpy() for name in ("a", "y"))
+    rows = ClusteredRows(unit_keys(columns), a, y, nuisances_of(columns).observed(a), survey_weights(columns))
     relations = [relation.columns for relation in spec.roles.declared_relations]
     model: Mechanisms = space.model(mechanisms)
     rng = rng_for(spec.seed, "clusters", table.name)
