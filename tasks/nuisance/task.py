@@ -25,7 +25,7 @@ from tasks.contract.survival import EventRows
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at, streamed_model
 from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, curves_key, fit_times_fold, predict_times
+from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, averaged_times, curves_key, fit_times_fold, predict_times
 from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
@@ -335,5 +335,8 @@ def average(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     key = f"{table.name}/averaged-{part.part:05d}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    mean = averaged_all([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
+    models, frame = [space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part)
+    if schema.survival is not None:
+        return space.put_table(key, pa.table(averaged_times(models, frame)._asdict()), part=part.part)
+    mean = averaged_all(models, frame)
     return space.put_table(key, pa.table(mean.columns()), part=part.part)
