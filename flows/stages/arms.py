@@ -55,8 +55,9 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
     if command == "augment":
         faults.append(
             SourceError(
-                f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-                "Every other command takes them all; for this one keep the rows of two arms.",
+                f"treatment '{schema.treatment.name}' of {command} must have two arms; got {len(schema.arms)}.",
+                "Every other command takes them all; for this one keep the rows of two: name the other labels in "
+                f'source.missing_values.{schema.treatment.name} and set roles.missing_treatment = "drop".',
             )
         )
     settings = spec.mechanisms
