@@ -1,12 +1,15 @@
 """Write the bill of materials of requirements.lock, and check that what is installed is what it pins.
 
-``sbom.py [FILE]`` writes CycloneDX 1.6 (JSON): each package with its version, package URL, licence and what it depends on. It exits with 1,
-and writes nothing, where a pin is not installed in its version, an installed package needs one that is not pinned, or a licence
-is one that waymint must not be shipped with. The same lock gives the same bytes: there is no time in it.
+``sbom.py [FILE] [--lock LOCK] [--debian STATUS]`` writes CycloneDX 1.6 (JSON): each package with its version, package URL, licence and what
+it depends on. It exits with 1, and writes nothing, where a pin is not installed in its version, an installed package needs one that is not
+pinned, or a licence is one that waymint must not be shipped with. The same lock gives the same bytes: there is no time in it.
+
+The image calls it when it is built, with the base image's packages from ``/var/lib/dpkg/status``.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.metadata
 import json
@@ -16,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from packaging.requirements import Requirement
 
@@ -75,8 +79,20 @@ def installed(pinned: dict[str, str]) -> Iterator[Package | str]:
         yield Package(name, version, terms, tuple(each for each in needs if each in pinned))
 
 
-def document(packages: list[Package], lock: bytes) -> dict[str, Any]:
-    """Return the bill of materials in CycloneDX 1.6."""
+def debian(status: Path) -> list[dict[str, Any]]:
+    """Return the installed Debian packages of a machine as components, by name; dpkg keeps no licences."""
+    components = []
+    for entry in status.read_text("utf-8").split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Version|Architecture|Status): (.+)$", entry, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed"):
+            name, version = fields["Package"], fields["Version"]
+            url = f"pkg:deb/debian/{name}@{quote(version, safe='.~-')}?arch={fields['Architecture']}"
+            components.append({"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url})
+    return sorted(components, key=lambda component: component["bom-ref"])
+
+
+def document(packages: list[Package], lock: bytes, system: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the bill of materials in CycloneDX 1.6; ``system`` are components of the base image."""
     components = [
         {
             "type": "library",
@@ -90,33 +106,40 @@ def document(packages: list[Package], lock: bytes) -> dict[str, Any]:
     ]
     reference = {each.name: f"pkg:pypi/{each.name}@{each.version}" for each in packages}
     digest = hashlib.sha256(lock).hexdigest()
+    whole = hashlib.sha256(lock + json.dumps(system).encode()).hexdigest() if system else digest
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, digest)}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, whole)}",
         "version": 1,
         "metadata": {
             "component": {"type": "application", "bom-ref": "waymint", "name": "waymint"},
             "properties": [{"name": "waymint:requirements.lock:sha256", "value": digest}],
         },
-        "components": components,
+        "components": [*components, *(system or [])],
         "dependencies": [{"ref": reference[each.name], "dependsOn": [reference[need] for need in each.needs]} for each in packages],
     }
 
 
 def main() -> int:
     """Check the lock and write the bill; return the exit code."""
-    seen = list(installed(pins(LOCK)))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("target", nargs="?", type=Path, default=ROOT / "build" / "sbom.cdx.json")
+    parser.add_argument("--lock", type=Path, default=LOCK)
+    parser.add_argument("--debian", type=Path, metavar="STATUS", help="dpkg's list of the machine's packages")
+    options = parser.parse_args()
+    seen = list(installed(pins(options.lock)))
     faults = [each for each in seen if isinstance(each, str)]
     for fault in faults:
         sys.stderr.write(f"lock: {fault}\n")
     if faults:
         return 1
     packages = [each for each in seen if isinstance(each, Package)]
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "sbom.cdx.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(document(packages, LOCK.read_bytes()), indent=2) + "\n")
-    sys.stdout.write(f"{len(packages)} packages as locked; bill of materials in {target}\n")
+    system = debian(options.debian) if options.debian else []
+    options.target.parent.mkdir(parents=True, exist_ok=True)
+    options.target.write_text(json.dumps(document(packages, options.lock.read_bytes(), system), indent=2) + "\n")
+    beside = f", {len(system)} of the base image" if system else ""
+    sys.stdout.write(f"{len(packages)} packages as locked{beside}; bill of materials in {options.target}\n")
     return 0
 
 

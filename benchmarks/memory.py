@@ -17,16 +17,18 @@ class Weight(NamedTuple):
     rss: float
     pss: float
     processes: int
+    largest: float
+    """RSS of the largest of them."""
 
 
 def weigh(processes: Iterable[psutil.Process]) -> Weight:
     """Add up the memory of processes; those that have ended weigh nothing."""
-    rss, pss, count = 0, 0, 0
+    rss, pss, count, largest = 0, 0, 0, 0
     for process in processes:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             found = process.memory_full_info()
-            rss, pss, count = rss + found.rss, pss + found.pss, count + 1
-    return Weight(rss / 2**20, pss / 2**20, count)
+            rss, pss, count, largest = rss + found.rss, pss + found.pss, count + 1, max(largest, found.rss)
+    return Weight(rss / 2**20, pss / 2**20, count, largest / 2**20)
 
 
 def tree(root: psutil.Process) -> list[psutil.Process]:
@@ -37,7 +39,7 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 class Peak:
-    """Samples a process tree while the block runs and keeps the largest sums.
+    """Samples a process tree while the block runs and keeps the largest sums, and the largest process.
 
     Parameters
     ----------
@@ -50,6 +52,7 @@ class Peak:
     def __init__(self, pid: int, seconds: float = 1.0) -> None:
         self.rss = 0.0
         self.pss = 0.0
+        self.largest = 0.0
         self.samples = 0
         self._root = psutil.Process(pid)
         self._seconds = seconds
@@ -59,7 +62,7 @@ class Peak:
     def _watch(self) -> None:
         while not self._over.wait(self._seconds):
             found = weigh(tree(self._root))
-            self.rss, self.pss = max(self.rss, found.rss), max(self.pss, found.pss)
+            self.rss, self.pss, self.largest = max(self.rss, found.rss), max(self.pss, found.pss), max(self.largest, found.largest)
             self.samples += 1
 
     def __enter__(self) -> Peak:

@@ -2,7 +2,8 @@
 
 Run ``python -m benchmarks.release_scale`` (10,000 and 100,000 rows), ``--full`` (1,000,000 too) or ``--rows N N ...``. Every size gets
 a source of 20 covariates with as many rows (benchmarks/make_source.py), a home of its own, so also a Prefect server of its own, and
-is released with as many rows by two worker processes. JSON on stdout, progress on stderr.
+is released with as many rows by two worker processes. ``--peer`` runs benchmarks/plain_script.py on the same source right after. JSON on
+stdout, progress on stderr.
 
 Memory is the largest sum over the command and everything below it (workers, nannies, Prefect server and its keeper), sampled
 every second; PSS counts a page that n processes share as 1/n in each. Start-up is some 20 s at any size, so ratios of small sizes flatter.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,8 @@ from benchmarks.make_source import OUTCOME, TREATMENT, make_source
 from benchmarks.memory import Peak, tree
 
 ROOT = Path(__file__).resolve().parents[1]
-# at most this factor of time for ten times the rows
-GROWTH = 12.0
+# at most this slope of log CPU seconds on log rows, from 100,000 rows on
+SLOPE = 1.05
 STAGE = re.compile(r"^\[ *[\d.]+ s\] (.+): done in ([\d.]+) s$")
 
 
@@ -77,7 +80,7 @@ def end_all(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=20)
 
 
-def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str, Any]:
+def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool = False) -> dict[str, Any]:
     """Release one size and return what it took.
 
     Parameters
@@ -90,11 +93,14 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str,
         Scratch.
     extra : str
         More TOML for the SPEC.
+    peer : bool
+        Whether the plain script runs too.
 
     Returns
     -------
     dict
-        ``rows, status, seconds, cpu_seconds, rows_per_second, peak_rss_mib, peak_pss_mib, samples, stages``.
+        ``rows, status, seconds, cpu_seconds, rows_per_second, peak_rss_mib, peak_pss_mib, largest_process_mib, samples, stages``,
+        and ``peer`` where asked.
     """
     source = make_source(folder / "source", rows)
     spec = folder / "spec.toml"
@@ -118,7 +124,7 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str,
         raise RuntimeError(f"release of {rows} rows ended with {process.returncode}:\n{text[-2000:]}")
     reply = json.loads((folder / "stdout").read_text())
     stages = [match for line in text.splitlines() if (match := STAGE.match(line))]
-    return {
+    found = {
         "rows": rows,
         "status": reply["status"],
         "seconds": round(seconds, 1),
@@ -126,38 +132,52 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "") -> dict[str,
         "rows_per_second": round(rows / seconds, 1),
         "peak_rss_mib": round(peak.rss),
         "peak_pss_mib": round(peak.pss),
+        "largest_process_mib": round(peak.largest),
         "samples": peak.samples,
         "stages": {match[1]: float(match[2]) for match in stages},
     }
+    return found | ({"peer": beside(source, found)} if peer else {})
+
+
+def beside(source: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Run the plain script on the same source; return what it took, and our CPU seconds and largest process over its own."""
+    plain: dict[str, Any] = json.loads(
+        subprocess.run([sys.executable, "-m", "benchmarks.plain_script", source], check=True, stdout=subprocess.PIPE).stdout
+    )
+    ratios = {
+        "cpu_over_plain": found["cpu_seconds"] / plain["total_cpu_seconds"],
+        "cpu_over_plain_cross_fit": found["cpu_seconds"] / plain["cpu_seconds"]["cross-fit"],
+        "largest_process_over_plain": found["largest_process_mib"] / plain["peak_mib"],
+    }
+    return plain | {name: round(ratio, 2) for name, ratio in ratios.items()}
 
 
 def growth(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare sizes that stand at a factor of ten: time must not grow by more than :data:`GROWTH`.
-
-    The ratio of CPU seconds is there for machines that are shared, where seconds say little.
-    """
-    by_rows = {each["rows"]: each for each in found}
+    """Compare neighbouring sizes: the slope of log CPU seconds, and of log seconds (which say little on a machine that is shared)."""
     result = []
-    for rows, small in by_rows.items():
-        if (large := by_rows.get(10 * rows)) is not None:
-            ratio, cpu = (large[name] / small[name] for name in ("seconds", "cpu_seconds"))
-            result.append({"from": rows, "to": 10 * rows, "ratio": round(ratio, 2), "cpu_ratio": round(cpu, 2), "within": ratio <= GROWTH})
+    by_rows = sorted(found, key=lambda each: each["rows"])
+    for small, large in pairwise(by_rows):
+        rows = math.log(large["rows"] / small["rows"])
+        cpu, wall = (round(math.log(large[name] / small[name]) / rows, 2) for name in ("cpu_seconds", "seconds"))
+        within = small["rows"] < 100_000 or cpu <= SLOPE
+        result.append({"from": small["rows"], "to": large["rows"], "cpu_slope": cpu, "wall_slope": wall, "within": within})
     return result
 
 
 def main() -> None:
-    """Measure the sizes asked for and print one JSON object; exit code 1 where time grows faster than allowed."""
+    """Measure the sizes asked for and print one JSON object; exit code 1 where CPU seconds grow faster than allowed."""
     parser = argparse.ArgumentParser(description="Time and memory of whole releases.")
     parser.add_argument("--full", action="store_true", help="1,000,000 rows too")
     parser.add_argument("--rows", type=int, nargs="+", help="sizes instead")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--peer", action="store_true", help="the plain script too")
     parser.add_argument("--extra", default="", help="more TOML for the SPEC, e.g. '[mechanisms]\\nlearner = \"glm\"'")
     asked = parser.parse_args()
     sizes = asked.rows or ([10_000, 100_000, 1_000_000] if asked.full else [10_000, 100_000])
     found = []
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="waymint-scale-") as folder:
-            found.append(measure(rows, asked.workers, Path(folder), asked.extra.replace("\\n", "\n")))
+            found.append(measure(rows, asked.workers, Path(folder), asked.extra.replace("\\n", "\n"), asked.peer))
         print({name: value for name, value in found[-1].items() if name != "stages"}, file=sys.stderr, flush=True)
     ratios = growth(found)
     machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version(), "load": os.getloadavg()}

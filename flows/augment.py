@@ -17,7 +17,6 @@ import tasks.estimation.task as estimation
 import tasks.mechanisms.task as mechanisms
 import tasks.nuisance.task as nuisance
 import tasks.publish.task as publishing
-from flows.stages.announcements import announce
 from flows.stages.augmentations import (
     Other,
     Outcome,
@@ -82,7 +81,7 @@ def augment(spec: Spec) -> Ending:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    return ending(announce(carry_out(spec, "augment", enlarge, check=_early_checks)), _rejection)
+    return ending(carry_out(spec, "augment", enlarge, check=_early_checks), _rejection)
 
 
 def _early_checks(run: Run) -> None:

@@ -96,7 +96,7 @@ def _of_outcomes(data: str, roles: dict[str, Any], options: dict[str, Any]) -> t
         elif set(outcomes) & set(roles["covariates"]):
             raise SpecError("covariates of roles must not name an outcome; got one that does.", "Leave it out of --covariates.")
         one, text_of = _of_outcome(data, rest, options)
-        entries = [{"outcome": outcome, **entry} for entry in one["estimates"]]
+        entries = [entry | {"outcome": outcome} for entry in one["estimates"]]
         warnings = [f"outcome '{outcome}': {text}" for text in one["warnings"]]
         reply = reply or one | {"estimates": [], "warnings": []}
         reply["estimates"] += entries

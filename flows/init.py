@@ -160,21 +160,27 @@ def guessed(column: Examined, index: Sequence[str], treatments: Sequence[str], o
     """Return the guess of a column's role and the reason."""
     if column.name in index:
         return "left out", "row index that a data frame stored"
+    guess, why = _guess(column, treatments, outcomes)
+    codes = f"{column.coded:,} cells look like codes for missing ({', '.join(map(quoted, column.codes))})" if column.codes else ""
+    return guess, "; ".join(part for part in (codes if not column.unfit else "", why) if part)
+
+
+def _guess(column: Examined, treatments: Sequence[str], outcomes: Sequence[str]) -> tuple[str, str]:
+    """Return the guess of a column's role by its labels and name, and the reason."""
     may = [role for role, names in (("treatment", treatments), ("outcome", outcomes)) if column.name in names]
     ability = f"may be {' or '.join(may)}" if may else ""
     if column.unfit:
         return "left out", column.unfit
+    if hints.like_weight(column.name):
+        return "left out", "by its name, a sampling weight"
     if hints.measured_later(column.name):
         return ("outcome or left out" if "outcome" in may else "left out"), "by its name, measured after treatment"
     if "treatment" in may and hints.like_treatment(column.name):
         return "treatment?", f"{'two' if column.two_armed else len(column.labels or {})} labels and its name; {ability}"
     if "outcome" in may and hints.like_outcome(column.name):
         return "outcome?", f"its name; {ability}"
-    codes = (
-        f"{column.coded:,} cells look like codes for missing ({', '.join(quoted(code) for code in column.codes)})" if column.codes else ""
-    )
-    wish = "whole numbers that name things: categorical" if column.wish else ""
-    return "covariate", "; ".join(part for part in (codes, wish, ability if "treatment" in may else "") if part)
+    wish = "its values name things: categorical" if column.wish else ""
+    return "covariate", "; ".join(part for part in (wish, ability if "treatment" in may else "") if part)
 
 
 def release_name(uri: str) -> str:

@@ -10,7 +10,6 @@ from prefect import flow
 import tasks.checks.task as checks
 from flows.release import conclude, early_checks, mint, paths_of
 from flows.release import describe as describe_release
-from flows.stages.announcements import announce
 from flows.stages.condition import check_where, narrow, refer
 from flows.stages.copies import draw_copy
 from flows.stages.endings import Ending, ending
@@ -56,7 +55,7 @@ def more(spec: Spec, original: Original) -> Ending:
         See :func:`flows.release.release`; EstimationError if the models are not those of the release.
     """
     work = mint if original.manifest is None else extend
-    return ending(announce(carry_out(spec, "release", work, original, check=_early_checks)), rejection)
+    return ending(carry_out(spec, "release", work, original, check=_early_checks), rejection)
 
 
 def _early_checks(run: Run) -> None:

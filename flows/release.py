@@ -15,7 +15,6 @@ import tasks.estimation.task as estimation
 import tasks.publish.task as publishing
 import tasks.report.task as reporting
 from flows.releases import summary
-from flows.stages.announcements import announce
 from flows.stages.condition import check_where, narrow, refer, unconditional
 from flows.stages.copies import check_models, draw_copy, fit_models, resolve_synthesizer
 from flows.stages.endings import Ending, cost_line, ending, unchanged_line
@@ -67,7 +66,7 @@ def release(spec: Spec) -> Ending:
     WaymintError
         SpecError, SourceError, EstimationError, StoreError: see docs/errors.md.
     """
-    return ending(announce(carry_out(spec, "release", mint, check=early_checks)), rejection)
+    return ending(carry_out(spec, "release", mint, check=early_checks), rejection)
 
 
 def early_checks(run: Run) -> None:

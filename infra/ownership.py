@@ -23,11 +23,17 @@ def private_folder(path: Path) -> Path:
     Raises
     ------
     WaymintError
-        If it is a link, no folder, or someone else's: they could put code into it.
+        If it is a link, no folder, or someone else's: they could put code into it; or if it can't be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    except OSError as error:
+        raise WaymintError(
+            f"folder '{path}' must be there or be one that can be made; got '{error.strerror}'.",
+            "Set WAYMINT_HOME, WAYMINT_WORKSPACE or engine.workspace to a folder that you may write to.",
+        ) from None
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         kind = "a link or a file" if not stat.S_ISDIR(status.st_mode) else f"one of user {status.st_uid}"

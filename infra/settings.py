@@ -36,6 +36,16 @@ class Verbosity(Enum):
     VERBOSE = "verbose"
 
 
+def _home() -> Path:
+    named = os.environ.get("WAYMINT_HOME")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".waymint"
+    except RuntimeError:  # a container's user that no passwd knows
+        raise SpecError("WAYMINT_HOME must be set where the user has no home; it is not.", "Set it to a folder of this user.") from None
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where this machine keeps state, and which Prefect server it talks to.
@@ -48,7 +58,7 @@ class Settings:
         ``WAYMINT_WORKSPACE``: default of ``engine.workspace``.
     """
 
-    home: Path = field(default_factory=lambda: Path(os.environ.get("WAYMINT_HOME") or Path.home() / ".waymint"))
+    home: Path = field(default_factory=_home)
     workspace: str | None = field(default_factory=lambda: os.environ.get("WAYMINT_WORKSPACE") or None)
 
     def __post_init__(self) -> None:

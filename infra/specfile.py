@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import yaml
 
 from tasks.contract.errors import SpecError
 from tasks.contract.spec import Spec, parse_spec
+
+#: A SPEC of ten thousand columns with labels has fewer.
+MOST_VALUES = 200_000
 
 
 def load_spec(path: Path, settings: list[str], store: str | None = None) -> Spec:
@@ -38,7 +42,29 @@ def load_spec(path: Path, settings: list[str], store: str | None = None) -> Spec
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Return the plain values of a SPEC file, not validated."""
+    """Return the plain values of a SPEC file, not validated.
+
+    Raises
+    ------
+    SpecError
+        If it can't be read, or holds more values than ``MOST_VALUES``, as YAML's references to references can.
+    """
+    try:
+        values = _parsed(path)
+    except RecursionError:
+        raise SpecError(f"SPEC must be nested a few levels deep; '{path}' is nested deeper than can be read.") from None
+    level: list[Any] = [values]
+    seen = 0
+    while level:
+        seen += len(level)
+        if seen > MOST_VALUES:
+            raise SpecError(f"SPEC must hold at most {MOST_VALUES:,} values; '{path}' holds more.", "Look for YAML aliases (*name).")
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = list(itertools.islice(itertools.chain.from_iterable(inner), MOST_VALUES + 1))
+    return values
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:

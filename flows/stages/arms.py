@@ -52,17 +52,17 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
     faults: list[WaymintError] = [*share_faults(schema, spec)]
     if len(schema.arms) == 2:
         return faults
-    if command not in ("release", "simulate"):
+    if command == "augment":
         faults.append(
             SourceError(
-                f"treatment '{schema.treatment.name}' of a {command} must have two arms; got {len(schema.arms)}.",
-                "'waymint release', 'simulate', 'audit' and 'estimate' take them all; for this command keep the rows of two.",
+                f"treatment '{schema.treatment.name}' of {command} must have two arms; got {len(schema.arms)}.",
+                "Every other command takes them all; for this one keep the rows of two: name the other labels in "
+                f'source.missing_values.{schema.treatment.name} and set roles.missing_treatment = "drop".',
             )
         )
     settings = spec.mechanisms
     chance = isinstance(settings.propensity, float)
     two = (
-        ("cluster of roles", schema.cluster is not None, "left out", "clusters are released with two arms"),
         ("propensity of mechanisms", chance, "a chance for each arm", f"write propensity = {{ {schema.arms[0]} = 0.5, ... }}"),
         ("probability of mechanisms", settings.probability != 0.5, "left out", "mechanisms.shares has a share for each arm"),
     )

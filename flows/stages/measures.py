@@ -62,6 +62,10 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
         distances = submit_distances(run, stages, schema, sample)
         isolated = submit_isolated(run, stages, schema, sample)
         covered = stages.submit(distance.cover, run, schema, sample.training, sample.holdout, sample.drawn) if near else None
+        joined = None
+        if not schema.plain:
+            of_first = [part.canonical for part in copies[0].drawn]
+            joined = stages.submit(estimation.together, run, schema, fits.source.nuisances, of_first)
         source_effects, released, fidelity, people = _effects(run, stages, stage, source, copies[0], fits)
         watched, approached = approach(run, stages, stage, schema, sample, isolated, [(number, part.canonical) for number, part in drawn])
         measured = Measured(
@@ -72,6 +76,7 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
             distances=stage.wait([distances])[0] if distances is not None else None,
             conformity=tuple(stage.wait(conform)),
             people=stage.wait([people])[0],
+            together=stage.wait([joined])[0] if joined is not None else None,
             coverage=stage.wait([covered])[0] if covered is not None else None,
             laws=stage.wait([laws])[0],
             support=tuple(stage.wait(cells)),

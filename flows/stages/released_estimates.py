@@ -73,7 +73,24 @@ def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tupl
         )
     with odd_values(f"{manifest.name} version {manifest.version}"):
         _check_keys(manifest)
-    copies = [_copy(release, copy, options) for copy in range(manifest.spec["release"]["copies"])]
+    schema = TableSchema.model_validate(manifest.table)
+    views = [schema.of_outcome(number) for number in range(len(schema.outcomes))]
+    answers = [_of_outcome(release, view, view.outcome.name if len(views) > 1 else None, options) for view in views]
+    reply, lines = answers[0]
+    for further, text in answers[1:]:
+        for name in ("estimates", "combined"):
+            reply[name] += further[name]
+        reply["warnings"] += [warning for warning in further["warnings"] if warning not in reply["warnings"]]
+        lines += ["", *text]
+    return plain(reply), lines
+
+
+def _of_outcome(
+    release: PublishedRelease, schema: TableSchema, name: str | None, options: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Estimate one outcome; ``name`` is its column where there are several."""
+    manifest = release.manifest
+    copies = [_copy(release, schema, name, copy, options) for copy in range(manifest.spec["release"]["copies"])]
     out_of_core = _beyond_memory(release, 0, options)
     reply, lines = answer(copies[0], (), {"learner": options["learner"], "rows": copies[0].rows, "out_of_core": out_of_core})
     combined = [_combined(manifest, estimates) for estimates in zip(*(analysis.estimates for analysis in copies))]
@@ -88,7 +105,7 @@ def estimate_release(release: PublishedRelease, options: dict[str, Any]) -> tupl
             for e, c in combined
         ),
     ]
-    return plain(reply), lines
+    return reply, lines if name is None else [f"outcome   {name}", *lines]
 
 
 def _check_keys(manifest: Manifest) -> None:
@@ -102,10 +119,15 @@ def _check_keys(manifest: Manifest) -> None:
     resolve("learner", spec["mechanisms"]["learner"], spec["mechanisms"].get("params"))
 
 
-def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Analysis:
+def _copy(release: PublishedRelease, schema: TableSchema, name: str | None, copy: int, options: dict[str, Any]) -> Analysis:
+    """Analyse one copy, its estimates named by the outcome where there are several."""
+    analysis = _analyse(release, schema, copy, options)
+    return analysis._replace(estimates=[each._replace(outcome=name) for each in analysis.estimates])
+
+
+def _analyse(release: PublishedRelease, schema: TableSchema, copy: int, options: dict[str, Any]) -> Analysis:
     """Analyse one copy by the plan that the run had: with the run's settings the manifest's numbers come out again."""
     manifest = release.manifest
-    schema = TableSchema.model_validate(manifest.table)
     if _beyond_memory(release, copy, options):
         with tempfile.TemporaryDirectory(prefix="waymint-estimate-") as folder:
             spill = Spill(Path(folder), schema, released=True)
@@ -144,7 +166,10 @@ def _beyond_memory(release: PublishedRelease, copy: int, options: dict[str, Any]
     """Return whether a copy is worked on out of core; effects of subgroups, clusters and strata are worked on in memory."""
     rows = sum(file.rows or 0 for file in _files(release, copy))
     roles = release.manifest.spec["roles"]
-    whole = roles["subgroups"] or roles.get("cluster") or roles.get("strata")
+    # several outcomes have a name for each in "y"'s place, and missing cells a further arm: both are worked on in memory
+    whole = (
+        roles["subgroups"] or roles.get("cluster") or roles.get("strata") or roles.get("outcomes") or roles.get("missing_outcome") == "ipcw"
+    )
     return rows > int(options.get("memory_rows", MEMORY_ROWS)) and not whole
 
 
@@ -167,7 +192,7 @@ def released_parts(
 
 def _named(one: Estimate) -> dict[str, str]:
     """Return what an estimate is of: estimand and estimator, and where there are more than two the arms."""
-    arms = {"arm": one.arm, "control": one.control}
+    arms = {"arm": one.arm, "control": one.control, "outcome": one.outcome}
     return {"estimand": one.estimand, "estimator": one.estimator, **{name: label for name, label in arms.items() if label is not None}}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect.runtime import deployment, flow_run
 
+from flows.stages.announcements import announce
 from flows.stages.engines import choose_engine
 from flows.stages.turns import turn
 from infra.cluster import outlasting, probe
@@ -35,7 +36,8 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
     spec : Spec
         The SPEC of the run.
     purpose : str
-        Name of the flow. Of those that publish versions, one run of a name in a store works at a time; others wait.
+        Name of the flow. Of those that publish versions, one run of a name in a store works at a time; others wait; and
+        Prefect is told of what was published.
     work : Flow
         Called with the run and ``more``, on the task runner that the SPEC's engine section asks for.
     check : callable, optional
@@ -79,8 +81,12 @@ def carry_out(spec: Spec, purpose: Purpose, work: Any, *more: object, check: Cal
                 raise
         if failed_requests.warning is not None:
             stages.warn(failed_requests.warning)
-        space.clear()
+        if publishes:
+            announce(reply)
         conclude(reply)
+        # last, and the record at the very end: a run that is killed before is resumed, keeps its number, and tells once more
+        space.clear(keep=(RUN_RECORD,))
+        space.clear()
     return reply
 
 

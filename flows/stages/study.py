@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import Role, TableSchema
 from tasks.contract.spec import Purpose
@@ -28,16 +31,64 @@ def role_faults(schema: TableSchema, command: Purpose) -> list[SpecError]:
         Such as ``"augment"``.
     """
     refused, hint = _REFUSED.get(command, ((), ""))
-    return [
+    return outcome_faults(schema, command) + [
         SpecError(f"{_KEYS.get(column.role, column.role)} of roles must be left out of {command}; got '{column.name}'.", hint)
         for column in schema.columns
         if column.role in refused
     ]
 
 
+def outcome_faults(schema: TableSchema, command: str) -> list[SpecError]:
+    """Return the refusal of several outcomes, or of one with missing cells, where a command is not built for them.
+
+    Parameters
+    ----------
+    schema : TableSchema
+        The table.
+    command : str
+        Such as ``"compare"``.
+    """
+    if command == "release" or schema.plain:
+        return []
+    if len(schema.outcomes) > 1:
+        names = ", ".join(f"'{column.name}'" for column in schema.outcomes)
+        return [
+            SpecError(f"outcomes of {command} must be one; got {names}.", "Name one in roles.outcome, and the others in roles.exclude.")
+        ]
+    return [
+        SpecError(
+            f"outcome '{schema.outcome.name}' of {command} must be known in every row; got missing cells that stay.",
+            'Set roles.missing_outcome = "drop".',
+        )
+    ]
+
+
+def require_one_outcome(table: Mapping[str, Any], release: str, command: str) -> None:
+    """Refuse a release of several outcomes, or with missing ones, where a command is not built for it.
+
+    Raises
+    ------
+    SpecError
+    """
+    if not TableSchema.model_validate(table).plain:
+        raise SpecError(
+            f"release of {command} must have one outcome, known in every row; got {release}, which has several or misses some.",
+            "'waymint estimate' takes it; for this command mint one of one outcome.",
+        )
+
+
 def study_notes(schema: TableSchema) -> tuple[str, ...]:
     """Say what a reader of a release must know of its columns beside (W, A, Y)."""
     notes = []
+    if len(schema.outcomes) > 1:
+        names = ", ".join(f"'{column.name}'" for column in schema.outcomes)
+        notes.append(f"outcomes {names}: the effect on each is targeted; the headline figures are those of '{schema.outcome.name}'.")
+    if schema.gaps:
+        names = ", ".join(f"'{column.name}'" for column in schema.outcomes if column.missing)
+        notes.append(
+            f"cells of {names} are assumed to be missing at random given covariates and treatment: effects weight by the chance to be "
+            "known."
+        )
     if schema.weight is not None:
         notes.append(f"weight '{schema.weight.name}' is 1 in every released row: the release stands for the weighted population by itself.")
     if schema.passengers:

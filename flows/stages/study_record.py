@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from infra.workspace import Run
-from tasks.contract.columns import survey_weights, unit_keys
+from tasks.contract.columns import nuisances_of, survey_weights, unit_keys
+from tasks.contract.nuisance import nuisance_names
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.clusters import ClusterLaw, intraclass
 from tasks.mechanisms.task import Copy
@@ -34,14 +35,15 @@ def study_section(run: Run, schema: TableSchema, copies: Sequence[Copy]) -> dict
         section["weight"] = {"rows": len(weights), "effective_rows": effective_size(weights)}
     if first.models.clusters is not None:
         law: ClusterLaw = space.model(first.models.clusters)
-        drawn = pa.concat_tables([space.table(part.canonical, ["a", "y", "q0", "q1", "c"]) for part in first.drawn])
-        a, y, q0, q1 = (drawn.column(name).to_numpy() for name in ("a", "y", "q0", "q1"))
+        columns = ["a", "y", *nuisance_names(len(schema.arms)), "c"]
+        drawn = pa.concat_tables([space.table(part.canonical, columns) for part in first.drawn])
+        a, y = (drawn.column(name).to_numpy() for name in ("a", "y"))
         names, place = np.unique(unit_keys(drawn), return_inverse=True)
         section["clusters"] = {
             "source": len(law.sizes),
             "release": len(names),
             "icc_source": law.icc,
-            "icc_release": intraclass(y - np.where(a == 1, q1, q0), place),
+            "icc_release": intraclass(y - nuisances_of(drawn).observed(a), place),
             "rho": law.rho,
             "constant": [column.name for column in schema.covariates if column.constant or column.id in law.constant],
             "treated_whole": law.treated_whole,

@@ -101,8 +101,9 @@ def canonical_rows(batch: pa.Table, schema: TableSchema, form: str, options: dic
 def rows_used(batch: pa.Table, schema: TableSchema) -> npt.NDArray[np.bool_]:
     """Return which rows have treatment and outcome, shape (n,)."""
     without = is_missing(batch.column(schema.treatment.name))
-    if not schema.outcome.missing:  # else rows without outcome are kept
-        without |= is_missing(batch.column(schema.outcome.name))
+    for column in schema.outcomes:
+        if not column.missing:  # else rows without outcome are kept
+            without |= is_missing(batch.column(column.name))
     return np.asarray(~without)
 
 

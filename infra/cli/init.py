@@ -49,6 +49,7 @@ def init(
     _write(path, text)
     lines = [f"left out: '{name}' ({reason})" for name, reason in reply["left_out"].items()]
     lines += [f"relation: {relation}" for relation in reply["relations"]]
+    lines += [f"note: {doubt}" for doubt in reply["warnings"] if doubt not in profiled.notes]
     print_reply({**reply, "spec": str(path)}, [*lines, f"written: {path}"], json_)
     suggest(f"waymint check {path}, then waymint release {path}", json_)
 

@@ -17,5 +17,4 @@ def announce(text: str, as_json: bool) -> None:
 def suggest(command: str, as_json: bool) -> None:
     """Say which command a user may want next; on stderr, so that results can be piped."""
     if command and not as_json and verbosity() is not Verbosity.QUIET:
-        sys.stdout.flush()
         sys.stderr.write(f"next      {visible(command)}\n")

@@ -37,7 +37,7 @@ def show(where: ReleaseArgument, json_: JsonOption = False) -> None:
 
 @app.command()
 def verify(where: ReleaseArgument, key: KeyOption = None, json_: JsonOption = False) -> None:
-    """Re-hash every file of a release against its manifest; with --key, require that key's signature."""
+    """Re-hash every file of a release, or of a copy in a folder, against its manifest; with --key, require that key's signature."""
     call_entry("releases", "verify", json_, where, key)
     suggest(f"waymint releases export {where} --to FILE.zip", json_)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +34,33 @@ def print_reply(reply: Any, lines: Sequence[str], as_json: bool) -> None:
     if as_json:
         print_json(reply)
     else:
-        sys.stdout.write("\n".join(visible(line, keep="\t") for line in lines) + "\n")
+        write("\n".join(visible(line, keep="\t") for line in lines) + "\n")
+
+
+def write(text: str) -> None:
+    """Write to stdout. A reader that has read enough, or a stdout that is closed, is no error.
+
+    Raises
+    ------
+    WaymintError
+        If stdout takes no more for another reason, e.g. a full disk.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # what is still buffered would fail once more at the end of the process
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        if isinstance(error, BrokenPipeError):
+            return
+        raise WaymintError(
+            f"answer of the command must fit where stdout goes; got '{error.strerror}'.",
+            "What it published is in the store: see 'waymint releases list'.",
+        ) from None
 
 
 def print_help_of_bare(context: typer.Context) -> None:
@@ -44,14 +72,15 @@ def print_help_of_bare(context: typer.Context) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON object."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def print_error(error: WaymintError, as_json: bool) -> int:
     """Print an error; return its exit code."""
     reply = getattr(error, "reply", None)
     if as_json:
-        print_json(reply if reply is not None else error.as_dict())
+        with contextlib.suppress(WaymintError):
+            print_json(reply if reply is not None else error.as_dict())
     label = "rejected" if isinstance(error, GateFailed) else "error"
     sys.stderr.write(f"{label}: {visible(error.message)}\n")
     if error.hint:

@@ -61,7 +61,14 @@ def arm_names(schema: TableSchema) -> tuple[str, ...]:
     return ("control", "treated") if len(schema.arms) == 2 else tuple(f"'{label}'" for label in schema.arms)
 
 
-def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release: pa.Table, rng: np.random.Generator) -> LawEvidence:
+def law_evidence(
+    schema: TableSchema,
+    source: pa.Table,
+    weight: Float64,
+    release: pa.Table,
+    rng: np.random.Generator,
+    chances: Sequence[Float64 | None] = (),
+) -> LawEvidence:
     """Compare outcomes by arm, covariates one by one, and joint patterns of missing cells.
 
     Parameters
@@ -69,28 +76,76 @@ def law_evidence(schema: TableSchema, source: pa.Table, weight: Float64, release
     schema : TableSchema
         Of the source.
     source, release : pyarrow.Table
-        Canonical rows with covariates, ``a`` and ``y``.
+        Canonical rows with covariates, ``a`` and outcomes.
     weight : ndarray of float64
         Of the source's rows, for the outcome; see :func:`design_weights`.
     rng : numpy.random.Generator
         Draws the null distributions.
+    chances : sequence of ndarray of float64 or None
+        Of each outcome that is complete in the release and not in the source, the chance of the source's rows to be known in their arm.
     """
     units = None if not schema.beside else (_units(source), _units(release))
-    (a, y), (b, z) = ((table.column("a").to_numpy(), table.column("y").to_numpy()) for table in (source, release))
-    outcome = []
-    for label, name in reversed([*enumerate(arm_names(schema))]):
-        here, there = a == label, b == label
-        if min(here.sum(), there.sum()) >= FEWEST and weight[here].sum() > 0:
-            if units is None:
-                outcome.append((name, weighted_gap(y[here], weight[here], z[there], rng)))
-            else:
-                designed = units[0]._replace(weight=units[0].weight * weight)
-                outcome.append((name, unit_gap(y[here], z[there], designed.take(here), units[1].take(there), rng)))
+    outcome: list[tuple[str, Gap]] = []
+    for number, column in enumerate(schema.outcomes):
+        chance = chances[number] if chances else None
+        seen = weight if chance is None else weight / np.maximum(chance, 1e-3)
+        named = f"outcome '{column.name}', " if len(schema.outcomes) > 1 else ""
+        outcome += [(named + arm, gap) for arm, gap in _outcome(schema, column.id, source, seen, release, rng, units)]
     frames = to_frame(source, schema.modelled), to_frame(release, schema.modelled)
     margins = [(column.name, _margin(column, frames[0][column.id], frames[1][column.id], rng, units)) for column in schema.modelled]
     margins += _passengers(schema, source, release, weight, rng)
     gaps = tuple((name, gap) for name, gap in margins if gap is not None)
-    return LawEvidence(tuple(outcome), len(schema.arms), gaps, _missing(*frames, rng, units))
+    missing = [("", _missing(*frames, rng, units)), *_outcomes_missing(schema, source, weight, release, rng)]
+    patterns = [(name, gap) for name, gap in missing if gap is not None]
+    where, worst = max(patterns, key=lambda each: (each[1].excess, each[1].distance), default=("", None))
+    return LawEvidence(tuple(outcome), len(schema.arms) * len(schema.outcomes), gaps, worst, where)
+
+
+def _outcome(
+    schema: TableSchema,
+    name: str,
+    source: pa.Table,
+    weight: Float64,
+    release: pa.Table,
+    rng: np.random.Generator,
+    units: tuple[Units, Units] | None,
+) -> list[tuple[str, Gap]]:
+    """Compare the known cells of one outcome, arm by arm."""
+    (a, y), (b, z) = ((table.column("a").to_numpy(), numbers(table, name)) for table in (source, release))
+    gaps = []
+    for label, arm in reversed([*enumerate(arm_names(schema))]):
+        here, there = (a == label) & ~np.isnan(y), (b == label) & ~np.isnan(z)
+        if min(here.sum(), there.sum()) >= FEWEST and weight[here].sum() > 0:
+            if units is None:
+                gaps.append((arm, weighted_gap(y[here], weight[here], z[there], rng)))
+            else:
+                designed = units[0]._replace(weight=units[0].weight * weight)
+                gaps.append((arm, unit_gap(y[here], z[there], designed.take(here), units[1].take(there), rng)))
+    return gaps
+
+
+def _outcomes_missing(
+    schema: TableSchema, source: pa.Table, weight: Float64, release: pa.Table, rng: np.random.Generator
+) -> list[tuple[str, Gap | None]]:
+    """Compare the joint patterns of missing outcomes, arm by arm: who is in an arm is weighted to what the release has there."""
+    names = [column.id for column in schema.outcomes if column.missing]
+    if not names:
+        return []
+    masks = [np.column_stack([np.isnan(numbers(table, name)) for name in names]) for table in (source, release)]
+    if not masks[1].any():
+        return []  # the release was asked for complete outcomes
+    codes = np.unique(np.concatenate(masks), axis=0, return_inverse=True)[1].ravel().astype(np.float64)
+    here, there = codes[: source.num_rows], codes[source.num_rows :]
+    units, drawn = _units(source), _units(release)
+    designed = units._replace(weight=units.weight * weight)
+    a, b = source.column("a").to_numpy(), release.column("a").to_numpy()
+    gaps: list[tuple[str, Gap | None]] = []
+    for label, arm in enumerate(arm_names(schema)):
+        x, z = a == label, b == label
+        if min(x.sum(), z.sum()) >= FEWEST:
+            gap = unit_gap(here[x], there[z], designed.take(x), drawn.take(z), rng, ordered=False)
+            gaps.append((f"missing outcomes of the {arm} arm", gap))
+    return gaps
 
 
 def _passengers(
@@ -143,11 +198,15 @@ def _missing(source: pd.DataFrame, release: pd.DataFrame, rng: np.random.Generat
     return level_gap(here, there, rng)
 
 
-def supports(schema: TableSchema, source: pa.Table, outcome_range: tuple[float, float] | None) -> dict[str, Support]:
-    """Read the natural support of every column of numbers, dates or times, by its id; see :mod:`tasks.checks.support`."""
+def supports(schema: TableSchema, source: pa.Table, ranges: Mapping[str, tuple[float, float] | None]) -> dict[str, Support]:
+    """Read the natural support of every column of numbers, dates or times, by its id; see :mod:`tasks.checks.support`.
+
+    ``ranges`` holds the declared range of outcomes by the name of their column.
+    """
     limits = {column.id: _support(column, numbers(source, column.id)) for column in schema.modelled if not column.is_category}
-    if schema.outcome_kind != "binary":
-        limits["y"] = natural_support(numbers(source, "y"), outcome_range)
+    for column, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True):
+        if kind != "binary":
+            limits[column.id] = natural_support(numbers(source, column.id), ranges.get(column.name))
     return limits
 
 

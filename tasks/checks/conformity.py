@@ -71,12 +71,17 @@ def _outside(column: Column, schema: TableSchema, canonical: pa.Table) -> int:
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if column.role == "treatment":
         good = np.isin(numbers, np.arange(len(schema.arms)))
-    elif schema.outcome_kind == "binary":
-        good = (numbers == 0) | (numbers == 1)
-    elif schema.outcome_kind == "count":
-        good = np.isfinite(numbers) & (numbers >= 0) & (numbers == np.rint(numbers))
-    else:
+    elif column.role != "outcome":
         good = np.isfinite(numbers)
+    else:
+        kind = schema.outcome_kinds[schema.outcomes.index(column)]
+        good = np.isfinite(numbers)
+        if kind == "binary":
+            good = (numbers == 0) | (numbers == 1)
+        elif kind == "count":
+            good &= (numbers >= 0) & (numbers == np.rint(numbers))
+        if column.missing:
+            good |= np.isnan(numbers)
     return int(np.sum(~good))
 
 

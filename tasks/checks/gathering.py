@@ -141,7 +141,11 @@ def calibration_evidence(balances: Sequence[Any]) -> CalibrationEvidence | None:
 
 
 def fidelity_evidence(
-    source: Mapping[str, Any], release: Mapping[str, Any], truth: Mapping[str, Any], main: str, targets: Sequence[str] = ("ate",)
+    source: Mapping[str, Any],
+    release: Mapping[str, Any],
+    truths: Mapping[str | None, Mapping[str, Any]],
+    main: str,
+    targets: Sequence[str] = ("ate",),
 ) -> FidelityEvidence:
     """Return the evidence of the effect that source and release differ in most, of all that the release is made for.
 
@@ -149,8 +153,8 @@ def fidelity_evidence(
     ----------
     source, release : mapping
         Records of effects.
-    truth : mapping
-        ``ate`` and ``mc_se`` of the released model, and ``others``; empty where it is not known.
+    truths : mapping
+        By outcome (None of one alone): ``ate`` and ``mc_se`` of the released model, and ``others``; empty where it is not known.
     main : str
         Estimator of the ATE that is compared.
     targets : sequence of str
@@ -160,17 +164,18 @@ def fidelity_evidence(
     here, there = ({_key(each): each for each in record["estimates"]} for record in (source, release))
     compared = []
     for key, each in here.items():
-        estimand, estimator, arm, control = key
+        outcome, estimand, estimator, arm, control = key
         if main_estimators.get(estimand) == estimator:
-            other, built_in = there[key], _built_in(truth, estimand, arm, control)
+            other, built_in = there[key], _built_in(truths[outcome], estimand, arm, control)
             name = estimand.upper() + (f" of '{arm}' against '{control}'" if arm is not None else "")
+            name += f" on '{outcome}'" if outcome is not None else ""
             numbers = (each["estimate"], each["se"], other["estimate"], other["se"])
             compared.append(FidelityEvidence(*numbers, built_in.get("value"), built_in.get("mc_se"), name))
     return replace(max(compared, key=lambda evidence: evidence.z), among=len(compared))
 
 
-def _key(estimate: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:
-    return estimate["estimand"], estimate["estimator"], estimate.get("arm"), estimate.get("control")
+def _key(estimate: Mapping[str, Any]) -> tuple[str | None, str, str, str | None, str | None]:
+    return estimate.get("outcome"), estimate["estimand"], estimate["estimator"], estimate.get("arm"), estimate.get("control")
 
 
 def _built_in(truth: Mapping[str, Any], estimand: str, arm: str | None, control: str | None) -> Mapping[str, Any]:

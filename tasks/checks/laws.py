@@ -55,19 +55,23 @@ class LawEvidence(NamedTuple):
     Attributes
     ----------
     outcome : tuple of (str, Gap)
-        Of each arm with enough rows.
+        Of each arm with enough rows, of every outcome.
     arms : int
-        Arms there are.
+        Arms there are, of all outcomes together.
     margins : tuple of (str, Gap)
         Of each covariate that varies, by its name.
     missing : Gap or None
-        Of the joint patterns of missing cells; None where nothing is missing.
+        Of the joint patterns of missing cells, of covariates or of outcomes by arm, whichever lies further apart; None where nothing is
+        missing.
+    missing_of : str
+        What that pattern is of; nothing for covariates.
     """
 
     outcome: tuple[tuple[str, Gap], ...]
     arms: int
     margins: tuple[tuple[str, Gap], ...]
     missing: Gap | None
+    missing_of: str = ""
 
 
 def weighted_gap(x: Float64, weight: Float64, y: Float64, rng: np.random.Generator) -> Gap:

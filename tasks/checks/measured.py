@@ -87,6 +87,8 @@ class Measured(NamedTuple):
         Isolated rows; None where training rows or holdout are empty.
     approaches : tuple of Ref
         How near every drawn part comes to them.
+    together : Ref or None
+        Record of how several outcomes hang together and what is missing of them; None of one outcome that is known in every row.
     """
 
     source: Ref
@@ -103,3 +105,4 @@ class Measured(NamedTuple):
     support: tuple[ModelRef, ...] = ()
     isolated: Ref | None = None
     approaches: tuple[Ref, ...] = ()
+    together: Ref | None = None

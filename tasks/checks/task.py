@@ -33,13 +33,15 @@ from tasks.checks.gathering import (
 from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
+from tasks.checks.optional import absent
 from tasks.checks.pool import Pool, UnitPool, distinct, first_of_units, gather, gather_units, identical_pairs
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.checks.survival import survival_evidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
-from tasks.contract.columns import MARKER, clusters_of, nuisance_columns, nuisances_of, unit_keys
+from tasks.contract.columns import MARKER, clusters_of, nuisance_columns, predictions_of, unit_keys
 from tasks.contract.frames import from_frame, to_frame
+from tasks.contract.nuisance import Float64
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import UInt64, in_holdout, rng_for, salt
 from tasks.contract.roles import TableSchema
@@ -160,12 +162,16 @@ def natural_support(run: Run, schema: TableSchema, source: Sequence[PartitionRef
     key = "checks/support"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), run.spec.outcome.range)
+    limits = supports(schema, space.first_rows(source, run.spec.gates.distance_rows), _ranges(run, schema))
     for part in source:
         table = space.table(part, list(limits))
         for name, support in limits.items():
             limits[name] = support.without(support.violations(numbers(table, name)))
     return space.put_model(key, limits)
+
+
+def _ranges(run: Run, schema: TableSchema) -> dict[str, tuple[float, float] | None]:
+    return {column.name: run.spec.outcome_of(column.name).range for column in schema.outcomes}
 
 
 @coarse("look for impossible numbers", "look for impossible numbers in part {part} of copy {copy}")
@@ -201,21 +207,29 @@ def compare_laws(
     key = "checks/laws"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    names = [*(column.id for column in (*schema.modelled, *schema.passengers)), "a", "y", *schema.beside]
+    names = [*(column.id for column in (*schema.modelled, *schema.passengers, *schema.outcomes)), "a", *schema.beside]
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
     rows = space.first_rows(source, limit)
-    fitted = nuisances_of(space.table(nuisances))
+    predictions = predictions_of(space.table(nuisances))
+    fitted = predictions.first
     bound = truncation_bound(len(fitted[0]), spec.mechanisms.truncation, fitted.arms)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
     propensities = [values[: rows.num_rows] for values in fitted.propensities]
-    weight = design_weights(rows.column("a").to_numpy(), propensities, bound, design, spec.mechanisms.tilt)
-    return space.put_model(key, law_evidence(schema, rows, weight, drawn, rng_for(spec.seed, "compare laws")))
+    a = rows.column("a").to_numpy()
+    weight = design_weights(a, propensities, bound, design, spec.mechanisms.tilt)
+    chances: list[Float64 | None] = []
+    if spec.release.complete_outcomes:
+        some = predictions.at(slice(0, rows.num_rows))
+        by_outcome = [some.chances(number) for number in range(len(schema.outcomes))]
+        chances = [None if each is None else np.choose(a, each) for each in by_outcome]
+    return space.put_model(key, law_evidence(schema, rows, weight, drawn, rng_for(spec.seed, "compare laws"), chances))
 
 
 def load_judge() -> None:
-    """Import Great Expectations, which takes seconds."""
-    importlib.import_module("tasks.checks.expectations")
+    """Import Great Expectations, which takes seconds, without packages that it does not need here."""
+    with absent():
+        importlib.import_module("tasks.checks.expectations")
 
 
 def question(run: Run, measured: Measured) -> Query | None:
@@ -268,7 +282,8 @@ def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attac
     """Read what was measured and turn it into metrics."""
     space = run.space()
     source, release = (json.loads(space.read(ref.key)) for ref in (measured.source, measured.release))
-    truth = json.loads(space.read(measured.fidelity.key))["truth"] or {}
+    kept = json.loads(space.read(measured.fidelity.key))
+    truths = {each["outcome"]: each["truth"] or {} for each in kept.get("outcomes", ())} or {None: kept["truth"] or {}}
     parts: list[SchemaEvidence] = [space.model(ref) for ref in measured.conformity]
     cells: list[SupportEvidence] = [space.model(ref) for ref in measured.support]
     evidence = replace(
@@ -277,7 +292,7 @@ def _metrics(run: Run, measured: Measured, main: str, said: Answer | None, attac
         audit=None if attacked is None else tuple(attacked),
         source=OverlapEvidence.of(source["overlap"]),
         release=OverlapEvidence.of(release["overlap"]),
-        fidelity=fidelity_evidence(source, release, truth, main, run.spec.mechanisms.targets),
+        fidelity=fidelity_evidence(source, release, truths, main, run.spec.mechanisms.targets),
         calibration=calibration_evidence([space.model(ref) for ref in measured.balances]),
         schema=sum(parts[1:], start=parts[0]),
         laws=None if measured.laws is None else space.model(measured.laws),

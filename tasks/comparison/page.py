@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tasks.comparison.reading import with_error
+from tasks.comparison.reading import pair_title, with_error
 from tasks.comparison.row import ESTIMATORS
 from tasks.comparison.scatter import Point, scatter
 from tasks.comparison.summary import MAIN, NEAR_AUC, NEAR_RMSE, OFF
@@ -56,6 +56,8 @@ def render(record: Mapping[str, Any]) -> bytes:
         held_out=percent(record["spec"]["source"]["holdout"]),
         names=NAMES,
         details=[_detail(row, effect["decimals"]) for row in record["rows"]],
+        first=pair_title(measured[0]["pairs"][0]) if measured and measured[0]["pairs"] else "",
+        pairs=[line for each in measured for line in _pair_lines(each, effect["decimals"])],
     )
 
 
@@ -102,24 +104,52 @@ def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: S
     if x is None or y is None:
         return None
     of_variant = [row for row in rows if (row["synthesizer"], row["mode"]) == (each["synthesizer"], each["mode"])]
+    seen = [(row[name], _of_worst(row, each)) for row in of_variant]
     seeds = tuple(
-        (row[name], row["effect_error"][MAIN] / row["source_se"])
-        for row in of_variant
-        if row[name] is not None and row["effect_error"][MAIN] is not None and row["source_se"]
+        (x_of_seed, effect["effect_error"][MAIN] / effect["source_se"])
+        for x_of_seed, effect in seen
+        if x_of_seed is not None and effect["effect_error"][MAIN] is not None and effect["source_se"]
     )
     label = each["synthesizer"]
     return Point(label, titles.index(label), each["mode"], x["mean"], y["mean"], x["mcse"], y["mcse"], seeds)
 
 
+def _of_worst(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the effect of a row that its summary shows: the worst pair's, of more than two arms."""
+    worst = (each.get("arm"), each.get("control"))
+    return next((pair for pair in row["pairs"] if (pair["arm"], pair["control"]) == worst), row)
+
+
+def _pair_lines(each: Mapping[str, Any], decimals: int) -> list[dict[str, Any]]:
+    """Write the lines of the table of all pairs; none where there are only two arms."""
+    return [
+        {
+            "synthesizer": each["synthesizer"],
+            "mode": each["mode"],
+            "title": pair_title(pair),
+            "source": with_error(pair["source_effect"], decimals),
+            "se": with_error(pair["source_se"], decimals),
+            "estimates": _errors(pair, decimals),
+        }
+        for pair in each["pairs"]
+    ]
+
+
+def _errors(each: Mapping[str, Any], decimals: int) -> list[dict[str, Any]]:
+    """Write the effect errors of a summary or of one of its pairs, by estimator."""
+    return [
+        {
+            "text": with_error(each["errors"].get(name), decimals),
+            "scaled": with_error(each["scaled"].get(name), 1),
+            "far": name in each["wrong"],
+        }
+        for name in ESTIMATORS
+    ]
+
+
 def _line(each: Mapping[str, Any], decimals: int, recommendation: Mapping[str, Any]) -> dict[str, Any]:
     """Write one line of both tables."""
     figures, total = each["figures"], each["seeds"]
-    errors = []
-    for name in ESTIMATORS:
-        scaled = each["scaled"].get(name)
-        errors.append(
-            {"text": with_error(each["errors"].get(name), decimals), "scaled": with_error(scaled, 1), "far": name in each["wrong"]}
-        )
     failed = ", ".join(f"{name} ({count})" if total > 1 else name for name, count in each["gates_failed"].items())
     return {
         **each,
@@ -131,7 +161,8 @@ def _line(each: Mapping[str, Any], decimals: int, recommendation: Mapping[str, A
         "contrast": with_error(figures.get("contrast_term"), decimals),
         "law": with_error(figures.get("covariate_term"), decimals),
         "people": with_error(figures.get("cate_ratio"), 2),
-        "estimates": errors,
+        "estimates": _errors(each, decimals),
+        "pair": pair_title(each),
         "root": with_error(each["size"], 2),
         "gates": failed or "all hold",
         "fit": seconds(_of(figures, "fit_seconds")),
@@ -146,11 +177,11 @@ def _of(figures: Mapping[str, Any], name: str) -> float | None:
 
 def _pitfall(each: Mapping[str, Any], metric: str, decimals: int) -> str:
     """Say in words where prediction hides a wrong effect."""
-    figures = each["figures"]
+    figures, of_pair = each["figures"], f"{title} " if (title := pair_title(each)) else ""
     score = f"{metric.upper()} {fixed(_of(figures, 'tstr'), 3)} against {fixed(_of(figures, 'tstr_source'), 3)}"
     return (
         f"{each['synthesizer']}, mode {each['mode']}: a model learnt from its releases predicts the real rows as well as one learnt from "
-        f"the real rows themselves ({score}), and yet the effect on its releases is off by "
+        f"the real rows themselves ({score}), and yet the effect {of_pair}on its releases is off by "
         f"{with_error(each['errors'][MAIN], decimals)}, that is {fixed(abs(each['scaled'][MAIN]['mean']), 1)} standard errors."
     )
 

@@ -17,12 +17,18 @@ def with_error(figure: Mapping[str, Any] | None, decimals: int) -> str:
     return fixed(figure["mean"], decimals) + ("" if figure["mcse"] is None else f" ± {fixed(figure['mcse'], decimals)}")
 
 
+def pair_title(each: Mapping[str, Any]) -> str:
+    """Return the pair of arms that a summary, or one of its pairs, is of; empty where there are only two arms."""
+    return f"{each['arm']} − {each['control']}" if each.get("arm") is not None else ""
+
+
 def row_line(row: Row) -> str:
     """Return a line for the log."""
     name = f"{row.synthesizer}, {row.mode}, seed {row.seed}"
     if row.refused is not None:
         return f"{name}: could not be made: {row.refused}"
-    error = scaled_error(row, MAIN)
+    seen = [row.seen_by(number) for number in range(len(row.pairs))] or [row]
+    error = max((scaled_error(each, MAIN) for each in seen), key=lambda value: abs(value or 0.0))
     gates = f"fails {', '.join(row.gates_failed)}" if row.gates_failed else "all gates hold"
     return (
         f"{name}: TSTR {row.tstr_metric} {fixed(row.tstr, 3)} (source's own {fixed(row.tstr_source, 3)}), "
@@ -45,5 +51,8 @@ def lines(reply: Mapping[str, Any]) -> list[str]:
         cells = (with_error(figures.get(key), 3) for key in ("tstr", "c2st_auc", "dcr_share"))
         errors = ", ".join(with_error(each["scaled"].get(estimator), 2) for estimator in ESTIMATORS)
         mark = "  PITFALL: predicts well, effect wrong" if each["pitfall"] else ""
+        mark = (f"  {worst}" if (worst := pair_title(each)) else "") + mark
         text.append(f"{name}{next(cells):<18}{next(cells):<18}{next(cells):<16}{errors}{mark}")
+    if any(pair_title(each) for each in summary):
+        text += ["", "Effect errors are those of the pair of arms that is named: the worst one. The report has every pair."]
     return [*text, "", reply["recommendation"]["reason"], f"report    {reply['uri']}/compare.html"]

@@ -17,6 +17,34 @@ ESTIMATORS = ATE
 #: Gates that judge the source: they fail for every variant alike.
 SOURCE_GATES = frozenset({"source_overlap", "source_ess", "min_arm"})
 
+_EFFECT = ("effect_error", "release_se", "source_effect", "source_se")
+
+
+class PairError(BaseModel):
+    """What became of the effect of one pair of arms; fields as in :class:`Row`.
+
+    Attributes
+    ----------
+    arm, control : str
+        Labels.
+    effect_error, release_se : dict of str to float or None
+    source_effect, source_se : float or None
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: str
+    control: str
+    effect_error: dict[str, float | None]
+    release_se: dict[str, float | None]
+    source_effect: float | None
+    source_se: float | None
+
+    @property
+    def title(self) -> str:
+        """How pages call it."""
+        return f"{self.arm} − {self.control}"
+
 
 class Row(BaseModel):
     """What was measured of one variant; all numbers are None where it could not be made.
@@ -44,6 +72,8 @@ class Row(BaseModel):
         Standard errors of the release's estimates.
     source_effect, source_se : float or None
         The source's main estimate with this seed.
+    pairs : tuple of PairError
+        Of more than two arms every pair; the fields above are then those of the first, and so are the two terms.
     cate_ratio : float or None
         Gap of single effects to the source over that of a new sample of the source; 1 is as good as that.
     gates_failed : tuple of str
@@ -75,11 +105,17 @@ class Row(BaseModel):
     release_se: dict[str, float | None] = dict.fromkeys(ESTIMATORS)
     source_effect: float | None = None
     source_se: float | None = None
+    pairs: tuple[PairError, ...] = ()
     cate_ratio: float | None = None
     gates_failed: tuple[str, ...] = ()
     fit_seconds: float | None = None
     sample_seconds: float | None = None
     peak_mib: float | None = None
+
+    def seen_by(self, number: int) -> Row:
+        """Return the row with the effect of one of its pairs in place of the first one's."""
+        pair = self.pairs[number]
+        return self.model_copy(update={name: getattr(pair, name) for name in _EFFECT})
 
     @property
     def own_failures(self) -> tuple[str, ...]:
@@ -119,10 +155,8 @@ def measured_row(
     costs : mapping
         ``"fit"`` and ``"sample"``, each of :meth:`infra.metering.Meter.as_dict`.
     """
-    ate = {
-        where: {each["estimator"]: each for each in record["estimates"] if each["estimand"] == "ate"} for where, record in effects.items()
-    }
-    effect, ledger, score = ate["source"][main], {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
+    pairs = _pair_errors(effects, main)
+    first, ledger, score = pairs[0], {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
     two_sample, peaks = apart.get("c2st") or {}, [costs[name].get("peak_mib") for name in ("fit", "sample")]
     return Row(
         synthesizer=variant.title,
@@ -139,13 +173,34 @@ def measured_row(
         contrast_se=ledger["contrast"]["se"],
         covariate_term=ledger["covariate_law"]["value"],
         covariate_se=ledger["covariate_law"]["se"],
-        effect_error={name: ate["release"][name]["estimate"] - effect["estimate"] for name in ESTIMATORS},
-        release_se={name: ate["release"][name]["se"] for name in ESTIMATORS},
-        source_effect=effect["estimate"],
-        source_se=effect["se"],
+        effect_error=first.effect_error,
+        release_se=first.release_se,
+        source_effect=first.source_effect,
+        source_se=first.source_se,
+        pairs=pairs if len(pairs) > 1 else (),
         cate_ratio=people["cate"].get("mean", {}).get("ratio"),
         gates_failed=tuple(gate.name for gate in gates if gate.passed is False),
         fit_seconds=costs["fit"].get("cpu_seconds"),
         sample_seconds=costs["sample"].get("cpu_seconds"),
         peak_mib=max((peak for peak in peaks if peak is not None), default=None),
+    )
+
+
+def _pair_errors(effects: Mapping[str, Mapping[str, Any]], main: str) -> tuple[PairError, ...]:
+    """Set the release's estimates of every pair of arms against the source's main one; of two arms there is one pair without labels."""
+    ate: dict[str, dict[tuple[str | None, str | None], dict[str, Any]]] = {"source": {}, "release": {}}
+    for where, pairs in ate.items():
+        for each in effects[where]["estimates"]:
+            if each["estimand"] == "ate":
+                pairs.setdefault((each.get("arm"), each.get("control")), {}).setdefault(each["estimator"], each)
+    return tuple(
+        PairError(
+            arm=arm or "",
+            control=control or "",
+            effect_error={name: ate["release"][arm, control][name]["estimate"] - source[main]["estimate"] for name in ESTIMATORS},
+            release_se={name: ate["release"][arm, control][name]["se"] for name in ESTIMATORS},
+            source_effect=source[main]["estimate"],
+            source_se=source[main]["se"],
+        )
+        for (arm, control), source in ate["source"].items()
     )

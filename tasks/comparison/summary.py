@@ -40,8 +40,39 @@ class Spread(BaseModel):
     mcse: float | None
 
 
+class PairSummary(BaseModel):
+    """A synthesizer in one mode, as one pair of arms sees it.
+
+    Attributes
+    ----------
+    arm, control : str
+        Labels.
+    source_effect, source_se : Spread or None
+        The source's main estimate, and its standard error.
+    errors, scaled : dict of str to Spread
+        As in :class:`Summary`.
+    wrong : tuple of str
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: str
+    control: str
+    source_effect: Spread | None
+    source_se: Spread | None
+    errors: dict[str, Spread]
+    scaled: dict[str, Spread]
+    wrong: tuple[str, ...]
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """How wrong the effect is: the worst pair has the largest."""
+        figure = self.scaled.get(MAIN)
+        return MAIN in self.wrong, 0.0 if figure is None else abs(figure.mean)
+
+
 class Summary(BaseModel):
-    """A synthesizer in one mode.
+    """A synthesizer in one mode. Of more than two arms ``errors``, ``scaled`` and ``wrong`` are those of the worst pair.
 
     Attributes
     ----------
@@ -57,7 +88,8 @@ class Summary(BaseModel):
     scaled : dict of str to Spread
         The same in standard errors of the source.
     size : Spread or None
-        Root of the mean square of the scaled errors over estimators and seeds: one number for what an analysis of the release is off by.
+        Root of the mean square of the scaled errors over estimators, pairs of arms and seeds: one number for what an analysis of the
+        release is off by.
     gates_failed : dict of str to int
         Seeds in which a release would fail the gate.
     passed : int
@@ -66,6 +98,10 @@ class Summary(BaseModel):
         Whether TSTR is as good as the source's own.
     wrong : tuple of str
         Estimators whose mean error is beyond what the source leaves open and beyond chance.
+    arm, control : str or None
+        The worst pair of more than two arms: that of the largest mean error of ``MAIN`` in standard errors of the source.
+    pairs : tuple of PairSummary
+        Every pair; empty where there is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +119,9 @@ class Summary(BaseModel):
     passed: int = 0
     predicts: bool = False
     wrong: tuple[str, ...] = ()
+    arm: str | None = None
+    control: str | None = None
+    pairs: tuple[PairSummary, ...] = ()
 
     @property
     def off(self) -> bool:
@@ -99,7 +138,7 @@ class Summary(BaseModel):
         return self.predicts and self.off
 
 
-class Pair(NamedTuple):
+class Variety(NamedTuple):
     """Name of a synthesizer and mode."""
 
     synthesizer: str
@@ -108,23 +147,24 @@ class Pair(NamedTuple):
 
 def summarize(rows: Iterable[Row]) -> list[Summary]:
     """Summarize rows by synthesizer and mode, in the order in which these first come."""
-    grouped: dict[Pair, list[Row]] = {}
+    grouped: dict[Variety, list[Row]] = {}
     for row in rows:
-        grouped.setdefault(Pair(row.synthesizer, row.mode), []).append(row)
-    return [_summary(pair, group) for pair, group in grouped.items()]
+        grouped.setdefault(Variety(row.synthesizer, row.mode), []).append(row)
+    return [_summary(name, group) for name, group in grouped.items()]
 
 
-def _summary(pair: Pair, rows: Sequence[Row]) -> Summary:
+def _summary(name: Variety, rows: Sequence[Row]) -> Summary:
     measured = [row for row in rows if row.refused is None]
     refused = tuple(dict.fromkeys(row.refused for row in rows if row.refused is not None))
     if not measured:
-        return Summary(synthesizer=pair.synthesizer, mode=pair.mode, seeds=0, refused=refused)
-    figures = {name: figure for name in FIGURES if (figure := spread([getattr(row, name) for row in measured])) is not None}
-    errors = {name: figure for name in ESTIMATORS if (figure := spread([row.effect_error[name] for row in measured])) is not None}
-    scaled = {name: figure for name in ESTIMATORS if (figure := spread([scaled_error(row, name) for row in measured])) is not None}
+        return Summary(synthesizer=name.synthesizer, mode=name.mode, seeds=0, refused=refused)
+    figures = {key: figure for key in FIGURES if (figure := spread([getattr(row, key) for row in measured])) is not None}
+    pairs = tuple(_pair_summary(measured, number) for number in range(len(measured[0].pairs)))
+    worst = max(pairs, key=lambda pair: pair.rank) if pairs else None
+    errors, scaled, wrong = (worst.errors, worst.scaled, worst.wrong) if worst is not None else _effect(measured)
     return Summary(
-        synthesizer=pair.synthesizer,
-        mode=pair.mode,
+        synthesizer=name.synthesizer,
+        mode=name.mode,
         seeds=len(measured),
         refused=refused,
         tstr_metric=measured[0].tstr_metric,
@@ -135,7 +175,28 @@ def _summary(pair: Pair, rows: Sequence[Row]) -> Summary:
         gates_failed=dict(sorted(Counter(name for row in measured for name in row.gates_failed).items())),
         passed=sum(not row.own_failures for row in measured),
         predicts=_predicts(measured),
-        wrong=tuple(name for name in ESTIMATORS if _off(measured, errors.get(name), name)),
+        wrong=wrong,
+        arm=None if worst is None else worst.arm,
+        control=None if worst is None else worst.control,
+        pairs=pairs,
+    )
+
+
+def _effect(rows: Sequence[Row]) -> tuple[dict[str, Spread], dict[str, Spread], tuple[str, ...]]:
+    """Return mean errors by estimator, the same in standard errors of the source, and the estimators that are wrong."""
+    errors = {name: figure for name in ESTIMATORS if (figure := spread([row.effect_error[name] for row in rows])) is not None}
+    scaled = {name: figure for name in ESTIMATORS if (figure := spread([scaled_error(row, name) for row in rows])) is not None}
+    return errors, scaled, tuple(name for name in ESTIMATORS if _off(rows, errors.get(name), name))
+
+
+def _pair_summary(rows: Sequence[Row], number: int) -> PairSummary:
+    """Summarize one pair of arms."""
+    seen = [row.seen_by(number) for row in rows]
+    errors, scaled, wrong = _effect(seen)
+    effect, error = (spread([getattr(row, name) for row in seen]) for name in ("source_effect", "source_se"))
+    labels = rows[0].pairs[number]
+    return PairSummary(
+        arm=labels.arm, control=labels.control, source_effect=effect, source_se=error, errors=errors, scaled=scaled, wrong=wrong
     )
 
 
@@ -158,8 +219,9 @@ def scaled_error(row: Row, estimator: str) -> float | None:
 
 
 def squared_error(row: Row) -> float | None:
-    """Return the mean over estimators of a row's squared scaled errors."""
-    errors = [error for name in ESTIMATORS if (error := scaled_error(row, name)) is not None]
+    """Return the mean of a row's squared scaled errors over estimators, and over pairs of more than two arms."""
+    seen = [row.seen_by(number) for number in range(len(row.pairs))] or [row]
+    errors = [error for each in seen for name in ESTIMATORS if (error := scaled_error(each, name)) is not None]
     return math.fsum(each * each for each in errors) / len(errors) if errors else None
 
 

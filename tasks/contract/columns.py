@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.contract.nuisance import Nuisances, nuisance_names
+from tasks.contract.nuisance import Nuisances, Predictions, nuisance_names, suffix_of
 from tasks.contract.rng import Float64, UInt64
 from tasks.contract.roles import Column, TableSchema
 
@@ -35,6 +35,28 @@ def nuisances_of(table: pa.Table) -> Nuisances:
     """Return the columns of a table that :func:`tasks.contract.nuisance.nuisance_names` names, each of shape (n,)."""
     arms = sum(name[0] == "q" and name[1:].isdigit() for name in table.column_names)
     return Nuisances(*(table.column(name).to_numpy() for name in nuisance_names(arms)))
+
+
+def predictions_of(table: pa.Table) -> Predictions:
+    """Return the columns of a table that :meth:`tasks.contract.nuisance.Predictions.columns` names."""
+    first, names = nuisances_of(table), set(table.column_names)
+
+    def arrays(letter: str, number: int) -> tuple[Float64, ...] | None:
+        wanted = [f"{letter}{arm}{suffix_of(number)}" for arm in range(first.arms)]
+        return tuple(table.column(name).to_numpy() for name in wanted) if wanted[0] in names else None
+
+    further: list[tuple[Float64, ...]] = []
+    while (following := arrays("q", len(further) + 1)) is not None:
+        further.append(following)
+    presence = tuple(arrays("o", number) for number in range(1 + len(further)))
+    return Predictions(first, tuple(further), presence if any(each is not None for each in presence) else ())
+
+
+def prediction_names(schema: TableSchema) -> list[str]:
+    """Return the names of g and of Q of all outcomes in a table."""
+    arms = len(schema.arms)
+    further = [f"q{arm}{suffix_of(number)}" for number in range(1, len(schema.outcomes)) for arm in range(arms)]
+    return [*nuisance_names(arms), *further]
 
 
 def canonical_type(column: Column) -> pa.DataType:
@@ -180,15 +202,14 @@ def arm_levels(schema: TableSchema) -> tuple[str, ...]:
 
 
 def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
-    """Describe (W, A, Y) as columns of one joint law: a binary outcome as categories "0"/"1", treatment as those of the arms' numbers."""
+    """Describe (W, A, Y) as columns of one joint law: treatment and binary outcomes as categories "0", "1", ..."""
     two = {"kind": "boolean", "levels": ("0", "1"), "low": None, "high": None, "decimals": None}
     several = two | {"kind": "categorical", "levels": arm_levels(schema)}
-    outcome = schema.outcome
-    return (
-        *schema.modelled,
-        schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several),
-        outcome.model_copy(update=two) if schema.outcome_kind == "binary" else outcome,
+    outcomes = (
+        outcome.model_copy(update=two) if kind == "binary" else outcome
+        for outcome, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True)
     )
+    return (*schema.modelled, schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several), *outcomes)
 
 
 def constant_array(column: Column, rows: int) -> pa.Array:

@@ -40,7 +40,7 @@ def with_footer(table: pa.Table, spec: Spec, schema: TableSchema, product: str, 
         "part": part,
         "synthetic": True,
         "treatment": schema.treatment.name,
-        "outcome": schema.outcome.name,
+        "outcome": ", ".join(column.name for column in schema.outcomes),
         "made_by": f"waymint {product}",
     }
     return table.replace_schema_metadata({KEY: json.dumps(origin, ensure_ascii=False, sort_keys=True).encode()})

@@ -77,12 +77,12 @@ def from_frame(frame: pd.DataFrame, columns: Sequence[Column]) -> pa.Table:
 
 
 def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
-    """Return covariates, treatment and outcome as one frame: treatment as a category of the arms' numbers.
+    """Return covariates, treatment and outcomes as one frame: treatment as a category of the arms' numbers.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Canonical table with ``a`` and ``y``.
+        Canonical table with ``a`` and the outcomes.
     schema : TableSchema
 
     Returns
@@ -93,10 +93,12 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
     frame = to_frame(table, schema.modelled)
     text = table.column("a").cast(pa.string()).dictionary_encode().to_pandas()
     frame["a"] = text.astype("category").cat.set_categories(list(arm_levels(schema)))
-    frame["y"] = table.column("y").to_numpy()
-    if schema.outcome_kind == "binary":
-        binary = table.column("y").cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
-        frame["y"] = binary.astype("category").cat.set_categories(["0", "1"])
+    for column, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True):
+        values = table.column(column.id)
+        frame[column.id] = values.to_numpy()
+        if kind == "binary":
+            binary = values.cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
+            frame[column.id] = binary.astype("category").cat.set_categories(["0", "1"])
     return frame
 
 

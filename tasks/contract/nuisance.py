@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -109,6 +109,65 @@ class Nuisances(tuple[Float64, ...]):
         """Return the nuisances of the same arms in another order: ``arms[k]`` is the present number of what becomes arm k."""
         p, q = self.propensities, self.outcomes
         return Nuisances(*(p[arm] for arm in arms[1:]), *(q[arm] for arm in arms))
+
+
+class Predictions(NamedTuple):
+    """g, and Q of every outcome of one data set; arrays of shape (n,).
+
+    Attributes
+    ----------
+    first : Nuisances
+        g, and Q of the first outcome.
+    further : tuple of tuple of K ndarray of float64
+        Q of every arm, for each further outcome.
+    presence : tuple of (tuple of K ndarray of float64, or None)
+        Of every outcome P(its cell is known | A = k, W) of every arm; None where no cell is missing. Empty where none is anywhere.
+    """
+
+    first: Nuisances
+    further: tuple[tuple[Float64, ...], ...] = ()
+    presence: tuple[tuple[Float64, ...] | None, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[tuple[Float64, ...], ...]:
+        """Q of every outcome and arm."""
+        return (self.first.outcomes, *self.further)
+
+    def of(self, number: int) -> Nuisances:
+        """Return g and Q of one outcome."""
+        return self.first if number == 0 else Nuisances(*self.first[: self.first.arms - 1], *self.further[number - 1])
+
+    def chances(self, number: int) -> tuple[Float64, ...] | None:
+        """Return the chance to be known of one outcome, by arm; None where no cell is missing."""
+        return self.presence[number] if self.presence else None
+
+    def with_outcomes(self, outcomes: Sequence[tuple[Float64, ...]]) -> Predictions:
+        """Return the same g and chances beside other Q, of every outcome."""
+        return self._replace(first=Nuisances(*self.first[: self.first.arms - 1], *outcomes[0]), further=tuple(outcomes[1:]))
+
+    def columns(self) -> dict[str, Float64]:
+        """Return all arrays by name: those of :func:`nuisance_names`; q0_y1, ... of further outcomes; o0, o0_y1, ... of presence."""
+        arrays = self.first._asdict()
+        for number, outcome in enumerate(self.further, start=1):
+            arrays |= {f"q{arm}{suffix_of(number)}": values for arm, values in enumerate(outcome)}
+        for number, each in enumerate(self.presence):
+            arrays |= {f"o{arm}{suffix_of(number)}": values for arm, values in enumerate(each or ())}
+        return arrays
+
+    def map(self, change: Callable[[Float64], Float64]) -> Predictions:
+        """Return every array changed by a function."""
+        presence = tuple(None if each is None else tuple(change(values) for values in each) for each in self.presence)
+        further = tuple(tuple(change(values) for values in each) for each in self.further)
+        return Predictions(Nuisances(*(change(values) for values in self.first)), further, presence)
+
+    def at(self, rows: slice | npt.NDArray[np.integer]) -> Predictions:
+        """Return the predictions of some rows."""
+        return self.map(lambda values: values[rows])
+
+
+def suffix_of(number: int) -> str:
+    """Return what names of columns of one of several outcomes end in; nothing for the first."""
+    return f"_y{number}" if number else ""
 
 
 class PropensityModel(Protocol):
@@ -224,6 +283,34 @@ class PartitionedLearner(Protocol):
             Rows each fold's models were fitted on.
         kind : {"binary", "continuous", "count"}
             Kind of the outcome.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamedLearner(Protocol):
+    """A learner that fits any number of rows by going over them in batches, as often as it likes."""
+
+    def refit(
+        self,
+        propensity: PropensityModel | None,
+        outcome: OutcomeModel,
+        batches: Callable[[], Iterator[FoldRows]],
+        fold: int,
+        heaviest: float,
+    ) -> tuple[PropensityModel | None, OutcomeModel]:
+        """Return g and Q of all rows outside a fold, in the place of those of a sample of them.
+
+        Parameters
+        ----------
+        propensity, outcome : fitted models of the sample
+            None for a g that is known.
+        batches : callable
+            Starts to go over all rows.
+        fold : int
+            Whose rows are left out.
+        heaviest : float
+            Largest weight of a row.
         """
         ...
 

@@ -30,6 +30,8 @@ class Estimate(NamedTuple):
         Labels of the two arms compared; None where there are only two. Of a mean (estimand ``"mean"``) the arm alone.
     joint_low, joint_high : float or None
         Of more than two arms: the interval that holds together with those of all other pairs in 95 % of samples.
+    outcome : str or None
+        Column of the outcome where there are several, else None.
     """
 
     estimand: str
@@ -45,6 +47,7 @@ class Estimate(NamedTuple):
     control: str | None = None
     joint_low: float | None = None
     joint_high: float | None = None
+    outcome: str | None = None
 
 
 class Gate(BaseModel):

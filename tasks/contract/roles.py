@@ -24,8 +24,9 @@ class Column(BaseModel):
     Attributes
     ----------
     id : str
-        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"``, of a time to event ``"e"`` for whether it
-        came; ``"i0"``, ... for ids, ``"c"`` for the cluster, ``"v"`` for the weight, ``"p0"``, ``"p1"``, ... for passengers.
+        ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"`` (further outcomes ``"y1"``, ``"y2"``, ...), of a
+        time to event ``"e"`` for whether it came; ``"i0"``, ... for ids, ``"c"`` for the cluster, ``"v"`` for the weight, ``"p0"``,
+        ``"p1"``, ... for passengers.
     name : str
         As in the source.
     field : str
@@ -102,7 +103,9 @@ class TableSchema(BaseModel):
     arms : tuple of str
         Canonical text of all treatment labels, the control first; canonical treatments are places in it. Two to eight.
     outcome_kind : str
-        ``"binary"``, ``"continuous"``, ``"count"`` or ``"survival"``.
+        ``"binary"``, ``"continuous"``, ``"count"`` or ``"survival"``; of several outcomes that of the first.
+    further_kinds : tuple of str
+        Kinds of the other outcomes, in their order.
     rows : int
         Rows with treatment and outcome known.
     clusters : int or None
@@ -120,6 +123,7 @@ class TableSchema(BaseModel):
     rows: int
     arms: tuple[str, ...] = ()
     clusters: int | None = None
+    further_kinds: tuple[Literal["binary", "continuous", "count"], ...] = ()
     survival: TimesToEvent | None = None
 
     @model_validator(mode="before")
@@ -158,8 +162,35 @@ class TableSchema(BaseModel):
 
     @property
     def outcome(self) -> Column:
-        """The outcome column."""
-        return next(column for column in self.columns if column.role == "outcome")
+        """The outcome column; of several the first."""
+        return self.outcomes[0]
+
+    @property
+    def outcomes(self) -> tuple[Column, ...]:
+        """All outcomes (y, y1, y2, ...)."""
+        several = [column for column in self.columns if column.role == "outcome"]
+        return tuple(sorted(several, key=lambda column: int(column.id[1:] or 0)))
+
+    @property
+    def outcome_kinds(self) -> tuple[str, ...]:
+        """Kinds of what nuisances of all outcomes are means of."""
+        return (self.mean_kind, *self.further_kinds)
+
+    @property
+    def gaps(self) -> bool:
+        """Whether some outcome has missing cells that stay: rows without it are kept and weighted."""
+        return any(column.missing > 0 for column in self.outcomes)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is one outcome, known in every row."""
+        return len(self.outcomes) == 1 and not self.gaps
+
+    def of_outcome(self, number: int) -> TableSchema:
+        """Return the schema as one of several outcomes sees it: the others have no role there."""
+        name = self.outcomes[number].id
+        kept = tuple(column for column in self.columns if column.role != "outcome" or column.id == name)
+        return self.model_copy(update={"columns": kept, "outcome_kind": self.outcome_kinds[number], "further_kinds": ()})
 
     @property
     def event(self) -> Column | None:

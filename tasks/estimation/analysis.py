@@ -24,12 +24,13 @@ from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.sums import BalanceRows, BalanceSums
 from tasks.estimation.table import Table, read_roles, read_table
-from tasks.estimation.unobserved import cross_fit_observed, require_estimators, with_unobserved
+from tasks.estimation.unobserved import cross_fit_observed, require_estimators
 from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
 from tasks.numerics.threads import one_thread
 from tasks.targeting.estimators import ATE
 from tasks.targeting.fluctuation import truncate_arms, truncation_bound
+from tasks.targeting.unobserved import with_unobserved
 
 Report = Callable[[str], None]
 

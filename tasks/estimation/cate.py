@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64
+from tasks.estimation.fidelity import Counting
 from tasks.estimation.metalearners import LEARNERS
 from tasks.estimation.twins import Twins
 
@@ -97,41 +98,38 @@ def cate_gap(twins: Twins) -> CateGap:
     -------
     CateGap
     """
-    pairs = [_learner_gap(learner, twins.source[:, at], twins.release[:, at]) for at, learner in enumerate(LEARNERS)]
+    counting = twins.counting
+    pairs = [_learner_gap(learner, twins.source[:, at], twins.release[:, at], counting) for at, learner in enumerate(LEARNERS)]
     gaps = [gap for gap, _ in pairs]
     finite = [math.isfinite(gap.ratio) for gap in gaps]
     influence = np.stack([values for _, values in pairs])
     gap, reference, beyond, spread = np.mean([(each.gap, each.reference, each.beyond, each.spread) for each in gaps], axis=0).tolist()
     ratio = float(np.mean([each.ratio for each in gaps if math.isfinite(each.ratio)])) if any(finite) else math.nan
-    errors = [_error(values) for values in np.mean(influence[:, :2], axis=0)]
-    ratio_error = _error(np.mean(influence[finite, 2], axis=0)) if any(finite) else math.nan
+    errors = [counting.error(values) for values in np.mean(influence[:, :2], axis=0)]
+    ratio_error = counting.error(np.mean(influence[finite, 2], axis=0)) if any(finite) else math.nan
     mean = LearnerGap("mean", gap, errors[0], reference, errors[1], ratio, ratio_error, beyond, spread)
     return CateGap(tuple(gaps), mean, twins.source.shape[2], twins.rows)
 
 
-def _learner_gap(learner: str, of_source: Float64, drawn: Float64) -> tuple[LearnerGap, Float64]:
+def _learner_gap(learner: str, of_source: Float64, drawn: Float64, counting: Counting) -> tuple[LearnerGap, Float64]:
     """Compare effects of shape (2, n); return the figures and the influence values of gap, reference and ratio, shape (3, n)."""
-    gap, gap_values = _root(np.mean((drawn[:, None, :] - of_source[None, :, :]) ** 2, axis=(0, 1)))
-    reference, reference_values = _root((of_source[0] - of_source[1]) ** 2)
+    gap, gap_values = _root(np.mean((drawn[:, None, :] - of_source[None, :, :]) ** 2, axis=(0, 1)), counting)
+    reference, reference_values = _root((of_source[0] - of_source[1]) ** 2, counting)
     # an S-learner may see no effect at all: then the two parts agree exactly, and there is no ratio
     ratio = gap / reference if reference > 0.0 else math.nan
     ratio_values = (gap_values - ratio * reference_values) / reference if reference > 0.0 else np.full_like(gap_values, math.nan)
     influence = np.stack([gap_values, reference_values, ratio_values])
     products = ((drawn[0] - of_source[0]) * (drawn[1] - of_source[1]) + (drawn[0] - of_source[1]) * (drawn[1] - of_source[0])) / 2.0
-    beyond = math.sqrt(max(float(np.mean(products)), 0.0))
-    spread = math.sqrt(max(float(np.cov(of_source[0], of_source[1])[0, 1]), 0.0))
-    errors = [_error(values) for values in influence]
+    beyond = math.sqrt(max(counting.mean(products), 0.0))
+    spread = math.sqrt(max(float(np.cov(of_source[0], of_source[1], aweights=counting.weights)[0, 1]), 0.0))
+    errors = [counting.error(values) for values in influence]
     return LearnerGap(learner, gap, errors[0], reference, errors[1], ratio, errors[2], beyond, spread), influence
 
 
-def _root(squares: Float64) -> tuple[float, Float64]:
+def _root(squares: Float64, counting: Counting) -> tuple[float, Float64]:
     """Return the root of a mean and its influence values."""
-    value = math.sqrt(float(np.mean(squares)))
+    value = math.sqrt(counting.mean(squares))
     return value, (squares - value**2) / (2.0 * value) if value > 0.0 else np.zeros_like(squares)
-
-
-def _error(values: Float64) -> float:
-    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 def _plain(gap: LearnerGap) -> dict[str, Any]:

@@ -196,8 +196,8 @@ def joint_limits(first: Estimate, estimate: float, se: float) -> dict[str, float
     return {"joint_low": estimate - half, "joint_high": estimate + half}
 
 
-def _key(one: Estimate) -> tuple[str, str, str | None, str | None]:
-    return one.estimand, one.estimator, one.arm, one.control
+def _key(one: Estimate) -> tuple[str | None, str, str, str | None, str | None]:
+    return one.outcome, one.estimand, one.estimator, one.arm, one.control
 
 
 def _choose(rule: Rule, m: int, source_variance: float | None, proper: bool, same_design: bool, balanced: bool) -> str:

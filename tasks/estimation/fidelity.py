@@ -14,6 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
@@ -74,10 +75,15 @@ def term(value: float, se: float) -> Term:
 
 
 class Counting(NamedTuple):
-    """How the source's rows count: survey weights and the hash of each row's cluster, each (n,), as far as there are."""
+    """How a table's rows count: survey weights and the hash of each row's cluster, each (n,), as far as there are."""
 
     weights: Float64 | None = None
     clusters: UInt64 | None = None
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> Counting:
+        """Return how some of the rows count."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Counting(weights, None if self.clusters is None else self.clusters[rows])
 
     def mean(self, values: Float64) -> float:
         """Return the weighted mean."""
@@ -96,7 +102,9 @@ class Counting(NamedTuple):
 EACH_ROW = Counting()
 
 
-def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64, counting: Counting = EACH_ROW) -> EffectIdentity:
+def effect_identity(
+    phi: Float64, tau_source: Float64, tau_release: Float64, counting: Counting = EACH_ROW, drawn: Counting = EACH_ROW
+) -> EffectIdentity:
     """Split a release's effect error into its two terms.
 
     Parameters
@@ -108,13 +116,13 @@ def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64, cou
         construction: judge it on rows (or folds) held out of the targeting to learn about new ones.
     tau_release : ndarray of float64, shape (m,)
         The same at the release's rows.
-    counting : Counting
-        How the source's rows count.
+    counting, drawn : Counting
+        How the source's rows count, and the release's: by cluster where it has any.
 
     Returns
     -------
     EffectIdentity
-        Standard errors treat tau~ as fixed; source and release rows as independent draws.
+        Standard errors treat tau~ as fixed; source and release as independent draws of rows, or of clusters.
 
     Raises
     ------
@@ -129,14 +137,19 @@ def effect_identity(phi: Float64, tau_source: Float64, tau_release: Float64, cou
     gap = tau_source - phi
     contrast = term(counting.mean(gap), counting.error(gap))
     shift = float(np.mean(tau_release)) - counting.mean(tau_source)
-    covariate_law = term(shift, math.hypot(_mean_error(tau_release), counting.error(tau_source)))
+    covariate_law = term(shift, math.hypot(drawn.error(tau_release), counting.error(tau_source)))
     # tau~ over the source cancels in the sum: what is left is release against pseudo-outcomes
-    total = term(contrast.value + shift, math.hypot(_mean_error(tau_release), counting.error(phi)))
+    total = term(contrast.value + shift, math.hypot(drawn.error(tau_release), counting.error(phi)))
     return EffectIdentity(contrast, covariate_law, total)
 
 
 def error_ledger(
-    phi: Float64, tau_source: Float64, tau_release: Float64, released: Estimate | None = None, counting: Counting = EACH_ROW
+    phi: Float64,
+    tau_source: Float64,
+    tau_release: Float64,
+    released: Estimate | None = None,
+    counting: Counting = EACH_ROW,
+    drawn: Counting = EACH_ROW,
 ) -> list[LedgerEntry]:
     """List every error between the true effect and a release's estimate.
 
@@ -154,23 +167,23 @@ def error_ledger(
     released : Estimate, optional
         ATE estimated on the release. Without it the release's effect is its mechanism's mean over the released rows, and the Monte-Carlo
         error has a size but no value.
-    counting : Counting
-        How the source's rows count.
+    counting, drawn : Counting
+        How the source's rows count, and the release's.
 
     Returns
     -------
     list of LedgerEntry
         In the order above.
     """
-    identity = effect_identity(phi, tau_source, tau_release, counting)
-    drawn = None if released is None else released.estimate - float(np.mean(tau_release))
-    noise = _mean_error(tau_release) if released is None else released.se
+    identity = effect_identity(phi, tau_source, tau_release, counting, drawn)
+    luck = None if released is None else released.estimate - float(np.mean(tau_release))
+    noise = drawn.error(tau_release) if released is None else released.se
     return [
         LedgerEntry("sampling", None, counting.error(phi)),
         LedgerEntry("contrast", identity.contrast.value, identity.contrast.se),
         LedgerEntry("covariate_law", identity.covariate_law.value, identity.covariate_law.se),
-        LedgerEntry("monte_carlo", drawn, noise),
-        LedgerEntry("gap", identity.total.value + (drawn or 0.0), math.hypot(counting.error(phi), noise)),
+        LedgerEntry("monte_carlo", luck, noise),
+        LedgerEntry("gap", identity.total.value + (luck or 0.0), math.hypot(counting.error(phi), noise)),
     ]
 
 

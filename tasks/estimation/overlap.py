@@ -229,3 +229,30 @@ def histogram(g: Float64) -> tuple[int | None, ...]:
     """Count by bin: cells of 1 to 4 rows are suppressed, all others rounded to fives, so that subtraction reveals nothing."""
     counts = np.histogram(g, bins=BINS, range=(0.0, 1.0))[0].tolist()
     return tuple(None if 0 < count < MIN_CELL else MIN_CELL * round(count / MIN_CELL) for count in counts)
+
+
+def weighted_shares(a: Int8, g: Float64, weights: Float64, arms: tuple[int, int]) -> dict[str, list[float | None]]:
+    """Return the share of all survey weight by bin of g and arm, as the histograms count rows.
+
+    Parameters
+    ----------
+    a : ndarray of int8, shape (n,)
+        Treatment.
+    g : ndarray of float64, shape (n,)
+        Propensity of the second of the arms.
+    weights : ndarray of float64, shape (n,)
+        Not negative.
+    arms : tuple of two int
+        Numbers of the arms; of more than two the first stands for all but the second.
+
+    Returns
+    -------
+    dict
+        ``"share0"`` and ``"share1"``, to three decimals; None where one to four rows lie.
+    """
+    inside = a == arms[1]
+    shares = {}
+    for name, rows in (("share0", ~inside & (weights > 0.0)), ("share1", inside & (weights > 0.0))):
+        sums = np.histogram(g[rows], bins=BINS, range=(0.0, 1.0), weights=weights[rows])[0] / float(weights.sum())
+        shares[name] = [None if count is None else round(float(share), 3) for count, share in zip(histogram(g[rows]), sums, strict=True)]
+    return shares

@@ -10,6 +10,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.estimation.twins import Twins
+from tasks.targeting.influence import effective_size
 
 #: Equal bins of g over [0, 1] for its law.
 BINS = 20
@@ -82,8 +83,9 @@ def propensity_gap(twins: Twins) -> PropensityGap:
     distances = np.mean([assignment_distance(of_source[i], drawn[j]) for i in (0, 1) for j in (0, 1)], axis=0)
     twin = assignment_distance(of_source[0], of_source[1])
     n = len(twin)
-    errors = [float(np.std(values, ddof=1)) / math.sqrt(n) for values in (distances, twin)]
-    return PropensityGap(float(np.mean(distances)), errors[0], float(np.mean(twin)), errors[1], n)
+    counting = twins.counting
+    errors = [counting.error(values) for values in (distances, twin)]
+    return PropensityGap(counting.mean(distances), errors[0], counting.mean(twin), errors[1], n)
 
 
 def assignment_distance(g: Float64, other: Float64) -> Float64:
@@ -104,7 +106,7 @@ def assignment_distance(g: Float64, other: Float64) -> Float64:
     return _distance(np.stack([1.0 - g, g]), np.stack([1.0 - other, other]))
 
 
-def propensity_law(source_g: Float64, release_g: Float64) -> PropensityLaw:
+def propensity_law(source_g: Float64, release_g: Float64, source_weights: Float64 | None = None) -> PropensityLaw:
     """Compare the law of g over the rows of two tables, on the same 20 equal bins of [0, 1].
 
     Unlike :func:`propensity_gap` this does not ask whether the same rows get the same g: it says whether overlap looks the same. With k
@@ -116,6 +118,8 @@ def propensity_law(source_g: Float64, release_g: Float64) -> PropensityLaw:
         Cross-fitted P(A = 1 | W) of the source's rows.
     release_g : ndarray of float64, shape (m,)
         P(A = 1 | W) of the release's rows, by its own design or fitted on it.
+    source_weights : ndarray of float64, shape (n,), optional
+        Survey weights of the source's rows; their effective number then stands for n in the scale.
 
     Returns
     -------
@@ -131,11 +135,13 @@ def propensity_law(source_g: Float64, release_g: Float64) -> PropensityLaw:
         values = np.asarray(g, dtype=np.float64)
         if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0.0) & (values <= 1.0)):
             raise EstimationError(f"g of the {owner} must be one or more numbers in [0, 1]; got others.")
-        counts.append(np.histogram(values, bins=BINS, range=(0.0, 1.0))[0].astype(np.float64))
+        weights = source_weights if owner == "source" else None
+        counts.append(np.histogram(values, bins=BINS, range=(0.0, 1.0), weights=weights)[0].astype(np.float64))
     n, m = float(counts[0].sum()), float(counts[1].sum())
+    rows = n if source_weights is None else effective_size(source_weights)
     used = int(np.count_nonzero(counts[0] + counts[1]))
     distance = float(_distance(counts[0] / n, counts[1] / m))
-    return PropensityLaw(distance, math.sqrt((used - 1) * (1.0 / n + 1.0 / m) / (8.0 * math.log(2.0))), int(n), int(m))
+    return PropensityLaw(distance, math.sqrt((used - 1) * (1.0 / rows + 1.0 / m) / (8.0 * math.log(2.0))), len(source_g), int(m))
 
 
 def _distance(p: Float64, q: Float64) -> Float64:

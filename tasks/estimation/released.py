@@ -13,6 +13,7 @@ from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
 from tasks.estimation.table import Table
+from tasks.targeting.unobserved import placeholders
 
 
 def released_table(
@@ -45,6 +46,8 @@ def released_table(
     -------
     Table
     """
+    y = rows.column(schema.outcome.id).to_numpy().astype(np.float64)
+    present = ~np.isnan(y)
     order = np.argsort(keys)
     if weights is not None:
         order = order[weights[order] > 0.0]
@@ -59,7 +62,7 @@ def released_table(
         names={column.id: column.name for column in schema.modelled},
         label=rows.column("a").to_numpy().astype(np.int8)[order],
         ranks=tuple(range(len(schema.arms))),
-        y=rows.column("y").to_numpy().astype(np.float64)[order],
+        y=placeholders(y, present)[order],
         kind=schema.mean_kind,
         keys=keys[order],
         order=order,
@@ -69,4 +72,5 @@ def released_table(
         clusters=None if (clusters := clusters_of(rows)) is None else clusters[order],
         strata=strata_codes(rows, schema.strata)[order] if schema.strata else None,
         labels=schema.arms,
+        observed=None if present.all() else present[order],
     )

@@ -19,8 +19,8 @@ from tasks.contract.roles import ColumnRoles
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.evaluate import Levels
 from tasks.estimation.keys import row_keys
-from tasks.estimation.unobserved import placeholders
 from tasks.nuisance.crossfit import InMemory
+from tasks.targeting.unobserved import placeholders
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 #: A count outcome is recognised up to this largest value.

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
+from tasks.contract.columns import CLUSTER, clusters_of, nuisances_of, prediction_names, predictions_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Estimate
-from tasks.contract.rng import rng_for
+from tasks.contract.rng import UInt64, rng_for
 from tasks.contract.roles import Column, TableSchema
 from tasks.estimation.arms import overlap_of_arms
 from tasks.estimation.cate import cate_gap
@@ -27,17 +27,19 @@ from tasks.estimation.contrasts import contrasts_of
 from tasks.estimation.evaluate import evaluate
 from tasks.estimation.fidelity import Counting, LedgerEntry, error_ledger
 from tasks.estimation.outcome import arm_weights, outcome_distance
-from tasks.estimation.overlap import overlap, target_overlap
+from tasks.estimation.overlap import overlap, target_overlap, weighted_shares
 from tasks.estimation.propensity import propensity_gap, propensity_law, propensity_record
 from tasks.estimation.survival.record import survival_record
+from tasks.estimation.together import outcomes_together
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 from tasks.nuisance.survival_fold import curves_key
 from tasks.numerics.normal import Z95
-from tasks.targeting.estimators import ALL
+from tasks.targeting.estimators import ALL, ATE
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import pseudo_outcomes
 from tasks.targeting.sample import prepare
+from tasks.targeting.unobserved import Observed, observed_of
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000
@@ -51,25 +53,39 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     if (done := space.finished(key, Ref)) is not None:
         return done
     table = space.table(nuisances)
-    a, y = table.column("a").to_numpy(), table.column("y").to_numpy()
-    fitted = nuisances_of(table)
+    a, fitted = table.column("a").to_numpy(), nuisances_of(table)
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
     weights, clusters = survey_weights(table), clusters_of(table)
-    given = (schema.mean_kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
-    estimates = evaluate(a, y, fitted, *given)
+    estimates: list[Estimate] = []
+    for number, (column, kind) in enumerate(zip(schema.outcomes, schema.outcome_kinds, strict=True)):
+        seen = _outcome_rows(table, schema, number)
+        names = ALL if seen.level is None else (*ATE, "adaptive")
+        given = (kind, names, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
+        named = column.name if len(schema.outcomes) > 1 else None
+        estimates += [each._replace(outcome=named) for each in evaluate(seen.a, seen.y, seen.nuisances, *given)]
     rule = spec.gates.overlap_bound
-    bound = truncation_bound(len(y), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
+    bound = truncation_bound(len(a), spec.mechanisms.truncation if rule == "auto" else rule, fitted.arms)
     several = fitted.arms > 2
     measured = (overlap_of_arms(a, fitted, bound, schema.arms, weights) if several else overlap(a, fitted.g, bound, weights)).as_dict()
+    if weights is not None:
+        weakest = schema.arms.index(str(measured["weakest"])) if several else 1
+        measured |= weighted_shares(a, fitted.propensities[weakest], weights, (0, weakest))
     if spec.mechanisms.estimand != "ate":
         measured["of_target"] = target_overlap(a, fitted, bound, spec.mechanisms.estimand, weights)._asdict()
     record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
     if schema.survival is not None:
-        full = truncation_bound(len(y), spec.mechanisms.truncation, fitted.arms)
+        full = truncation_bound(len(a), spec.mechanisms.truncation, fitted.arms)
         curves = space.finished(curves_key(nuisances.key), ModelRef)
         assert curves is not None  # written before the nuisances
         record["survival"] = survival_record(schema, table, space.model(curves), full)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def _outcome_rows(table: pa.Table, schema: TableSchema, number: int) -> Observed:
+    """Return one outcome of a table with nuisances as estimators see it."""
+    predictions = predictions_of(table)
+    a, y = table.column("a").to_numpy(), table.column(schema.outcomes[number].id).to_numpy()
+    return observed_of(a, y, predictions.of(number), predictions.chances(number), survey_weights(table))
 
 
 def subgroup_columns(schema: TableSchema, names: Sequence[str]) -> list[Column]:
@@ -126,34 +142,70 @@ def fidelity(
     Returns
     -------
     Ref
-        A JSON record: ``{"ledger", "tstr", "truth"}``.
+        A JSON record: ``{"ledger", "tstr", "truth"}`` of the first outcome; of several ``outcomes`` holds one of each, with ``outcome``.
     """
     space, spec = run.space(), run.spec
     key = "checks/fidelity.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    rows = space.table(source)
-    y, a = rows.column("y").to_numpy(), rows.column("a").to_numpy()
-    of_source = nuisances_of(rows)
-    bound = truncation_bound(len(y), spec.mechanisms.truncation, of_source.arms)
-    prepared = prepare(a, y, of_source, schema.mean_kind, bound).between()
-    learnt = nuisances_of(pa.concat_tables([space.table(ref) for ref in transferred]))
+    learnt = predictions_of(pa.concat_tables([space.table(ref) for ref in transferred]))
     hybrid = spec.release.mode == "hybrid"
-    of_release = nuisances_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
-    drawn = nuisances_of(pa.concat_tables([space.table(ref, list(of_source._fields)) for ref in release]))
+    of_release = predictions_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
+    beside = [CLUSTER] if hybrid and schema.cluster is not None else []
+    drawn_rows = pa.concat_tables([space.table(ref, [*prediction_names(schema), *beside]) for ref in release])
+    drawn, of_drawn = predictions_of(drawn_rows), Counting(None, clusters_of(drawn_rows))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
-    main = next(each for each in estimates if each.estimand == "ate" and each.estimator == spec.main)
+    mains = [each for each in estimates if (each.estimand, each.estimator) == ("ate", spec.main)]
+    records = []
+    for number, column in enumerate(schema.outcomes):
+        main = next(each for each in mains if each.outcome in (None, column.name))
+        here = (of_release.of(number), learnt.of(number), drawn.of(number), of_drawn)
+        kept = _kept(run, schema, space.table(source), number, *here, main)
+        records.append({**kept, "truth": _truth(run, schema, drawn.of(number), release, of_drawn.clusters) if hybrid else None})
+    record: dict[str, object] = dict(records[0])
+    if len(records) > 1:
+        record["outcomes"] = [{"outcome": column.name, **each} for column, each in zip(schema.outcomes, records, strict=True)]
+    return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def _kept(
+    run: Run,
+    schema: TableSchema,
+    rows: pa.Table,
+    number: int,
+    of_release: Nuisances,
+    learnt: Nuisances,
+    drawn: Nuisances,
+    of_drawn: Counting,
+    main: Estimate,
+) -> dict[str, object]:
+    """Return the error ledger and the scores of one outcome."""
+    kind, a, seen = schema.outcome_kinds[number], rows.column("a").to_numpy(), _outcome_rows(rows, schema, number)
+    bound = truncation_bound(len(a), run.spec.mechanisms.truncation, seen.nuisances.arms)
+    prepared = prepare(seen.a, seen.y, seen.nuisances, kind, bound).between()
     counting = Counting(survey_weights(rows), clusters_of(rows))
-    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting)
-    scores = transfer_scores(y, learnt.observed(a), of_source.observed(a), schema.mean_kind)
-    record = {
+    entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting, of_drawn)
+    here = seen.present
+    scores = transfer_scores(seen.y[here], learnt.observed(a)[here], seen.nuisances.observed(a)[here], kind, counting.of(here))
+    return {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
             {"metric": score.metric, "tstr": score.tstr._asdict(), "trtr": score.trtr._asdict(), "difference": score.difference._asdict()}
             for score in scores
         ],
-        "truth": _truth(run, schema, drawn, release) if hybrid else None,
     }
+
+
+@coarse("compare outcomes together", "compare outcomes together")
+def together(run: Run, schema: TableSchema, source: PartitionRef, released: Sequence[PartitionRef]) -> Ref:
+    """Compare how several outcomes hang together and how many cells are missing: a JSON record of :func:`outcomes_together`."""
+    space = run.space()
+    key = "checks/together.json"
+    if (done := space.finished(key, Ref)) is not None:
+        return done
+    names = ["a", *(column.id for column in schema.outcomes), *prediction_names(schema)]
+    drawn = pa.concat_tables([space.table(ref, names) for ref in released])
+    record = outcomes_together(schema, space.table(source, names), drawn)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -192,8 +244,9 @@ def people(
     key = "checks/people.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    if len(schema.arms) > 2:
-        refused = {"refused": f"single effects of {len(schema.arms)} arms are not compared: the comparison is built for two."}
+    if len(schema.arms) > 2 or schema.outcome.missing:
+        what = f"of {len(schema.arms)} arms" if len(schema.arms) > 2 else "on an outcome with missing cells"
+        refused = {"refused": f"single effects {what} are not compared: the comparison is built for two arms and a known outcome."}
         return space.put_bytes(key, json.dumps({"cate": refused, "outcome_distance": refused}, sort_keys=True).encode())
     source_rows, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
@@ -202,7 +255,8 @@ def people(
         if design == "joint"
         else pa.concat_tables([space.table(ref, ["g"]) for ref in released])["g"].to_numpy()
     )
-    law = propensity_law(source_rows.column("g").to_numpy(), released_g)
+    survey = survey_weights(source_rows)
+    law = propensity_law(source_rows.column("g").to_numpy(), released_g, survey)
     given = drawn.column("g").to_numpy() if design in ("randomized", "tilted") else None
     record: dict[str, object] = {}
     try:
@@ -220,6 +274,9 @@ def people(
         record["cate"] = {"refused": error.message}
     a, y = source_rows.column("a").to_numpy(), source_rows.column("y").to_numpy()
     weights_of = arm_weights(a, source_rows.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
+    if survey is not None:
+        kept = survey > 0.0
+        a, y, weights_of = a[kept], y[kept], (weights_of * survey)[kept]
     others = fitted.column("a").to_numpy()
     weights = None if design == "randomized" else arm_weights(others, released_g, truncation_bound(len(others), spec.mechanisms.truncation))
     try:
@@ -231,7 +288,7 @@ def people(
 
 def _sample(schema: TableSchema, table: pa.Table) -> Sample:
     a, y = table.column("a").to_numpy().astype(np.int8), table.column("y").to_numpy().astype(np.float64)
-    return Sample(to_frame(table, schema.modelled), a, y)
+    return Sample(to_frame(table, schema.modelled), a, y, survey_weights(table))
 
 
 def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, object]]:
@@ -254,13 +311,13 @@ def _entry(entry: LedgerEntry) -> dict[str, object]:
     return {"name": entry.name, "value": entry.value, "se": entry.se, "ci_low": low, "ci_high": high}
 
 
-def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[PartitionRef]) -> dict[str, object]:
+def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[PartitionRef], clusters: UInt64 | None) -> dict[str, object]:
     """Return the exact effects of the release: E[Q*1 - Q*0] over its covariates, with the error of having drawn finitely many.
 
     Beside the ATE those of its treated (by its own design) and of the declared subgroups.
     """
     space, tau, wanted = run.space(), _contrast(drawn), run.spec.mechanisms.targets
-    ate, error = _weighted(tau, np.ones(len(tau)))
+    ate, error = _weighted(tau, np.ones(len(tau)), clusters)
     p = drawn.propensities
     others: list[tuple[str, int, int, npt.NDArray[np.float64]]] = []
     if drawn.arms > 2:
@@ -277,13 +334,16 @@ def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[Pa
             others += [(f"gate[{column.name}={level}]", arm, 0, member) for arm in range(1, drawn.arms)]
     truths = []
     for name, arm, reference, weight in others:
-        value, spread = _weighted(_contrast(drawn, arm, reference), weight)
+        value, spread = _weighted(_contrast(drawn, arm, reference), weight, clusters)
         labels = {"arm": schema.arms[arm], "control": schema.arms[reference]} if drawn.arms > 2 else {}
         truths.append({"estimand": name, "value": value, "mc_se": spread, **labels})
     return {"ate": ate, "mc_se": error, "others": truths}
 
 
-def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], clusters: UInt64 | None) -> tuple[float, float]:
     mean = float(np.average(tau, weights=weight))
-    error = float(np.sqrt(np.sum((weight * (tau - mean)) ** 2)) / np.sum(weight)) if len(tau) > 1 else float("nan")
+    values = weight * (tau - mean)
+    if clusters is not None:  # whole clusters are drawn
+        values = np.asarray(np.bincount(np.unique(clusters, return_inverse=True)[1], weights=values), dtype=np.float64)
+    error = float(np.sqrt(np.sum(values**2)) / np.sum(weight)) if len(values) > 1 else float("nan")
     return mean, error

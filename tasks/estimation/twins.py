@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64, mix, salt, unit
+from tasks.estimation.fidelity import EACH_ROW, Counting
 from tasks.estimation.keys import row_keys
 from tasks.estimation.metalearners import LEARNERS, fit_metalearners, fit_propensity
 from tasks.nuisance.folds import assign_folds, fold_strata
@@ -44,11 +45,14 @@ class Sample(NamedTuple):
         Treatment, 0 or 1.
     y : ndarray of float64, shape (n,)
         Outcome, finite.
+    weights : ndarray of float64, shape (n,), optional
+        Survey weights. Effects given covariates are learnt without them; means over people are weighted.
     """
 
     covariates: pd.DataFrame
     a: Int8
     y: Float64
+    weights: Float64 | None = None
 
 
 class Twins(NamedTuple):
@@ -62,6 +66,8 @@ class Twins(NamedTuple):
         Propensities by teaching part.
     rows : int
         Rows that each part taught with.
+    counting : Counting
+        How the source rows count.
     """
 
     source: Float64
@@ -69,6 +75,7 @@ class Twins(NamedTuple):
     source_g: Float64
     release_g: Float64
     rows: int
+    counting: Counting = EACH_ROW
 
 
 def learn_twins(
@@ -116,7 +123,7 @@ def learn_twins(
         size = min(int(np.bincount(cut.part, minlength=PARTS).min()) for cut in cuts.values())
         reference = _ask(cuts["source"], cuts["source"], cuts["source"], features, size, kind, seed)
         answered = _ask(cuts["source"], cuts["thinned release"], cuts["release"], features, size, kind, seed)
-    return Twins(reference[0], answered[0], reference[1], answered[1], size)
+    return Twins(reference[0], answered[0], reference[1], answered[1], size, Counting(source_rows.weights))
 
 
 def _require_same_columns(source: pd.DataFrame, release: pd.DataFrame) -> None:
@@ -137,11 +144,13 @@ class _Rows(NamedTuple):
     y: Float64
     keys: UInt64
     design: Float64
+    weights: Float64 | None = None
 
     def take(self, chosen: npt.NDArray[np.integer]) -> _Rows:
         """Return some rows."""
         covariates = self.covariates.iloc[chosen].reset_index(drop=True)
-        return _Rows(covariates, self.a[chosen], self.y[chosen], self.keys[chosen], self.design[chosen])
+        weights = None if self.weights is None else self.weights[chosen]
+        return _Rows(covariates, self.a[chosen], self.y[chosen], self.keys[chosen], self.design[chosen], weights)
 
     def head(self, rows: int) -> _Rows:
         """Return the first rows."""
@@ -192,7 +201,7 @@ def _in_hash_order(sample: Sample, design: Float64 | None, seed: int, owner: str
     columns = [sample.covariates[name] for name in sample.covariates.columns]
     keys = mix(row_keys([*columns, pd.Series(a.astype(np.float64))], y), salt(seed, "cate"))
     order = np.argsort(keys, kind="stable")
-    return _Rows(sample.covariates, a.astype(np.int8), y, keys, g).take(order)
+    return _Rows(sample.covariates, a.astype(np.int8), y, keys, g, sample.weights).take(order)
 
 
 def _thin(drawn: _Rows, x: Float64, source_rows: _Rows, source_x: Float64, features: TreeColumns, seed: int) -> _Rows:

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.errors import SpecError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances
+from tasks.contract.nuisance import Learner, Nuisances
 from tasks.nuisance.crossfit import Covariates, CrossFit, Report, Rows, cross_fit
 from tasks.nuisance.plan import Plan
 from tasks.targeting.estimators import ATE
+from tasks.targeting.unobserved import with_presence
 
 Mask = npt.NDArray[np.bool_]
 
@@ -39,11 +40,6 @@ def require_estimators(names: tuple[str, ...] | list[str]) -> None:
         )
 
 
-def placeholders(y: Float64, observed: Mask) -> Float64:
-    """Return outcomes with the mean of the observed ones in place of those that are missing, shape (n,): they enter with weight 0."""
-    return np.where(observed, y, float(np.mean(y[observed])))
-
-
 def cross_fit_observed(
     plan: Plan, learner: Learner, rows: Rows, observed: Mask, covariates: Covariates, report: Report
 ) -> tuple[CrossFit, Nuisances]:
@@ -54,7 +50,7 @@ def cross_fit_observed(
     plan, learner, covariates, report
         As in :func:`tasks.nuisance.crossfit.cross_fit`.
     rows : Rows
-        With :func:`placeholders`.
+        With :func:`tasks.targeting.unobserved.placeholders`.
     observed : ndarray of bool, shape (n,)
 
     Returns
@@ -67,13 +63,6 @@ def cross_fit_observed(
     presence = cross_fit(plan, learner, rows._replace(y=observed.astype(np.float64), kind="binary"), covariates, report)
     weights = np.ones(len(observed)) if rows.weights is None else rows.weights
     outcome = cross_fit(plan, learner, rows._replace(weights=weights * observed), covariates, report)
-    g, pi, q = presence.nuisances.propensities, presence.nuisances.outcomes, outcome.nuisances.outcomes
-    shares = [share * seen for share, seen in zip(g, pi, strict=True)]
-    rest = np.clip(1.0 - np.sum(shares, axis=0), 0.0, 1.0)
-    mean = np.full(len(observed), float(np.average(rows.y, weights=weights * observed)))
-    return CrossFit(Nuisances(*shares[1:], rest, *q, mean), outcome.models, outcome.rows), presence.nuisances
-
-
-def with_unobserved(a: Int8, observed: Mask, arms: int) -> Int8:
-    """Return the treatment with one arm more, to which rows without outcome belong, shape (n,)."""
-    return np.where(observed, a, arms).astype(np.int8)
+    fitted = Nuisances(*presence.nuisances[: rows.arms - 1], *outcome.nuisances.outcomes)
+    extended = with_presence(fitted, presence.nuisances.outcomes, float(np.average(rows.y, weights=weights * observed)))
+    return CrossFit(extended, outcome.models, outcome.rows), presence.nuisances

@@ -21,7 +21,12 @@ _HALVINGS = 10
 _MOST = 24
 
 
-def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariates: Float64 | None = None) -> Int8:
+def balanced_treatment(
+    nuisances: Nuisances,
+    rng: np.random.Generator,
+    covariates: Float64 | None = None,
+    further: Sequence[tuple[Float64, ...]] = (),
+) -> Int8:
     """Draw treatments with P(A = k | W) exactly those of the design, balanced in what an effect estimate feels.
 
     The inverse-probability weighted difference in means misses the mean of Q1 - Q0 over the rows by ``mean((A - g) h)`` with
@@ -39,20 +44,23 @@ def balanced_treatment(nuisances: Nuisances, rng: np.random.Generator, covariate
     covariates : ndarray of float64, shape (n, p), optional
         x: any numbers, for instance the columns of :func:`tasks.mechanisms.moments.features`. Of more than 24, the 24 leading
         principal components count.
+    further : sequence of tuple of K ndarray of float64, shape (n,)
+        Q* of further outcomes: h of each is balanced too.
 
     Returns
     -------
     ndarray of int8, shape (n,)
         0, ..., K - 1. Rows depend on one another; each row alone has the law of the design.
     """
-    p, q, n = nuisances.propensities, nuisances.outcomes, len(nuisances[0])
+    p, n = nuisances.propensities, len(nuisances[0])
     x = None if covariates is None or n == 0 else _leading(covariates)
     a, left, mass = np.zeros(n, dtype=np.int8), np.arange(n), np.ones(n)
     for arm in range(nuisances.arms - 1, 0, -1):
         if len(left) == 0:
             break
         chance = p[arm][left] / mass[left]
-        hit = _one_arm(chance, q[arm][left], _mixture(p, q, arm, left), None if x is None else x[left], rng) == 1
+        pairs = [(q[arm][left], _mixture(p, q, arm, left)) for q in (nuisances.outcomes, *further)]
+        hit = _one_arm(chance, pairs, None if x is None else x[left], rng) == 1
         a[left[hit]] = arm
         mass = mass - p[arm]
         left = left[~hit]
@@ -67,12 +75,12 @@ def _mixture(p: Sequence[Float64], q: Sequence[Float64], arm: int, rows: npt.NDA
     return np.asarray(sum(w * q[other][rows] for other, w in enumerate(weight)) / sum(weight), dtype=np.float64)
 
 
-def _one_arm(chance: Float64, q1: Float64, q0: Float64, covariates: Float64 | None, rng: np.random.Generator) -> Int8:
-    """Draw one arm (1) against the others (0)."""
+def _one_arm(chance: Float64, pairs: Sequence[tuple[Float64, Float64]], covariates: Float64 | None, rng: np.random.Generator) -> Int8:
+    """Draw one arm (1) against the others (0); ``pairs`` holds Q1 and Q0 of every outcome."""
     p1 = np.clip(chance, EDGE, 1.0 - EDGE)
     p0 = 1.0 - p1
-    felt = (q1 - q1.mean()) / p1 + (q0 - q0.mean()) / p0
-    stratum = (felt, np.ones(len(chance)))
+    felt, *others = ((q1 - q1.mean()) / p1 + (q0 - q0.mean()) / p0 for q1, q0 in pairs)
+    stratum = (felt, np.ones(len(chance)), *others)
     directions = np.column_stack(stratum if covariates is None else (*stratum, covariates))
     # the largest weights first, and of equal weights the largest contributions
     return cube(np.clip(chance, 0.0, 1.0), directions, np.lexsort((-np.abs(felt), -1.0 / (p0 * p1))), rng)

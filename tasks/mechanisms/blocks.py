@@ -12,16 +12,17 @@ from tasks.contract.columns import conform
 from tasks.contract.conditions import Condition
 from tasks.contract.errors import EstimationError
 from tasks.contract.frames import from_frame, joint_frame, to_frame
-from tasks.contract.nuisance import Float64, Nuisances
+from tasks.contract.nuisance import Float64, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
-from tasks.mechanisms.balanced import balanced_outcome, balanced_treatment
+from tasks.mechanisms.balanced import balanced_treatment
 from tasks.mechanisms.calibration import Balance, weights
 from tasks.mechanisms.clusters import ClusterLaw, Intp, draw_alike, treat_clusters
-from tasks.mechanisms.draw import clipped, designed, draw_outcome, draw_treatment
+from tasks.mechanisms.draw import clipped, designed, draw_treatment
 from tasks.mechanisms.gathering import choose_clusters, cluster_means, form_clusters
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
+from tasks.mechanisms.outcomes import draw_outcomes
 from tasks.mechanisms.sampling import inclusion, systematic_sample
 
 # Rows whose design matrices and features are in memory at a time.
@@ -84,7 +85,7 @@ class Pool(NamedTuple):
     Attributes
     ----------
     frame : DataFrame, N rows
-    predicted : Nuisances
+    predicted : Predictions
         Of these rows, each (N,).
     features : ndarray of float64, shape (N, p)
         What calibration weights depend on: :func:`tasks.mechanisms.moments.features`, their means over clusters where there are any.
@@ -93,7 +94,7 @@ class Pool(NamedTuple):
     """
 
     frame: pd.DataFrame
-    predicted: Nuisances
+    predicted: Predictions
     features: Float64
     place: Intp | None
 
@@ -111,7 +112,7 @@ def predicted_pool(
     frame, place = draw_pool(covariates, schema, size, rng, condition), None
     if clusters is not None:
         frame, place = form_clusters(frame, clusters, rng)
-    predicted = mechanisms.predict(frame)
+    predicted = mechanisms.predict_all(frame)
     values = features(frame, predicted, schema.modelled, mechanisms.targets)
     return Pool(frame, predicted, values if place is None else cluster_means(values, place), place)
 
@@ -127,6 +128,7 @@ def hybrid_block(
     rng: np.random.Generator,
     clusters: ClusterLaw | None = None,
     condition: Condition | None = None,
+    complete: bool = False,
 ) -> pa.Table:
     """Draw n rows by the hybrid model: pool, calibrated choice, treatment, outcome.
 
@@ -149,35 +151,38 @@ def hybrid_block(
         Where rows come in clusters: whole ones are drawn, and outcomes depend on one another within them.
     condition : Condition, optional
         What every row meets; ``balance`` was solved on rows that do.
+    complete : bool
+        Whether outcomes are drawn in every row, where some of the source's are missing.
 
     Returns
     -------
     pyarrow.Table
-        Canonical covariates, ``a``, ``y``, and nuisances by name, propensities of the design; with clusters also ``place``, their
-        number from 0.
+        Canonical covariates, ``a``, outcomes, and nuisances by name, propensities of the design; with clusters also ``place``,
+        their number from 0.
     """
     size = int(np.ceil(n * spec.pool))
     pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters, condition)
     weight = weights(pool.features, balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
-    effect = pool.predicted.outcomes[1] - pool.predicted.outcomes[0]
+    control, treated = pool.predicted.first.outcomes[:2]
+    effect = treated - control
     if pool.place is None:
         chosen = systematic_sample(weight, n, rng, order_by=effect)
     else:
         chosen = choose_clusters(inclusion(weight, n).probability, pool.place, n, effect, rng)
     frame = pool.frame.iloc[chosen].reset_index(drop=True)
-    kept = Nuisances(*(values[chosen] for values in pool.predicted))
+    every = pool.predicted.at(chosen)
+    kept = every.first
     if clusters is not None and pool.place is not None:
         place = np.unique(pool.place[chosen], return_inverse=True)[1].astype(np.intp)
         return _clustered(spec, balanced, schema, frame, kept, mechanisms, clusters, place, rng)
-    drawn = designed(kept, spec, schema.arms)
+    drawn = every._replace(first=designed(kept, spec, schema.arms))
     if balanced:
         matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-        a = balanced_treatment(drawn, rng, matched)
-        y = clipped(balanced_outcome(mechanisms.law, a, drawn, frame, rng), spec.outcome_range).y
+        a = balanced_treatment(drawn.first, rng, matched, drawn.further)
     else:
-        a = draw_treatment(drawn, rng)
-        y = draw_outcome(mechanisms.law, a, drawn, frame, rng, spec.outcome_range).y
+        a = draw_treatment(drawn.first, rng)
+    y = draw_outcomes(mechanisms, a, drawn, frame, balanced, complete, rng, spec.outcome_range)
     return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
 
 
@@ -194,16 +199,19 @@ def _clustered(
 ) -> pa.Table:
     """Draw treatment and outcome of rows in clusters."""
     if clusters.treated_whole:
-        kept = kept._replace(g=cluster_means(kept.g[:, None], place)[:, 0])
+        means = cluster_means(np.column_stack(kept[: kept.arms - 1]), place)
+        kept = kept.with_propensities(*means.T)
     drawn = designed(kept, spec, schema.arms)
     if clusters.treated_whole:
-        a = treat_clusters(drawn.g, drawn, place, balanced, rng)
+        a = treat_clusters(drawn, place, balanced, rng)
     elif balanced:
         a = balanced_treatment(drawn, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
     else:
         a = draw_treatment(drawn, rng)
     y = clipped(draw_alike(mechanisms.law, a, drawn, frame, place, clusters, balanced, rng), spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn).append_column("place", pa.array(place))
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, Predictions(drawn)).append_column(
+        "place", pa.array(place)
+    )
 
 
 def joint_block(
@@ -219,7 +227,7 @@ def joint_block(
     table = from_frame(drawn, schema.modelled)
     predicted = mechanisms.predict(to_frame(table, schema.modelled))
     y = drawn["y"].astype("float64").to_numpy()
-    rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
+    rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, Predictions(predicted))
     return rows if place is None else rows.append_column("place", pa.array(place))
 
 
@@ -232,9 +240,11 @@ def with_passengers(schema: TableSchema, table: pa.Table, law: Any, rng: np.rand
     return table
 
 
-def with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64, nuisances: Nuisances) -> pa.Table:
-    """Append treatment, outcome (rounded as the source's is) and nuisances to canonical covariates."""
-    table = table.append_column("a", a).append_column("y", conform(schema.outcome, pa.array(y)))
-    for name, values in nuisances._asdict().items():
+def with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64, predictions: Predictions) -> pa.Table:
+    """Append treatment, outcomes (rounded as the source's are, shape (n,) or (n, p)), g and Q to canonical covariates."""
+    table = table.append_column("a", a)
+    for number, column in enumerate(schema.outcomes):
+        table = table.append_column(column.id, conform(column, pa.array(y if y.ndim == 1 else y[:, number])))
+    for name, values in predictions._replace(presence=()).columns().items():
         table = table.append_column(name, pa.array(values))
     return table

@@ -29,8 +29,8 @@ class ClusteredRows(NamedTuple):
         Hash of each row's cluster; rows of one stand together.
     a, y : ndarray
         Treatment and outcome.
-    q0, q1 : ndarray of float64
-        Out-of-fold means of the outcome.
+    mean : ndarray of float64
+        Out-of-fold mean of the outcome in the row's own arm.
     weights : ndarray of float64, optional
         Survey weights.
     """
@@ -38,8 +38,7 @@ class ClusteredRows(NamedTuple):
     clusters: UInt64
     a: Int8
     y: Float64
-    q0: Float64
-    q1: Float64
+    mean: Float64
     weights: Float64 | None
 
 
@@ -81,8 +80,7 @@ def fit_clusters(
     n = min(len(rows.y), _ROWS)
     first, some = covariates.take(np.arange(len(rows.y)) < n), place[:n]
     some = np.unique(some, return_inverse=True)[1].astype(np.intp)
-    mean = np.where(rows.a == 1, rows.q1, rows.q0)[:n]
-    rho, icc = fit_rho(law, rows.a[:n], rows.y[:n], mean, first, some, rng)
+    rho, icc = fit_rho(law, rows.a[:n], rows.y[:n], rows.mean[:n], first, some, rng)
     sizes = np.bincount(place)
     shares = np.ones(len(sizes)) if rows.weights is None else np.bincount(place, weights=rows.weights) / sizes
     return ClusterLaw(

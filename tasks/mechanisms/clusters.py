@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -153,18 +153,53 @@ def fit_rho(
     return (low + high) / 2, wanted
 
 
-def treat_clusters(g: Float64, nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator) -> Int8:
-    """Draw one treatment for each cluster, with the mean of its rows' propensities; shape (n,).
+def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator) -> Int8:
+    """Draw one treatment for each cluster, with the means of its rows' propensities; shape (n,).
 
-    Balanced draws balance the number of rows in each arm and what an effect estimate feels of Q.
+    Arms are drawn one after the other, the last one first: each among the clusters that have none yet. Balanced draws balance the
+    number of rows in each arm and what an effect estimate feels of Q.
+
+    Parameters
+    ----------
+    nuisances : Nuisances
+        Of the release's design; outcome regressions targeted.
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster.
+    balanced : bool
+    rng : numpy.random.Generator
     """
     sizes = np.bincount(place)
-    chance = np.clip(np.bincount(place, weights=g) / sizes, EDGE, 1.0 - EDGE)
-    if not balanced:
-        return np.asarray((rng.random(len(chance)) < chance)[place], dtype=np.int8)
-    felt = (nuisances.q1 - nuisances.q1.mean()) / chance[place] + (nuisances.q0 - nuisances.q0.mean()) / (1.0 - chance[place])
-    directions = np.column_stack([np.bincount(place, weights=felt), sizes.astype(np.float64)])
-    return cube(chance, directions, np.argsort(-np.abs(directions[:, 0]), kind="stable"), rng)[place]
+    chances = [np.bincount(place, weights=p) / sizes for p in nuisances.propensities]
+    arm_of, left = np.zeros(len(sizes), dtype=np.int8), np.ones(len(sizes))
+    for arm in range(nuisances.arms - 1, 0, -1):
+        chance = np.clip(chances[arm] / left, EDGE, 1.0 - EDGE)
+        left = np.maximum(left - chances[arm], EDGE)
+        here = arm_of == 0
+        # those that are left over must hold the later arms' expected sizes too
+        later = [chances[other] / left for other in range(1, arm)]
+        beside = (nuisances.outcomes, arm, place, later, rng)
+        chosen = _balanced_clusters(chance, here, *beside) if balanced else rng.random(len(sizes)) < chance
+        arm_of[here & chosen] = arm
+    return arm_of[place]
+
+
+def _balanced_clusters(
+    chance: Float64,
+    here: npt.NDArray[np.bool_],
+    outcomes: Sequence[Float64],
+    arm: int,
+    place: Intp,
+    later: Sequence[Float64],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.bool_]:
+    """Choose, of the clusters without an arm, those that get one, so that both sides are alike in size and in what an effect feels."""
+    one, others = outcomes[arm], np.mean(outcomes[:arm], axis=0)
+    felt = (one - one.mean()) / chance[place] + (others - others.mean()) / (1.0 - chance[place])
+    sizes = np.bincount(place).astype(np.float64)
+    sums = np.column_stack([np.bincount(place, weights=felt), sizes, *(sizes * share for share in later)])[here]
+    chosen = np.zeros(len(chance), dtype=np.bool_)
+    chosen[here] = cube(chance[here], sums, np.argsort(-np.abs(sums[:, 0]), kind="stable"), rng) == 1
+    return chosen
 
 
 def draw_alike(
@@ -191,7 +226,7 @@ def draw_alike(
     a : ndarray of int8, shape (n,)
         Drawn treatments.
     designed : Nuisances
-        g of the release's own design, targeted Q*0 and Q*1.
+        Propensities of the release's own design, and targeted Q* of every arm.
     covariates : DataFrame, n rows
     place : ndarray of intp, shape (n,)
         Number of each row's cluster.
@@ -203,10 +238,12 @@ def draw_alike(
     -------
     ndarray of float64, shape (n,)
     """
-    mean = np.where(a == 1, designed.q1, designed.q0)
+    mean = designed.observed(a)
     steps = lay_out(law, a, mean, covariates, _STEPS, rng)
-    weight = 1.0 / np.clip(np.where(a == 1, designed.g, 1.0 - designed.g), EDGE, 1.0)
-    directions = np.column_stack([(a == arm) * weight * part for arm in (0, 1) for part in (np.ones(len(a)), mean - mean.mean())])
+    weight = 1.0 / np.clip(np.stack(designed.propensities)[a, np.arange(len(a))], EDGE, 1.0)
+    directions = np.column_stack(
+        [(a == arm) * weight * part for arm in range(designed.arms) for part in (np.ones(len(a)), mean - mean.mean())]
+    )
     size = np.sqrt(np.maximum(np.sum(directions**2, axis=0), 1e-300))
     best, least = np.empty(0), np.inf
     count, rho = int(place.max(initial=0)) + 1, alike.rho

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.presence import PresenceLaw
+from tasks.mechanisms.ranks import RankLaw
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
-from tasks.nuisance.fold_model import FoldModel, averaged
+from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.numerics.newton import halvings
 from tasks.targeting.fluctuation import Fluctuation
+from tasks.targeting.unobserved import with_presence
 
 _MARGIN = 1e-12  # distance from the bounds at which a logit is still exact enough to be moved back
 _EDGE = 1e-9  # share of the range within which an arm's mean counts as lying on its edge
@@ -50,6 +53,15 @@ class Mechanisms:
         Estimands.
     odds : float
         d of the odds, where the ATE is no target.
+    level : float or None
+        Mean of the outcome where cells are missing: Q of the arm to which rows without outcome belong
+        (:mod:`tasks.targeting.unobserved`), the last one of fluctuation and offsets then. None where no cell is missing.
+    further : tuple of Mechanisms
+        Of further outcomes. The models of all are those of the first, which hold every outcome.
+    ranks : RankLaw or None
+        How several outcomes hang together.
+    presence : PresenceLaw or None
+        Which outcomes are missing.
     """
 
     models: tuple[FoldModel, ...]
@@ -59,6 +71,20 @@ class Mechanisms:
     kind: str
     targets: Targets
     odds: float = 0.0
+    level: float | None = None
+    further: tuple[Mechanisms, ...] = ()
+    ranks: RankLaw | None = None
+    presence: PresenceLaw | None = None
+
+    @property
+    def every(self) -> tuple[Mechanisms, ...]:
+        """The mechanisms of all outcomes."""
+        return (self, *self.further)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is one outcome, known in every row."""
+        return not self.further and self.level is None
 
     @property
     def truncation(self) -> float:
@@ -66,11 +92,24 @@ class Mechanisms:
         return self.fluctuation.truncation if self.targets.ate else self.odds
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q* of canonical covariates, each of shape (n,)."""
-        return self.anchored(averaged(self.models, covariates), covariates)
+        """Return g and Q* of the first outcome of canonical covariates, each of shape (n,)."""
+        return self.predict_all(covariates).first
+
+    def predict_all(self, covariates: pd.DataFrame) -> Predictions:
+        """Return g and Q* of all outcomes of canonical covariates, each of shape (n,)."""
+        return self.anchored_all(averaged_all(self.models, covariates), covariates)
+
+    def anchored_all(self, raw: Predictions, covariates: pd.DataFrame) -> Predictions:
+        """Return g and Q* of all outcomes of rows whose averaged predictions are known already."""
+        stars = []
+        for number, outcome in enumerate(self.every):
+            one, chances = raw.of(number), raw.chances(number)
+            seen = one if chances is None or outcome.level is None else with_presence(one, chances, outcome.level)
+            stars.append(outcome.anchored(seen, covariates).outcomes[: one.arms])
+        return raw.with_outcomes(stars)
 
     def anchored(self, raw: Nuisances, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q* of rows whose :func:`averaged` predictions are known already."""
+        """Return g and Q* of one outcome of rows whose averaged predictions are known already."""
         directions = self.targets.directions(covariates, raw, self.truncation)
         return _shifted(raw, self.fluctuation, directions, self.offsets)
 
@@ -115,7 +154,7 @@ def assemble(
     targeting : Targeting
         The targeted out-of-fold predictions of the source rows.
     source : Nuisances
-        :func:`averaged` predictions of the same rows in the same order (partitions may be predicted apart and joined).
+        Predictions averaged over fold models of the same rows in the same order (partitions may be predicted apart and joined).
     law : OutcomeLaw
         Y around Q*.
     kind : str

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tasks.contract.nuisance import Float64, Nuisances
+from tasks.contract.nuisance import Float64, Nuisances, Predictions
 from tasks.contract.roles import Column
 from tasks.mechanisms.targets import Targets, overlap_weight
 from tasks.targeting.fluctuation import truncate_arms
@@ -16,8 +16,10 @@ from tasks.targeting.fluctuation import truncate_arms
 MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
 
 
-def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[Column], targets: Targets | None = None) -> Float64:
-    """Return W, squares of numeric W, indicators of levels and of missing cells, g, Q*0 and Q*1.
+def features(
+    covariates: pd.DataFrame, nuisances: Nuisances | Predictions, columns: Sequence[Column], targets: Targets | None = None
+) -> Float64:
+    """Return W, squares of numeric W, indicators of levels and of missing cells, g, and Q*0 and Q*1 of every outcome.
 
     Numeric columns are put on their safe range ([low, high] to [-1, 1]) and held there before they are squared; a missing cell
     counts as the middle of the range. A pure function of each row: the same in every partition.
@@ -26,8 +28,8 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
     ----------
     covariates : DataFrame, n rows
         Canonical covariates.
-    nuisances : Nuisances
-        Predictions for the same rows, each (n,).
+    nuisances : Nuisances or Predictions
+        Predictions for the same rows, each (n,): of one outcome, or of all, with the chances to be known.
     columns : sequence of Column
         Covariates that vary.
     targets : Targets, optional
@@ -58,18 +60,27 @@ def features(covariates: pd.DataFrame, nuisances: Nuisances, columns: Sequence[C
             parts.extend((x, x * x))
         if column.missing > 0:
             parts.append(missing.astype(np.float64))
-    parts.extend(nuisances)
+    every = nuisances if isinstance(nuisances, Predictions) else Predictions(nuisances)
+    parts.extend(every.columns().values())
     if targets is not None:
-        further = [*targets.members(covariates).T, *(nuisances[: nuisances.arms - 1] if targets.att else ())]
-        further += [overlap_weight(truncate_arms(nuisances, 0.0))] if targets.ato else []
-        parts.extend(b * q for b in further for q in nuisances.outcomes)
+        first = every.first
+        further = [*targets.members(covariates).T, *(first[: first.arms - 1] if targets.att else ())]
+        further += [overlap_weight(truncate_arms(first, 0.0))] if targets.ato else []
+        parts.extend(b * q for b in further for outcome in every.outcomes for q in outcome)
     return np.column_stack(parts)
 
 
-def effect_features(targets: Targets | None = None) -> int:
-    """Return how many of the last columns of :func:`features` carry the effect: g, Q*0, Q*1 and those of further targets."""
+def effect_features(targets: Targets | None = None, outcomes: int = 1, gaps: int = 0) -> int:
+    """Return how many of the last columns of :func:`features` carry the effect: g, Q*0, Q*1 and those of further targets.
+
+    Parameters
+    ----------
+    targets : Targets, optional
+    outcomes, gaps : int
+        Number of outcomes, and of those with missing cells, whose chances to be known are among the columns.
+    """
     wanted = Targets() if targets is None else targets
-    return 2 * wanted.arms - 1 + wanted.arms * wanted.count
+    return wanted.arms - 1 + wanted.arms * (outcomes * (1 + wanted.count) + gaps)
 
 
 class Moments(NamedTuple):

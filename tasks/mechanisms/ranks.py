@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.numerics.correlation import FEWEST_PAIRS, spearman
 
-#: Rows of an arm, known in both outcomes, below which the outcomes count as independent given treatment and covariates.
-FEWEST = 30
 #: Most rows of an arm that a correlation is found on, outcomes that each row's law is laid out in, and sets of normal numbers.
 _ROWS, _STEPS, _SETS = 4_000, 64, 8
 _MOST, _HALVINGS = 0.995, 14
@@ -64,8 +62,8 @@ def fit_ranks(
     """Find the correlations under which drawn outcomes hang together as the source's do.
 
     For each pair of outcomes and each arm the correlation is that under which the Spearman correlation of drawn residuals Y - Q* is the
-    source's. It is found by bisection on simulated rows, so ties, atoms and bounds of the laws are accounted for: the correlation of
-    their randomised ranks alone would be too weak.
+    source's; 0 where fewer than 30 rows have both. It is found by bisection on simulated rows, so ties, atoms and bounds of the laws are
+    accounted for: the correlation of their randomised ranks alone would be too weak.
 
     Parameters
     ----------
@@ -122,7 +120,7 @@ def _of_arm(
 
 def _rho(first: Float64, second: Float64, steps: Float64, others: Float64, normal: Float64) -> float:
     """Return the correlation of scores under which residuals have the Spearman correlation of those given."""
-    if len(first) < FEWEST:
+    if len(first) < FEWEST_PAIRS:
         return 0.0
     wanted = spearman(first, second)
     drawn = [step_at(steps, ndtr(e)) for e in normal[0]]
@@ -136,14 +134,6 @@ def _rho(first: Float64, second: Float64, steps: Float64, others: Float64, norma
         middle = (low + high) / 2.0
         low, high = (middle, high) if reached(middle) < wanted else (low, middle)
     return (low + high) / 2.0
-
-
-def spearman(x: Float64, y: Float64) -> float:
-    """Return the correlation of ranks, mid-ranks for ties; 0 where nothing varies."""
-    ranks = np.column_stack([rankdata(x), rankdata(y)])
-    ranks -= ranks.mean(axis=0)
-    size = float(np.sqrt(np.prod(np.sum(ranks**2, axis=0))))
-    return float(ranks[:, 0] @ ranks[:, 1]) / size if size > 0.0 else 0.0
 
 
 def _positive(correlation: Float64) -> Float64:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.frames import from_frame
-from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_treatment
@@ -28,7 +28,7 @@ def times_pool(schema: TableSchema, covariates: Any, mechanisms: TimesMechanisms
     """Draw a pool and predict it; arguments as in :func:`times_block`."""
     frame = draw_pool(covariates, schema, size, rng)
     view = mechanisms.view(frame)
-    return Pool(frame, view.nuisances, times_features(frame, view, schema.modelled), None)
+    return Pool(frame, Predictions(view.nuisances), times_features(frame, view, schema.modelled), None)
 
 
 def times_block(
@@ -68,14 +68,15 @@ def times_block(
     pool = times_pool(schema, covariates, mechanisms, size, rng)
     weight = weights(pool.features, balance.coefficients, size / n)
     # stratified by the effect: the release's own effect barely varies with the draw
-    chosen = systematic_sample(weight, n, rng, order_by=pool.predicted.outcomes[1] - pool.predicted.outcomes[0])
+    control, treated = pool.predicted.first.outcomes[:2]
+    chosen = systematic_sample(weight, n, rng, order_by=treated - control)
     frame = pool.frame.iloc[chosen].reset_index(drop=True)
-    kept = Nuisances(*(values[chosen] for values in pool.predicted))
+    kept = pool.predicted.at(chosen).first
     drawn = designed(kept, spec, schema.arms)
     matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
     a = balanced_treatment(drawn, rng, matched) if balanced else draw_treatment(drawn, rng)
     time, came = draw_times(mechanisms, a, drawn, frame, balanced, rng)
-    table = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), time, drawn)
+    table = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), time, Predictions(drawn))
     return table.append_column("e", pa.array(came.astype(np.float64)))
 
 

@@ -13,7 +13,16 @@ import pyarrow as pa
 from infra.cluster import coarse
 from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.contract.columns import CLUSTER_NAME, constant_array, decode, nuisance_columns, nuisances_of, survey_weights, unit_keys
+from tasks.contract.columns import (
+    CLUSTER_NAME,
+    constant_array,
+    decode,
+    nuisance_columns,
+    nuisances_of,
+    predictions_of,
+    survey_weights,
+    unit_keys,
+)
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import levels_of, to_frame
 from tasks.contract.nuisance import Float64, Nuisances
@@ -21,19 +30,17 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
+from tasks.mechanisms.assembly import OutcomeRows, assemble_outcomes
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
 from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
 from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
 from tasks.mechanisms.law_record import law_bytes
-from tasks.mechanisms.laws.choice import attainable, choose_law
-from tasks.mechanisms.laws.support import find_support
 from tasks.mechanisms.model import Mechanisms
-from tasks.mechanisms.model import assemble as assemble_mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.survival_draw import times_block, times_pool
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
-from tasks.mechanisms.survival_law import learn_times, time_unit
+from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
@@ -67,33 +74,18 @@ def assemble(
     if done is not None and told_before is not None:
         return Assembled(done, told_before)
     rows = space.table(nuisances)
-    a, y = rows.column("a").to_numpy(), rows.column("y").to_numpy()
-    weight = weights_of(run, table, rows)
+    a, weight = rows.column("a").to_numpy(), weights_of(run, table, rows)
     if schema.survival is not None:
         of_times, facts = _assemble_times(run, schema, table, rows, fits, weight)
         record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
         return Assembled(space.put_model(key, of_times), record)
-    bound = truncation_bound(len(y), spec.mechanisms.truncation, len(schema.arms))
+    y = np.column_stack([rows.column(column.id).to_numpy() for column in schema.outcomes])
     targets, named = _targets(space, spec, schema, table)
-    own_nuisances, settings = nuisances_of(rows), spec.mechanisms
-    directions = None if named is None else targets.directions(named, own_nuisances, bound)
-    # the law needs rows in memory: the first in hash order are a random sample
-    n = min(len(y), spec.mechanisms.fit_rows)
-    support = find_support(y, spec.outcome.range)
-    reach = attainable(y[:n], support, schema.outcome_kind)
-    targeting = target(a, y, own_nuisances, schema.outcome_kind, bound, weight, settings.targeting, directions, reach, targets.ate)
-    frame = Partitions(space, schema, table.parts).take(np.arange(len(y)) < n)
-    row_weight = None if weight is None else weight[:n]
-    rng = rng_for(spec.seed, f"outcome law {table.name}")
-    mean = Nuisances(*own_nuisances[: len(schema.arms) - 1], *targeting.outcomes).observed(a)[:n]
-    law = choose_law(a[:n], y[:n], mean, frame, schema.outcome_kind, rng, row_weight, support, spec.outcome.law)
-    raw = nuisances_of(pa.concat_tables([space.table(ref) for ref in predicted]))
-    models = [space.model(fit.model) for fit in fits]
-    named_rows = None if named is None else (named, a)
-    mechanisms = assemble_mechanisms(models, targeting, raw, law.law, schema.outcome_kind, weight, targets, named_rows)
-    facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
-    if not targets.ate:
-        facts["estimand"] = settings.estimand
+    # laws need rows in memory: the first in hash order are a random sample
+    some = Partitions(space, schema, table.parts).take(np.arange(len(a)) < min(len(a), spec.mechanisms.fit_rows))
+    averaged = predictions_of(pa.concat_tables([space.table(ref) for ref in predicted]))
+    of_source = OutcomeRows(a, y, predictions_of(rows), averaged, weights_of(run, table, rows), some, named)
+    mechanisms, facts = assemble_outcomes(spec, schema, table.name, [space.model(fit.model) for fit in fits], of_source, targets)
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
 
@@ -114,7 +106,7 @@ def _assemble_times(
     hazards = held_hazards(models, [places[places < n] for places in held], frame, len({fit.repeat for fit in fits}))
     periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
     sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
-    law = learn_times(time, e > 0.5, outcome, time_unit(schema.outcome))
+    law = learn_times(time, e > 0.5, outcome)
     mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
     periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
     return mechanisms, {
@@ -167,15 +159,15 @@ def anchor(
         view = model.view(frame)
         sums = space.put_model(f"{base}.sums", moments(times_features(frame, view, schema.modelled), weight))
         return Anchored(space.put_table(f"{base}.parquet", pa.table(view.nuisances._asdict()), part=part.part), sums)
-    anchored = model.predict(frame) if predicted is None else model.anchored(nuisances_of(space.table(predicted)), frame)
+    anchored = model.predict_all(frame) if predicted is None else model.anchored_all(predictions_of(space.table(predicted)), frame)
     total: Moments | None = None
     for start in range(0, len(frame), SLICE):
         here = slice(start, start + SLICE)
-        partition_features = features(frame.iloc[here], Nuisances(*(values[here] for values in anchored)), schema.modelled, model.targets)
+        partition_features = features(frame.iloc[here], anchored.at(here), schema.modelled, model.targets)
         sums_here = moments(partition_features, None if weight is None else weight[here])
         total = sums_here if total is None else merge(total, sums_here)
     return Anchored(
-        space.put_table(f"{base}.parquet", pa.table(anchored._asdict()), part=part.part), space.put_model(f"{base}.sums", total)
+        space.put_table(f"{base}.parquet", pa.table(anchored.columns()), part=part.part), space.put_model(f"{base}.sums", total)
     )
 
 
@@ -205,8 +197,8 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Parti
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     columns = space.table(nuisances)
-    a, y, q0, q1 = (columns.column(name).to_numpy() for name in ("a", "y", "q0", "q1"))
-    rows = ClusteredRows(unit_keys(columns), a, y, q0, q1, survey_weights(columns))
+    a, y = (columns.column(name).to_numpy() for name in ("a", "y"))
+    rows = ClusteredRows(unit_keys(columns), a, y, nuisances_of(columns).observed(a), survey_weights(columns))
     relations = [relation.columns for relation in spec.roles.declared_relations]
     model: Mechanisms = space.model(mechanisms)
     rng = rng_for(spec.seed, "clusters", table.name)
@@ -236,13 +228,17 @@ def calibrate(
     model: Mechanisms | TimesMechanisms = space.model(mechanisms)
     if isinstance(model, TimesMechanisms):
         pool = times_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
-        kept = len(pool.predicted) + len(schema.arms) * len(model.outcome.times)
+        kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
         return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     law = None if clusters is None else space.model(clusters)
     condition = spec.release.condition
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
     pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
-    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=effect_features(model.targets)))
+    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=_effect_features(model)))
+
+
+def _effect_features(model: Mechanisms) -> int:
+    return effect_features(model.targets, len(model.every), sum(each.level is not None for each in model.every))
 
 
 class Models(NamedTuple):
@@ -321,8 +317,8 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     weighing = space.model(models.balance)
     if isinstance(mechanisms, TimesMechanisms):
         return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng)
-    condition = spec.release.condition
-    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
+    condition, complete = spec.release.condition, spec.release.complete_outcomes
+    return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition, complete)
 
 
 class Learnt(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8
+from tasks.nuisance.cells import Cells, Codes, cells_of
 
 _DISTINCT = 5  # fewest distinct values a numeric column must have to get a square
 
@@ -47,36 +48,41 @@ class Design:
     category: tuple[CategoryTerm, ...]
 
     @property
+    def _names(self) -> list[str]:
+        return [*(term.name for term in self.numeric), *(group.name for group in self.category)]
+
+    @property
     def width(self) -> int:
         """Number of columns."""
         columns = sum(1 + (term.missing is not None) + (term.square is not None) for term in self.numeric)
         return columns + sum(len(term.levels) for term in self.category)
 
-    def matrix(self, covariates: pd.DataFrame) -> Float64:
+    def matrix(self, covariates: pd.DataFrame | Cells) -> Float64:
         """Return the design of a canonical frame, shape (n, width)."""
         return np.ascontiguousarray(self.columns(covariates).T)
 
-    def columns(self, covariates: pd.DataFrame) -> Float64:
+    def columns(self, covariates: pd.DataFrame | Cells) -> Float64:
         """Return the design of a canonical frame column by column, shape (width, n): written in the order of memory."""
-        out = np.empty((self.width, len(covariates)))
+        cells = cells_of(covariates if isinstance(covariates, Cells) else covariates[self._names])
+        out = np.empty((self.width, cells.rows))
         at = 0
         for term in self.numeric:
-            at = _numeric_columns(term, covariates[term.name].to_numpy(dtype=np.float64), out, at)
+            at = _numeric_columns(term, cast(Float64, cells.columns[term.name]), out, at)
         for group in self.category:
-            column = covariates[group.name]
-            lookup = np.ascontiguousarray(category_rows(group, [str(level) for level in column.cat.categories]).T)
+            column = cast(Codes, cells.columns[group.name])
+            lookup = np.ascontiguousarray(category_rows(group, list(column.levels)).T)
             # the last entry of the lookup answers for missing cells, whose code is -1
-            np.take(lookup, column.cat.codes.to_numpy(), axis=1, out=out[at : at + len(group.levels)], mode="wrap")
+            np.take(lookup, column.codes, axis=1, out=out[at : at + len(group.levels)], mode="wrap")
             at += len(group.levels)
         return out
 
 
-def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int = 50) -> Design:
+def fit_design(covariates: pd.DataFrame | Cells, squares: bool = True, max_levels: int = 50) -> Design:
     """Fit the design on training rows.
 
     Parameters
     ----------
-    covariates : DataFrame, n rows
+    covariates : DataFrame or Cells, n rows
         Canonical covariates: float64 columns with NaN, category columns with NaN.
     squares : bool
         Whether numeric columns with at least five distinct values also get a square.
@@ -89,14 +95,13 @@ def fit_design(covariates: pd.DataFrame, squares: bool = True, max_levels: int =
         Columns that are constant over the training rows are left out.
     """
     numeric, category = [], []
-    for name in covariates.columns:
-        column = covariates[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            group = _category_term(str(name), column, max_levels)
+    for name, column in cells_of(covariates).columns.items():
+        if isinstance(column, Codes):
+            group = _category_term(name, column, max_levels)
             if len(group.levels) > 1:
                 category.append(group)
         else:
-            term = _numeric_term(str(name), column.to_numpy(dtype=np.float64), squares)
+            term = _numeric_term(name, column, squares)
             if term is not None:
                 numeric.append(term)
     return Design(tuple(numeric), tuple(category))
@@ -162,29 +167,46 @@ def arm_coefficients(coefficients: Float64, width: int, arm: int, interactions: 
 
 def _numeric_term(name: str, values: Float64, squares: bool) -> NumericTerm | None:
     gaps = np.isnan(values)
-    seen = values[~gaps]
+    holes = int(np.count_nonzero(gaps))
+    seen = values[~gaps] if holes else values
     if len(seen) == 0:
         return None
-    fill = float(np.median(seen))
-    filled = np.where(gaps, fill, values)
-    centre = float(filled.mean())
-    scale = float(filled.std())
-    share = float(gaps.mean())
+    fill = _median(seen)
+    filled = np.where(gaps, fill, values) if holes else values
+    centre, scale = _moments(filled)
+    share = holes / len(values)
     varies = scale > 1e-12 * max(1.0, abs(centre))
     if not varies and share == 0.0:
         return None
     scale = scale if varies else 1.0
     square = None
-    if squares and varies and len(np.unique(seen)) >= _DISTINCT:
-        squared = ((filled - centre) / scale) ** 2
-        square = (float(squared.mean()), max(float(squared.std()), 1e-6))
+    # a few cells mostly tell: sorting all of a column costs as much as the rest of its term
+    if squares and varies and (len(set(seen[:50].tolist())) >= _DISTINCT or len(np.unique(seen)) >= _DISTINCT):
+        middle, spread = _moments(((filled - centre) / scale) ** 2)
+        square = (middle, max(spread, 1e-6))
     return NumericTerm(name, centre, scale, fill, float(seen.min()), float(seen.max()), share if 0.0 < share < 1.0 else None, square)
+
+
+def _median(values: Float64) -> float:
+    """Return what ``np.median`` does of numbers without gaps, in a quarter of its time for a thousand of them."""
+    half, odd = divmod(len(values), 2)
+    if odd:
+        return float(np.partition(values, half)[half])
+    sorted_there = np.partition(values, (half - 1, half))
+    return float((sorted_there[half - 1] + sorted_there[half]) / 2.0)
+
+
+def _moments(values: Float64) -> tuple[float, float]:
+    """Return ``values.mean()`` and ``values.std()``, the mean taken once."""
+    centre = np.add.reduce(values) / len(values)
+    apart = values - centre
+    return float(centre), float(np.sqrt(np.add.reduce(apart * apart) / len(values)))
 
 
 def _numeric_columns(term: NumericTerm, values: Float64, out: Float64, at: int) -> int:
     gaps = np.isnan(values)
     # outside the training range a square or a log link would extrapolate without bound
-    z = (np.clip(np.where(gaps, term.fill, values), term.low, term.high) - term.centre) / term.scale
+    z = (np.minimum(np.maximum(np.where(gaps, term.fill, values), term.low), term.high) - term.centre) / term.scale
     out[at] = z
     at += 1
     if term.square is not None:
@@ -196,9 +218,8 @@ def _numeric_columns(term: NumericTerm, values: Float64, out: Float64, at: int) 
     return at
 
 
-def _category_term(name: str, column: pd.Series, max_levels: int) -> CategoryTerm:
-    codes = column.cat.codes.to_numpy()
-    names = [str(level) for level in column.cat.categories]
+def _category_term(name: str, column: Codes, max_levels: int) -> CategoryTerm:
+    codes, names = column
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     # ties in frequency are broken by the level's text: the order of categories must not matter
     ranked = sorted((level for level in range(len(names)) if counts[level] > 0), key=lambda level: (-counts[level], names[level]))

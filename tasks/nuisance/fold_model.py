@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, Predictions, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.nuisance.bounds import require_arms
 from tasks.nuisance.scoring.sums import Part, Scoring, join_all
@@ -45,6 +45,19 @@ class KnownPropensity:
 
 
 @dataclass(frozen=True)
+class AlwaysKnown:
+    """The presence of an outcome that no training row lacks."""
+
+    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:  # noqa: ARG002, the OutcomeModel protocol
+        """Return 1 for each row, shape (n,)."""
+        return np.ones(len(covariates))
+
+    def join_arm(self, scoring: Scoring, arm: int) -> Part:  # noqa: ARG002, the protocol
+        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`): there is nothing to be summed."""
+        return lambda sums: np.ones(sums.rows)
+
+
+@dataclass(frozen=True)
 class FoldModel:
     """g and Q as fitted on the training rows of one fold.
 
@@ -56,37 +69,69 @@ class FoldModel:
         Training rows.
     arms : int
         K.
+    further : tuple of OutcomeModel
+        Q of further outcomes.
+    presence : tuple of OutcomeModel or None
+        Of every outcome the chance that its cell is known, given arm and covariates; None where no cell is missing. Empty where none is.
     """
 
     propensity: PropensityModel
     outcome: OutcomeModel
     rows: int
     arms: int = 2
+    further: tuple[OutcomeModel, ...] = ()
+    presence: tuple[OutcomeModel | None, ...] = ()
+
+    @property
+    def first(self) -> FoldModel:
+        """G and Q of the first outcome alone."""
+        return replace(self, further=(), presence=())
+
+    @property
+    def regressions(self) -> tuple[OutcomeModel, ...]:
+        """Q of all outcomes, then the chances to be known of those with missing cells."""
+        return (self.outcome, *self.further, *(each for each in self.presence if each is not None))
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q of any rows, each of shape (n,)."""
+        """Return g and Q of the first outcome of any rows, each of shape (n,)."""
         return averaged((self,), covariates)
 
+    def predict_all(self, covariates: pd.DataFrame) -> Predictions:
+        """Return g and Q of all outcomes of any rows, each of shape (n,)."""
+        return averaged_all((self,), covariates)
+
     def join(self, scoring: Scoring) -> tuple[Part, ...] | None:
-        """Join a pass with g and each arm's Q; None where they do not."""
+        """Join a pass with g and each arm's regressions; None where they do not."""
         g = join_all((self.propensity,), scoring)
-        outcomes = [join_all((self.outcome,), scoring, arm) for arm in range(self.arms)]
+        outcomes = [join_all((model,), scoring, arm) for model in self.regressions for arm in range(self.arms)]
         return None if g is None or None in outcomes else (*g, *(part for parts in outcomes for part in parts or ()))
 
-    def one_by_one(self, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q of any rows as the models themselves predict them: what :meth:`predict` returns, up to rounding."""
+    def one_by_one(self, covariates: pd.DataFrame) -> list[Float64]:
+        """Return g and the regressions of any rows as the models themselves predict them, arm by arm, each of shape (n,)."""
         n = len(covariates)
-        predictions = Nuisances.zeros(n, self.arms)
+        predictions = self.zeros(n)
         with one_thread():
             # design matrices of a block stay in the cache, and memory does not grow with n
             for start in range(0, n, _BLOCK):
                 block = covariates.iloc[start : start + _BLOCK]
                 rows = slice(start, start + len(block))
                 given = _by_arm(self.propensity.predict(block), self.arms)
-                outcomes = (self.outcome.predict(block, np.full(len(block), arm, dtype=np.int8)) for arm in range(self.arms))
+                arms = [np.full(len(block), arm, dtype=np.int8) for arm in range(self.arms)]
+                outcomes = (model.predict(block, arm) for model in self.regressions for arm in arms)
                 for column, values in zip(predictions, (*given, *outcomes), strict=True):
                     column[rows] = values
         return predictions
+
+    def zeros(self, n: int) -> list[Float64]:
+        """Return arrays for g of the arms beside the control, and for every arm of the regressions."""
+        return [np.zeros(n) for _ in range(self.arms - 1 + self.arms * len(self.regressions))]
+
+    def packed(self, arrays: Sequence[Float64]) -> Predictions:
+        """Return arrays in the order of :meth:`zeros` as predictions."""
+        g, rest = arrays[: self.arms - 1], arrays[self.arms - 1 :]
+        by_model = iter([tuple(rest[at : at + self.arms]) for at in range(0, len(rest), self.arms)])
+        first, further = Nuisances(*g, *next(by_model)), tuple(next(by_model) for _ in self.further)
+        return Predictions(first, further, tuple(None if each is None else next(by_model) for each in self.presence))
 
 
 def _by_arm(g: Float64, arms: int) -> Sequence[Float64]:
@@ -113,6 +158,8 @@ def fit_fold(
     keys: UInt64 | None = None,
     given: float | tuple[float, ...] | None = None,
     arms: int = 2,
+    further: Sequence[tuple[Float64, str]] = (),
+    gaps: Sequence[bool] = (),
 ) -> FoldModel:
     """Fit g and Q on the training rows of one fold: one unit of parallel work.
 
@@ -125,7 +172,7 @@ def fit_fold(
     a : ndarray of int8, shape (n,)
         Treatment, 0, ..., K - 1.
     y : ndarray of float64, shape (n,)
-        Outcome.
+        Outcome, NaN where missing: Q is then fitted on the other rows, and the chance to be known on all.
     kind : {"binary", "continuous", "count"}
         Kind of the outcome.
     train : ndarray of bool, shape (n,)
@@ -141,6 +188,10 @@ def fit_fold(
         Known P(A = 1), in (0, 1), or shares of K arms: g is then not fitted.
     arms : int
         K.
+    further : sequence of (ndarray of float64, str)
+        Further outcomes and their kinds.
+    gaps : sequence of bool
+        Of every outcome whether some row of the table lacks it; by default whether a training row does.
 
     Returns
     -------
@@ -149,7 +200,7 @@ def fit_fold(
     Raises
     ------
     EstimationError
-        If an arm has fewer than two training rows.
+        If an arm has fewer than two training rows, or fewer than two of them have an outcome.
     """
     rows = np.flatnonzero(train if weights is None else train & (weights > 0.0))
     if keys is not None:
@@ -159,13 +210,44 @@ def fit_fold(
     row_weights = None if weights is None else weights[rows]
     with one_thread():
         propensity = learner.fit_propensity(frame, a[rows], rng, row_weights) if given is None else KnownPropensity(given)
-        outcome = learner.fit_outcome(frame, a[rows], y[rows], kind, rng, row_weights)
-    return FoldModel(propensity, outcome, len(rows), arms)
+        outcomes = [
+            _fit_outcome(learner, frame, a[rows], each[rows], of, rng, row_weights, arms, bool(gaps) and gaps[number])
+            for number, (each, of) in enumerate(((y, kind), *further))
+        ]
+    models, presence = zip(*outcomes)
+    seen = presence if any(each is not None for each in presence) else ()
+    return FoldModel(propensity, models[0], len(rows), arms, models[1:], seen)
+
+
+def _fit_outcome(
+    learner: Learner,
+    covariates: pd.DataFrame,
+    a: Int8,
+    y: Float64,
+    kind: str,
+    rng: np.random.Generator,
+    weights: Float64 | None,
+    arms: int,
+    gap: bool,
+) -> tuple[OutcomeModel, OutcomeModel | None]:
+    """Fit Q of one outcome, and where cells are missing the chance that they are known."""
+    seen = ~np.isnan(y)
+    if seen.all():
+        return learner.fit_outcome(covariates, a, y, kind, rng, weights), AlwaysKnown() if gap else None
+    require_arms(a[seen], arms)
+    presence = learner.fit_outcome(covariates, a, seen.astype(np.float64), "binary", rng, weights)
+    rows, frame = None if weights is None else weights[seen], covariates.loc[seen].reset_index(drop=True)
+    return learner.fit_outcome(frame, a[seen], y[seen], kind, rng, rows), presence
 
 
 def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances:
-    """Return the means of g and Q over fold models, not targeted, each of shape (n,)."""
-    total = Nuisances.zeros(len(covariates), models[0].arms)
+    """Return the means over fold models of g and of Q of the first outcome, not targeted, each of shape (n,)."""
+    return averaged_all([model.first for model in models], covariates).first
+
+
+def averaged_all(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Predictions:
+    """Return the means over fold models of g and of Q of all outcomes, not targeted, each of shape (n,)."""
+    total = models[0].zeros(len(covariates))
     scoring = Scoring()
     joined = [model.join(scoring) for model in models]
     if any(parts is None for parts in joined):  # a learner from elsewhere
@@ -178,4 +260,4 @@ def averaged(models: Sequence[FoldModel], covariates: pd.DataFrame) -> Nuisances
                 g, *outcomes = (part(sums) for part in parts or ())
                 for sum_, values in zip(total, (*_by_arm(g, model.arms), *outcomes), strict=True):
                     sum_[rows] += values
-    return Nuisances(*(sums / len(models) for sums in total))
+    return models[0].packed([sums / len(models) for sums in total])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.nuisance.bounds import require_arms, within
+from tasks.nuisance.cells import Cells, cells_of
 from tasks.nuisance.design import Design, eta_of, with_treatment
 from tasks.nuisance.ridge import FAMILY, STRENGTHS, Family, fit_ridge, mean_of, unit_of
 from tasks.numerics.compiled import compiled
@@ -19,7 +20,7 @@ _HALVINGS = 27  # of a Newton step: as far as tasks.nuisance.ridge halves one
 class LinearRules(Protocol):
     """Settings of a GLM learner: its design and its penalties."""
 
-    def design(self, covariates: pd.DataFrame) -> Design:
+    def design(self, covariates: Cells) -> Design:
         """Fit the design on training rows."""
         ...
 
@@ -63,14 +64,14 @@ def predict_folds(rules: LinearRules, reach: float, covariates: pd.DataFrame, a:
     EstimationError
         If an arm has fewer than two training rows in a fold.
     """
-    n = len(a)
+    n, cells = len(a), cells_of(covariates)
     predictions = Nuisances(np.empty(n), np.empty(n), np.empty(n))
     for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         require_arms(a[train])
-        frame = covariates.iloc[train]
-        design = rules.design(frame)
-        inside, outside = design.matrix(frame), design.matrix(covariates.iloc[test])
+        taught = cells.take(train)
+        design = rules.design(taught)
+        inside, outside = design.matrix(taught), design.matrix(cells.take(test))
         penalty_g, penalty_q = rules.penalties(design)
         b = ridge(np.column_stack((np.ones(len(train)), inside)), a[train].astype(np.float64), penalty_g, "binomial")
         predictions.g[test] = within("binary", mean_of("binomial", b[0] + outside @ b[1:]))

@@ -22,10 +22,10 @@ from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.contract.survival import EventRows
-from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at
-from tasks.nuisance.fold_model import FoldModel, averaged
+from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at, streamed_model
+from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, curves_key, fit_times_fold, predict_times
+from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, averaged_times, curves_key, fit_times_fold, predict_times
 from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
@@ -131,14 +131,16 @@ def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
 
 @coarse("assign folds", "assign folds of {table.name}, repeat {repeat}")
 def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> PartitionRef:
-    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, y, the schema's c and v, fold."""
+    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, outcomes, the schema's c and v, fold."""
     space = run.space()
     key = f"{table.name}/folds-{repeat}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
     event = ("e",) if schema.survival is not None else ()
-    rows = pa.concat_tables([space.table(part, ["key", "a", "y", *event, *schema.beside]) for part in table.parts])
+    names = ["key", "a", *(column.id for column in schema.outcomes), *event, *schema.beside]
+    rows = pa.concat_tables([space.table(part, names) for part in table.parts])
     keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
+    y = np.nan_to_num(y) if schema.gaps else y
     strata = None
     if schema.strata:
         names = [column.id for column in schema.strata]
@@ -152,7 +154,7 @@ def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> Partition
 
 @coarse("fit mechanisms", "fit g and Q of {table.name}, repeat {repeat}, fold {fold}")
 def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, repeat: int, fold: int) -> FoldFit:
-    """Fit g and Q without one fold's rows, and predict those rows. Columns: row (number in the table), g, q0, q1."""
+    """Fit g and Q without one fold's rows, and predict those rows. Columns: row (number in the table), g, q0, q1, ..."""
     space, spec = run.space(), run.spec
     base = f"{table.name}/fold-{repeat}-{fold}"
     if (done := _finished(space, base, repeat)) is not None:
@@ -162,9 +164,14 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
         return _fit_times(run, schema, table, rows, repeat, fold)
     keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
     train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    sample = rows_at(Rows(keys, a, y, schema.mean_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms)), train)
+    several = [rows.column(column.id).to_numpy() for column in schema.outcomes]
+    whole = Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms))
+    gaps = tuple(bool(np.isnan(each).any()) for each in several)
+    sample = rows_at(whole._replace(further=tuple(zip(several[1:], schema.further_kinds, strict=True)), gaps=gaps), train)
     everything = np.ones(len(sample.a), dtype=bool)
-    model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
+    learner = learner_of(spec)
+    model = fit_sample(plan, learner, sample, partitions.take(train), everything, repeat, fold)
+    model = streamed_model(plan, learner, model, whole, partitions, fold_of, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
 
 
@@ -192,7 +199,7 @@ def _fit_times(run: Run, schema: TableSchema, table: Table, rows: pa.Table, repe
 
 def refines(run: Run, schema: TableSchema, table: Table) -> bool:
     """Return whether the learner goes on from the sample its models were fitted on to all rows of a table."""
-    if schema.survival is not None:  # hazards are those of the folds' samples
+    if schema.survival is not None or not schema.plain:  # hazards, and several outcomes, are those of the folds' samples
         return False
     return plan_of(run.spec, table).refines(learner_of(run.spec), table.rows, len(schema.arms))
 
@@ -277,7 +284,7 @@ def _keep(space: Workspace, base: str, repeat: int, model: FoldModel | TimesFold
 
 def _predict(partitions: Partitions, mask: Mask, model: FoldModel) -> pa.Table:
     """Predict the masked rows, partition by partition."""
-    tables = [pa.table({"row": rows, **model.predict(frame)._asdict()}) for rows, frame in partitions.masked(mask)]
+    tables = [pa.table({"row": rows, **model.predict_all(frame).columns()}) for rows, frame in partitions.masked(mask)]
     return pa.concat_tables(tables)
 
 
@@ -328,5 +335,8 @@ def average(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     key = f"{table.name}/averaged-{part.part:05d}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    mean = averaged([space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part))
-    return space.put_table(key, pa.table(mean._asdict()), part=part.part)
+    models, frame = [space.model(fit.model) for fit in fits], Partitions(space, schema, table.parts).frame(part)
+    if schema.survival is not None:
+        return space.put_table(key, pa.table(averaged_times(models, frame)._asdict()), part=part.part)
+    mean = averaged_all(models, frame)
+    return space.put_table(key, pa.table(mean.columns()), part=part.part)

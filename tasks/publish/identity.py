@@ -26,10 +26,10 @@ def identity_of(schema: TableSchema) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``treatment`` and ``outcome`` (names), ``columns`` ([[name, Arrow type], ...] in the source's order).
+        ``treatment`` and ``outcome`` (names, of several outcomes all), ``columns`` ([[name, Arrow type], ...] in the source's order).
     """
     columns = [[column.name, str(column.arrow().type)] for column in schema.columns]
-    return {"treatment": schema.treatment.name, "outcome": schema.outcome.name, "columns": columns}
+    return {"treatment": schema.treatment.name, "outcome": ", ".join(column.name for column in schema.outcomes), "columns": columns}
 
 
 def check_identity(store: Store, name: str, identity: Mapping[str, Any]) -> None:

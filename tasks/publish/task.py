@@ -151,6 +151,12 @@ def facts(
     release = effect_section(copies[0], main) | {"combined": list(combined)}
     if measured.coverage is not None:
         people["precision_recall"] = json.loads(space.read(measured.coverage.key))
+    truth, several = ledger["truth"], ledger.get("outcomes", [])
+    if several:
+        truth = truth | {"outcomes": [{"outcome": each["outcome"], **each["truth"]} for each in several]}
+        people["outcomes"] = [{name: each[name] for name in ("outcome", "ledger", "tstr")} for each in several]
+    if measured.together is not None:
+        people["together"] = json.loads(space.read(measured.together.key))
     targeting = [json.loads(space.read(ref.key)) for ref in measured.targetings]
     balances = [space.model(ref) for ref in measured.balances]
     calibration = [{name: getattr(each, name) for name in ("relaxed", "feasible", "ess", "capped")} for each in balances]
@@ -158,7 +164,7 @@ def facts(
         release["copies"] = [effect_section(copy, main) for copy in copies]
     return Facts(
         **origin(run, source),
-        effects={"source": effect_section(before, main), "release": release, "truth": ledger["truth"]},
+        effects={"source": effect_section(before, main), "release": release, "truth": truth},
         fidelity={
             "ledger": ledger["ledger"],
             "tstr": ledger["tstr"],

@@ -57,7 +57,9 @@ def fine_cells(schema: TableSchema) -> FineCells:
     return FineCells(low, (high - low) / _FINE, _FINE, False)
 
 
-def outcome_by_arm(schema: TableSchema, source: tuple[Int64, Int64], release: tuple[Int64, Int64]) -> list[dict[str, Any]]:
+def outcome_by_arm(
+    schema: TableSchema, source: tuple[Int64, Int64], release: tuple[Int64, Int64], weighted: tuple[Float64, Float64] | None = None
+) -> list[dict[str, Any]]:
     """Put the outcomes of source and release side by side in each arm.
 
     Parameters
@@ -65,7 +67,9 @@ def outcome_by_arm(schema: TableSchema, source: tuple[Int64, Int64], release: tu
     schema : TableSchema
         Of the source.
     source, release : tuple of ndarray
-        Rows by arm and cell, coarse and fine, as :class:`tasks.report.tallies.Tally` has them.
+        Rows by arm and cell, coarse and fine, as :class:`tasks.report.tallies.Tally` has them: they say what may be shown.
+    weighted : tuple of ndarray, optional
+        The source's weights in the same cells, where it has survey weights.
 
     Returns
     -------
@@ -75,9 +79,10 @@ def outcome_by_arm(schema: TableSchema, source: tuple[Int64, Int64], release: tu
     """
     bins, cells, rows = bins_of(schema.outcome, schema), fine_cells(schema), []
     for arm, label in enumerate(schema.arm_titles):
-        both = np.stack((source[0][arm], release[0][arm]))
-        row = by_level(bins, both) if bins.edges is None else by_range(bins, both)
-        fine = np.stack((source[1][arm], release[1][arm]))
+        shown: tuple[Any, Any] = source if weighted is None else weighted
+        both, fine = (np.stack((source[at][arm], release[at][arm])) for at in (0, 1))
+        sums, fine_sums = (np.stack((shown[at][arm], release[at][arm])) for at in (0, 1))
+        row = by_level(bins, both, sums) if bins.edges is None else by_range(bins, both, sums)
         gap = float(np.abs(np.subtract(row["source"], row["release"])).sum() / 2)
         rows.append(
             {
@@ -86,15 +91,15 @@ def outcome_by_arm(schema: TableSchema, source: tuple[Int64, Int64], release: tu
                 "arm": label,
                 **row,
                 "distance": gap,
-                "quantiles": [] if cells.cells == 0 else _quantiles(cells, fine),
+                "quantiles": [] if cells.cells == 0 else _quantiles(cells, fine, fine_sums),
             }
         )
     return rows
 
 
-def _quantiles(cells: FineCells, both: Int64) -> list[dict[str, str]]:
+def _quantiles(cells: FineCells, both: Int64, sums: Int64 | Float64) -> list[dict[str, str]]:
     runs = groups(both)
-    columns = [_of_one(cells, runs, counts) for counts in both]
+    columns = [_of_one(cells, runs, counts, weights) for counts, weights in zip(both, sums, strict=True)]
     decimals = 0 if cells.whole else decimals_of(10.0 * cells.width)
     return [
         {"level": percent(level), "source": fixed(left, decimals), "release": fixed(right, decimals)}
@@ -102,16 +107,15 @@ def _quantiles(cells: FineCells, both: Int64) -> list[dict[str, str]]:
     ]
 
 
-def _of_one(cells: FineCells, runs: Sequence[slice], counts: Int64) -> list[float | None]:
+def _of_one(cells: FineCells, runs: Sequence[slice], counts: Int64, weights: Int64 | Float64) -> list[float | None]:
     """Return quantiles from merged cells: whole numbers as they are, others interpolated inside their cell."""
-    total = int(counts.sum())
-    if total < FEWEST:
+    if int(counts.sum()) < FEWEST:
         return [None] * len(LEVELS)
-    shares = np.array([counts[run].sum() for run in runs]) / total
+    shares = np.array([weights[run].sum() for run in runs]) / weights.sum()
     ends = np.cumsum(shares)
     found: list[float | None] = []
     for level in LEVELS:
-        at = int(np.searchsorted(ends, level - 1e-12))
+        at = min(int(np.searchsorted(ends, level - 1e-12)), len(runs) - 1)
         run, before = runs[at], float(ends[at] - shares[at])
         inside = (level - before) / float(shares[at])
         if cells.whole:

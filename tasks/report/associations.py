@@ -23,7 +23,7 @@ MOST_PAIRS = 15
 _SIZE, _LEFT, _BASE = 360.0, 46.0, 320.0
 
 
-def associations(schema: TableSchema, source: Float64, release: Float64) -> list[dict[str, Any]]:
+def associations(schema: TableSchema, source: Float64, release: Float64, weighted: Float64 | None = None) -> list[dict[str, Any]]:
     """Measure every pair of covariates, and of covariate and outcome, in both tables.
 
     Two numbers have Pearson's correlation; a number and a category the correlation ratio; two categories Cramer's V. The latter two are
@@ -35,7 +35,9 @@ def associations(schema: TableSchema, source: Float64, release: Float64) -> list
     schema : TableSchema
         Of the source.
     source, release : ndarray of float64, shape (features, features)
-        Sums of products, as :class:`tasks.report.tallies.Tally` has them.
+        Sums of products, as :class:`tasks.report.tallies.Tally` has them: they say on how many rows a pair stands.
+    weighted : ndarray of float64, shape (features, features), optional
+        The source's sums by survey weight of mean one, where it has them.
 
     Returns
     -------
@@ -48,6 +50,9 @@ def associations(schema: TableSchema, source: Float64, release: Float64) -> list
     rows = []
     for (one, here), (other, there) in itertools.combinations(placed, 2):
         mine, its = (_association(one, other, sums[here, there]) for sums in (source, release))
+        if mine is not None and weighted is not None:
+            by_weight = _association(one, other, weighted[here, there])
+            mine = None if by_weight is None else (by_weight[0], mine[1])
         if mine is not None and its is not None:
             (left, n), (right, m) = mine, its
             rows.append(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from tasks.contract.disclosure import SMALLEST_CELL
@@ -22,7 +23,7 @@ BALANCED = 0.1
 _WIDTH, _LABEL, _END, _ROW, _TOP = 720.0, 236.0, 640.0, 20.0, 8.0
 
 
-def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list[dict[str, Any]]:
+def balance_rows(schema: TableSchema, source: Float64, release: Float64, weighted: Float64 | None = None) -> list[dict[str, Any]]:
     """Compare the arms of both tables.
 
     Parameters
@@ -30,7 +31,9 @@ def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list
     schema : TableSchema
         Of the source.
     source, release : ndarray of float64, shape (K, features)
-        Sums of features by arm, as :class:`tasks.report.tallies.Tally` has them.
+        Sums of features by arm, as :class:`tasks.report.tallies.Tally` has them: they say what may be shown.
+    weighted : ndarray of float64, shape (K, features), optional
+        The source's sums by survey weight, where it has them.
 
     Returns
     -------
@@ -44,38 +47,41 @@ def balance_rows(schema: TableSchema, source: Float64, release: Float64) -> list
     for block, place in zip(blocks, places_of(blocks)):
         if block.column.is_covariate:
             for arm, label in enumerate(schema.arms[1:], 1):
-                pair = _of_block(block, source[[0, arm], place], release[[0, arm], place])
+                here = (np.array([0, arm])[:, None], np.arange(place.start, place.stop)[None, :])
+                counted = {"source": source[here], "release": release[here]}
+                pair = _of_block(block, counted, counted if weighted is None else {**counted, "source": weighted[here]})
                 rows += pair if len(schema.arms) == 2 else [{**row, "name": f"{row['name']}, arm {label}"} for row in pair]
     return sorted(rows, key=lambda row: -max(abs(row["source"] or 0.0), abs(row["release"] or 0.0)))
 
 
-def _of_block(block: Block, source: Float64, release: Float64) -> list[dict[str, Any]]:
+def _of_block(block: Block, counted: Mapping[str, Float64], shown: Mapping[str, Float64]) -> list[dict[str, Any]]:
+    """Compare two arms in the features of a column: sums over rows decide what may be shown, the others are shown."""
     name = block.column.name
     if not block.levels:
-        pair = {where: _of_number(sums) for where, sums in (("source", source), ("release", release))}
+        pair = {where: _of_number(sums, shown[where]) for where, sums in counted.items()}
         return [{"name": name, **pair}] if any(value is not None for value in pair.values()) else []
     # of two levels the second says all
     places = range(1, 2) if len(block.levels) == 2 else range(len(block.levels))
     rows = []
     for at in places:
-        counts = [table[arm][at] for table in (source, release) for arm in (0, 1)]
+        counts = [table[arm][at] for table in counted.values() for arm in (0, 1)]
         if not any(0 < count < SMALLEST_CELL for count in counts):
-            pair = {where: _of_level(sums, at) for where, sums in (("source", source), ("release", release))}
+            pair = {where: _of_level(sums, shown[where], at) for where, sums in counted.items()}
             rows.append({"name": f"{name} = {block.levels[at]}", **pair})
     return rows
 
 
-def _of_number(sums: Float64) -> float | None:
+def _of_number(counted: Float64, sums: Float64) -> float | None:
     n = sums[:, 0]
-    if n.min() < SMALLEST_CELL:
+    if counted[:, 0].min() < SMALLEST_CELL or n.min() <= 0.0:
         return None
     means = sums[:, 1] / n
     return _smd(means, sums[:, 2] / n - means**2)
 
 
-def _of_level(sums: Float64, at: int) -> float | None:
+def _of_level(counted: Float64, sums: Float64, at: int) -> float | None:
     n = sums.sum(axis=1)
-    if n.min() < SMALLEST_CELL:
+    if counted.sum(axis=1).min() < SMALLEST_CELL or n.min() <= 0.0:
         return None
     shares = sums[:, at] / n
     return _smd(shares, shares * (1.0 - shares))

@@ -62,7 +62,7 @@ def bins_of(column: Column, schema: TableSchema) -> Bins:
     missing = column.missing > 0 and column.is_drawn
     if column.role == "treatment":
         return Bins(schema.arm_titles, None, False, missing)
-    if column.role == "outcome" and schema.outcome_kind == "binary":
+    if column in schema.outcomes and schema.outcome_kinds[schema.outcomes.index(column)] == "binary":
         return Bins(("false", "true") if column.kind == "boolean" else ("0", "1"), None, False, missing)
     if column.is_category:
         return Bins(column.levels, None, False, missing)

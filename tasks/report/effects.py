@@ -12,7 +12,7 @@ from tasks.report.glossary import ESTIMANDS, ESTIMATORS, explained
 
 Estimate = Mapping[str, Any]
 #: The estimator by which means and pairs of more than two arms are shown.
-_PAIRS_BY = "tmle"
+PAIRS_BY = "tmle"
 
 
 def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
@@ -50,7 +50,7 @@ def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
         for other populations and subgroups.
     """
     decimals = effect_decimals(effects)
-    estimates = {where: (effects.get(where) or {}).get("all") or [] for where in ("source", "release")}
+    estimates = {where: _of_first((effects.get(where) or {}).get("all") or []) for where in ("source", "release")}
     found = {name: _pair(estimates, "ate", name) for name in ESTIMATORS}
     intervals = {name: _intervals(pair) for name, pair in found.items() if any(pair)}
     truth, own = (effects.get("truth") or {}).get("ate"), main_effect(effects, "source")
@@ -74,6 +74,11 @@ def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
     }
 
 
+def _of_first(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Return the estimates of the first of several outcomes."""
+    return [each for each in estimates if each.get("outcome") == estimates[0].get("outcome")]
+
+
 def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the estimate of each copy of the release, where there are several."""
     copies = (effects.get("release") or {}).get("copies") or []
@@ -90,12 +95,12 @@ def truth_rows(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     for each in (effects.get("truth") or {}).get("others") or []:
         entry = explained(ESTIMANDS, each["estimand"])
         title = each["estimand"][5:-1] if each["estimand"].startswith("gate[") else entry.title
-        title += _compared(each)
+        title += compared(each)
         rows.append({"title": title, "value": fixed(each["value"], decimals + 1), "mc_se": fixed(each["mc_se"], decimals + 1)})
     return rows
 
 
-def _compared(each: Mapping[str, Any]) -> str:
+def compared(each: Mapping[str, Any]) -> str:
     """Return which of more than two arms an effect compares, or is the mean of."""
     if each.get("arm") is None:
         return ""
@@ -140,11 +145,11 @@ def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[
             pairs.setdefault(key, {}).setdefault(where, each)
     rows = []
     for (estimand, estimator, arm, _), pair in pairs.items():
-        if estimand in ("ate", "mean") and (arm is None or estimator != _PAIRS_BY):
+        if estimand in ("ate", "mean") and (arm is None or estimator != PAIRS_BY):
             continue
         entry = explained(ESTIMANDS, estimand)
         if estimand.startswith("gate[") and estimand.endswith("]"):
             entry = entry._replace(title=estimand[5:-1], meaning="subgroup")
-        title = entry.title + _compared(next(iter(pair.values())))
+        title = entry.title + compared(next(iter(pair.values())))
         rows.append({**_texts((pair.get("source"), pair.get("release")), decimals), "title": title, "meaning": entry.meaning})
     return rows

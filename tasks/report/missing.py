@@ -12,6 +12,7 @@ from tasks.contract.roles import Column, TableSchema
 from tasks.pages.numbers import percent, plural
 from tasks.pages.svg import bar, circle, clipped, drawing, element, words
 from tasks.report.disclosure import Int64, folded
+from tasks.report.features import Float64
 
 #: Columns whose patterns are counted: those with most missing values.
 MOST_COLUMNS = 12
@@ -26,7 +27,7 @@ def counted_columns(schema: TableSchema) -> tuple[Column, ...]:
     return tuple(sorted(found, key=lambda column: (-column.missing, column.id)))[:MOST_COLUMNS]
 
 
-def missing_patterns(schema: TableSchema, source: Int64, release: Int64) -> dict[str, Any] | None:
+def missing_patterns(schema: TableSchema, source: Int64, release: Int64, weighted: Float64 | None = None) -> dict[str, Any] | None:
     """Arrange patterns by their rows in the source.
 
     Parameters
@@ -34,7 +35,9 @@ def missing_patterns(schema: TableSchema, source: Int64, release: Int64) -> dict
     schema : TableSchema
         Of the source.
     source, release : ndarray of int64, shape (2 ** columns,)
-        Rows by pattern, as :class:`tasks.report.tallies.Tally` has them.
+        Rows by pattern, as :class:`tasks.report.tallies.Tally` has them: they say what may be shown.
+    weighted : ndarray of float64, shape (2 ** columns,), optional
+        The source's weights by pattern, where it has survey weights.
 
     Returns
     -------
@@ -46,16 +49,17 @@ def missing_patterns(schema: TableSchema, source: Int64, release: Int64) -> dict
     if not columns:
         return None
     both = np.stack((source, release))
+    sums: Float64 = both.astype(np.float64) if weighted is None else np.stack((weighted, release.astype(np.float64)))
     seen = np.flatnonzero(both.sum(axis=0))
     together = folded(both[:, seen], MOST_PATTERNS)
-    totals = np.maximum(both.sum(axis=1), 1)
+    totals = np.where(sums.sum(axis=1) > 0, sums.sum(axis=1), 1)
     rows = [
-        {"missing": [bool(pattern >> bit & 1) for bit in range(len(columns))], **_shares(both[:, pattern] / totals)}
+        {"missing": [bool(pattern >> bit & 1) for bit in range(len(columns))], **_shares(sums[:, pattern] / totals)}
         for pattern in seen[~together]
     ]
     rows.sort(key=lambda row: -row["source"])
     if together.any():
-        rows.append({"missing": None, "number": int(together.sum()), **_shares(both[:, seen[together]].sum(axis=1) / totals)})
+        rows.append({"missing": None, "number": int(together.sum()), **_shares(sums[:, seen[together]].sum(axis=1) / totals)})
     left_out = sum(column.missing > 0 for column in schema.modelled) - len(columns)
     return {"columns": [column.name for column in columns], "patterns": rows, "left_out": left_out}
 

@@ -23,7 +23,7 @@ def arm_shares(overlap: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     overlap : mapping
-        ``n``, ``bound``, ``histogram0``, ``histogram1`` (None where suppressed).
+        ``n``, ``bound``, ``histogram0``, ``histogram1`` (None where suppressed); with survey weights ``share0`` and ``share1``.
 
     Returns
     -------
@@ -31,6 +31,8 @@ def arm_shares(overlap: Mapping[str, Any]) -> dict[str, Any]:
         ``bound``, ``treated``, ``control``: shares from counts rounded to five rows, so that suppressed cells can't be found by
         subtraction from an arm's rows; None where suppressed.
     """
+    if "share1" in overlap:  # of the weighted population
+        return {"bound": overlap["bound"], "treated": list(overlap["share1"]), "control": list(overlap["share0"])}
     names = {"treated": "histogram1", "control": "histogram0"}
     shares = {
         arm: [None if count is None else (rounded(count) or 0) / overlap["n"] for count in overlap[name]] for arm, name in names.items()

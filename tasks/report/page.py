@@ -21,6 +21,7 @@ from tasks.report.layers import layer_panel
 from tasks.report.ledger import ledger_table, targeting_sentence, transfer_table
 from tasks.report.marginal_plot import marginal_plot
 from tasks.report.missing import missing_plot
+from tasks.report.outcomes import outcomes_panel
 from tasks.report.overlap_plot import overlap_plot
 from tasks.report.survival import survival_panel
 from tasks.report.training import training_panel
@@ -32,6 +33,7 @@ _ORDER = {"treatment": 0, "outcome": 1}
 #: What the page's contents name, in its order.
 _SECTIONS = {
     "effect": "Effect",
+    "outcomes": "Outcomes",
     "gates": "Gates",
     "ledger": "Error by step",
     "survival": "Survival",
@@ -69,6 +71,7 @@ def render(manifest: Mapping[str, Any], pictures: Mapping[str, Any], status: str
     """
     panels: dict[str, Any] = {
         "survival": survival_panel(manifest["effects"], _horizon(manifest), clipped(manifest["spec"]["roles"]["outcome"], 30)),
+        "outcomes": outcomes_panel(manifest),
         "people": person_panel(manifest["fidelity"]),
         "ledger": ledger_table(manifest["fidelity"], "error of the effect, in units of the effect"),
         "balance": _balance(pictures["balance"]),

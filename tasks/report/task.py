@@ -30,7 +30,9 @@ def marginals(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], name
     key = f"report/marginals-{name}"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    names = [column.id for column in schema.drawn]
+    # a release has a weight of one in every row, which is no canonical column of it
+    weighed = [schema.weight.id] if schema.weight is not None and name.startswith("source") else []
+    names = [*(column.id for column in schema.drawn), *weighed]
     return space.put_model(key, reduce_parts(Tallies(schema), (space.table(part, names) for part in parts)))
 
 

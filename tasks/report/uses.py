@@ -39,7 +39,14 @@ class Use(NamedTuple):
 
 def uses(manifest: Manifest) -> list[Use]:
     """Return what a published release may be used for."""
-    return [_average(manifest), _people(), _single(manifest["fidelity"]), _prediction(manifest["fidelity"]), _design(manifest), _public()]
+    return [
+        _average(manifest),
+        _people(manifest),
+        _single(manifest["fidelity"]),
+        _prediction(manifest["fidelity"]),
+        _design(manifest),
+        _public(),
+    ]
 
 
 def _average(manifest: Manifest) -> Use:
@@ -49,11 +56,15 @@ def _average(manifest: Manifest) -> Use:
         return Use(title, "limits", "Mode full is a baseline: nothing holds the effect in place.")
     if fidelity is None or fidelity["status"] in ("off", "inconclusive"):
         return Use(title, "limits", "The gate on the effect did not judge.")
-    return Use(title, "yes", "The same analysis finds the effect that the real rows have, within its error.")
+    reference = manifest["source"].get("reference")
+    rows = f"the rows of version {reference['version']}" if reference else "the real rows"
+    return Use(title, "yes", f"The same analysis finds the effect that {rows} have, within its error.")
 
 
-def _people() -> Use:
-    why = "Report the interval of the real rows: that of one synthetic table leaves out the sampling error of the source."
+def _people(manifest: Manifest) -> Use:
+    reference = manifest["source"].get("reference")
+    where = f", which stands in the report of version {reference['version']}" if reference else ""
+    why = f"Report the interval of the real rows{where}: that of one synthetic table leaves out the sampling error of the source."
     return Use("Conclusions about people", "limits", why)
 
 

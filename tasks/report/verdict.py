@@ -103,7 +103,9 @@ def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     source, release = main_effect(effects, "source"), main_effect(effects, "release")
     tiles = []
     if source:
-        tiles.append({"label": "Effect in the real rows", **_tile(source, decimals), "where": "source"})
+        reference = manifest["source"].get("reference")
+        label = f"Effect in version {reference['version']}, in place of the real rows" if reference else "Effect in the real rows"
+        tiles.append({"label": label, **_tile(source, decimals), "where": "source"})
     if truth.get("ate") is not None:
         error = truth.get("mc_se")
         note = "exact, by construction" if error is None else f"known exactly for its rows; Monte-Carlo error {number(error, 1)}"

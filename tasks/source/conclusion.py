@@ -7,7 +7,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import pyarrow as pa
 
-from tasks.contract.disclosure import few
+from tasks.contract.disclosure import few, shown_count
 from tasks.contract.errors import SourceError, WaymintError
 from tasks.contract.relations import check_relations
 from tasks.contract.roles import TableSchema
@@ -100,7 +100,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         return _failed(SourceError("rows of source must be at least one; got 0.", ""))
     selection = select(roles, findings.names, index)
     faults: list[WaymintError] = [
-        *_missing("outcome", roles.outcome, findings.no_outcome, findings.rows, roles.missing_outcome),
+        *_missing("outcome", "' or '".join(roles.outcome_columns), findings.no_outcome, findings.rows, roles.missing_outcome),
         *_missing("treatment", roles.treatment, findings.no_treatment, findings.rows, roles.missing_treatment),
     ]
     if findings.used < FEWEST_ROWS:
@@ -108,10 +108,7 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         return _failed(*faults, fault)
     fields = {field.name: _released(field, findings, text) for field in findings.fields}
     treatment = _attempt(faults, decide_treatment, fields[roles.treatment], findings.columns[roles.treatment], roles, folds)
-    outcome = _attempt(faults, decide_outcome, fields[roles.outcome], findings.columns[roles.outcome], roles)
-    if outcome is not None:  # cells are missing there only where rows without outcome are kept
-        gaps = findings.columns[roles.outcome].missing
-        outcome = outcome._replace(column=outcome.column.model_copy(update={"missing": gaps}))
+    outcomes = [_attempt(faults, _decide_outcome, fields[name], findings, roles) for name in roles.outcome_columns]
     events: dict[str, Decided] = {}
     for name in roles.columns_by_role["event"]:
         decided = _attempt(faults, decide_event, fields[name], findings.columns[name], roles.cause_of_interest)
@@ -128,16 +125,28 @@ def decide(findings: Findings, roles: RolesSpec, *, folds: int, text: bool, inde
         _attempt(faults, check_relations, roles.declared_relations, tuple(decided.column for decided in covariates.values()))
     if not faults and all(decided.column.constant for decided in covariates.values()):
         faults.append(SourceError("covariates of roles must hold a column that varies; got none but constant ones.", ""))
-    warnings = (*_index_line(index, roles), *warnings, *(outcome.warnings if outcome is not None else ()))
+    warnings = (*_index_line(index, roles), *warnings, *(warning for each in outcomes if each is not None for warning in each.warnings))
     warnings += tuple(warning for decided in covariates.values() for warning in decided.warnings) + beside.warnings
     warnings += _later_line(tuple(covariates), roles)
     if treatment is not None:
         warnings += repeated_units(names, fields, findings, treatment.arms)
-    if faults or treatment is None or outcome is None:
+    decided_outcomes = [each for each in outcomes if each is not None]
+    if faults or treatment is None:
         return Conclusion(None, None, warnings, tuple(faults))
     return Conclusion(
-        *_described(findings, selection, covariates | events | beside.columns, treatment, outcome, roles.cluster), warnings, ()
+        *_described(findings, selection, covariates | events | beside.columns, treatment, decided_outcomes, roles.cluster), warnings, ()
     )
+
+
+def _decide_outcome(field: pa.Field, findings: Findings, roles: RolesSpec) -> DecidedOutcome:
+    """Decide one outcome: the first is "y", the others "y1", "y2", ..."""
+    name, place = field.name, roles.outcome_columns.index(field.name)
+    one = decide_outcome(field, findings.columns[name], roles.of_outcome(name))
+    # cells are missing there only where rows without outcome are kept
+    gaps = shown_count(findings.columns[name].missing)
+    column = one.column.model_copy(update={"id": f"y{place or ''}", "missing": gaps})
+    shown = one.profile.model_copy(update={"missing": gaps, "missing_share": round(gaps / findings.used, 4)})
+    return one._replace(column=column, profile=shown if gaps else one.profile)
 
 
 def _failed(*faults: WaymintError) -> Conclusion:
@@ -158,20 +167,21 @@ def _described(
     selection: Selection,
     others: dict[str, Decided],
     treatment: DecidedTreatment,
-    outcome: DecidedOutcome,
+    outcomes: list[DecidedOutcome],
     clusters: str | None,
 ) -> tuple[TableSchema, Profile]:
     columns = {name: decided.column for name, decided in others.items()}
-    columns |= {treatment.column.name: treatment.column, outcome.column.name: outcome.column}
+    columns |= {treatment.column.name: treatment.column, **{each.column.name: each.column for each in outcomes}}
     profiles = {name: decided.profile for name, decided in others.items()}
-    profiles |= {treatment.column.name: treatment.profile, outcome.column.name: outcome.profile}
+    profiles |= {treatment.column.name: treatment.profile, **{each.column.name: each.profile for each in outcomes}}
     ordered = [name for name in selection.ordered if name in columns]
     schema = TableSchema(
         columns=tuple(columns[name] for name in ordered),
         treated=treatment.labels[1],
         control=treatment.labels[0],
         arms=treatment.labels,
-        outcome_kind=outcome.kind,
+        outcome_kind=outcomes[0].kind,
+        further_kinds=tuple(each.kind for each in outcomes[1:]),
         rows=findings.used,
         clusters=None if clusters is None else round(distinct_values(findings.columns[clusters].sample)),
     )
@@ -227,7 +237,7 @@ def _released(field: pa.Field, findings: Findings, text: bool) -> pa.Field:
 
 
 #: What the hint adds for outcomes.
-KEPT = " 'waymint estimate --missing-outcome ipcw' keeps them and weights by the chance to be observed."
+KEPT = ' roles.missing_outcome = "ipcw" keeps them and weights by the chance to be observed.'
 
 
 def _missing(role: str, name: str, missing: int, rows: int, wish: str) -> list[WaymintError]:

@@ -37,6 +37,8 @@ _TREATMENT = (
 _OUTCOME = (
     "outcome* y score result* response endpoint* change diff cost* ergebnis* zielgröße zielgroesse punkt* kosten wert résultat* resultado*"
 )
+_WEIGHT = "pweight* pwgt finalwt samplingweight* sampleweight* surveyweight* hochrechn* ipw iptw"
+_WEIGHTS, _SAMPLES = "weight* wt wgt gewicht*", "sampling sample survey design person* population pop final hochrechn* stichprob*"
 _NOMINAL = (
     "race ethnic* site centre center clinic ward department region state country zip plz postcode code type category class group stage "
     "sex gender geschlecht station klinik abteilung land bundesland beruf* education marital exercise active diagnos* icd"
@@ -64,6 +66,12 @@ def like_treatment(name: str) -> bool:
 def like_outcome(name: str) -> bool:
     """Whether a name is one that outcomes have."""
     return _among(_parts(name), _OUTCOME) or measured_later(name)
+
+
+def like_weight(name: str) -> bool:
+    """Whether a name is that of a sampling weight; a weight alone may be one of bodies."""
+    parts = _parts(name)
+    return _among(parts, _WEIGHT) or (_among(parts, _WEIGHTS) and _among(parts, _SAMPLES))
 
 
 def like_category(name: str) -> bool:

@@ -94,7 +94,8 @@ class Inspection:
                 raise SourceError(
                     f"type of column '{field.name}' must be {SUPPORTED}; got {field.type}.", "Cast it or add it to roles.exclude."
                 )
-        no_treatment, no_outcome = is_missing(part.column(self.roles.treatment)), is_missing(part.column(self.roles.outcome))
+        no_treatment = is_missing(part.column(self.roles.treatment))
+        no_outcome = np.logical_or.reduce([is_missing(part.column(name)) for name in self.roles.outcome_columns])
         used = ~no_treatment if self.roles.missing_outcome == "ipcw" else ~(no_treatment | no_outcome)
         rows = part.select(list(ordered))
         if not used.all():

@@ -48,7 +48,7 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
         If a cell does not fit the schema: the source has changed since it was inspected.
     """
     beside = [column for column in (schema.event, schema.cluster, schema.weight) if column is not None]
-    ordered = [*schema.covariates, schema.treatment, schema.outcome, *schema.passengers, *beside, *schema.ids]
+    ordered = [*schema.covariates, schema.treatment, *schema.outcomes, *schema.passengers, *beside, *schema.ids]
     arrays = []
     for column in ordered:
         kind = column.arrow().type
@@ -81,8 +81,9 @@ def canonical(table: pa.Table, schema: TableSchema, source_format: str) -> pa.Ta
         names = as_names(table.column(schema.cluster.name), schema.cluster.arrow().type)
         whole = whole.append_column(CLUSTER_NAME, names.dictionary_encode())
     complete = ~_nulls(whole.column("a"))
-    if not schema.outcome.missing:
-        complete &= ~_nulls(whole.column("y"))
+    for column in schema.outcomes:
+        if not column.missing:
+            complete &= ~_nulls(whole.column(column.id))
     for column in (*beside, *schema.ids):
         if (_nulls(whole.column(column.id)) & complete).any():
             raise _changed(column)

@@ -57,7 +57,7 @@ def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), wh
     beside = {*declared["event"], *roles.id, *declared["cluster"], *declared["weight"], *roles.passengers}
     if roles.covariates == "*":
         named = {*roles.kinds, *roles.strata}
-        others = {roles.treatment, roles.outcome, *roles.exclude, *beside, *(name for name in index if name not in named)}
+        others = {roles.treatment, *roles.outcome_columns, *roles.exclude, *beside, *(name for name in index if name not in named)}
         covariates = tuple(name for name in names if name not in others)
         if not covariates:
             raise SourceError(
@@ -72,7 +72,7 @@ def select(roles: RolesSpec, names: Sequence[str], index: Sequence[str] = (), wh
         for name in keyed:
             if name not in allowed:
                 raise SpecError(f"{key} of roles must name covariates; got '{name}', which is none.", _nearest(name, allowed))
-    wanted = {*covariates, roles.treatment, roles.outcome, *beside}
+    wanted = {*covariates, roles.treatment, *roles.outcome_columns, *beside}
     return Selection(covariates, tuple(name for name in names if name in wanted))
 
 

@@ -82,6 +82,7 @@ def _arms(name: str, labels: dict[str, int] | None, roles: RolesSpec) -> tuple[s
     if labels is None or len(labels) < 2 or (len(labels) > 2 and roles.control is None):
         count = "too many to count" if labels is None else str(len(labels))
         raise SourceError(f"treatment '{name}' must have exactly two labels; got {count}{listed}.", _way_out(name, labels))
+    _refuse_spellings(name, labels)
     if len(labels) > MOST_ARMS:
         raise SourceError(
             f"treatment '{name}' must have at most {MOST_ARMS} labels; got {len(labels)}{listed}.", "Merge arms, or keep the rows of some."
@@ -112,6 +113,20 @@ def _arms(name: str, labels: dict[str, int] | None, roles: RolesSpec) -> tuple[s
             "Leave one of the two out.",
         )
     return control, *others
+
+
+def _refuse_spellings(name: str, labels: dict[str, int]) -> None:
+    """Refuse an arm that is written in two ways: its rows would count as two arms."""
+    words: dict[str, list[str]] = {}
+    for label in labels:
+        words.setdefault(label.strip().casefold(), []).append(label)
+    for spellings in words.values():
+        if len(spellings) > 1:
+            shown = listed_labels({label: labels[label] for label in spellings}, EDGE, SHOWN_LABELS)
+            raise SourceError(
+                f"labels of treatment '{name}' must differ in more than case and blanks; got {len(spellings)} of one word{shown}.",
+                "Write each arm in one way.",
+            )
 
 
 def _way_out(name: str, labels: dict[str, int] | None) -> str:

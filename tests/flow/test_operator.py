@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import re
 import threading
 import time
@@ -129,6 +130,12 @@ def test_a_run_says_its_cost_is_unchanged_the_next_time_and_can_draw_anew(
     assert drawn["spec"]["source"]["holdout_seed"] == values["seed"]
     again = compose(f"{tmp_path}/store/steady@2", str(anew), [], "membership", None)
     assert (again.seed, again.split_seed) == (drawn["seed"], values["seed"])
+
+
+def test_the_server_takes_the_work_pool_of_kubernetes(client: SyncPrefectClient) -> None:
+    template = json.loads((ROOT / "infra/k8s/work-pool.json").read_text())
+    client._client.post("/work_pools/", json={"name": "pods", "type": "kubernetes", "base_job_template": template}).raise_for_status()
+    assert client.read_work_pool("pods").base_job_template == template
 
 
 def test_rules_that_no_schema_holds_are_the_message_of_the_state(prefect: str, client: SyncPrefectClient, source: Path) -> None:

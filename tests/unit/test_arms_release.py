@@ -200,11 +200,14 @@ def test_a_check_names_what_several_arms_do_not_allow(tmp_path: Path, settings: 
     assert any(message in finding["message"] for finding in reply["findings"]), reply["findings"]
 
 
-@pytest.mark.parametrize("purpose", ["compare", "augment"])
-def test_other_commands_refuse_several_arms(tmp_path: Path, purpose: Any) -> None:
-    source = write(trial(200), tmp_path / "source.parquet")
-    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), purpose)
-    assert any(f"of a {purpose} must have two arms; got 3" in finding["message"] for finding in reply["findings"])
+def test_augment_refuses_several_arms_and_names_the_way_out(tmp_path: Path) -> None:
+    source = write(trial(900), tmp_path / "source.parquet")
+    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), "augment")
+    (refusal,) = [finding for finding in reply["findings"] if "of augment must have two arms; got 3" in finding["message"]]
+    assert 'source.missing_values.arm and set roles.missing_treatment = "drop"' in refusal["hint"]
+    two = {"roles": ROLES | {"missing_treatment": "drop"}, "source__missing_values": {"arm": ["high"]}}
+    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", **two)), "augment")
+    assert reply["code"] == 0, reply["findings"]
 
 
 def test_a_sample_that_models_of_several_arms_are_fitted_on_is_named() -> None:
@@ -247,7 +250,7 @@ def test_the_worst_pair_is_judged() -> None:
             ]
         }
 
-    found = fidelity_evidence(record(0.0), record(0.5), {}, "tmle")
+    found = fidelity_evidence(record(0.0), record(0.5), {None: {}}, "tmle")
     assert found.name == "ATE of 'c' against 'a'"
     assert found.z == pytest.approx(0.5 / np.hypot(0.1, 0.1))
     assert found.among == 3

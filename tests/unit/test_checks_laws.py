@@ -89,7 +89,7 @@ def judged(release: pd.DataFrame) -> dict[str, str]:
         for frame in (table(2_000, 0), release)
     )
     laws = law_evidence(SCHEMA, source, np.ones(2_000), drawn, rng(9))
-    seen = Evidence(laws=laws, support=outside(SCHEMA, supports(SCHEMA, source, None), drawn))
+    seen = Evidence(laws=laws, support=outside(SCHEMA, supports(SCHEMA, source, {}), drawn))
     metrics = [*LawCheck().measure(seen, GatesSpec()), *SupportCheck().measure(seen, GatesSpec())]
     return {metric.name: outcome(metric) for metric in metrics if metric.rule is not None}
 

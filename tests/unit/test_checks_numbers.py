@@ -287,7 +287,7 @@ def test_gaps_beside_an_atom() -> None:
 def test_supports_of_a_table_and_cells_outside_them() -> None:
     lab, y = np.r_[np.nan, np.arange(59.0)], np.arange(60.0)
     source = rows(np.resize([0, 1], 60), y, lab, ["u"] * 60)
-    found = supports(SCHEMA, source, (0.0, 59.0))
+    found = supports(SCHEMA, source, {SCHEMA.outcome.name: (0.0, 59.0)})
     assert set(found) == {"w0", "y"}
     assert (found["y"].low, found["y"].high, found["w0"].low) == (0.0, 59.0, None)
     assert found["w0"].step == found["y"].step == 1.0
@@ -300,4 +300,4 @@ def test_supports_of_a_table_and_cells_outside_them() -> None:
     assert dict(more.outside) == dict(evidence.outside) | {"cost (bound)": 5, "a": 1}
     np.testing.assert_array_equal(numbers(source, "w0"), lab)
     binary = SCHEMA.model_copy(update={"outcome_kind": "binary"})
-    assert set(supports(binary, source, None)) == {"w0"}
+    assert set(supports(binary, source, {})) == {"w0"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.comparison.recommend import difference, recommend
-from tasks.comparison.row import Row, measured_row
+from tasks.comparison.row import ESTIMATORS, PairError, Row, measured_row
 from tasks.comparison.summary import summarize
 from tasks.comparison.variants import Variant
 from tasks.contract.results import Gate
@@ -208,3 +208,31 @@ def test_a_row_is_put_together_from_the_records() -> None:
     assert found.effect_error == pytest.approx({"or": -3.75, "ipw": -2.75, "aipw": -1.75, "tmle": -0.75})
     assert (found.contrast_term, found.covariate_se, found.c2st_auc, found.dcr_share, found.cate_ratio) == (0.1, 0.3, 0.6, 0.48, 1.2)
     assert (found.gates_failed, found.fit_seconds, found.sample_seconds, found.peak_mib) == (("near_copies",), 1.5, 0.5, 20.0)
+
+
+def test_of_several_arms_the_worst_pair_decides() -> None:
+    """The first pair is kept, the second is off: the summary shows the second, and its size rests on both."""
+    pairs = tuple(
+        PairError(
+            arm=arm,
+            control="none",
+            effect_error=dict.fromkeys(ESTIMATORS, error),
+            release_se=dict.fromkeys(ESTIMATORS, 0.1),
+            source_effect=1.0,
+            source_se=0.5,
+        )
+        for arm, error in (("low", 0.1), ("high", -2.0))
+    )
+    first = Row(
+        synthesizer="copula", mode="hybrid", seed=1, pairs=pairs, tstr=1.0, tstr_source=1.0, tstr_metric="rmse",
+        **{name: getattr(pairs[0], name) for name in ("effect_error", "release_se", "source_effect", "source_se")},
+    )  # fmt: skip
+    (summary,) = summarize([first, first.model_copy(update={"seed": 2})])
+    assert (summary.arm, summary.control) == ("high", "none")
+    assert summary.scaled["tmle"].mean == -4.0
+    assert summary.off
+    assert summary.pitfall
+    assert [pair.wrong for pair in summary.pairs] == [(), ESTIMATORS]
+    assert summary.size is not None
+    assert summary.size.mean == pytest.approx(math.sqrt((0.2**2 + 4.0**2) / 2))
+    assert summary.figures["source_effect"].mean == 1.0

@@ -187,7 +187,7 @@ def test_the_schema_describes_every_section() -> None:
 
 
 def test_an_outcomes_section_and_the_older_keys_say_the_same() -> None:
-    assert parse_spec(changed()).outcome.model_dump() == {"kind": "auto", "law": "auto", "range": None}
+    assert parse_spec(changed()).outcome.model_dump(include={"kind", "law", "range"}) == {"kind": "auto", "law": "auto", "range": None}
     older = parse_spec(changed(mechanisms__outcome_range=[-50, 60], roles__outcome_kind="continuous"))
     newer = parse_spec(changed(outcomes={"wt82_71": {"range": [-50, 60], "kind": "continuous"}}))
     assert older.outcome == newer.outcome

@@ -15,6 +15,7 @@ from scipy.stats import ks_2samp
 from tasks.contract.errors import EstimationError
 from tasks.contract.rng import rng_for
 from tasks.estimation.cate import cate_gap
+from tasks.estimation.fidelity import Counting
 from tasks.estimation.metalearners import LEARNERS, fit_metalearners, fit_propensity
 from tasks.estimation.outcome import arm_weights, outcome_distance, weighted_kolmogorov
 from tasks.estimation.propensity import assignment_distance, propensity_gap, propensity_law, propensity_record
@@ -309,3 +310,24 @@ def test_outcomes_that_can_not_be_compared():
         outcome_distance((a, y), (a, y), np.ones(3))
     with pytest.raises(EstimationError, match="weights positive"):
         outcome_distance((a, y), (a, y), np.zeros(4))
+
+
+def test_means_over_people_are_weighted() -> None:
+    """Weights that are whole numbers give the figures of rows that are there so often; errors stay those of the rows that there are."""
+    rng = np.random.default_rng(11)
+    times = rng.integers(1, 4, 300)
+    source, release = rng.normal(size=(2, 2, 4, 300))
+    release += 0.5 * (times > 2)
+    g, other = rng.uniform(0.2, 0.8, size=(2, 2, 300))
+    weighted = Twins(source, release, g, other, 9, Counting(times.astype(float)))
+    repeated = Twins(*(np.repeat(values, times, axis=-1) for values in (source, release, g, other)), 9)
+    one, many, plain = (cate_gap(each).mean for each in (weighted, repeated, weighted._replace(counting=Counting())))
+    assert one.gap == pytest.approx(many.gap)
+    assert one.ratio == pytest.approx(many.ratio)
+    assert one.beyond == pytest.approx(many.beyond)
+    assert one.gap > plain.gap
+    assert one.se > many.se
+    assert propensity_gap(weighted).distance == pytest.approx(propensity_gap(repeated).distance)
+    law = propensity_law(g[0], other[0], times.astype(float))
+    assert law.distance == pytest.approx(propensity_law(np.repeat(g[0], times), other[0]).distance)
+    assert law.source_rows == 300

@@ -164,7 +164,7 @@ def test_works_on_a_frame_of_every_type():
     assert reply["n"] == 300
     numbers = {"estimand", "estimator", "estimate", "se", "ci_low", "ci_high", "n", "ess", "clipped"}
     # of more than two arms these say which; of two they are None
-    assert set(reply["estimates"][0]) == numbers | {"arm", "control", "joint_low", "joint_high"}
+    assert set(reply["estimates"][0]) == numbers | {"arm", "control", "joint_low", "joint_high", "outcome"}
 
 
 def test_row_order_and_index_change_nothing():

@@ -10,6 +10,8 @@ import pytest
 
 from flows.estimate import estimate
 from tasks.estimation.fidelity import Counting, effect_identity, error_ledger
+from tasks.estimation.overlap import weighted_shares
+from tasks.estimation.transfer import transfer_scores
 from tasks.nuisance.folds import fold_strata
 from tasks.nuisance.plan import Plan
 from tests.releasing import write
@@ -72,3 +74,45 @@ def test_a_ledger_counts_clusters() -> None:
     )
     assert by_cluster == pytest.approx(1 / np.sqrt(40), rel=0.3)
     assert by_row < 0.5 * by_cluster
+
+
+def test_the_release_of_a_ledger_counts_clusters() -> None:
+    """Rows that are each there four times as one cluster say no more than once."""
+    rng = np.random.default_rng(6)
+    phi, tau, released = rng.normal(1.0, 1.0, 300), np.ones(300), rng.normal(1.0, 0.5, 200)
+    once = {entry.name: entry for entry in error_ledger(phi, tau, released)}
+    four, clusters = np.repeat(released, 4), np.repeat(np.arange(200, dtype=np.uint64), 4)
+    alike = {entry.name: entry for entry in error_ledger(phi, tau, four, drawn=Counting(clusters=clusters))}
+    naive = {entry.name: entry for entry in error_ledger(phi, tau, four)}
+    for name in ("covariate_law", "monte_carlo", "gap"):
+        assert alike[name].se == pytest.approx(once[name].se)
+        assert naive[name].se < alike[name].se
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous"])
+def test_transfer_scores_of_a_weighted_source_are_those_of_repeated_rows(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    times = rng.integers(1, 5, 250)
+    x = rng.normal(size=250).round(1)
+    y = (rng.random(250) < 1 / (1 + np.exp(-x))).astype(float) if kind == "binary" else x + rng.normal(size=250)
+    by_release, by_source = ((1 / (1 + np.exp(-slope * x)) if kind == "binary" else slope * x).round(2) for slope in (0.4, 1.0))
+    weighted = transfer_scores(y, by_release, by_source, kind, Counting(weights=times.astype(float)))
+    repeated = transfer_scores(*(np.repeat(values, times) for values in (y, by_release, by_source)), kind)
+    plain = transfer_scores(y, by_release, by_source, kind)
+    for one, other, bare in zip(weighted, repeated, plain, strict=True):
+        assert one.tstr.value == pytest.approx(other.tstr.value)
+        assert one.trtr.value == pytest.approx(other.trtr.value)
+        assert one.difference.value == pytest.approx(other.difference.value, abs=1e-12)
+        # repeated rows are not new ones: weights leave the error above theirs
+        assert one.tstr.se > other.tstr.se
+        assert one.tstr.value != bare.tstr.value
+
+
+def test_the_picture_of_overlap_is_of_the_weighted_population() -> None:
+    """Shares of the weight by bin and arm; a bin of one to four rows stays unsaid whatever they weigh."""
+    g = np.concatenate((np.full(50, 0.22), np.full(30, 0.61), np.full(3, 0.97)))
+    a = np.concatenate((np.zeros(50), np.ones(33))).astype(np.int8)
+    weights = np.concatenate((np.full(50, 1.0), np.full(30, 3.0), np.full(3, 100.0)))
+    shares = weighted_shares(a, g, weights, (0, 1))
+    said = [[share for share in shares[name] if share != 0.0] for name in ("share0", "share1")]
+    assert said == [[round(50 / 440, 3)], [round(90 / 440, 3), None]]

@@ -17,6 +17,7 @@ from tests.augmenting import table as sparse_table
 from tests.direct import Call, DirectWork, directly, run_of
 from tests.releasing import spec_of, table, write
 from tests.villages import study_spec, villages
+from tests.visits import visits, visits_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Tasks whose results hold measured seconds: two runs of them can't give the same bytes.
@@ -93,6 +94,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
     found["compare"] = _world(contest, compared, folder / "compare")
     found["simulate"] = _world(replicate, {**small, "simulate": simulated}, folder / "simulate", None)
     found["study"] = _world(mint, study_spec(folder), folder / "study")
+    found["outcomes"] = _world(mint, visits_spec(folder), folder / "outcomes")
     copied = {**small, "name": "copied", "covariates": {"synthesizer": "bootstrap"}}
     found["rejected"] = _world(mint, copied, folder / "rejected")
     from_release = {**small, "source": {"uri": str(store / "trial")}, "simulate": {**simulated, "designs": ["randomized"], "draws": 0}}
@@ -170,6 +172,52 @@ def test_a_release_keeps_the_study_as_it_is(worlds: dict[str, World]) -> None:
     assert again["se"] == pytest.approx(minted["se"], rel=1e-9)
 
 
+def test_a_release_keeps_all_outcomes_and_which_are_missing(worlds: dict[str, World]) -> None:
+    """Effects on both outcomes, what they have in common, and the share of missing cells by arm; and the estimate takes it all."""
+    from flows.estimate import estimate
+
+    reply = worlds["outcomes"].reply
+    assert reply["status"] == "published", [gate for gate in worlds["outcomes"].work.tables["gates"] if gate["outcome"] != "pass"]
+    source, store = visits(), worlds["outcomes"].workspace.parent / "store" / "visits"
+    released = pd.concat([pd.read_parquet(path) for path in sorted(store.rglob("part-*.parquet"))], ignore_index=True)
+    assert list(released.columns) == list(source.columns)
+    assert not set(released["person"]) & set(source["person"])
+    late = released["late"].dropna()
+    assert (late == late.round()).all()
+    assert late.min() >= 0
+    manifest = reply["manifest"]
+    effects = {
+        where: {each["outcome"]: each for each in manifest["effects"][where]["all"] if each["estimator"] == "tmle"}
+        for where in ("source", "release")
+    }
+    assert set(effects["source"]) == {"early", "late"}
+    for outcome, truth in (("early", 1.0), ("late", 2.0)):
+        one, other = effects["source"][outcome], effects["release"][outcome]
+        assert abs(one["estimate"] - truth) < 3.5 * one["se"]
+        assert abs(other["estimate"] - one["estimate"]) < 0.5 * one["se"]
+    assert manifest["effects"]["source"]["ate"]["estimate"] == pytest.approx(effects["source"]["early"]["estimate"], rel=0.1)
+    built_in = {each["outcome"]: each["ate"] for each in manifest["effects"]["truth"]["outcomes"]}
+    assert built_in["late"] == pytest.approx(effects["source"]["late"]["estimate"], abs=0.2 * effects["source"]["late"]["se"])
+    together = manifest["fidelity"]["together"]
+    for row in together["spearman"]:
+        assert row["source"] > 0.4
+        assert abs(row["release"] - row["source"]) < 0.1
+    for row in together["missing"]:
+        assert row["outcome"] == "late"
+        assert abs(row["release"] - row["source"]) < 0.03
+    assert {each["outcome"] for each in manifest["fidelity"]["outcomes"]} == {"early", "late"}
+    assert any("assumed to be missing at random" in line for line in manifest["warnings"])
+    page = (store / "v000001" / "report.html").read_text()
+    assert "How the outcomes hang together" in page
+    settings = {"estimators": ("tmle",), "learner": "glm", "folds": 2, "repeats": 1, "seed": 7, "propensity": None}
+    again, lines = estimate(reply["uri"], {}, settings)
+    for each in again["estimates"]:
+        minted = effects["release"][each["outcome"]]
+        assert abs(each["estimate"] - minted["estimate"]) < 0.2 * minted["se"]
+    assert {each["outcome"] for each in again["combined"]} == {"early", "late"}
+    assert sum(line.startswith("outcome ") for line in lines) == 2
+
+
 def _rerun(call: Call) -> bool:
     """Run a task again; tell whether it says the same. A publication that is sealed says so instead."""
     again = call.task.fn(*call.arguments)
@@ -178,7 +226,7 @@ def _rerun(call: Call) -> bool:
     return call.name in TIMED or repr(again) == repr(call.result)
 
 
-@pytest.mark.parametrize("flow", ["release", "more", "study", "audit", "augment", "compare", "simulate"])
+@pytest.mark.parametrize("flow", ["release", "more", "study", "outcomes", "audit", "augment", "compare", "simulate"])
 def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: str) -> None:
     world = worlds[flow]
     before = {path: path.read_bytes() for path in world.workspace.rglob("*") if path.is_file()}
@@ -187,7 +235,7 @@ def test_a_task_that_runs_again_changes_nothing(worlds: dict[str, World], flow: 
     assert {path.name for path in before if after.get(path) != before[path]} == set()
 
 
-@pytest.mark.parametrize("flow", ["release", "more", "study", "audit", "augment", "compare"])
+@pytest.mark.parametrize("flow", ["release", "more", "study", "outcomes", "audit", "augment", "compare"])
 def test_a_task_whose_output_is_lost_writes_the_same_bytes(worlds: dict[str, World], flow: str) -> None:
     """The first call of each task that wrote files, with those files removed."""
     world, tried = worlds[flow], set()

@@ -132,11 +132,31 @@ def test_a_cluster_has_one_treatment_and_arms_are_balanced() -> None:
     nuisances = Nuisances(np.full(n, 0.5), q0, q0 + 1.0)
     shares, gaps = [], []
     for _ in range(20):
-        a = treat_clusters(nuisances.g, nuisances, place, True, rng)
+        a = treat_clusters(nuisances, place, True, rng)
         assert constant_within(pd.DataFrame({"a": a.astype(float)}), place) == {"a"}
         shares.append(a.mean())
         gaps.append(q0[a == 1].mean() - q0[a == 0].mean())
     assert np.mean(shares) == pytest.approx(0.5, abs=0.02)
     assert max(abs(gap) for gap in gaps) < 0.05
-    free = treat_clusters(nuisances.g, nuisances, place, False, rng)
+    free = treat_clusters(nuisances, place, False, rng)
     assert constant_within(pd.DataFrame({"a": free.astype(float)}), place) == {"a"}
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_whole_clusters_get_one_of_three_arms(balanced: bool) -> None:
+    """Each cluster has one arm, with the mean chance of its rows; a balanced draw brings every arm's size near what is expected."""
+    rng = np.random.default_rng(4)
+    place = np.repeat(np.arange(120), rng.integers(1, 9, 120))
+    p = rng.dirichlet((2.0, 2.0, 2.0), 120)[place]
+    nuisances = Nuisances(p[:, 1], p[:, 2], *rng.normal(size=(3, len(place))))
+    draws = np.array([treat_clusters(nuisances, place, balanced, rng) for _ in range(400)])
+    for number in range(120):
+        rows = draws[:, place == number]
+        assert np.all(rows == rows[:, :1])
+    first = np.unique(place, return_index=True)[1]
+    for arm in range(3):
+        share = np.mean(draws[:, first] == arm, axis=0)
+        assert np.abs(share - p[first, arm]).max() < 0.12
+        size = np.sum(draws == arm, axis=1)
+        assert size.mean() == pytest.approx(p[:, arm].sum(), rel=0.03)
+        assert (size.std() < 6.0) == balanced

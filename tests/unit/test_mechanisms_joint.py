@@ -9,7 +9,8 @@ from tasks.contract.nuisance import Float64, Int8
 from tasks.mechanisms.joint import OutcomeDesign, draw_together
 from tasks.mechanisms.laws.choice import choose_law
 from tasks.mechanisms.laws.protocol import OutcomeLaw
-from tasks.mechanisms.ranks import RankLaw, fit_ranks, spearman
+from tasks.mechanisms.ranks import RankLaw, fit_ranks
+from tasks.numerics.correlation import spearman
 
 ARMS, ROWS = 3, 1800
 

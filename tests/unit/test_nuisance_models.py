@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.registry import resolve
+from tasks.nuisance.cells import cells_of
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit, cross_fit_small
 from tasks.nuisance.design import CategoryTerm, fit_design, with_treatment
 from tasks.nuisance.folded import standard
@@ -311,3 +312,22 @@ def test_weights_of_a_stack_are_the_best_convex_ones(kind: str, weighted: bool) 
     share = convex_weights(p, y, kind, w)
     np.testing.assert_allclose(share, np.exp(best) / np.exp(best).sum(), atol=2e-4)
     assert share.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_design_of_cells_is_that_of_their_frame_and_its_moments_are_numpy_s() -> None:
+    rng = np.random.default_rng(12)
+    frame = pd.DataFrame({"u": rng.lognormal(size=61), "v": rng.integers(0, 3, 61).astype(float)})
+    frame["w"] = pd.Categorical.from_codes(rng.integers(-1, 3, 61), categories=list("abc"))
+    frame.loc[::7, "u"] = np.nan
+    rows = np.flatnonzero(rng.random(61) < 0.7)
+    cells = cells_of(frame).take(rows)
+    assert cells_of(cells) is cells
+    design = fit_design(cells)
+    assert design == fit_design(frame.iloc[rows])
+    np.testing.assert_array_equal(design.matrix(cells_of(frame)), design.matrix(frame))
+    for size in (1, 2, 3, 60, 801):
+        values = rng.lognormal(size=size) * 10.0 ** rng.integers(-5, 5)
+        term = fit_design(pd.DataFrame({"x": np.append(values, np.nan)}), squares=False).numeric[0]
+        filled = np.append(values, np.median(values))
+        assert (term.fill, term.centre) == (np.median(values), filled.mean())
+        assert term.scale == (filled.std() if size > 1 else 1.0)

@@ -34,7 +34,8 @@ def test_every_cut_of_the_table_gives_the_same_tally() -> None:
     for part in parts:
         merged = reduction.merge(merged, reduction.visit(reduction.start(), part))
     merged = reduction.advance(merged)
-    for name in Tally._fields[1:]:
+    assert merged.weighted is None
+    for name in Tally._fields[1:-1]:
         np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-12, atol=1e-9)
     assert all((merged.marginals[key] == whole.marginals[key]).all() for key in whole.marginals)
 
@@ -172,3 +173,38 @@ def test_no_drawing_tells_an_extreme_or_a_count_of_one_to_four() -> None:
         assert all(share == 0.0 or share * rows >= SMALLEST_CELL - 1e-6 for share in row["source"])
     assert str(balance_plot(made["balance"])).count("<path") <= 25
     assert next(block.column.id for block in blocks_of(like)) == "y"
+
+
+def test_a_weighted_source_is_drawn_by_weight_and_hidden_by_rows() -> None:
+    """Shares, differences of arms and patterns are those of the weighted population; what is shown does not change with weights."""
+    rows, rng = table(LIKE, 900, 4), np.random.default_rng(0)
+    weights = np.exp(rng.normal(size=900))
+    weighted, reduction = rows.append_column("v", pa.array(weights)), Tallies(LIKE)
+    whole = reduction.visit(reduction.start(), weighted)
+    halves = reduction.merge(*(reduction.visit(reduction.start(), weighted.slice(at, 450)) for at in (0, 450)))
+    release = tally(LIKE, table(LIKE, 900, 5))
+    shown, again, plain = (drawn(LIKE, each, release) for each in (whole, halves, tally(LIKE, rows)))
+    frame = frame_of(rows)
+    smokes = next(row for row in shown["marginals"] if row["name"] == "smokes")
+    share = np.average((frame["smokes"] == "true"), weights=weights * frame["smokes"].notna())
+    if "missing" in smokes["labels"]:
+        share *= np.sum(weights * frame["smokes"].notna()) / weights.sum()
+    assert smokes["source"][smokes["labels"].index("true")] == pytest.approx(share)
+    ages = []
+    for arm in (0, 1):
+        here = ((frame["arm <b>"] == arm) & frame["age"].notna()).to_numpy()
+        mean = np.average(frame["age"][here], weights=weights[here])
+        ages.append((mean, np.average((frame["age"][here] - mean) ** 2, weights=weights[here])))
+    smd = (ages[1][0] - ages[0][0]) / np.sqrt((ages[0][1] + ages[1][1]) / 2)
+    assert next(row for row in shown["balance"] if row["name"] == "age")["source"] == pytest.approx(smd)
+    for mine, its, bare in zip(shown["marginals"], again["marginals"], plain["marginals"], strict=True):
+        assert (mine["labels"], mine["widths"], mine["release"]) == (bare["labels"], bare["widths"], bare["release"])
+        np.testing.assert_allclose(mine["source"], its["source"])
+        assert sum(mine["source"]) == pytest.approx(1.0)
+    for mine, bare in zip(shown["arms"], plain["arms"], strict=True):
+        assert (mine["labels"], mine["widths"]) == (bare["labels"], bare["widths"])
+        assert mine["source"] != bare["source"]
+    assert {row["name"] for row in shown["balance"]} == {row["name"] for row in plain["balance"]}
+    assert {(row["left"], row["right"]) for row in shown["associations"]} == {(row["left"], row["right"]) for row in plain["associations"]}
+    assert shown["missing"]["patterns"] != plain["missing"]["patterns"]
+    assert sum(row["source"] for row in shown["missing"]["patterns"]) == pytest.approx(1.0)

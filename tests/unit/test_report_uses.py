@@ -35,6 +35,16 @@ def test_uses_follow_the_figures() -> None:
     assert answers(values)[0] == "limits"
 
 
+def test_rows_that_stand_in_for_the_source_are_not_called_real() -> None:
+    values = manifest(schema())
+    values["source"]["reference"] = {"name": "trial", "version": 4, "rows": 900}
+    text = Page(render(values, pictures(schema()), "published")).text
+    first = text[: text.index("What was released")]
+    assert "Effect in version 4, in place of the real rows" in first
+    assert "the effect that the rows of version 4 have" in first
+    assert "which stands in the report of version 4" in first
+
+
 def test_an_interval_without_the_built_in_effect_is_commented() -> None:
     values = manifest(schema())
     values["effects"]["truth"]["ate"] = 1.25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -137,6 +138,33 @@ def test_pods_mount_the_secrets_that_they_read_and_no_other(tmp_path: Path) -> N
         [secret] = [each["secret"] for each in pod["volumes"] if "secret" in each]
         assert {item["key"] for item in secret["items"]} == needed, name
         assert needed <= made, name
+
+
+def filled(value: Any, variables: dict[str, Any]) -> Any:
+    """Return a work pool's job with its variables put in, as the worker does; where one has no default, with a value of its type."""
+    if isinstance(value, dict):
+        return {key: filled(each, variables) for key, each in value.items()}
+    if isinstance(value, list):
+        return [filled(each, variables) for each in value]
+    name = value.removeprefix("{{ ").removesuffix(" }}") if isinstance(value, str) and value.startswith("{{ ") else ""
+    special = {"env": [{"name": "A", "value": "b"}], "command": ["prefect", "flow-run", "execute"], "labels": {"a": "b"}}
+    return special.get(name) or variables[name].get("default", "run") if name and "}}-" not in value else value
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_job_of_the_work_pool_holds_to_its_schema_and_is_as_closed_as_the_worker(version: str) -> None:
+    template = json.loads((K8S / "work-pool.json").read_text())
+    job = filled(template["job_configuration"]["job_manifest"], template["variables"]["properties"])
+    kubernetes_validate.validate(job, version, strict=True)
+    pod, worker = job["spec"]["template"]["spec"], pods()["prefect-worker"]
+    for key in ("securityContext", "serviceAccountName", "automountServiceAccountToken", "volumes"):
+        assert pod[key] == worker[key], key
+    for key in ("securityContext", "volumeMounts", "envFrom"):
+        assert pod["containers"][0][key] == worker["containers"][0][key], key
+    config = yaml.safe_load((K8S / "kustomization.yaml").read_text())["images"][0]
+    assert pod["containers"][0]["image"] == f"{config['newName']}:{config['newTag']}"
+    used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
+    assert used == set(template["variables"]["properties"])
 
 
 def test_selectors_find_the_pods() -> None:

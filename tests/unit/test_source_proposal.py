@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from flows.init import release_name
+from flows.init import draft, profile, release_name, screen
 from tasks.contract.errors import SpecError
 from tasks.source import hints
 from tasks.source.proposal.column import Examined, examine
 from tasks.source.proposal.document import _other_roles, quoted
-from tasks.source.proposal.roles import candidates, positive_label, reference_label, require_column
+from tasks.source.proposal.roles import Named, candidates, positive_label, reference_label, require_column
 
 ROWS = 200
 
@@ -41,6 +45,29 @@ def column(values: list[object], name: str = "x", text: bool = True) -> Examined
 )
 def test_names_of_what_is_measured_later(name: str, later: bool) -> None:
     assert hints.measured_later(name) is later
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("sampling_weight", True),
+        ("pweight", True),
+        ("Hochrechnungsfaktor", True),
+        ("survey wt", True),
+        ("weight", False),
+        ("Gewicht kg", False),
+    ],
+)
+def test_names_of_sampling_weights_are_none_of_bodies(name: str, weight: bool) -> None:
+    assert hints.like_weight(name) is weight
+
+
+def test_words_alone_need_no_kind() -> None:
+    """Text is categorical anyway; a kind is declared where most of few levels are numbers, or numbers name things."""
+    assert column(["Ja", "Nein", "unbekannt"] * 30, "smoker").wish == ""
+    assert column(["1", "2", "both"] * 30, "side").wish == "categorical"
+    assert column(["1", "2", "3"] * 30, "site").wish == "categorical"
+    assert column(["1", "2", "3"] * 30, "children").wish == ""
 
 
 def test_later_waves_name_the_earliest() -> None:
@@ -142,12 +169,14 @@ def test_columns_that_are_left_out_are_offered_another_role() -> None:
     reasons = {
         "case": "identifier: every row has another value",
         "village": "names units of several rows (about 40 values): rows of one unit are not independent",
+        "wgt": "by its name, a sampling weight: it says how many others a row stands for",
         "died_after": "by its name, measured after treatment: adjusting for it biases the effect",
         "note": "no cell is known",
     }
     assert _other_roles(reasons)[1:] == [
         '# id = ["case"] # released as fresh keys',
         '# cluster = "village" # folds, standard errors and gates count its units',
+        '# weight = "wgt" # rows count by it in all estimates',
         '# passengers = ["died_after"] # released, drawn after the outcome, not targeted',
     ]
     assert _other_roles({"note": "no cell is known"}) == []
@@ -155,3 +184,21 @@ def test_columns_that_are_left_out_are_offered_another_role() -> None:
 
 def test_values_are_written_as_toml() -> None:
     assert [quoted(value) for value in (-99.0, 99.9, 'a"b', "ü", "tab\t")] == ["-99", "99.9", '"a\\"b"', '"ü"', '"tab\\t"']
+
+
+def test_a_second_outcome_and_a_sampling_weight_are_no_covariates_in_silence(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"arm": rng.integers(0, 2, ROWS), "age": rng.integers(20, 80, ROWS), "score": rng.normal(size=ROWS).round(2)})
+    frame["cost"], frame["sampling_weight"] = rng.gamma(2, 100, ROWS).round(2), rng.gamma(4, 0.25, ROWS).round(3)
+    frame.to_csv(tmp_path / "trial.csv", index=False)
+    text, reply = draft(profile(str(tmp_path / "trial.csv")), Named("arm", "score", "1", None, None))
+    assert reply["warnings"] == ["covariate 'cost' is an outcome by its name: if treatment can change it, move it to passengers."]
+    assert '"cost", # continuous; an outcome by its name: measured before treatment?' in text
+    assert list(reply["left_out"]) == ["sampling_weight"]
+    assert '# weight = "sampling_weight" # rows count by it in all estimates' in text
+
+
+def test_codes_of_a_treatment_are_said_on_the_screen(tmp_path: Path) -> None:
+    pd.DataFrame({"group": [0, 1, 0, 1, 9] * 40, "x": range(200), "y": range(200)}).to_csv(tmp_path / "t.csv", index=False)
+    (line,) = (line for line in screen(profile(str(tmp_path / "t.csv"))) if line.startswith("group"))
+    assert "40 cells look like codes for missing (9); two labels and its name" in line

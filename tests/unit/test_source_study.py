@@ -81,6 +81,16 @@ CHANGES: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], str]
     (lambda t: t.assign(weight="heavy"), {}, "weight 'weight' must be of numbers"),
     (lambda t: t.assign(region="north"), {}, "levels of stratum 'region' must be at least 2; got 1"),
     (lambda t: t.assign(person="P-1"), {"cluster": None, "exclude": ["village"]}, "id 'person' must have another value in every row"),
+    (
+        lambda t: t.assign(drug=np.where(t["drug"] == 1, "Drug", np.where(t.index % 2, "none", "None "))),
+        {"control": "none"},
+        "labels of treatment 'drug' must differ in more than case and blanks; got 2 of one word",
+    ),
+    (
+        lambda t: t.assign(drug=np.array(["none", "low", "high"])[t.index % 3]),
+        {"control": "placebo"},
+        "control of roles must be one of the labels of 'drug'",
+    ),
     (lambda t: t.drop(columns="lab"), {}, "passengers of roles must name a column of the source; got 'lab', which is not there"),
     (lambda t: t.assign(lab=[f"text {row}" for row in range(len(t))]), {}, "passenger 'lab' must not be an identifier"),
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.dockerfile import stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +40,23 @@ def test_the_bill_lists_every_pin_once_with_a_licence_and_closed_dependencies(sb
     unknown = [each["name"] for each in bill["components"] if each["licenses"][0]["license"]["name"] in ("unknown", "UNKNOWN", "")]
     assert len(unknown) < 5, unknown
     assert json.dumps(bill) == json.dumps(sbom.document(packages, sbom.LOCK.read_bytes()))
+
+
+def test_the_image_writes_its_own_bill_with_the_packages_of_its_base(tmp_path: Path) -> None:
+    """The command of the Dockerfile, on a list of packages as dpkg keeps it."""
+    [command] = [run for run in stages(ROOT / "infra/docker/Dockerfile")["waymint"].runs() if "sbom.py" in run]
+    entry = "Package: {}\nStatus: {}\nArchitecture: amd64\nVersion: {}\nDescription: a\n b\n"
+    packages = [("libc6", "install ok installed", "2.36-9+deb12u10"), ("gone", "deinstall ok config-files", "1")]
+    (tmp_path / "status").write_text("\n".join(entry.format(*each) for each in packages))
+    words = [sys.executable, str(ROOT / ".ci/sbom.py"), *shlex.split(command)[2:]]
+    for place, here in {"/var/lib/dpkg/status": tmp_path / "status", "/opt/waymint/requirements.lock": ROOT / "requirements.lock"}.items():
+        words[words.index(place)] = str(here)
+    words[words.index("/opt/waymint/sbom.cdx.json")] = str(tmp_path / "bill")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    bill = json.loads((tmp_path / "bill").read_text())
+    assert [each["purl"] for each in bill["components"] if "deb/" in each["purl"]] == ["pkg:deb/debian/libc6@2.36-9%2Bdeb12u10?arch=amd64"]
+    assert {"numpy", "prefect", "torch"} <= {each["name"] for each in bill["components"]}
 
 
 @pytest.mark.parametrize(

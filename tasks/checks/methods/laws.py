@@ -32,7 +32,8 @@ class LawCheck:
         if laws.missing is None:
             metrics.append(gate("missingness", 0.0, gates, detail="no cell is missing"))
         else:
-            metrics.append(gate("missingness", laws.missing.excess, gates, detail=_describe(laws.missing)))
+            where = f"{laws.missing_of}: " if laws.missing_of else ""
+            metrics.append(gate("missingness", laws.missing.excess, gates, detail=where + _describe(laws.missing)))
         return metrics
 
 

@@ -36,6 +36,9 @@ class ReleaseSpec(Section):
         False,
         description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
     )
+    complete_outcomes: bool = Field(
+        False, description="release an outcome in every row where roles.missing_outcome keeps rows without one; else as many are missing"
+    )
     keep_models: bool = Field(
         False,
         description="keep the fitted models in the release, encrypted with your key: 'waymint more' draws from them without the source",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from tasks.contract.labels import label_text
 from tasks.contract.relations import GRAMMAR, Relation, parse_relation
@@ -14,8 +14,16 @@ Label = str | int | float | bool
 Kind = Literal["continuous", "integer", "boolean", "categorical", "datetime"]
 
 
+def _one_of_two_keys(schema: dict[str, Any]) -> None:
+    """Ask for outcome or outcomes, where a schema asks for outcome: validators that know the schema alone take either."""
+    schema["required"].remove("outcome")
+    schema["anyOf"] = [{"required": ["outcome"]}, {"required": ["outcomes"]}]
+
+
 class RolesSpec(Section):
     """Which column is the treatment, the outcome or a covariate."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of_two_keys)
 
     treatment: str = Field(min_length=1, description="column of the treatment; more than two labels need control", examples=["drug"])
     treated: Label | None = Field(
@@ -24,7 +32,15 @@ class RolesSpec(Section):
     control: Label | None = Field(
         None, description="label of the reference arm; needed where the treatment has more than two labels (at most 8)", examples=[0]
     )
-    outcome: str = Field(min_length=1, description="column of the outcome", examples=["score"])
+    outcome: str = Field(min_length=1, description="column of the outcome; of several the first", examples=["score"])
+    outcomes: tuple[str, ...] = Field(
+        (),
+        description="columns of several outcomes, in place of outcome; each is targeted, and all are drawn together",
+        examples=[["y", "z"]],
+    )
+    visits: bool = Field(
+        False, description="outcomes are visits in their order: neighbours hang together, and who is missing once stays missing"
+    )
     outcome_kind: Literal["auto", "binary", "continuous", "count", "survival"] = Field(
         "auto", description='kind of the outcome; "auto" detects all but "survival", which outcomes.NAME describes'
     )
@@ -59,7 +75,9 @@ class RolesSpec(Section):
         (), description="covariates whose levels define subgroups; the release keeps the effect in each of them", examples=[["sex"]]
     )
     missing_outcome: Literal["error", "drop", "ipcw"] = Field(
-        "error", description='what to do with rows without an outcome; "ipcw" (estimate only) keeps and reweights them'
+        "error",
+        description='what to do with rows without an outcome; "ipcw" keeps them, weights by the chance to be observed, '
+        "and releases as many missing cells",
     )
     missing_treatment: Literal["error", "drop"] = Field("error", description="what to do with rows without a treatment")
     max_levels: int = Field(200, ge=2, le=5000, description="most levels a categorical covariate may have")
@@ -74,6 +92,27 @@ class RolesSpec(Section):
         if isinstance(values, dict) and values.get("control") is not None and "treated" not in values:
             return {**values, "treated": None}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_several(cls, values: Any) -> Any:
+        """Let the first of several outcomes stand for them where one is looked for."""
+        if not isinstance(values, dict) or not isinstance(values.get("outcomes"), list | tuple) or not values["outcomes"]:
+            return values
+        several = tuple(values["outcomes"])
+        if values.get("outcome", several[0]) != several[0]:
+            raise ValueError("outcome and outcomes must not both be given")
+        return {**values, "outcome": several[0], "outcomes": several if len(several) > 1 else ()}
+
+    @property
+    def outcome_columns(self) -> tuple[str, ...]:
+        """Names of all outcomes, in the order in which they are declared."""
+        return self.outcomes or (self.outcome,)
+
+    def of_outcome(self, name: str) -> RolesSpec:
+        """Return the roles with one outcome, for decisions on its column: kind and event are declared of the first alone."""
+        further = {} if name == self.outcome else {"outcome_kind": "auto", "event": None}
+        return self.model_copy(update={"outcome": name, "outcomes": (), **further})
 
     @property
     def declared_relations(self) -> tuple[Relation, ...]:
@@ -91,14 +130,15 @@ class RolesSpec(Section):
     def _distinct(self) -> RolesSpec:
         if self.control is not None and self.treated is not None and label_text(self.control) == label_text(self.treated):
             raise ValueError("control must be another label than treated")
-        if self.treatment == self.outcome:
+        if self.treatment in self.outcome_columns:
             raise ValueError("treatment and outcome must be two different columns")
+        self._refuse_no_visits()
         if isinstance(self.covariates, tuple):
             if not self.covariates:
                 raise ValueError("covariates must name at least one column")
             if len(set(self.covariates)) != len(self.covariates):
                 raise ValueError("covariates must not name a column twice")
-            if {self.treatment, self.outcome} & set(self.covariates):
+            if {self.treatment, *self.outcome_columns} & set(self.covariates):
                 raise ValueError("covariates must not contain the treatment or the outcome")
         self._refuse_two_roles()
         for text in self.relations:
@@ -121,6 +161,7 @@ class RolesSpec(Section):
         return {
             "treatment": (self.treatment,),
             "outcome": (self.outcome,),
+            "outcomes": self.outcomes[1:],
             "event": () if self.event_column is None else (self.event_column,),
             "covariates": self.covariates if isinstance(self.covariates, tuple) else (),
             "id": self.id,
@@ -131,9 +172,17 @@ class RolesSpec(Section):
             "exclude": self.exclude,
         }
 
+    def _refuse_no_visits(self) -> None:
+        """Raise ``ValueError`` where an outcome is named twice, or an order is declared of one outcome alone."""
+        for name in self.outcomes:
+            if self.outcomes.count(name) > 1:
+                raise ValueError(f"outcomes must not name a column twice; got '{name}'")
+        if self.visits and not self.outcomes:
+            raise ValueError("visits needs two outcomes or more: roles.outcomes names them in the order of the visits")
+
     def _refuse_two_roles(self) -> None:
         """Raise ``ValueError`` where a column is named twice."""
-        later = {"event", "id", "cluster", "weight", "strata", "passengers"}
+        later = {"outcomes", "event", "id", "cluster", "weight", "strata", "passengers"}
         taken: dict[str, str] = {}
         for role, names in self.columns_by_role.items():
             for name in names:
@@ -150,13 +199,24 @@ class RolesSpec(Section):
     def _refuse_other_columns(self, text: str) -> None:
         """Raise ``ValueError`` where a relation names a column that is no covariate."""
         for name in dict.fromkeys(name for relation in parse_relation(text) for name in relation.columns):
-            if name in (self.treatment, self.outcome):
+            if name in (self.treatment, *self.outcome_columns):
                 role = "treatment" if name == self.treatment else "outcome"
                 raise ValueError(f"relation '{text}' must name covariates; got the {role} '{name}'")
             others = {*self.exclude, *self.id, self.cluster, self.weight, *self.passengers}
             listed = isinstance(self.covariates, tuple) and name not in (*self.covariates, *self.strata)
             if name in others or listed:
                 raise ValueError(f"relation '{text}' must name covariates; got '{name}', which is none")
+
+
+class DeclaredRoles(RolesSpec):
+    """The roles with the kinds of further outcomes, which a SPEC declares in sections of their own."""
+
+    further_kinds: dict[str, Literal["auto", "binary", "continuous", "count"]] = Field(default_factory=dict)
+
+    def of_outcome(self, name: str) -> RolesSpec:
+        """Return the roles with one outcome; see :meth:`RolesSpec.of_outcome`."""
+        one = super().of_outcome(name)
+        return one.model_copy(update={"outcome_kind": self.further_kinds[name]}) if name in self.further_kinds else one
 
 
 class SurvivalRoles(RolesSpec):

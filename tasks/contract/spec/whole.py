@@ -17,7 +17,7 @@ from tasks.contract.spec.labels import AboutSpec, LabelOrText
 from tasks.contract.spec.mechanisms import MechanismsSpec
 from tasks.contract.spec.outcomes import OutcomeSpec
 from tasks.contract.spec.release import ReleaseSpec
-from tasks.contract.spec.roles import RolesSpec, SurvivalRoles
+from tasks.contract.spec.roles import DeclaredRoles, RolesSpec, SurvivalRoles
 from tasks.contract.spec.section import Section
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.contract.spec.source import SourceSpec
@@ -66,9 +66,11 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _one_word_on_the_outcome(self) -> Spec:
-        unknown = sorted(set(self.outcomes) - {self.roles.outcome})
+        unknown = sorted(set(self.outcomes) - set(self.roles.outcome_columns))
         if unknown:
-            raise ValueError(f"outcomes must be named in roles.outcome, '{self.roles.outcome}'; got '{unknown[0]}'")
+            listed = ", ".join(f"'{name}'" for name in self.roles.outcome_columns)
+            key = "outcomes" if self.roles.outcomes else "outcome"
+            raise ValueError(f"outcomes must be named in roles.{key}, {listed}; got '{unknown[0]}'")
         declared, kind = self.outcomes.get(self.roles.outcome, OutcomeSpec()), self.roles.outcome_kind
         if "auto" not in (declared.kind, kind) and declared.kind != kind:
             raise ValueError(f"outcomes.{self.roles.outcome}.kind must be that of roles.outcome_kind, '{kind}'; got '{declared.kind}'")
@@ -94,10 +96,31 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
-    def _outcomes_known(self) -> Spec:
-        if self.roles.missing_outcome == "ipcw":
-            raise ValueError("roles.missing_outcome must be 'error' or 'drop' in a SPEC; 'ipcw' is built for 'waymint estimate' alone")
+    def _outcomes_released(self) -> Spec:
+        roles, gaps = self.roles, self.roles.missing_outcome == "ipcw"
+        if self.release.complete_outcomes and not gaps:
+            raise ValueError('release.complete_outcomes needs roles.missing_outcome "ipcw": without it no outcome is missing')
+        if not (roles.outcomes or gaps):
+            return self
+        wish = "roles.outcomes" if roles.outcomes else 'roles.missing_outcome "ipcw"'
+        refused = (
+            ('release.mode must be "hybrid"', self.release.mode == "full"),
+            ("release.copies must be 1", self.release.copies > 1),
+            ("release.include_nuisances must be false", self.release.include_nuisances),
+            ("release.where must be left out", bool(self.release.where)),
+            ("release.keep_models must be false", self.release.keep_models),
+            ("roles.cluster must be left out", roles.cluster is not None),
+            ("kind of outcomes must be another than 'survival'", self._has_times()),
+        )
+        for rule, wrong in refused:
+            if wrong:
+                raise ValueError(f"{rule} beside {wish}: such releases are not built")
+        if gaps and self.mechanisms.targets != ("ate",):
+            raise ValueError('mechanisms.targets must be ["ate"] beside roles.missing_outcome "ipcw": other targets are not built')
         return self
+
+    def _has_times(self) -> bool:
+        return any(self.outcome_of(name).kind == "survival" for name in self.roles.outcome_columns)
 
     @property
     def outcome(self) -> OutcomeSpec:
@@ -106,13 +129,18 @@ class Spec(Section):
         merged = {"kind": kind if declared.kind == "auto" else declared.kind}
         return declared.model_copy(update=merged if declared.range else {**merged, "range": self.mechanisms.outcome_range})
 
+    def outcome_of(self, name: str) -> OutcomeSpec:
+        """Return what is declared of one of several outcomes."""
+        return self.outcome if name == self.roles.outcome else self.outcomes.get(name, OutcomeSpec())
+
     @property
     def declared_roles(self) -> RolesSpec:
-        """The roles, with the kind, and of a time to event the column of events, that ``outcomes`` declares."""
+        """The roles, with the kinds, and of a time to event the column of events, that ``outcomes`` declares."""
         outcome = self.outcome
         if outcome.kind == "survival" and outcome.event is not None:
             return SurvivalRoles(**self.roles.model_dump() | {"outcome_kind": outcome.kind}, column_of_events=outcome.event)
-        return self.roles.model_copy(update={"outcome_kind": outcome.kind})
+        kinds = {name: self.outcome_of(name).kind for name in self.roles.outcomes[1:]}
+        return DeclaredRoles.model_validate(self.roles.model_dump() | {"outcome_kind": outcome.kind, "further_kinds": kinds})
 
     @property
     def main(self) -> str:

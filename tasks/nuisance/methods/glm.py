@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
+from tasks.nuisance.cells import Cells
 from tasks.nuisance.descent import Problem
 from tasks.nuisance.design import Design, arm_coefficients, eta_of, fit_design, with_treatment
 from tasks.nuisance.folded import predict_folds, standard
@@ -182,7 +183,7 @@ class GlmLearner:
         """Whether Q has treatment-covariate interactions."""
         return self.params.interactions
 
-    def design(self, covariates: pd.DataFrame) -> Design:
+    def design(self, covariates: pd.DataFrame | Cells) -> Design:
         """Fit the design on training rows."""
         return fit_design(covariates, self.params.squares, self.params.max_levels)
 

@@ -201,4 +201,4 @@ def _wish(name: str, arrow: pa.DataType, findings: ColumnFindings, labels: dict[
     if family(arrow) == "integer":
         return "categorical" if len(labels) <= _MOST_CODED and hints.like_category(name) else ""
     main, share = main_class(findings.classes) if is_text(arrow) and not pa.types.is_dictionary(arrow) else ("", 0.0)
-    return "categorical" if main and share < 1.0 else ""
+    return "categorical" if main and 0.0 < share < 1.0 else ""

@@ -148,7 +148,8 @@ def _covariates(draft: Draft) -> list[str]:
         column = _column(draft, name)
         missing = f", {column.missing_share:.1%} missing" if column.missing else ""
         later = f"; a later wave of {quoted(waves[name])}: still before treatment?" if name in waves else ""
-        lines.append(f"  {quoted(name)}, # {column.kind}{missing}{later}")
+        doubt = "" if later or not hints.like_outcome(name) else "; an outcome by its name: measured before treatment?"
+        lines.append(f"  {quoted(name)}, # {column.kind}{missing}{later}{doubt}")
     if draft.left_out:
         lines.append("  # Left out, with the reason; a line without its first '#' takes the column in:")
         lines += [f"  # {quoted(name)}, # {_plain(reason)}" for name, reason in draft.left_out.items()]
@@ -156,7 +157,7 @@ def _covariates(draft: Draft) -> list[str]:
 
 
 def _other_roles(left_out: Mapping[str, str]) -> list[str]:
-    """Offer other roles to columns that are left out: ids, the cluster, passengers."""
+    """Offer other roles to columns that are left out: ids, the cluster, the weight, passengers."""
 
     def named(beginning: str) -> list[str]:
         return [name for name, reason in left_out.items() if reason.startswith(beginning)]
@@ -167,6 +168,8 @@ def _other_roles(left_out: Mapping[str, str]) -> list[str]:
         lines.append(f"# id = {_array(ids)} # released as fresh keys")
     if units:
         lines.append(f"# cluster = {quoted(units[0])} # folds, standard errors and gates count its units")
+    if weights := named("by its name, a sampling weight"):
+        lines.append(f"# weight = {quoted(weights[0])} # rows count by it in all estimates")
     if later:
         lines.append(f"# passengers = {_array(later)} # released, drawn after the outcome, not targeted")
     return ["# Other roles (docs/studies.md); a line without its '#' declares one:", *lines] if lines else []
@@ -176,7 +179,7 @@ def _kinds(draft: Draft) -> list[str]:
     if not draft.roles.kinds:
         return []
     keys = ", ".join(f"{quoted(name)} = {quoted(kind)}" for name, kind in draft.roles.kinds.items())
-    return [f"kinds = {{ {keys} }} # whole numbers that rather name things than count them"]
+    return [f"kinds = {{ {keys} }} # their values rather name things than count them"]
 
 
 def _relations(draft: Draft) -> list[str]:

@@ -201,7 +201,16 @@ def propose(
         raise _no_covariate({**left_out, **near})
     schema = concluded.schema.model_copy(update={"columns": tuple(one for one in concluded.schema.columns if one.name not in near)})
     left_out = {name: {**left_out, **near}[name] for name in by_name if name in left_out or name in near}
-    return Proposal(_roles(named, kept, by_name, kinds), left_out, schema, table, _units(concluded.warnings))
+    return Proposal(_roles(named, kept, by_name, kinds), left_out, schema, table, (*_units(concluded.warnings), *_doubts(kept)))
+
+
+def _doubts(covariates: Sequence[str]) -> tuple[str, ...]:
+    """Name covariates that may be outcomes, by their names: adjusting for what treatment changes biases the effect."""
+    return tuple(
+        f"covariate '{name}' is an outcome by its name: if treatment can change it, move it to passengers."
+        for name in covariates
+        if hints.like_outcome(name)
+    )
 
 
 def _unfit(columns: Sequence[Examined], named: Named, index: tuple[str, ...]) -> dict[str, str]:
@@ -214,6 +223,8 @@ def _unfit(columns: Sequence[Examined], named: Named, index: tuple[str, ...]) ->
             reasons[column.name] = "row index that a data frame stored"
         elif column.unfit:
             reasons[column.name] = column.unfit
+        elif hints.like_weight(column.name):
+            reasons[column.name] = "by its name, a sampling weight: it says how many others a row stands for"
         elif hints.measured_later(column.name):
             reasons[column.name] = "by its name, measured after treatment: adjusting for it biases the effect"
     if len(reasons) == len(columns) - 2:
