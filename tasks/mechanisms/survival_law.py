@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.nuisance import Float64
-from tasks.contract.roles import Column
 from tasks.contract.survival import Grid, TimesToEvent
+from tasks.mechanisms.laws.support import find_support
 
 Mask = npt.NDArray[np.bool_]
 
@@ -46,14 +46,16 @@ class TimesLaw:
     Attributes
     ----------
     outcome : TimesToEvent
-    unit : float
-        Step of the source's times; 0 where there is none. Times are rounded up to it: a period holds its end, not its beginning.
+    unit, origin : float
+        Step of the grid of the source's times, 0 where there is none, and a point of it. Times are rounded up to it: a period holds its
+        end, not its beginning.
     event, censoring : tuple of m Placement
         By period.
     """
 
     outcome: TimesToEvent
     unit: float
+    origin: float
     event: tuple[Placement, ...]
     censoring: tuple[Placement, ...]
 
@@ -78,6 +80,8 @@ class TimesLaw:
         until = self._times(event, self.event, uniform[0])
         lost = self._times(censoring, self.censoring, uniform[1])
         end = self.outcome.edges[-1]
+        if self.unit > 0.0:
+            end = self.origin + np.floor((end - self.origin) / self.unit + _ALMOST) * self.unit
         came = (until <= lost) & (until <= end)
         return np.where(came, until, np.minimum(lost, end)), came
 
@@ -92,15 +96,10 @@ class TimesLaw:
             low, high = before[rows, number], before[rows, number + 1]
             share = np.clip((uniform[rows] - low) / np.maximum(high - low, 1e-300), 0.0, 1.0)
             times[rows] = np.interp(share, placement.share, placement.time)
-        return times if self.unit == 0.0 else np.ceil(times / self.unit - _ALMOST) * self.unit
+        return times if self.unit == 0.0 else self.origin + np.ceil((times - self.origin) / self.unit - _ALMOST) * self.unit
 
 
-def time_unit(column: Column) -> float:
-    """Return the step of a column of times: 1 of whole numbers, a power of ten of decimals, 0 where there is none."""
-    return 0.0 if column.decimals is None else 10.0**-column.decimals
-
-
-def learn_times(time: Float64, event: Mask, outcome: TimesToEvent, unit: float) -> TimesLaw:
+def learn_times(time: Float64, event: Mask, outcome: TimesToEvent) -> TimesLaw:
     """Learn where within periods times lie.
 
     Parameters
@@ -108,11 +107,12 @@ def learn_times(time: Float64, event: Mask, outcome: TimesToEvent, unit: float) 
     time, event : ndarray, shape (n,)
         As in :class:`tasks.contract.survival.EventRows`.
     outcome : TimesToEvent
-    unit : float
-        Step of the source's times; 0 where there is none.
     """
-    grid = outcome.grid
-    return TimesLaw(outcome, unit, *(tuple(_placements(time[which], grid)) for which in (event, ~event)))
+    grid, support = outcome.grid, find_support(time)
+    unit, origin = (support.step, support.origin) if support.grid else (0.0, 0.0)
+    if unit == 0.0 and support.decimals is not None:
+        unit = 10.0**-support.decimals
+    return TimesLaw(outcome, unit, origin, *(tuple(_placements(time[which], grid)) for which in (event, ~event)))
 
 
 def _placements(time: Float64, grid: Grid) -> list[Placement]:

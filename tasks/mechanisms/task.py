@@ -40,7 +40,7 @@ from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.survival_draw import times_block, times_pool
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
-from tasks.mechanisms.survival_law import learn_times, time_unit
+from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
@@ -106,7 +106,7 @@ def _assemble_times(
     hazards = held_hazards(models, [places[places < n] for places in held], frame, len({fit.repeat for fit in fits}))
     periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
     sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
-    law = learn_times(time, e > 0.5, outcome, time_unit(schema.outcome))
+    law = learn_times(time, e > 0.5, outcome)
     mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
     periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
     return mechanisms, {

@@ -84,6 +84,11 @@ class TimesFoldModel:
             return Hazards(event, predict_hazard(self.censoring, covariates, grid, self.arms))
 
 
+def averaged_times(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Nuisances:
+    """Return the means over fold models of g and of the restricted means, each of shape (n,)."""
+    return Nuisances(*(np.mean(each, axis=0) for each in zip(*(model.predict(covariates) for model in models), strict=True)))
+
+
 def _inside(hazard: Float64) -> Float64:
     return np.clip(hazard, EDGE, 1.0 - EDGE)
 
