@@ -81,9 +81,9 @@ bench: setup-dev
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet -e ".[dev,networks,plot]" "setuptools>=77" packaging
+	build/lock/bin/python -m pip install --quiet -e ".[dev,networks,xgboost,plot]" "setuptools>=77" packaging
 	build/lock/bin/python .ci/lock.py
-	build/lock/bin/python -m pip install --quiet -c requirements.lock -c requirements-dev.lock -e ".[peers,networks,plot]"
+	build/lock/bin/python -m pip install --quiet -c requirements.lock -c requirements-dev.lock -e ".[peers,networks,xgboost,plot]"
 	build/lock/bin/python .ci/lock.py peers
 
 clean:

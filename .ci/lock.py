@@ -75,7 +75,15 @@ def main() -> None:
         peers = closure(extras["peers"])
         write(PEERS, "What results are compared with, besides the other two locks", {k: v for k, v in peers.items() if k not in pinned})
         return
-    runtime = closure([*project["project"]["dependencies"], *extras["networks"], *extras["plot"], *project["build-system"]["requires"]])
+    runtime = closure(
+        [
+            *project["project"]["dependencies"],
+            *extras["networks"],
+            *extras["xgboost"],
+            *extras["plot"],
+            *project["build-system"]["requires"],
+        ]
+    )
     development = closure(extras["dev"])
     write(RUNTIME, "Everything waymint runs on", runtime)
     write(DEVELOPMENT, "What its tests need besides requirements.lock", {k: v for k, v in development.items() if k not in runtime})

@@ -106,7 +106,7 @@ def estimate(
     estimators : sequence of str, optional
         Among "or", "ipw", "aipw", "tmle", "att", "atc", "ato"; where left out, the first four, or those of survival.
     learner : str
-        "stack", "glm", "boosted" or a plug-in.
+        "stack", "glm", "boosted", "xgboost" or a plug-in.
     folds, repeats : int
         Of the cross-fitting.
     memory_rows : int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -283,6 +283,34 @@ class PartitionedLearner(Protocol):
             Rows each fold's models were fitted on.
         kind : {"binary", "continuous", "count"}
             Kind of the outcome.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamedLearner(Protocol):
+    """A learner that fits any number of rows by going over them in batches, as often as it likes."""
+
+    def refit(
+        self,
+        propensity: PropensityModel | None,
+        outcome: OutcomeModel,
+        batches: Callable[[], Iterator[FoldRows]],
+        fold: int,
+        heaviest: float,
+    ) -> tuple[PropensityModel | None, OutcomeModel]:
+        """Return g and Q of all rows outside a fold, in the place of those of a sample of them.
+
+        Parameters
+        ----------
+        propensity, outcome : fitted models of the sample
+            None for a g that is known.
+        batches : callable
+            Starts to go over all rows.
+        fold : int
+            Whose rows are left out.
+        heaviest : float
+            Largest weight of a row.
         """
         ...
 

@@ -30,7 +30,8 @@ KINDS: Mapping[str, str] = {
 #: Packages that a key of a kind needs beyond a plain installation, and the extra that brings them.
 NETWORKS = ("torch", "transformers", "peft")
 EXTRAS: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
-    ("synthesizer", name): ("networks", NETWORKS) for name in ("ctgan", "tvae", "diffusion", "llm")
+    **{("synthesizer", name): ("networks", NETWORKS) for name in ("ctgan", "tvae", "diffusion", "llm")},
+    ("learner", "xgboost"): ("xgboost", ("xgboost",)),
 }
 
 

@@ -7,13 +7,24 @@ thousands of small tables. :mod:`tasks.nuisance.task` carries it out by tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.contract.nuisance import Float64, FoldedLearner, FoldRows, Int8, Learner, Nuisances, PartitionedLearner, Refinement
+from tasks.contract.nuisance import (
+    Float64,
+    FoldedLearner,
+    FoldRows,
+    Int8,
+    Learner,
+    Nuisances,
+    PartitionedLearner,
+    Refinement,
+    StreamedLearner,
+)
 from tasks.contract.reduction import reduce_passes
 from tasks.contract.rng import UInt64
 from tasks.nuisance.fold_model import FoldModel, KnownPropensity, fit_fold
@@ -210,7 +221,10 @@ def fit_folds(
     models = []
     for fold, mask in enumerate(chosen):
         report(f"fitting fold {fold + 1} of {plan.folds} on {int(np.count_nonzero(mask)):,} rows")
-        models.append(fit_sample(plan, learner, rows_at(rows, places), frame, mask[places], repeat, fold))
+        model = fit_sample(plan, learner, rows_at(rows, places), frame, mask[places], repeat, fold)
+        models.append(streamed_model(plan, learner, model, rows, covariates, fold_of, fold))
+    if plan.streams(learner, len(rows.y)):
+        return models, len(rows.y)
     if not plan.refines(learner, len(rows.y), rows.arms):
         return models, len(places)
     refinement = refinement_of(learner, models, rows.kind)
@@ -268,6 +282,18 @@ def refined_model(refinement: Refinement, state: object, sample: FoldModel, fold
     """Return one fold's models at the end of a refinement."""
     g, q = refinement.models(state)[fold]
     return FoldModel(sample.propensity if g is None else g, q, int(np.count_nonzero(fold_of != fold)))
+
+
+def streamed_model(
+    plan: Plan, learner: Learner, sample: FoldModel, rows: Rows, covariates: Covariates, fold_of: Int8, fold: int
+) -> FoldModel:
+    """Return one fold's models of all training rows, where the learner fits them in batches; else those of the sample."""
+    if not (plan.streams(learner, len(rows.y)) and isinstance(learner, StreamedLearner)):
+        return sample
+    heaviest = 1.0 if rows.weights is None else float(rows.weights.max())
+    g = None if isinstance(sample.propensity, KnownPropensity) else sample.propensity
+    g, q = learner.refit(g, sample.outcome, lambda: _parts(rows, covariates, fold_of), fold, heaviest)
+    return replace(sample, propensity=sample.propensity if g is None else g, outcome=q, rows=int(np.count_nonzero(fold_of != fold)))
 
 
 def _parts(rows: Rows, covariates: Covariates, fold_of: Int8) -> Iterator[FoldRows]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Int8, Learner, PartitionedLearner
+from tasks.contract.nuisance import Float64, Int8, Learner, PartitionedLearner, StreamedLearner
 from tasks.contract.rng import UInt64, rng_for
 from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata, training_clusters, training_rows
 
@@ -95,9 +95,15 @@ class Plan:
 
     def refines(self, learner: Learner, rows: int, arms: int = 2) -> bool:
         """Return whether a learner goes on from the sample its models were fitted on to all of so many rows; of two arms only."""
-        if arms > 2 or self.fit_rows is None or not isinstance(learner, PartitionedLearner):
-            return False
-        return rows * (self.folds - 1) > self.fit_rows * self.folds
+        return arms == 2 and isinstance(learner, PartitionedLearner) and self._samples(rows)
+
+    def streams(self, learner: Learner, rows: int) -> bool:
+        """Return whether a learner fits all of so many rows in batches, after the sample."""
+        return isinstance(learner, StreamedLearner) and self._samples(rows)
+
+    def _samples(self, rows: int) -> bool:
+        """Return whether the training rows of a fold are more than ``fit_rows``."""
+        return self.fit_rows is not None and rows * (self.folds - 1) > self.fit_rows * self.folds
 
 
 def require_rows_per_fold(a: Int8, folds: int, arms: int = 2) -> None:

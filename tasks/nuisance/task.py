@@ -22,7 +22,7 @@ from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.contract.survival import EventRows
-from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at
+from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at, streamed_model
 from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.nuisance.plan import Plan
 from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, averaged_times, curves_key, fit_times_fold, predict_times
@@ -169,7 +169,9 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, rep
     gaps = tuple(bool(np.isnan(each).any()) for each in several)
     sample = rows_at(whole._replace(further=tuple(zip(several[1:], schema.further_kinds, strict=True)), gaps=gaps), train)
     everything = np.ones(len(sample.a), dtype=bool)
-    model = fit_sample(plan, learner_of(spec), sample, partitions.take(train), everything, repeat, fold)
+    learner = learner_of(spec)
+    model = fit_sample(plan, learner, sample, partitions.take(train), everything, repeat, fold)
+    model = streamed_model(plan, learner, model, whole, partitions, fold_of, fold)
     return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
 
 

@@ -25,11 +25,11 @@ class MechanismsSpec(Section):
         examples=[{"placebo": 0.5, "low": 0.25, "high": 0.25}],
     )
     tilt: float = Field(1.0, ge=0, le=10, description="factor on logit g in the tilted design")
-    learner: str = Field("stack", description="learner of g and Q: stack, glm, boosted or a plug-in", examples=["glm"])
+    learner: str = Field("stack", description="learner of g and Q: stack, glm, boosted, xgboost or a plug-in", examples=["glm"])
     params: dict[str, Any] = Field(default_factory=dict, description="parameters of the learner", examples=[{"squares": False}])
     folds: int = Field(5, ge=2, le=20, description="folds of the cross-fit")
     fit_rows: int = Field(
-        100_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample); glm goes on to all rows"
+        100_000, ge=200, description="most rows a learner is fitted on in one fold (a hash sample); glm and xgboost go on to all rows"
     )
     repeats: Literal["auto"] | int = Field(
         "auto", description='number of cross-fits averaged, at most 50; "auto" is 3 up to 2,000 rows and 1 above'
