@@ -40,6 +40,12 @@ be left out.
 #: Tables by the name of a column: the heading of their example, and the model of one.
 NAMED = {"outcomes": ("outcomes.score", "OutcomeSpec"), "labels": ("labels.age", "LabelSpec")}
 
+#: Keys that do not stand beside the others of their table: they have an example of their own, headed by a sentence and these lines.
+APART = {
+    "outcomes.score": (frozenset({"event", "horizon", "times"}), "A time to event:", ["[outcomes.days]", 'kind = "survival"']),
+    "roles": (frozenset({"outcomes", "visits"}), "Several outcomes:", ["[roles]", 'treatment = "drug"']),
+}
+
 #: Words of a section's heading, beside the model's docstring.
 PARAMS = {
     "synthesizer": ("Parameters of synthesizers", "Keys of `[covariates.params]`, and of `params` in `compare.synthesizers`."),
@@ -143,7 +149,10 @@ def section(
     """Return the part of the page for one model."""
     about = [" ".join(model["description"].replace("``", "`").split())] if table else []
     header = [f"[{table}]"] if table else []
-    example = ["```toml", *header, *example_of(model, left_out), "```"]
+    apart, sentence, lines = APART.get(table, (frozenset(), "", []))
+    example = ["```toml", *header, *example_of(model, left_out | apart), "```"]
+    if apart:
+        example += ["", sentence, "", "```toml", *lines, *example_of(model, frozenset(model["properties"]) - apart), "```"]
     return [f"## {heading}", "", *about, *([""] if about else []), *rows_of(model, definitions, left_out), "", "Example:", "", *example, ""]
 
 

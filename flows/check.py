@@ -12,7 +12,7 @@ import pyarrow as pa
 from flows.stages.arms import arm_faults
 from flows.stages.precheck import early_faults
 from flows.stages.relations import relation_faults
-from flows.stages.study import role_faults, study_notes
+from flows.stages.study import role_faults, study_notes, visit_faults
 from flows.stages.survival_checks import survival_faults
 from flows.stages.tables import OpenTable, open_table
 from infra.store import open_store
@@ -158,7 +158,7 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
     faults: list[WaymintError] = [*opened.faults(wanted)]
     bad = {name for name in wanted if opened.faults([name])}
     if bad:
-        if bad | {roles.treatment, roles.outcome} >= set(wanted):
+        if bad | {roles.treatment, *roles.outcome_columns} >= set(wanted):
             raise faults[0]
         roles = _without(roles, bad, faults)
     inspection = Inspection(roles, opened.index_columns)
@@ -172,12 +172,13 @@ def _read(spec: Spec) -> tuple[list[str], Conclusion]:
         lines += near_functions(rows, concluded.schema)
         lines += study_notes(concluded.schema)
         faults = [*faults, *relation_faults(rows, concluded.schema, roles), *survival_faults(rows, concluded.schema, spec)]
+        faults += visit_faults(rows, concluded.schema, roles)
     return lines, concluded._replace(faults=(*faults, *concluded.faults))
 
 
 def _without(roles: RolesSpec, bad: set[str], faults: Sequence[WaymintError]) -> RolesSpec:
     """Return roles without covariates that can't be read, so that the others are judged; without an arm or an outcome nothing is."""
-    if roles.treatment in bad or roles.outcome in bad:
+    if bad & {roles.treatment, *roles.outcome_columns}:
         raise faults[0]
     if bad & {roles.cluster, roles.weight}:
         raise faults[0]

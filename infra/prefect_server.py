@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -30,6 +31,7 @@ from infra.settings import Settings, prefect_api_url, server_environment, use_pr
 from tasks.contract.errors import InfrastructureError
 
 START_SECONDS = 180.0
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 #: Long enough to read a report between two runs: a start takes some ten seconds.
 IDLE_SECONDS = 300.0
 
@@ -179,14 +181,33 @@ def _keep_state(home: Path, server: Server) -> None:
 
 
 def keep(home: Path, port: int, idle_seconds: float) -> None:
-    """Run the server until no run has used it for ``idle_seconds``."""
+    """Run the server until no run has used it for ``idle_seconds``, or its home is gone: then nobody can find it."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _watch(home, server, idle_seconds)
+    finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _watch(home: Path, server: subprocess.Popen[bytes], idle_seconds: float) -> None:
+    """Return once nobody uses the server any more, or it has ended."""
     unused_since = time.monotonic() + START_SECONDS  # whoever started us has until then to take its lock
     with (home / "users.lock").open("a+") as users:
         while server.poll() is None:
             time.sleep(2)
+            (home / "users.lock").stat()
             if _locked(users.fileno()):
                 unused_since = time.monotonic()
             elif time.monotonic() - unused_since > idle_seconds:
@@ -194,12 +215,13 @@ def keep(home: Path, port: int, idle_seconds: float) -> None:
                     if _locked(users.fileno()):
                         continue
                     (home / "server.json").unlink(missing_ok=True)
-                    server.terminate()
-                    try:
-                        server.wait(30)
-                    except subprocess.TimeoutExpired:
-                        server.kill()
-                        server.wait()
+                    _end(server)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however that dies; elsewhere than on Linux nothing does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _locked(users: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tasks.source.task as source
 from flows.stages.arms import arm_faults, arm_notes
 from flows.stages.relations import relation_faults
-from flows.stages.study import role_faults, study_notes
+from flows.stages.study import role_faults, study_notes, visit_faults
 from infra.stages import Stages
 from infra.workspace import RUN_RECORD, Run
 from tasks.contract.refs import PartitionRef
@@ -30,7 +30,8 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     parts = read_rows(run, stages, plan, schema, buckets)
     rows = run.space().first_rows(parts, MOST_ROWS)
     schema = with_periods(schema, rows, spec.outcome)
-    for fault in (*arm_faults(schema, spec, command), *role_faults(schema, command), *relation_faults(rows, schema, spec.roles)):
+    declared = (*relation_faults(rows, schema, spec.roles), *visit_faults(rows, schema, spec.roles))
+    for fault in (*arm_faults(schema, spec, command), *role_faults(schema, command), *declared):
         raise fault
     warnings = (*described.warnings, *near_functions(rows, schema), *study_notes(schema), *arm_notes(schema, spec))
     return Source(plan, described._replace(table=schema, warnings=warnings), parts)

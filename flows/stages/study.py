@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.contract.errors import SpecError
+import numpy as np
+import pyarrow as pa
+
+from tasks.contract.disclosure import few
+from tasks.contract.errors import SourceError, SpecError
 from tasks.contract.roles import Role, TableSchema
-from tasks.contract.spec import Purpose
+from tasks.contract.spec import Purpose, RolesSpec
 
 #: Roles that a command can't do with, and why.
 _REFUSED: dict[str, tuple[tuple[Role, ...], str]] = {
@@ -61,6 +66,32 @@ def outcome_faults(schema: TableSchema, command: str) -> list[SpecError]:
             'Set roles.missing_outcome = "drop".',
         )
     ]
+
+
+def visit_faults(rows: pa.Table, schema: TableSchema, roles: RolesSpec) -> list[SourceError]:
+    """Return what contradicts that outcomes are visits in their order: cells that are known after one that is missing.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Canonical rows of the source.
+    schema : TableSchema
+    roles : RolesSpec
+    """
+    if not roles.visits:
+        return []
+    faults = []
+    for before, after in itertools.pairwise(schema.outcomes):
+        gone, absent = (rows.column(column.id).is_null(nan_is_null=True).to_numpy() for column in (before, after))
+        back = int(np.sum(gone & ~absent))
+        if back:
+            faults.append(
+                SourceError(
+                    f"visits of roles must be missing for good; got {few(back)} rows without '{before.name}' and with '{after.name}'.",
+                    "Take out roles.visits: cells may then be missing in any pattern.",
+                )
+            )
+    return faults
 
 
 def require_one_outcome(table: Mapping[str, Any], release: str, command: str) -> None:

@@ -33,6 +33,7 @@ from tasks.checks.gathering import (
 from tasks.checks.groups import column_groups
 from tasks.checks.measured import Groups, Measured, Sample
 from tasks.checks.metric import Metric, measure_all
+from tasks.checks.optional import absent
 from tasks.checks.pool import Pool, UnitPool, distinct, first_of_units, gather, gather_units, identical_pairs
 from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
@@ -226,8 +227,9 @@ def compare_laws(
 
 
 def load_judge() -> None:
-    """Import Great Expectations, which takes seconds."""
-    importlib.import_module("tasks.checks.expectations")
+    """Import Great Expectations, which takes seconds, without packages that it does not need here."""
+    with absent():
+        importlib.import_module("tasks.checks.expectations")
 
 
 def question(run: Run, measured: Measured) -> Query | None:

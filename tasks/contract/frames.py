@@ -40,6 +40,15 @@ def to_frame(table: pa.Table, columns: Sequence[Column]) -> pd.DataFrame:
     return frame
 
 
+def held(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a frame whose numbers beyond a column's safe bounds are held at them, as released ones are.
+
+    Where few rows stand for many, by their weights, what lies beyond the bounds is no small share of the table.
+    """
+    bounded = [column for column in columns if not column.is_category and column.low is not None and column.high is not None]
+    return frame.assign(**{column.id: frame[column.id].clip(column.low, column.high) for column in bounded})
+
+
 def from_frame(frame: pd.DataFrame, columns: Sequence[Column]) -> pa.Table:
     """Return drawn covariates as a canonical table, rounded and bounded to what the source's columns can hold.
 

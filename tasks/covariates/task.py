@@ -19,7 +19,7 @@ from infra.metering import metered
 from infra.workspace import Run, Workspace
 from tasks.contract.columns import joint_columns, survey_weights, unit_keys
 from tasks.contract.errors import EstimationError
-from tasks.contract.frames import joint_frame, to_frame
+from tasks.contract.frames import held, joint_frame, to_frame
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights, in_holdout, rng_for, weighted_rows
@@ -61,7 +61,9 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
         return framed(_training_rows(run, space, parts, most))
 
     def rows() -> Iterator[pd.DataFrame]:
-        return framed(_resampled_rows(run, space, parts, copy, most, schema.beside)) if resampled else plain_rows()
+        if not resampled:
+            return plain_rows()
+        return (held(frame, schema.modelled) for frame in framed(_resampled_rows(run, space, parts, copy, most, schema.beside)))
 
     rng = rng_for(spec.seed, "covariates", draw)
     with metered() as meter:

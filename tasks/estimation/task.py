@@ -59,7 +59,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     estimates: list[Estimate] = []
     for number, (column, kind) in enumerate(zip(schema.outcomes, schema.outcome_kinds, strict=True)):
         seen = _outcome_rows(table, schema, number)
-        names = ALL if seen.level is None else (*ATE, "adaptive")
+        names = (*ATE, "adaptive") if column.missing else ALL
         given = (kind, names, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
         named = column.name if len(schema.outcomes) > 1 else None
         estimates += [each._replace(outcome=named) for each in evaluate(seen.a, seen.y, seen.nuisances, *given)]

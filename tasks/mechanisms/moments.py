@@ -21,7 +21,7 @@ def features(
 ) -> Float64:
     """Return W, squares of numeric W, indicators of levels and of missing cells, g, and Q*0 and Q*1 of every outcome.
 
-    Numeric columns are put on their safe range ([low, high] to [-1, 1]) before they are squared; a missing cell
+    Numeric columns are put on their safe range ([low, high] to [-1, 1]) and held there before they are squared; a missing cell
     counts as the middle of the range. A pure function of each row: the same in every partition.
 
     Parameters
@@ -55,7 +55,8 @@ def features(
             missing = np.isnan(raw)
             low, high = (-1.0, 1.0) if column.low is None or column.high is None else (column.low, column.high)
             half = (high - low) / 2.0 if high > low else 1.0
-            x = np.where(missing, 0.0, (raw - (low + high) / 2.0) / half)
+            # released cells end at the safe bounds: what the source has beyond them no pool can be balanced to
+            x = np.where(missing, 0.0, np.clip((raw - (low + high) / 2.0) / half, -1.0, 1.0))
             parts.extend((x, x * x))
         if column.missing > 0:
             parts.append(missing.astype(np.float64))

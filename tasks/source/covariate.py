@@ -13,7 +13,15 @@ from tasks.contract.spec import RolesSpec
 from tasks.source.findings import ColumnFindings
 from tasks.source.identifiers import is_identifier
 from tasks.source.levels import fold_flags, one_dictionary, pooled_name
-from tasks.source.mixture import mixed_warning, packed_dates, refuse_inexact, refuse_mixed, sentinel_warnings, written_otherwise
+from tasks.source.mixture import (
+    mixed_warning,
+    outlier_warnings,
+    packed_dates,
+    refuse_inexact,
+    refuse_mixed,
+    sentinel_warnings,
+    written_otherwise,
+)
 from tasks.source.numbers import EDGE, MANY_DECIMALS, Numbers, exact_values
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
@@ -225,7 +233,7 @@ def _with_range(name: str, identity: str, kind: Kind, field: pa.Field, findings:
     warnings = []
     if constant:
         warnings.append(f"covariate '{name}' is constant: it is kept as it is and not modelled.")
-    warnings += sentinel_warnings(name, numbers, field.type)
+    warnings += sentinel_warnings(name, numbers, field.type) or outlier_warnings(name, numbers)
     warnings += packed_dates(name, numbers) if kind == "integer" else ()
     low, high = safe_range(numbers, kind, field.type)
     decimals = numbers.decimals if kind == "continuous" and numbers.decimals < MANY_DECIMALS else 0 if kind == "integer" else None

@@ -6,6 +6,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from tasks.contract.disclosure import FEW, SMALLEST_CELL, tail
 from tasks.contract.errors import SourceError
 from tasks.source.findings import ColumnFindings
 from tasks.source.missing import MISSING
@@ -28,6 +29,8 @@ from tasks.source.strange import (
 from tasks.source.values import is_text
 
 _SHARE_WARNED = 0.5
+#: Cells that lie further from the fifth outermost, in ranges between those, are told.
+FAR = 10
 #: Distinct texts up to which numbers stored as text are codes of categories.
 _CODES = 20
 #: Distinct whole numbers from which all being dates is no chance, and the days between which they lie.
@@ -137,6 +140,20 @@ def sentinel_warnings(name: str, numbers: Numbers, arrow: pa.DataType) -> list[s
             f'source.missing_values = {{ "{name}" = [{value}] }} makes it missing.'
         )
     return lines
+
+
+def outlier_warnings(name: str, numbers: Numbers) -> list[str]:
+    """Warn of single cells far from all others: models lean on them, and no release has them."""
+    if len(numbers.lowest) < SMALLEST_CELL:
+        return []
+    low, high = tail(numbers.lowest, numbers.lowest_counts), tail(numbers.highest[::-1], numbers.highest_counts[::-1])
+    reach = FAR * (high.fifth - low.fifth)
+    if reach <= 0.0 or max(low.fifth - numbers.lowest[0], numbers.highest[-1] - high.fifth) <= reach:
+        return []
+    return [
+        f"{FEW} rows of column '{name}' lie more than {FAR} times the range of all others away from them, and models lean on such cells; "
+        f'correct them if they are errors; source.missing_values = {{ "{name}" = [VALUE] }} makes them missing.'
+    ]
 
 
 def _is_plain_text(arrow: pa.DataType) -> bool:

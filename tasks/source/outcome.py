@@ -12,7 +12,7 @@ from tasks.contract.roles import Column, Kind, pack_field
 from tasks.contract.spec import RolesSpec
 from tasks.source.covariate import found_levels, refuse_infinite
 from tasks.source.findings import ColumnFindings
-from tasks.source.mixture import refuse_inexact, refuse_mixed, sentinel_warnings
+from tasks.source.mixture import outlier_warnings, refuse_inexact, refuse_mixed, sentinel_warnings
 from tasks.source.numbers import MANY_DECIMALS, Numbers
 from tasks.source.profile import ColumnProfile, deciles, shown_levels
 from tasks.source.ranges import safe_range
@@ -72,7 +72,7 @@ def decide_outcome(field: pa.Field, cells: ColumnFindings, roles: RolesSpec) -> 
     if pair is not None:
         return _two_valued(field, *pair)
     kind, warnings = _kind(name, numbers, wish)
-    warnings += tuple(sentinel_warnings(name, numbers, field.type))
+    warnings += tuple(sentinel_warnings(name, numbers, field.type) or outlier_warnings(name, numbers))
     low, high = (0.0, 1.0) if kind == "binary" else safe_range(numbers, "integer" if seen_as == "integer" else "continuous", field.type)
     column = Column(
         id="y",

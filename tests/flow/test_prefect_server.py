@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from infra.prefect_server import prefect_server
-from infra.settings import Settings
+from infra.settings import Settings, server_environment
 from tests.releasing import ROOT
 
 ASK = """
@@ -58,6 +60,29 @@ def test_processes_share_one_server_on_loopback(command, prefect: str, home: Pat
         entry.laddr.ip for entry in psutil.net_connections("tcp") if entry.status == psutil.CONN_LISTEN and entry.laddr.port == port
     }
     assert listening == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda keeper, _: keeper.kill(), lambda _, home: shutil.rmtree(home)], ids=["its keeper is killed", "its home is removed"]
+)
+def test_no_server_is_left_alone(tmp_path: Path, loss: Callable[[subprocess.Popen[bytes], Path], None]) -> None:
+    """Neither is one that nobody can find: it would run until the machine does not."""
+    home = tmp_path / "prefect"
+    home.mkdir()
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "infra.prefect_server", str(home), "0", "300"]
+        keeper = subprocess.Popen(command, cwd=ROOT, env=server_environment(home, "a:b"), stdout=log, stderr=log, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not ((home / "users.lock").exists() and (servers := psutil.Process(keeper.pid).children(recursive=True))):
+            assert time.monotonic() < end, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        loss(keeper, home)
+        _, alive = psutil.wait_procs(servers, timeout=60)
+        assert alive == []
+        keeper.wait(60)
+    finally:
+        keeper.kill()
 
 
 @pytest.mark.slow

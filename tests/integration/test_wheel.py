@@ -95,7 +95,13 @@ def test_commands_work_outside_a_checkout(installed: Installed, tmp_path: Path) 
     assert installed.run("waymint", "--version", cwd=tmp_path, **home).startswith("waymint ")
     assert "nhefs" in installed.run("waymint", "datasets", cwd=tmp_path, **home)
     reply = json.loads(installed.run("waymint", "deploy", "init", "--to", "site", "--json", cwd=tmp_path, **home))
-    assert sorted(Path(path).name for path in reply["written"]) == ["actg175-arms.toml", "actg175.toml", "nhefs.toml", "prefect.yaml"]
+    assert sorted(Path(path).name for path in reply["written"]) == [
+        "actg175-arms.toml",
+        "actg175-visits.toml",
+        "actg175.toml",
+        "nhefs.toml",
+        "prefect.yaml",
+    ]
     assert json.loads(installed.run("waymint", "deploy", "init", "--to", "site", "--json", cwd=tmp_path, **home))["written"] == []
     spec = write(table(), tmp_path / "source.parquet").with_name("spec.yaml")
     spec.write_text(yaml.safe_dump(spec_of(tmp_path / "source.parquet", tmp_path / "store")))

@@ -183,6 +183,12 @@ def test_features_by_hand() -> None:
     )
 
 
+def test_cells_beyond_the_safe_bounds_count_as_the_bounds() -> None:
+    frame = pd.DataFrame({"w0": [6.0, 1e9, -1e9], "w1": pd.Categorical([None] * 3, ["p", "q", "r"]), "w2": pd.Categorical([None] * 3)})
+    told = Nuisances(np.full(3, 0.5), np.zeros(3), np.ones(3))
+    np.testing.assert_array_equal(features(frame, told, columns())[:, :2], [[1, 1], [1, 1], [-1, 1]])
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=SEEDS, cuts=st.lists(st.integers(0, 50), max_size=4))
 def test_moments_add_up_however_the_table_is_cut(seed: int, cuts: list[int]) -> None:

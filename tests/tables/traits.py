@@ -82,6 +82,14 @@ def children(to: Path) -> Made:
     return _parquet(to, frame)
 
 
+def typo(to: Path, value: float = 27_000.0, rows: int = 1) -> Made:
+    """Give single rows a value a thousand times the others': a decimal point that was lost."""
+    frame, rng = base(3)
+    frame["bmi"] = (27 + 4 * frame.x + rng.normal(size=len(frame))).round(1)
+    frame.loc[frame.index[:rows], "bmi"] = value
+    return _parquet(to, frame)
+
+
 def titled(to: Path, above: str, separator: str = ",", **source: Any) -> Made:
     """Write lines above the header, as registers and instruments do."""
     frame, _ = base(7)
@@ -363,6 +371,8 @@ TRAITS: tuple[Trait, ...] = (
     Trait("6 % of bmi are -99", sentinel, "warned", "are -99, which looks like a code for missing"),
     Trait("6 % of a scale from 1 to 5 are 9", lambda to: sentinel(to, 9, column="items"), "warned", "are 9, which looks like"),
     Trait("5 % of a count are -1", children, "warned", "are -1, which looks like"),
+    Trait("one bmi of 27000", typo, "warned", "fewer than 5 rows of column 'bmi' lie more than 10 times the range of all others away"),
+    Trait("three bmi of -5000", lambda to: typo(to, -5000.0, 3), "warned", "fewer than 5 rows of column 'bmi' lie more than"),
     Trait("6 % of bmi are -99, declared", lambda to: sentinel(to, declared=True), "kept", "bmi: continuous"),
     Trait("dates that end in 9999", far_dates, "warned", "are 9999-12-31, which looks like a code"),
     Trait("German spreadsheet: cp1252, ;, decimal commas", spreadsheet, "warned", "separator ';', decimal mark ',', encoding cp1252"),

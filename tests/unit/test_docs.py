@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import typer.main
@@ -128,6 +129,30 @@ def test_links_lead_somewhere(page: str) -> None:
     assert broken == []
 
 
+def faulty_link(link: str) -> bool:
+    """Whether an external link can't be right by its form: no https, no host, or no DOI, arXiv number or repository where one belongs."""
+    parts = urlsplit(link)
+    host, path = parts.hostname or "", unquote(parts.path).strip("/")
+    forms = {"doi.org": r"10\.\d{4,9}/\S+", "arxiv.org": r"abs/\d{4}\.\d{4,5}", "github.com": r"[\w.-]+/[\w.-]+(/.*)?"}
+    wrong = parts.scheme != "https" or not re.fullmatch(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", host) or link[-1] in ".,;:"
+    return wrong or not re.fullmatch(forms.get(host, r".*"), path)
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_external_links_are_well_formed(page: str) -> None:
+    """Their form alone: tests run without a network."""
+    assert [link for link in LINK.findall((ROOT / page).read_text()) if link.startswith("http") and faulty_link(link)] == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["http://docs.sdv.dev", "https://localhost/x", "https://doi.org/1214/aos", "https://arxiv.org/abs/25050.1524", "https://github.com/owner",
+     "https://docs.sdv.dev."],
+)  # fmt: skip
+def test_a_malformed_link_is_seen(link: str) -> None:
+    assert faulty_link(link)
+
+
 @pytest.mark.parametrize("page", NAMES)
 def test_named_files_exist(page: str) -> None:
     text = (ROOT / page).read_text()
@@ -158,7 +183,8 @@ def test_keys_of_a_spec_are_valid(page: str) -> None:
         if language == "toml":
             values = tomllib.loads(block)
             outcome = next(iter(values.get("outcomes", {})), "score")
-            base: dict[str, Any] = {"name": "trial", "source": {"uri": "trial.csv"}, "roles": {"treatment": "drug", "outcome": outcome}}
+            one = {} if "outcomes" in values.get("roles", {}) else {"outcome": outcome}
+            base: dict[str, Any] = {"name": "trial", "source": {"uri": "trial.csv"}, "roles": {"treatment": "drug", **one}}
             parse_spec(base | {key: {**base.get(key, {}), **each} if isinstance(each, dict) else each for key, each in values.items()})
 
 
