@@ -21,6 +21,7 @@ from tasks.publish import collect, difference, releases, signatures
 from tasks.publish import export as exporting
 from tasks.publish.audits import list_audits
 from tasks.publish.catalogue.site import write_site
+from tasks.publish.layout import is_sealed
 from tasks.publish.manifest import Effect, Manifest, odd_values
 from tasks.publish.unpacked import UnpackedRelease, is_addition, unpacked_manifest
 from tasks.source.builtin import BUILTINS
@@ -101,7 +102,8 @@ def verify(where: str, key: Path | None = None) -> Reply:
     opened, name, number, copied = _placed(where, public)
     problems = releases.verify(opened, name, number, public)
     uncovered = [each.path for each in problems if copied and each.fault == "extra" and is_addition(each.path)]
-    problems = [each for each in problems if each.path not in uncovered]
+    left_out = [each.path for each in problems if copied and each.fault == "missing" and is_sealed(each.path)]
+    problems = [each for each in problems if each.path not in {*uncovered, *left_out}]
     lines = [f"{problem.fault}: {problem.path}: {problem.detail}" for problem in problems]
     reply: dict[str, Any] = {"name": name, "version": number, "problems": [problem._asdict() for problem in problems]}
     if copied:

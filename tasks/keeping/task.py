@@ -12,9 +12,11 @@ from infra.store import open_store
 from infra.workspace import Run
 from tasks.contract.errors import EstimationError, StoreError
 from tasks.contract.refs import FileRef, ModelRef, Ref
-from tasks.keeping.bundle import Bundle, pack, references, unpack
+from tasks.keeping.bundle import MOST_BYTES, Bundle, pack, references, unpack
 from tasks.mechanisms.task import Models
 
+#: Bytes that sealing adds.
+_TAG = 16
 #: Records beside the models that reports and manifests read: what rows keep of the table, how training went.
 _RECORDS = ("traits.json", "curve.json", "card.json")
 
@@ -70,7 +72,7 @@ def unlock(run: Run, folder: str, file: FileRef, copy: int) -> Kept:
         If it was written by a version of the code that this one can't read.
     """
     space, owner = run.space(), f"{run.spec.name} ({folder}{file.path})"
-    data = open_store(run.spec.store.uri, options=run.spec.store).get(folder + file.path)
+    data = open_store(run.spec.store.uri, options=run.spec.store).get(folder + file.path, min(file.bytes, MOST_BYTES + _TAG))
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise StoreError(f"models of {owner} must be as the manifest says; got other bytes.", "See 'waymint releases verify'.")
     bundle = unpack(unseal(data, owner_of(run.spec.name, copy)), owner)

@@ -49,7 +49,7 @@ class Balance(NamedTuple):
     feasible: bool
 
 
-def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float = 0.05, kept: int = 0) -> Balance:
+def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float = 0.05, kept: int = 0, rank: float = _RANK) -> Balance:
     """Choose the weights closest to uniform under which the pool's means are the target's.
 
     Minimises ``sum w log w`` subject to ``sum w x = target``, ``sum w = 1`` and ``w <= ceiling / N`` through its dual,
@@ -71,6 +71,8 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
         Smallest effective sample share accepted, in (0, 1].
     kept : int
         Number of features, the last ones, whose means are given up last.
+    rank : float
+        Eigenvalue of the pool's correlations below which a direction counts as not varying.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
     scale = np.where(varies, spread, 1.0)
     z, goal = (pool - centre) / scale * varies, (target - centre) / scale * varies
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
-    basis = vectors[:, values > _RANK]
+    basis = vectors[:, values > rank]
     rotated, wanted = z @ basis, goal @ basis
     lost = float(np.abs((target - centre) / scale - wanted @ basis.T).max(initial=0.0))
     spared = np.arange(pool.shape[1]) >= pool.shape[1] - kept

@@ -29,7 +29,8 @@ def features(
     covariates : DataFrame, n rows
         Canonical covariates.
     nuisances : Nuisances or Predictions
-        Predictions for the same rows, each (n,): of one outcome, or of all, with the chances to be known.
+        Predictions for the same rows, each (n,): of one outcome, or of all. Chances to be known are left out: they are
+        nearly linear in W, whose means are met.
     columns : sequence of Column
         Covariates that vary.
     targets : Targets, optional
@@ -61,7 +62,7 @@ def features(
         if column.missing > 0:
             parts.append(missing.astype(np.float64))
     every = nuisances if isinstance(nuisances, Predictions) else Predictions(nuisances)
-    parts.extend(every.columns().values())
+    parts.extend(every._replace(presence=()).columns().values())
     if targets is not None:
         first = every.first
         further = [*targets.members(covariates).T, *(first[: first.arms - 1] if targets.att else ())]
@@ -70,17 +71,17 @@ def features(
     return np.column_stack(parts)
 
 
-def effect_features(targets: Targets | None = None, outcomes: int = 1, gaps: int = 0) -> int:
+def effect_features(targets: Targets | None = None, outcomes: int = 1) -> int:
     """Return how many of the last columns of :func:`features` carry the effect: g, Q*0, Q*1 and those of further targets.
 
     Parameters
     ----------
     targets : Targets, optional
-    outcomes, gaps : int
-        Number of outcomes, and of those with missing cells, whose chances to be known are among the columns.
+    outcomes : int
+        Number of outcomes.
     """
     wanted = Targets() if targets is None else targets
-    return wanted.arms - 1 + wanted.arms * (outcomes * (1 + wanted.count) + gaps)
+    return wanted.arms - 1 + wanted.arms * outcomes * (1 + wanted.count)
 
 
 class Moments(NamedTuple):

@@ -48,6 +48,8 @@ from tasks.nuisance.survival_fold import TimesFoldModel
 from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, weights_of
 from tasks.targeting.fluctuation import truncation_bound
 
+# Eigenvalue below which calibration takes a direction not to vary: Q of several outcomes are nearly functions of one another.
+ONE_RANK, SEVERAL_RANK = 1e-9, 1e-5
 # Rows drawn at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 25_000
 # Pool rows the balancing weights are solved on.
@@ -234,11 +236,8 @@ def calibrate(
     condition = spec.release.condition
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
     pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
-    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=_effect_features(model)))
-
-
-def _effect_features(model: Mechanisms) -> int:
-    return effect_features(model.targets, len(model.every), sum(each.level is not None for each in model.every))
+    kept, rank = effect_features(model.targets, len(model.every)), ONE_RANK if model.plain else SEVERAL_RANK
+    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank))
 
 
 class Models(NamedTuple):

@@ -22,7 +22,7 @@ from tasks.publish.descriptions.files import descriptions
 from tasks.publish.descriptions.subject import Subject
 from tasks.publish.descriptions.subject import citation as one_line
 from tasks.publish.descriptions.tables import copies
-from tasks.publish.layout import MANIFEST, REPORT, release_key, version_text
+from tasks.publish.layout import MANIFEST, REPORT, is_sealed, release_key, version_text
 from tasks.publish.listing import manifest_bytes
 from tasks.publish.manifest import Manifest, odd_values
 from tasks.publish.releases import show, signature_paths, sound_bytes, sound_table
@@ -100,6 +100,8 @@ def _contents(store: Store, manifest: Manifest, csv: bool, licence: str | None) 
         yield path, store.get(release_key(manifest.name, manifest.version, path), MOST_BYTES)
     data_files = {file.path for files in parts for file in files}
     for path in sorted(listed.keys() - written.keys() - data_files, key=lambda path: (path != REPORT, path)):
+        if is_sealed(path):
+            continue  # models of the source: not for whom the file is made
         yield path, sound_bytes(store, manifest.name, manifest.version, listed[path])
     for files in parts:
         for file in files:

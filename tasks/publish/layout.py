@@ -40,6 +40,7 @@ CODEBOOK_PAGE, CODEBOOK_TABLE = "codebook.html", "codebook.csv"
 DATA_PACKAGE, CROISSANT, DATA_CONTRACT = "datapackage.json", "croissant.json", "odcs.yaml"
 
 _SIGNATURE = re.compile(r"signatures/[0-9a-f]{16}\.dsse\.json")
+_SEALED = re.compile(r"models/copy-\d+\.sealed")
 _OWNER = "owner.json"
 _HEIR = "heir-"
 _DECISION = "decision.json"
@@ -81,6 +82,11 @@ def copy_folder(copy: int) -> str:
 def sealed_path(copy: int) -> str:
     """Return the path of one copy's sealed models in a release, which is also their name in the run's workspace."""
     return f"models/copy-{copy}.sealed"
+
+
+def is_sealed(path: str) -> bool:
+    """Return whether a path in a release is that of sealed models: they stay in the store, and no exported file holds them."""
+    return _SEALED.fullmatch(path) is not None
 
 
 def check_path(path: str) -> str:

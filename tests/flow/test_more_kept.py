@@ -14,6 +14,7 @@ import pytest
 
 from flows.more import describe, extend
 from flows.release import mint
+from flows.releases import verify as verify_copy
 from flows.stages.streams import compose
 from infra.store import open_store
 from tasks.contract.errors import EstimationError, SourceError, SpecError, StoreError, StoreForbidden
@@ -173,6 +174,8 @@ def test_the_release_is_sound_and_its_export_leaves_the_models_out(kept: Kept, t
     store = open_store(f"{kept.folder}/store")
     assert verify(store, "trial", 1) == []
     export(store, "trial", 1, tmp_path / "trial.zip")
-    names = zipfile.ZipFile(tmp_path / "trial.zip").namelist()
-    assert names
-    assert not [name for name in names if "models/" in name]
+    archive = zipfile.ZipFile(tmp_path / "trial.zip")
+    assert archive.namelist()
+    assert not [name for name in archive.namelist() if "models/" in name]
+    archive.extractall(tmp_path / "copy")
+    assert verify_copy(str(tmp_path / "copy" / "trial-v000001"))[0]["problems"] == []

@@ -69,5 +69,5 @@ def test_a_trial_of_four_arms_and_two_visits_is_released_estimated_and_exported(
     estimated = waymint("estimate", uri, "--estimators", "tmle", "--learner", "glm", "--folds", "2", "--json")
     assert estimated.code == 0, estimated.err
     assert {each["outcome"] for each in estimated.json()["combined"]} == {"cd420", "cd496"}
-    exported = waymint("releases", "export", uri, str(tmp_path / "visits.zip"), "--json")
+    exported = waymint("releases", "export", uri, "--to", tmp_path / "visits.zip", "--json")
     assert exported.code == 0, exported.err
