@@ -119,3 +119,16 @@ def test_releases_whose_rows_can_not_be_added_to_are_refused(changes: dict[str, 
     seal(store, Manifest.model_validate(values))
     with pytest.raises(SpecError, match=words):
         compose(f"{tmp_path}/store/ids", 10, None, [])
+
+
+def test_rows_under_a_condition_are_judged_by_their_part_of_the_source(minted: Minted, tmp_path: Path) -> None:
+    spec, original = compose(f"{minted.where}@1", 300, None, [], "age > 35")
+    run = run_of(spec, tmp_path / "work").model_copy(update={"id": "20260101T000000Z-condition"})
+    reply, _ = directly(mint, run, original)
+    assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
+    source = table(500)
+    effects = reply["manifest"]["effects"]
+    assert effects["source"]["ate"]["n"] == (source["age"] > 35).sum() < 500
+    assert rows_of(reply)["age"].min() > 35
+    assert effects["truth"]["ate"] == pytest.approx(effects["source"]["ate"]["estimate"], abs=2 * effects["source"]["ate"]["se"])
+    assert "Rows meet the condition age > 35" in reply["manifest"]["warnings"][0]

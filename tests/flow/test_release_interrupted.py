@@ -54,8 +54,9 @@ def test_killed_again_and_again_and_resumed(
         wait_for(reached, process)
         assert kill(process).code == -signal.SIGKILL, moment
         now = _finished(work)
-        assert kept.items() <= now.items(), f"made again before {moment}: {sorted(kept.items() - now.items())}"
-        assert len(now) > len(kept) or moment == "it is published"
+        if moment != "it is published":  # the gates are asked again by a run that is resumed after them
+            assert kept.items() <= now.items(), f"made again before {moment}: {sorted(kept.items() - now.items())}"
+            assert len(now) > len(kept)
         kept = now
         assert len(list(store.glob("trial/v*/manifest.json"))) == (moment == "it is published")
     answer = command.run("release", spec, "--json")

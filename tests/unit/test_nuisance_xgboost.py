@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import xgboost
 
+from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import StreamedLearner
 from tasks.contract.registry import resolve
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit
@@ -100,3 +101,9 @@ def test_no_leaf_has_fewer_than_20_rows() -> None:
         assert min(rows_of_leaves(each, frame[rows.a == arm]) for arm, each in enumerate(q.arms)) >= 20
         fitted = cross_fit(Plan("t", 1, 2, fit_rows=400), learner, rows, Batched(frame)).models[0]
         assert rows_of_leaves(fitted.propensity, frame[folds(rows) != 0]) >= 20
+
+
+def test_without_its_package_the_learner_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.contract.registry._importable", lambda package: False)
+    with pytest.raises(SpecError, match="packages of learner 'xgboost' must be installed; got no xgboost"):
+        resolve("learner", "xgboost")
