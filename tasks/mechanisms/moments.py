@@ -13,6 +13,9 @@ from tasks.contract.roles import Column
 from tasks.mechanisms.targets import Targets, overlap_weight
 from tasks.targeting.fluctuation import truncate_arms
 
+#: Half widths of the safe range from its middle beyond which a cell counts no further: released cells end at 1, so that no pool can be
+#: balanced to means which a lone outlier decides.
+_FURTHEST = 3.0
 MOST_LEVELS = 30  # a category with more levels is balanced through g, Q*0 and Q*1 alone
 
 
@@ -21,8 +24,9 @@ def features(
 ) -> Float64:
     """Return W, squares of numeric W, indicators of levels and of missing cells, g, and Q*0 and Q*1 of every outcome.
 
-    Numeric columns are put on their safe range ([low, high] to [-1, 1]) and held there before they are squared; a missing cell
-    counts as the middle of the range. A pure function of each row: the same in every partition.
+    Numeric columns are put on their safe range ([low, high] to [-1, 1]) before they are squared. A missing cell counts as the middle of
+    the range, and a cell further away from the range than its own width counts as that far. A pure function of each row: the same in
+    every partition.
 
     Parameters
     ----------
@@ -56,8 +60,7 @@ def features(
             missing = np.isnan(raw)
             low, high = (-1.0, 1.0) if column.low is None or column.high is None else (column.low, column.high)
             half = (high - low) / 2.0 if high > low else 1.0
-            # released cells end at the safe bounds: what the source has beyond them no pool can be balanced to
-            x = np.where(missing, 0.0, np.clip((raw - (low + high) / 2.0) / half, -1.0, 1.0))
+            x = np.where(missing, 0.0, np.clip((raw - (low + high) / 2.0) / half, -_FURTHEST, _FURTHEST))
             parts.extend((x, x * x))
         if column.missing > 0:
             parts.append(missing.astype(np.float64))

@@ -183,10 +183,10 @@ def test_features_by_hand() -> None:
     )
 
 
-def test_cells_beyond_the_safe_bounds_count_as_the_bounds() -> None:
-    frame = pd.DataFrame({"w0": [6.0, 1e9, -1e9], "w1": pd.Categorical([None] * 3, ["p", "q", "r"]), "w2": pd.Categorical([None] * 3)})
+def test_cells_far_beyond_the_safe_bounds_count_no_further() -> None:
+    frame = pd.DataFrame({"w0": [8.0, 1e9, -1e9], "w1": pd.Categorical([None] * 3, ["p", "q", "r"]), "w2": pd.Categorical([None] * 3)})
     told = Nuisances(np.full(3, 0.5), np.zeros(3), np.ones(3))
-    np.testing.assert_array_equal(features(frame, told, columns())[:, :2], [[1, 1], [1, 1], [-1, 1]])
+    np.testing.assert_array_equal(features(frame, told, columns())[:, :2], [[1.5, 2.25], [3, 9], [-3, 9]])
 
 
 @settings(max_examples=30, deadline=None)
