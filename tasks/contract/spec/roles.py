@@ -35,7 +35,8 @@ class RolesSpec(Section):
     outcome: str = Field(min_length=1, description="column of the outcome; of several the first", examples=["score"])
     outcomes: tuple[str, ...] = Field(
         (),
-        description='columns of several outcomes, such as ["score", "late"], in place of outcome; each is targeted, all are drawn together',
+        description="columns of several outcomes, in place of outcome; each is targeted, all are drawn together",
+        examples=[["score", "late"]],
     )
     visits: bool = Field(
         False, description="outcomes are visits in their order: neighbours hang together, and who is missing once stays missing"
