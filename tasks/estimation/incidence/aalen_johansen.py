@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8
+from tasks.estimation.survival.steps import StepCurve
 
 
 class CauseSteps(NamedTuple):
@@ -31,16 +32,11 @@ class CauseSteps(NamedTuple):
 
     def at(self, time: float) -> float:
         """Return F(time)."""
-        place = int(np.searchsorted(self.times, time, side="right"))
-        return 0.0 if place == 0 else float(self.incidence[place - 1])
+        return StepCurve(self.times, self.incidence, 0.0).at(time)
 
     def area(self, low: Float64 | float, high: float) -> Float64:
         """Return the integral of F from each of ``low`` to ``high``, shape of ``low``."""
-        edges = np.concatenate(([0.0], self.times[(self.times > 0.0) & (self.times < high)], [high]))
-        values = np.array([self.at(time) for time in edges[:-1]])
-        until = np.concatenate(([0.0], np.cumsum(values * np.diff(edges))))
-        start = np.interp(np.minimum(np.asarray(low, dtype=np.float64), high), edges, until)
-        return np.asarray(until[-1] - start)
+        return StepCurve(self.times, self.incidence, 0.0).area(low, high)
 
 
 def aalen_johansen(time: Float64, cause: Int8, weights: Float64) -> CauseSteps:

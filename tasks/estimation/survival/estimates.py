@@ -76,7 +76,7 @@ class ArmCurve(NamedTuple):
     at_risk: npt.NDArray[np.intp]
 
 
-class _Number(NamedTuple):
+class Number(NamedTuple):
     """A point with its influence values, before its interval."""
 
     estimand: str
@@ -97,7 +97,7 @@ def curve_estimates(
 ) -> list[SurvivalEstimate]:
     """Return one estimator's numbers: of each arm, then of each pair of arms, those against the control first."""
     single = [
-        _Number(functional.estimand, arm, None, functional.time, float(fit.points[at]), fit.values[:, at])
+        Number(functional.estimand, arm, None, functional.time, float(fit.points[at]), fit.values[:, at])
         for arm, fit in enumerate(fits)
         for at, functional in enumerate(functionals)
     ]
@@ -112,13 +112,13 @@ def curve_estimates(
     return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm)]
 
 
-def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> _Number:
+def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> Number:
     if functional.estimand == "survival":
-        return _Number("risk_difference", arm, control, functional.time, -difference, -values)
-    return _Number(f"{functional.estimand}_difference", arm, control, functional.time, difference, values)
+        return Number("risk_difference", arm, control, functional.time, -difference, -values)
+    return Number(f"{functional.estimand}_difference", arm, control, functional.time, difference, values)
 
 
-def _intervals(name: str, table: SurvivalTable, family: Sequence[_Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
+def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
     rows, n = table.rows, len(table.rows.time)
     w = np.ones(n) if rows.weights is None else rows.weights
     errors = [_error(number.values, w, table) for number in family]

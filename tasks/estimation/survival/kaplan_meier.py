@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64
+from tasks.estimation.survival.steps import StepCurve
 
 
 class Steps(NamedTuple):
@@ -30,16 +31,11 @@ class Steps(NamedTuple):
 
     def at(self, time: float) -> float:
         """Return S(time)."""
-        place = int(np.searchsorted(self.times, time, side="right"))
-        return 1.0 if place == 0 else float(self.survival[place - 1])
+        return StepCurve(self.times, self.survival, 1.0).at(time)
 
     def area(self, low: Float64 | float, high: float) -> Float64:
         """Return the integral of S from each of ``low`` to ``high``, shape of ``low``."""
-        edges = np.concatenate(([0.0], self.times[(self.times > 0.0) & (self.times < high)], [high]))
-        values = np.array([self.at(time) for time in edges[:-1]])
-        until = np.concatenate(([0.0], np.cumsum(values * np.diff(edges))))
-        start = np.interp(np.minimum(np.asarray(low, dtype=np.float64), high), edges, until)
-        return np.asarray(until[-1] - start)
+        return StepCurve(self.times, self.survival, 1.0).area(low, high)
 
 
 def kaplan_meier(time: Float64, event: npt.NDArray[np.bool_], weights: Float64) -> Steps:

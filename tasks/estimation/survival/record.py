@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import TableSchema
 from tasks.contract.survival import TimesToEvent
 from tasks.estimation.joint import joint_quantile
+from tasks.estimation.survival.estimates import Number
 from tasks.nuisance.survival_fold import CurveSums
 from tasks.numerics.normal import Z95
 from tasks.targeting.fluctuation import truncate_arms
@@ -22,17 +23,6 @@ from tasks.targeting.influence import standard_error
 
 #: Of functionals: what an arm's number and a contrast of two arms are called, and the contrast's sign.
 _NAMES = {"rmst": ("rmst", "rmst_difference", 1.0), "survival": ("survival", "risk_difference", -1.0)}
-
-
-class _Number(NamedTuple):
-    """A point with its influence values."""
-
-    estimand: str
-    arm: int
-    control: int | None
-    time: float
-    point: float
-    values: Float64
 
 
 def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, bound: float) -> dict[str, Any]:
@@ -77,7 +67,7 @@ def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, boun
     }
 
 
-def _single(rows: pa.Table, outcome: TimesToEvent, a: Int8, shares: Sequence[Float64], w: Float64) -> list[list[_Number]]:
+def _single(rows: pa.Table, outcome: TimesToEvent, a: Int8, shares: Sequence[Float64], w: Float64) -> list[list[Number]]:
     """Return the numbers of each arm: the restricted mean, then S(t) at each time."""
     numbers = []
     for arm, share in enumerate(shares):
@@ -87,17 +77,17 @@ def _single(rows: pa.Table, outcome: TimesToEvent, a: Int8, shares: Sequence[Flo
             value, pseudo = (rows.column(name).to_numpy() for name in (of_all, of_rows))
             influence = value + np.where(a == arm, (pseudo - value) / share, 0.0)
             point = float(np.average(influence, weights=w))
-            of_arm.append(_Number(_NAMES[functional.estimand][0], arm, None, functional.time, point, influence - point))
+            of_arm.append(Number(_NAMES[functional.estimand][0], arm, None, functional.time, point, influence - point))
         numbers.append(of_arm)
     return numbers
 
 
-def _contrast(one: _Number, other: _Number) -> _Number:
+def _contrast(one: Number, other: Number) -> Number:
     _, name, sign = _NAMES[one.estimand]
-    return _Number(name, one.arm, other.arm, one.time, sign * (one.point - other.point), sign * (one.values - other.values))
+    return Number(name, one.arm, other.arm, one.time, sign * (one.point - other.point), sign * (one.values - other.values))
 
 
-def _intervals(schema: TableSchema, family: Sequence[_Number], w: Float64) -> list[dict[str, Any]]:
+def _intervals(schema: TableSchema, family: Sequence[Number], w: Float64) -> list[dict[str, Any]]:
     width = joint_quantile(np.column_stack([each.values for each in family]), w)
     entries = []
     for each in family:
