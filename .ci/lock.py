@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / "requirements.lock"
 DEVELOPMENT = ROOT / "requirements-dev.lock"
 PEERS = ROOT / "requirements-peers.lock"
+#: Interpreters that one lock serves: some packages need others only on the first releases of 3.11, or from 3.13 on.
+PYTHONS = ({"python_version": "3.11", "python_full_version": "3.11.0"}, {"python_version": "3.13", "python_full_version": "3.13.0"})
 
 
 def canonical(name: str) -> str:
@@ -50,7 +52,9 @@ def closure(requirements: Iterable[str]) -> dict[str, str]:
         found[key[0]] = distribution.version.split("+")[0]
         for text in distribution.requires or []:
             needed = Requirement(text)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *wanted.extras}):
+            if needed.marker is None or any(
+                needed.marker.evaluate(place | {"extra": e}) for place in PYTHONS for e in {"", *wanted.extras}
+            ):
                 waiting.append(needed)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.dockerfile import stages
 
@@ -40,6 +42,17 @@ def test_the_bill_lists_every_pin_once_with_a_licence_and_closed_dependencies(sb
     unknown = [each["name"] for each in bill["components"] if each["licenses"][0]["license"]["name"] in ("unknown", "UNKNOWN", "")]
     assert len(unknown) < 5, unknown
     assert json.dumps(bill) == json.dumps(sbom.document(packages, sbom.LOCK.read_bytes()))
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_one_lock_serves_every_python(sbom: ModuleType, python: str) -> None:
+    """Debian's 3.11.2 needs a package that later releases of 3.11 have built in."""
+    pinned = sbom.pins(sbom.LOCK)
+    place = {"python_version": python[:4], "python_full_version": python, "extra": ""}
+    for name in pinned:
+        wanted = [Requirement(text) for text in importlib.metadata.requires(name) or []]
+        needs = {sbom.canonical(each.name) for each in wanted if each.marker is None or each.marker.evaluate(place)}
+        assert needs <= set(pinned), name
 
 
 def test_the_image_writes_its_own_bill_with_the_packages_of_its_base(tmp_path: Path) -> None:
