@@ -169,7 +169,7 @@ def _effects(estimates: list[dict[str, Any]]) -> dict[tuple[str, str, str], tupl
     return {(each.get("outcome") or "", each.get("arm") or "", each.get("control") or ""): (each["estimate"], each["se"]) for each in kept}
 
 
-def told(world: str, lines: list[dict[str, Any]]) -> list[str]:
+def rows_of(world: str, lines: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a table: one for each effect of a world."""
     rows = []
     for place, first in enumerate(lines[0]["effects"]):
@@ -200,7 +200,7 @@ def main() -> None:
     )
     print("| world | effect | sources | RMSE, release to source | within SE/4 of the source | published |\n|---|---|---:|---:|---:|---:|")
     for world in options.worlds:
-        print("\n".join(told(world, [lines[job] for job in jobs if job.world == world])))
+        print("\n".join(rows_of(world, [lines[job] for job in jobs if job.world == world])))
 
 
 if __name__ == "__main__":

@@ -55,9 +55,9 @@ def by_r(world: str, rows: int, draws: int) -> pd.DataFrame:
         ran = subprocess.run(["Rscript", str(script), str(folder), str(TIME)], capture_output=True, text=True, check=False)
     if ran.returncode:
         sys.exit(f"Rscript failed: {ran.stderr[-2000:]}")
-    found = [line.split(",") for line in ran.stdout.splitlines() if line.count(",") == 2]
-    index = [int(name.removesuffix(".csv")) for name, _, _ in found]
-    return pd.DataFrame({"estimate": [float(each[1]) for each in found], "se": [float(each[2]) for each in found]}, index=index)
+    answers = [line.split(",") for line in ran.stdout.splitlines() if line.count(",") == 2]
+    index = [int(name.removesuffix(".csv")) for name, _, _ in answers]
+    return pd.DataFrame({"estimate": [float(each[1]) for each in answers], "se": [float(each[2]) for each in answers]}, index=index)
 
 
 def row(world: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:

@@ -25,7 +25,7 @@ from tasks.contract.frames import strata_codes
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
-from tasks.estimation.answer import answer
+from tasks.estimation.answer import Sides, answer
 from tasks.estimation.cautions import cluster_warnings, missing_warnings
 from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spill import Spill
@@ -232,11 +232,9 @@ def _without_clusters(warnings: list[str], column: str, count: int) -> list[str]
     return [line for line in warnings if not line.startswith(f"column '{column}'")] + list(cluster_warnings(count))
 
 
-def _answer(schema: TableSchema, *of: Any) -> tuple[dict[str, Any], list[str]]:
-    """Answer, and say of two arms which is the treated one: labels such as 1 and 2 are read either way."""
-    reply, lines = answer(*of)
-    if len(schema.arms) > 2:
-        return plain(reply), lines
-    treatment, (control, treated) = schema.treatment.name, schema.arms
-    lines.insert(lines.index("") + 1, f"arms      {treatment} = {treated} (treated) less {treatment} = {control} (control)")
-    return plain(reply | {"treatment": treatment, "treated": treated, "control": control}), lines
+def _answer(
+    schema: TableSchema, analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clusters: int = 0
+) -> tuple[dict[str, Any], list[str]]:
+    sides = Sides(schema.treatment.name, schema.arms[1], schema.arms[0]) if len(schema.arms) == 2 else None
+    reply, lines = answer(analysis, warnings, fit, clusters, sides)
+    return plain(reply), lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from scipy.special import stdtr
 
@@ -22,7 +22,17 @@ _NO_INTERVAL = dict.fromkeys(("se", "ci_low", "ci_high", "p", "joint_low", "join
 _NO_SPREAD = f"{'none':>10}{'none (separation)':>22}{'none':>11}"
 
 
-def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clusters: int = 0) -> tuple[dict[str, Any], list[str]]:
+class Sides(NamedTuple):
+    """Which of two arms is the treated one: the treatment's column and both labels, since labels such as 1 and 2 are read either way."""
+
+    treatment: str
+    treated: str
+    control: str
+
+
+def answer(
+    analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clusters: int = 0, sides: Sides | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Return the reply and the lines of one analysis.
 
     Parameters
@@ -35,10 +45,12 @@ def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clu
         ``learner``, ``rows`` it was fitted on, ``out_of_core``.
     clusters : int
         Clusters that standard errors sum over; 0 for independent rows.
+    sides : Sides, optional
+        Of a table of two arms.
     """
     warnings = (*warnings, *overlap_warnings(analysis.estimates, analysis.overlap.bound))
     fit = fit | ({"clusters": clusters} if clusters else {})
-    reply = analysis.as_dict() | {"fit": fit, "warnings": list(warnings)}
+    reply = analysis.as_dict() | {"fit": fit, "warnings": list(warnings)} | ({} if sides is None else sides._asdict())
     several = any(e.arm is not None for e in analysis.estimates)
     head = f"{'estimand':<10}{'arms':<24}" if several else f"{'estimand':<10}"
     head += f"{'method':<8}{'estimate':>11}{'SE':>10}{'95 % interval':>22}{'p':>11}{'n':>9}{'ESS':>9}{'truncated':>11}"
@@ -50,6 +62,11 @@ def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clu
         *(_line(e, clusters, several) for e in analysis.estimates),
         *([_JOINT] if several else []),
         "",
+        *(
+            []
+            if sides is None
+            else [f"arms      {sides.treatment} = {sides.treated} (treated) less {sides.treatment} = {sides.control} (control)"]
+        ),
         f"fit       {fit['learner']}, on {'all' if fit['rows'] == overlap.n else 'a sample of'} {fit['rows']:,} rows"
         + (", out of core" if fit["out_of_core"] else "")
         + (f"; standard errors over {clusters:,} clusters" if clusters else ""),
@@ -63,6 +80,12 @@ def answer(analysis: Analysis, warnings: Sequence[str], fit: dict[str, Any], clu
     ]
     estimates = [{**e._asdict(), "p": p_value(e, clusters)} | ({} if has_interval(e) else _NO_INTERVAL) for e in analysis.estimates]
     return {**reply, "estimates": estimates}, lines
+
+
+def _sides_lines(sides: Sides | None) -> list[str]:
+    if sides is None:
+        return []
+    return [f"arms      {sides.treatment} = {sides.treated} (treated) less {sides.treatment} = {sides.control} (control)"]
 
 
 def _overlap_lines(overlap: OverlapSummary | ArmsOverlap) -> list[str]:

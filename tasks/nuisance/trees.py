@@ -7,10 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64
 
 _MOST_LEVELS = 250  # the trees bin categories into at most 255 bins
+
+
+class TreeParams(BaseModel):
+    """What learners of boosted trees are set by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(50, ge=1, le=2000, description="trees of one ensemble")
+    learning_rate: float = Field(0.08, gt=0, le=1, description="shrinkage of each tree")
+    leaves: int = Field(8, ge=2, le=255, description="most leaves of a tree")
+    min_samples_leaf: int = Field(20, ge=20, description="fewest rows in a leaf; smaller leaves give away single outcomes")
+    l2: float = Field(1.0, ge=0, description="penalty on leaf values")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tasks.source.strange import (
 from tasks.source.values import is_text
 
 _SHARE_WARNED = 0.5
-#: Cells that lie further from the fifth outermost, in ranges between those, are told.
+#: Cells that lie further from the fifth outermost, in ranges between those, are warned of.
 FAR = 10
 #: Distinct texts up to which numbers stored as text are codes of categories.
 _CODES = 20

@@ -7,26 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy.special
-from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, Int8
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.forest import Rules, fit_forest
 from tasks.nuisance.scoring.sums import Part, Scoring
-from tasks.nuisance.trees import TreeColumns, fit_columns
+from tasks.nuisance.trees import TreeColumns, TreeParams, fit_columns
 from tasks.nuisance.walk import Forest
 
 
-class Params(BaseModel):
+class Params(TreeParams):
     """Parameters of the boosted-trees learner."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    iterations: int = Field(50, ge=1, le=2000, description="trees of one ensemble")
-    learning_rate: float = Field(0.08, gt=0, le=1, description="shrinkage of each tree")
-    leaves: int = Field(8, ge=2, le=255, description="most leaves of a tree")
-    min_samples_leaf: int = Field(20, ge=20, description="fewest rows in a leaf; smaller leaves give away single outcomes")
-    l2: float = Field(1.0, ge=0, description="penalty on leaf values")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xgboost
-from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.contract.nuisance import Float64, FoldRows, Int8, OutcomeModel, PropensityModel
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
-from tasks.nuisance.trees import TreeColumns, fit_columns
+from tasks.nuisance.trees import TreeColumns, TreeParams, fit_columns
 
 _LOSS = {"binary": "binary:logistic", "continuous": "reg:squarederror", "count": "reg:squarederror"}
 _HESSIAN = {"binary": 0.25, "continuous": 1.0, "count": 1.0}  # the largest second derivative of a row's loss
@@ -25,16 +24,8 @@ Target = Callable[[FoldRows], tuple[Float64, Any]]
 """What is learnt of a batch, shape (n,), and which of its rows teach it."""
 
 
-class Params(BaseModel):
+class Params(TreeParams):
     """Parameters of the learner that grows its trees by XGBoost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    iterations: int = Field(50, ge=1, le=2000, description="trees of one ensemble")
-    learning_rate: float = Field(0.08, gt=0, le=1, description="shrinkage of each tree")
-    leaves: int = Field(8, ge=2, le=255, description="most leaves of a tree")
-    min_samples_leaf: int = Field(20, ge=20, description="fewest rows in a leaf; smaller leaves give away single outcomes")
-    l2: float = Field(1.0, ge=0, description="penalty on leaf values")
 
 
 @dataclass(frozen=True)
