@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import State
 
-from infra.logging import PlainDisplay
+from infra.logging import Bar, PlainBar, PlainDisplay
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.errors import GateFailed
@@ -70,6 +70,21 @@ class DirectWork:
         self.lines.append((level, text))
 
 
+class CountedDisplay(PlainDisplay):
+    """Plain lines; a stage may not have more parts than it announced."""
+
+    def bar(self, name: str, total: int) -> Bar:
+        return CountedBar(self, name, total)
+
+
+class CountedBar(PlainBar):
+    """A bar that refuses to run over its end."""
+
+    def advance(self) -> None:
+        super().advance()
+        assert self._done <= self._total, f"stage '{self._name}' announced {self._total} parts and has more"
+
+
 def run_of(values: dict[str, Any] | Spec, workspace: Path) -> Run:
     """Return a run of a SPEC whose workspace is a folder."""
     return Run(
@@ -80,7 +95,7 @@ def run_of(values: dict[str, Any] | Spec, workspace: Path) -> Run:
 def directly(flow: Any, *arguments: Any, work: DirectWork | None = None) -> tuple[Any, DirectWork]:
     """Do the work of a flow in this process; return its reply and what it submitted."""
     work = work or DirectWork()
-    Stages._current = Stages(PlainDisplay(), work=work)
+    Stages._current = Stages(CountedDisplay(), work=work)
     try:
         return _reply(flow.fn(*arguments)), work
     finally:

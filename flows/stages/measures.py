@@ -50,7 +50,8 @@ def measure(run: Run, stages: Stages, source: Source, copies: Sequence[Copy]) ->
     ]
     possible = stages.submit(checks.natural_support, run, schema, source.parts)
     fits = _refit(run, stages, source, copies)
-    with stages.stage("measure effects and distances", len(source.parts) + len(fits.effects) + 3 * len(conform) + 9) as stage:
+    parts = len(source.parts) + len(fits.effects) + 3 * len(conform) + 9 + (not schema.plain)
+    with stages.stage("measure effects and distances", parts) as stage:
         sample = stage.wait([sampled])[0]
         support = stage.wait([possible])[0]
         cells = [
