@@ -153,7 +153,11 @@ def lines(study: Study, results: Mapping[Job, dict[str, Any]]) -> list[str]:
                 error = np.sqrt(covered * (1 - covered) / count)
                 gap = (point - np.array([each[estimand] for each in informed])) / spread
                 cells = (world, f"{study.rows:,}", estimand, estimator, str(count), f"{exact[estimand]:.4f}")
-                numbers = (f"{gap.mean():+.3f} ± {gap.std(ddof=1) / np.sqrt(count):.3f}", f"{covered:.1%} ± {error:.1%}", f"{np.mean(se) / spread:.2f}")
+                numbers = (
+                    f"{gap.mean():+.3f} ± {gap.std(ddof=1) / np.sqrt(count):.3f}",
+                    f"{covered:.1%} ± {error:.1%}",
+                    f"{np.mean(se) / spread:.2f}",
+                )
                 written.append("| " + " | ".join((*cells, *numbers)) + " |")
     return written
 
