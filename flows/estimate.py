@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from flows.stages.inputs import find_release
 from flows.stages.released_estimates import MEMORY_ROWS, estimate_release, say, say_rows
 from flows.stages.released_times import estimate_released_times, holds_times
 from flows.stages.survival import estimate_times
-from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
+from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table, strata_of
 from flows.stages.wording import as_options, in_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SourceError, SpecError
-from tasks.contract.frames import strata_codes
 from tasks.contract.roles import ColumnRoles, TableSchema
 from tasks.contract.spec import ReadingSpec, RolesSpec
 from tasks.estimation.analysis import Analysis, analyse, analyse_table, plan_of
@@ -181,7 +178,7 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
     warnings += near_functions(pa.concat_tables(canonicals).unify_dictionaries(), described.table)
     given = options["propensity"] if propensity is None else propensity
     columns = column_roles(described.table, table_roles.subgroups)
-    strata = _strata(frame, canonicals, described.table)
+    strata = strata_of(frame, canonicals, described.table)
     analysis = analyse(frame, columns, **chosen, propensity=given, weights=weights, clusters=clusters, strata=strata)
     count = 0 if clusters is None else len(np.unique(clusters))
     warnings = _without_clusters(warnings, str(cluster), count) if clusters is not None else warnings
@@ -192,15 +189,6 @@ def _of_table(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tupl
 def _needs_memory(roles: RolesSpec, options: dict[str, Any]) -> bool:
     """Return whether an analysis can't be done out of core."""
     return bool(roles.subgroups or roles.strata or options.get("cluster") or roles.missing_outcome == "ipcw")
-
-
-def _strata(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:
-    """Return the number of each row's stratum, None where there are none; the frame's columns of strata become categories."""
-    if not schema.strata:
-        return None
-    for column in schema.strata:
-        frame[column.name] = frame[column.name].astype("category")
-    return np.concatenate([strata_codes(each, schema.strata) for each in rows])
 
 
 def _streamed(batches: Iterator[pa.Table], schema: TableSchema, form: str, options: dict[str, Any]) -> Analysis:

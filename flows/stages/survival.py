@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table
+from flows.stages.tables import canonical_rows, check_extras, cluster_hashes, open_table, strata_of
 from flows.stages.wording import as_options
 from tasks.contract.columns import decode
 from tasks.contract.errors import SpecError
@@ -67,11 +67,12 @@ def estimate_times(
         batches.append(batch)
     described = inspection.finish(state, roles, folds=options["folds"], source_format=opened.form)
     schema = described.table
-    rows = [canonical_rows(batch, schema, opened.form, {"weights": weights, "propensity": None}) for batch in batches]
-    frame = decode(schema, pa.concat_tables([table for table, _ in rows]).unify_dictionaries()).to_pandas()
-    given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in rows]), len(frame))
+    canonicals = [canonical_rows(batch, schema, opened.form, {"weights": weights, "propensity": None}) for batch in batches]
+    frame = decode(schema, pa.concat_tables([table for table, _ in canonicals]).unify_dictionaries()).to_pandas()
+    given = None if weights is None else known_weights(np.concatenate([beside[0] for _, beside in canonicals]), len(frame))
     clusters = None if not cluster else np.concatenate([cluster_hashes(batch, schema, cluster) for batch in batches])
-    table = read_survival(frame, survival_roles(schema, event, cause), given, clusters)
+    strata = strata_of(frame, [rows for rows, _ in canonicals], schema)
+    table = read_survival(frame, survival_roles(schema, event, cause), given, clusters, strata=strata)
     chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
     analysis = analyse_survival(table, options.get("horizon"), options.get("times", ()), **chosen)
     warnings = [as_options(text) for text in (*opened.notes, *described.warnings)]

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from infra.store import filesystem
 from tasks.contract.errors import SourceError, SpecError
+from tasks.contract.frames import strata_codes
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
@@ -141,3 +143,12 @@ def check_extras(extras: Sequence[str], names: Sequence[str], roles: RolesSpec) 
             raise SpecError(
                 f"weights, propensity and cluster of estimate must name columns without another part; got '{name}'.", "See the roles."
             )
+
+
+def strata_of(frame: pd.DataFrame, rows: Sequence[pa.Table], schema: TableSchema) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's stratum, None where there are none; the frame's columns of strata become categories."""
+    if not schema.strata:
+        return None
+    for column in schema.strata:
+        frame[column.name] = frame[column.name].astype("category")
+    return np.concatenate([strata_codes(each, schema.strata) for each in rows])

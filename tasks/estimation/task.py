@@ -14,7 +14,7 @@ from infra.cluster import coarse
 from infra.workspace import Run, Workspace
 from tasks.contract.columns import CLUSTER, clusters_of, nuisances_of, prediction_names, predictions_of, survey_weights
 from tasks.contract.errors import EstimationError, SpecError
-from tasks.contract.frames import levels_of, to_frame
+from tasks.contract.frames import levels_of, strata_codes, to_frame
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.results import Estimate
@@ -77,8 +77,16 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
         full = truncation_bound(len(a), spec.mechanisms.truncation, fitted.arms)
         curves = space.finished(curves_key(nuisances.key), ModelRef)
         assert curves is not None  # written before the nuisances
-        record["survival"] = survival_record(schema, table, space.model(curves), full)
+        record["survival"] = survival_record(schema, table, space.model(curves), full, _strata(space, schema, parts))
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
+
+
+def _strata(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef]) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's stratum; None where there are none."""
+    if not schema.strata:
+        return None
+    names = [column.id for column in schema.strata]
+    return strata_codes(pa.concat_tables([space.table(part, names) for part in parts]), schema.strata)
 
 
 def _outcome_rows(table: pa.Table, schema: TableSchema, number: int) -> Observed:

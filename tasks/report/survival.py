@@ -43,7 +43,8 @@ def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str)
     -------
     dict or None
         ``curves`` (``arm``, ``plot``), ``times`` and ``at_risk`` (``arm``, ``where``, ``rows``), ``forest`` (``title``, ``source``,
-        ``release``, ``plot``) with ``foot``, ``numbers`` (S(t) and its differences), ``events`` (``arm``, ``source``, ``release``).
+        ``release``, ``plot``) with ``foot``, ``numbers`` (S(t) and its differences), ``events`` (``arm``, ``source``, ``release``),
+        ``logrank`` (``title``, ``source``, ``release``), ``ratios`` (``title``, ``source``, ``release``).
     """
     records = {where: (effects.get(where) or {}).get("survival") for where in _TABLES}
     if horizon is None or not all(records.values()):
@@ -66,6 +67,8 @@ def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str)
         **_forest(tables, unit),
         "numbers": _numbers(tables),
         "events": _events(tables),
+        "logrank": _logrank(tables),
+        "ratios": _ratios(tables),
     }
 
 
@@ -170,3 +173,31 @@ def _numbers(records: Mapping[str, Record]) -> list[dict[str, Any]]:
 def _events(records: Mapping[str, Record]) -> list[dict[str, str]]:
     pairs = zip(records["source"]["events"], records["release"]["events"], strict=True)
     return [{"arm": one["arm"], "source": percent(one["share"]), "release": percent(other["share"])} for one, other in pairs]
+
+
+def _logrank(records: Mapping[str, Record]) -> list[dict[str, str]]:
+    """List log-rank tests; none of a release of an earlier version, which holds none."""
+    pairs = zip(*(records[where].get("logrank", []) for where in _TABLES), strict=True)
+    return [
+        {"title": "all arms" if one["arm"] is None else f"{one['arm']} and {one['control']}", "source": _chi2(one), "release": _chi2(other)}
+        for one, other in pairs
+    ]
+
+
+def _chi2(each: Record) -> str:
+    return "–" if each["p_value"] is None else f"{fixed(each['statistic'], 2)} on {each['df']}, p {each['p_value']:.2g}"
+
+
+def _ratios(records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """List hazard ratios of pairs that both tables have one of."""
+    of_release = {(each["arm"], each["control"]): each for each in records["release"].get("hazard_ratios", [])}
+    pairs = [(one, of_release.get((one["arm"], one["control"]))) for one in records["source"].get("hazard_ratios", [])]
+    return [
+        {"title": f"{one['arm']} / {one['control']}", "source": _ratio(one), "release": _ratio(other)}
+        for one, other in pairs
+        if other is not None
+    ]
+
+
+def _ratio(each: Record) -> dict[str, str]:
+    return {"estimate": fixed(each["ratio"], 3), "interval": interval(each["ci_low"], each["ci_high"], 3), "se": fixed(each["se"], 3)}

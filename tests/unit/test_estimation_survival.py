@@ -214,4 +214,6 @@ def test_the_face_draws_the_curves_of_a_table() -> None:
     assert set(result.frame()["estimand"]) == {"survival", "risk_difference", "rmst", "rmst_difference"}
     assert result.plot().axes[0].get_legend_handles_labels()[1] == ["arm 0", "arm 1", "arm 2", "arm 3"]
     assert result.curves()["arm"].nunique() == 4
+    assert len(result.hazard_ratios()) == 6
+    assert result.tests()["p_value"].min() < 1e-6
     assert "up to 1000" in result.headline()

@@ -16,6 +16,8 @@ from flows.simulate import replicate
 from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
 from tasks.contract.spec import Spec
 from tasks.estimation.survival.kaplan_meier import kaplan_meier
+from tasks.estimation.survival.logrank import logrank_test
+from tasks.estimation.survival.risk_sets import ArmRows
 from tests.direct import directly, run_of
 
 HORIZON, TIMES = 20.0, (5.0, 10.0)
@@ -110,6 +112,25 @@ def test_the_manifest_names_gates_and_hides_small_counts(released: Any) -> None:
     json.dumps(manifest, allow_nan=False)
 
 
+def test_hazards_are_compared_in_manifest_and_report(released: Any, folder: Path) -> None:
+    manifest, frame, drawn = released
+    for where, table in (("source", frame), ("release", drawn)):
+        record = manifest["effects"][where]["survival"]
+        rows = ArmRows(table["arm"].to_numpy(np.int8), table["days"].to_numpy(float), table["died"].to_numpy() == 1)
+        tests = {(one["arm"], one["control"]): one["statistic"] for one in record["logrank"]}
+        assert list(tests) == [(None, None), ("1", "0"), ("2", "0"), ("2", "1")]
+        whole, pair = logrank_test(rows, 3), logrank_test(rows.of_arms((1, 2)), 2)
+        assert whole is not None
+        assert pair is not None
+        assert (tests[None, None], tests["2", "1"]) == (pytest.approx(whole.statistic), pytest.approx(pair.statistic))
+    ratios = [manifest["effects"][where]["survival"]["hazard_ratios"] for where in ("source", "release")]
+    for one, other in zip(*ratios, strict=True):
+        assert abs(one["log_ratio"] - other["log_ratio"]) < one["se"]
+    page = next((folder / "store" / "trial").glob("v*/report.html")).read_text()
+    assert "Cox's hazard ratio" in page
+    assert "no effect where hazards are not proportional" in page
+
+
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], type[WaymintError], str]] = {
     "negative time": ({"days": lambda f: f["days"] - 5}, {}, SourceError, "time 'days' must be at least 0; got negative values"),
     "events of three kinds": ({"died": lambda f: f["died"] + (f["days"] > 9)}, {}, SourceError, "must be 1 for an event and 0 for"),
@@ -180,6 +201,8 @@ def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, release
         key = (entry["estimand"], entry["arm"], entry["control"], entry["time"])
         assert abs(entry["estimate"] - drawn[key]["estimate"]) < 0.5 * drawn[key]["se"]
         assert entry["se"] > source[key]["se"]  # the source's error, and that of the draw
+    assert [(one["arm"], one["control"]) for one in reply["hazard_ratios"]] == [("1", "0"), ("2", "0"), ("2", "1")]
+    assert len(reply["logrank"]) == 4
     assert any("valid for the source's population" in line for line in lines)
 
 

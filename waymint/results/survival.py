@@ -34,6 +34,18 @@ class SurvivalEstimates(Result):
 
         return pd.DataFrame(list(self.reply["curves"]))
 
+    def tests(self) -> pd.DataFrame:
+        """Return log-rank tests: of all arms where there are more than two (``arm`` is None), and of each pair."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.reply["logrank"]))
+
+    def hazard_ratios(self) -> pd.DataFrame:
+        """Return Cox's hazard ratio of each pair of arms: a description, not adjusted for covariates."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.reply["hazard_ratios"]))
+
     def headline(self) -> str:
         """Return the number of rows, the horizon and the learner."""
         reply = self.reply

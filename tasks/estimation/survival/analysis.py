@@ -11,6 +11,7 @@ from tasks.contract.nuisance import Float64, Learner
 from tasks.contract.registry import resolve
 from tasks.contract.survival import Grid, event_grid, incidence_at, restricted_mean, survival_at, time_lost
 from tasks.estimation.incidence.protocol import CauseCase
+from tasks.estimation.survival.comparison import Comparison, compare_hazards
 from tasks.estimation.survival.estimates import ArmCurve, SurvivalEstimate, arm_curve, curve_estimates
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
@@ -37,6 +38,8 @@ class SurvivalAnalysis(NamedTuple):
     ----------
     estimates : list of SurvivalEstimate
     curves : list of ArmCurve
+    comparison : Comparison
+        Log-rank tests and hazard ratios; where causes compete, of the hazard of the cause of interest.
     horizon : float
         Time that means are restricted to.
     causes : bool
@@ -51,6 +54,7 @@ class SurvivalAnalysis(NamedTuple):
 
     estimates: list[SurvivalEstimate]
     curves: list[ArmCurve]
+    comparison: Comparison
     horizon: float
     causes: bool
     bound: float
@@ -126,7 +130,8 @@ def analyse_survival(
         unsolved = max(unsolved, *(fit.residual for fit in fits))
         estimates += curve_estimates(name, table, cases, fits, functionals, bound)
         curves += [arm_curve(name, table, grid, arm, fit) for arm, fit in enumerate(fits)]
-    return SurvivalAnalysis(estimates, curves, end, rows.cause is not None, bound, unsolved, len(rows.time))
+    comparison = compare_hazards(table.arm_rows, table.arms)
+    return SurvivalAnalysis(estimates, curves, comparison, end, rows.cause is not None, bound, unsolved, len(rows.time))
 
 
 def _cases(table: SurvivalTable, grid: Grid, nuisances: SurvivalNuisances | None, bound: float) -> Sequence[ArmCase]:

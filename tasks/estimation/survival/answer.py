@@ -34,6 +34,7 @@ def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: di
         "horizon": analysis.horizon,
         "estimates": [one._asdict() for one in estimates],
         "curves": [point for curve in analysis.curves for point in curve_points(curve, "incidence" if analysis.causes else "survival")],
+        **analysis.comparison.entries,
         "fit": fit | {"rows": analysis.rows, "truncation": analysis.bound, "unsolved": analysis.unsolved},
         "warnings": warnings,
     }
@@ -44,11 +45,32 @@ def survival_answer(analysis: SurvivalAnalysis, warnings: Sequence[str], fit: di
         head,
         *(_line(one) for one in estimates),
         "",
+        *comparison_lines(analysis),
+        "",
         f"fit       {fit['learner']}, on all {analysis.rows:,} rows, hazards in {fit['periods']} periods up to {analysis.horizon:g}",
         f"reading   {_OF_CAUSES if analysis.causes else _OF_SURVIVAL}; differences are",
         "          arm minus control; 'all at once': intervals that hold together for the arms, and for all differences",
     ]
     return reply, lines
+
+
+def comparison_lines(analysis: SurvivalAnalysis) -> list[str]:
+    """Return log-rank tests, and hazard ratios with what they are not."""
+    hazard = "hazards of the cause" if analysis.causes else "hazards"
+    lines = [
+        f"log-rank  {hazard} of {'all arms' if one.arm is None else f'{one.arm} and {one.control}'}: "
+        + ("never at risk together" if one.p_value is None else f"chi2 {one.statistic:.4g} on {one.df} df, p {one.p_value:.3g}")
+        for one in analysis.comparison.tests
+    ]
+    lines += [
+        f"Cox       {hazard}, {one.arm} / {one.control}: ratio {one.ratio:.4g} ({one.ci_low:.4g} to {one.ci_high:.4g}), "
+        f"log {one.log_ratio:.4g}, SE {one.se:.3g}"
+        for one in analysis.comparison.ratios
+    ]
+    return [
+        *lines,
+        "          neither is adjusted for covariates; a ratio describes the table, and is no effect where hazards are not proportional",
+    ]
 
 
 def cautions(analysis: SurvivalAnalysis) -> list[str]:

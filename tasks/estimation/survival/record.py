@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.contract.columns import nuisances_of, survey_weights
+from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
 from tasks.contract.disclosure import rounded
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.roles import TableSchema
 from tasks.contract.survival import TimesToEvent
 from tasks.estimation.joint import joint_quantile
+from tasks.estimation.survival.comparison import compare_hazards
 from tasks.estimation.survival.estimates import Number
+from tasks.estimation.survival.risk_sets import ArmRows
 from tasks.nuisance.survival_fold import CurveSums
 from tasks.numerics.normal import Z95
 from tasks.targeting.fluctuation import truncate_arms
@@ -25,7 +27,9 @@ from tasks.targeting.influence import standard_error
 _NAMES = {"rmst": ("rmst", "rmst_difference", 1.0), "survival": ("survival", "risk_difference", -1.0)}
 
 
-def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, bound: float) -> dict[str, Any]:
+def survival_record(
+    schema: TableSchema, rows: pa.Table, curves: CurveSums, bound: float, strata: npt.NDArray[np.int64] | None = None
+) -> dict[str, Any]:
     """Return the estimates of a table's curves.
 
     Parameters
@@ -38,13 +42,16 @@ def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, boun
         Over all rows.
     bound : float
         Propensities are kept at least so large.
+    strata : ndarray of int64, shape (n,), optional
+        Number of each row's stratum.
 
     Returns
     -------
     dict
         ``estimates``: ``survival``, ``rmst`` of arms and ``risk_difference``, ``rmst_difference`` of pairs, with intervals that hold
         alone and together; ``curves``: S(t) of each arm at the end of each period, with its standard error and the rows at risk, rounded
-        to five; ``events``: the share of rows with an event, each arm weighted to all rows.
+        to five; ``events``: the share of rows with an event, each arm weighted to all rows; ``logrank`` and ``hazard_ratios`` of
+        :func:`tasks.estimation.survival.comparison.compare_hazards`, not adjusted.
     """
     outcome = schema.survival
     assert outcome is not None  # the caller looked
@@ -64,6 +71,7 @@ def survival_record(schema: TableSchema, rows: pa.Table, curves: CurveSums, boun
         "estimates": estimates,
         "curves": _curves(schema, curves, a, time),
         "events": [_events(schema, arm, e, w * (a == arm) / share) for arm, share in enumerate(shares)],
+        **compare_hazards(ArmRows(a, time, e > 0.5, weights, clusters_of(rows), strata), schema.arms).entries,
     }
 
 

@@ -18,6 +18,7 @@ from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows
 from tasks.estimation.canonical import canonical, level_codes
 from tasks.estimation.keys import row_keys
+from tasks.estimation.survival.risk_sets import ArmRows
 from tasks.source.event import cause_labels, event_labels
 from tasks.source.survival import last_events, require_horizon
 
@@ -63,6 +64,8 @@ class SurvivalTable:
         Labels, the control first.
     time, treatment : str
         Names of the columns.
+    strata : ndarray of int64, shape (n,), optional
+        Number of each row's stratum.
     """
 
     covariates: pd.DataFrame
@@ -70,6 +73,14 @@ class SurvivalTable:
     arms: tuple[str, ...]
     time: str
     treatment: str
+    strata: npt.NDArray[np.int64] | None = None
+
+    @property
+    def arm_rows(self) -> ArmRows:
+        """Rows whose hazards are compared; where causes compete, events of others than the one of interest are censoring."""
+        rows = self.rows
+        event = rows.event if rows.cause is None else rows.cause == 1
+        return ArmRows(rows.a, rows.time, event, rows.weights, rows.clusters, self.strata)
 
     def largest_horizon(self) -> float:
         """Return the latest time that no arm's last event comes before.
@@ -102,6 +113,7 @@ def read_survival(
     weights: Float64 | None = None,
     clusters: UInt64 | None = None,
     propensity: Float64 | None = None,
+    strata: npt.NDArray[np.int64] | None = None,
 ) -> SurvivalTable:
     """Make the canonical table of a frame.
 
@@ -116,6 +128,8 @@ def read_survival(
         Hash of each row's cluster.
     propensity : ndarray of float64, shape (n, K), optional
         Known P(A = k | W), the control first.
+    strata : ndarray of int64, shape (n,), optional
+        Number of each row's stratum, which log-rank tests and hazard ratios keep apart.
 
     Returns
     -------
@@ -147,7 +161,7 @@ def read_survival(
     order = np.argsort(keys)
     covariates = pd.DataFrame({name: column.iloc[order].reset_index(drop=True) for name, column in columns.items()})
     rows = EventRows(keys, a.astype(np.int8), time, event, weights, propensity, clusters, cause).at(order)
-    return SurvivalTable(covariates, rows, arms, named.time, named.treatment)
+    return SurvivalTable(covariates, rows, arms, named.time, named.treatment, None if strata is None else strata[order])
 
 
 def _roles(frame: pd.DataFrame, roles: SurvivalRoles | Mapping[str, Any]) -> SurvivalRoles:
