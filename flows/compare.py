@@ -148,7 +148,7 @@ def _measured(run: Run, stages: Stages, source_read: Source, variant: Variant, l
     with stages.stage(f"{variant}: judge (Great Expectations)"):
         gates = checks.judge(run, measured, run.spec.main).gates
     effects = {"source": measured.source, "release": measured.release}
-    return comparison.conclude(run, variant, effects, measured.fidelity, measured.people, apart, drawn, gates)
+    return comparison.conclude(run, variant, effects, measured.fidelity, measured.people, apart, drawn, gates, measured.together)
 
 
 def describe(reply: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tasks.comparison.reading import pair_title, with_error
+from tasks.comparison.reading import pair_title, with_error, worst_of
 from tasks.comparison.row import ESTIMATORS
 from tasks.comparison.scatter import Point, scatter
 from tasks.comparison.summary import MAIN, NEAR_AUC, NEAR_RMSE, OFF
@@ -47,18 +47,67 @@ def render(record: Mapping[str, Any]) -> bytes:
         off=f"{OFF:g}",
         source=effect,
         own_score=fixed(_mean(measured, "tstr_source"), 3),
-        pictures=_pictures(record, measured, metric),
+        pictures=_pictures(record, measured),
         rows=[_line(each, effect["decimals"], record["recommendation"]) for each in summary],
-        pitfalls=[_pitfall(each, metric, effect["decimals"]) for each in measured if each["pitfall"]],
-        wrong=[f"{each['synthesizer']}, {each['mode']}" for each in measured if each["off"] and not each["pitfall"]],
+        pitfalls=[_pitfall(view) for each in measured for view in _views(each) if view["pitfall"]],
+        wrong=[_named(view) for each in measured for view in _views(each) if view["off"] and not view["pitfall"]],
         partly=[_partly(each) for each in measured if each["wrong"] and not each["off"]],
         unsure=[text for each in measured for text in _unsure(each)],
         held_out=percent(record["spec"]["source"]["holdout"]),
         names=NAMES,
         details=[_detail(row, effect["decimals"]) for row in record["rows"]],
         first=pair_title(measured[0]["pairs"][0]) if measured and measured[0]["pairs"] else "",
-        pairs=[line for each in measured for line in _pair_lines(each, effect["decimals"])],
+        pairs=[line for each in measured for line in _pair_lines(each)],
+        worst=worst_of(measured) if measured else "",
+        of_pairs=_title_of_pairs(measured),
+        outcomes=record.get("outcomes", []),
+        gaps=any("missing_gap" in each["figures"] for each in measured),
+        scores=[_score_line(view) for each in measured for view in _views(each) if record.get("outcomes")],
     )
+
+
+def _views(each: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a summary as every one of several outcomes sees it; of one outcome itself."""
+    return [{**each, **one} for one in each["outcomes"]] or [each]
+
+
+def _named(each: Mapping[str, Any]) -> str:
+    """Name a variant, and the outcome that a view of it is of."""
+    return ", ".join(filter(None, (each["synthesizer"], each["mode"], each["outcome"])))
+
+
+def _decimals(each: Mapping[str, Any]) -> int:
+    """Return how many decimals effects have that a summary shows: by the source's standard error for the outcome and arms it names."""
+    named = ("outcome", "arm", "control")
+    seen = next((pair for pair in each["pairs"] if all(pair[key] == each[key] for key in named)), None)
+    error = each["figures"].get("source_se") if seen is None else seen["source_se"]
+    return decimals_of(None if error is None else error["mean"])
+
+
+def _title_of_pairs(measured: Sequence[Mapping[str, Any]]) -> str:
+    """Return the heading of the table of every pair of arms, every outcome, or both; empty where there is one effect."""
+    if not any(each["pairs"] for each in measured):
+        return ""
+    return {"outcome": "The effect on every outcome", "pair of arms": "Every pair of arms"}.get(
+        worst_of(measured), "The effect of every pair of arms on every outcome"
+    )
+
+
+def _score_line(each: Mapping[str, Any]) -> dict[str, Any]:
+    """Write one line of the table of scores by outcome."""
+    figures, decimals = each["figures"], _decimals(each)
+    return {
+        "synthesizer": each["synthesizer"],
+        "mode": each["mode"],
+        "outcome": each["outcome"],
+        "metric": each["tstr_metric"].upper(),
+        "tstr": with_error(figures.get("tstr"), 3),
+        "own": with_error(figures.get("tstr_source"), 3),
+        "contrast": with_error(figures.get("contrast_term"), decimals),
+        "law": with_error(figures.get("covariate_term"), decimals),
+        "pitfall": each["pitfall"],
+        "off": each["off"],
+    }
 
 
 def _mean(summaries: Sequence[Mapping[str, Any]], name: str) -> float | None:
@@ -73,27 +122,26 @@ def _source(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"effect": fixed(effect, decimals), "se": fixed(error, decimals), "decimals": decimals}
 
 
-def _pictures(record: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+def _pictures(record: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Draw prediction against the effect, for every outcome, and closeness against the worst effect."""
     titles = list(dict.fromkeys(each["synthesizer"] for each in record["summary"]))
-    figures = (
+    views = [_views(each) for each in summaries]
+    closeness = "share of released rows closer to training rows than to holdout"
+    figures = [
         (
             "tstr",
-            "Prediction against the effect",
-            f"TSTR: {METRICS[metric]}",
-            _mean(summaries, "tstr_source"),
+            "Prediction against the effect" + (f": {seen[0]['outcome']}" if record.get("outcomes") else ""),
+            f"TSTR: {METRICS[seen[0]['tstr_metric']]}",
+            _mean(seen, "tstr_source"),
             "learnt from the source itself",
-        ),
-        (
-            "dcr_share",
-            "Closeness against the effect",
-            "share of released rows closer to training rows than to holdout",
-            0.5,
-            "nothing leaks",
-        ),
-    )
+            seen,
+        )
+        for seen in zip(*views, strict=True)
+    ]
+    figures.append(("dcr_share", "Closeness against the effect", closeness, 0.5, "nothing leaks", tuple(summaries)))
     pictures = []
-    for name, title, across, guide, guide_label in figures:
-        points = [point for each in summaries if (point := _point(each, record["rows"], titles, name)) is not None]
+    for name, title, across, guide, guide_label, seen in figures:
+        points = [point for each in seen if (point := _point(each, record["rows"], titles, name)) is not None]
         drawn = scatter(points, across, guide, guide_label, f"{title}, one mark per synthesizer and mode") if points else Markup("")
         pictures.append({"title": title, "svg": drawn})
     return pictures
@@ -104,7 +152,7 @@ def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: S
     if x is None or y is None:
         return None
     of_variant = [row for row in rows if (row["synthesizer"], row["mode"]) == (each["synthesizer"], each["mode"])]
-    seen = [(row[name], _of_worst(row, each)) for row in of_variant]
+    seen = [(_scored(row, each)[name], _of_worst(row, each)) for row in of_variant]
     seeds = tuple(
         (x_of_seed, effect["effect_error"][MAIN] / effect["source_se"])
         for x_of_seed, effect in seen
@@ -115,13 +163,18 @@ def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: S
 
 
 def _of_worst(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the effect of a row that its summary shows: the worst pair's, of more than two arms."""
-    worst = (each.get("arm"), each.get("control"))
-    return next((pair for pair in row["pairs"] if (pair["arm"], pair["control"]) == worst), row)
+    """Return the effect of a row that its summary shows: the worst one, of several outcomes or more than two arms."""
+    named = ("outcome", "arm", "control")
+    return next((pair for pair in row["pairs"] if all(pair[key] == each[key] for key in named)), row)
 
 
-def _pair_lines(each: Mapping[str, Any], decimals: int) -> list[dict[str, Any]]:
-    """Write the lines of the table of all pairs; none where there are only two arms."""
+def _scored(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with the scores of the outcome that a summary, or a view of it, shows."""
+    return next(({**row, **score} for score in row["outcomes"] if score["outcome"] == each["outcome"]), row)
+
+
+def _pair_lines(each: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the lines of the table of all effects; none where there is one."""
     return [
         {
             "synthesizer": each["synthesizer"],
@@ -132,6 +185,7 @@ def _pair_lines(each: Mapping[str, Any], decimals: int) -> list[dict[str, Any]]:
             "estimates": _errors(pair, decimals),
         }
         for pair in each["pairs"]
+        for decimals in [_decimals({**each, **pair})]
     ]
 
 
@@ -161,7 +215,9 @@ def _line(each: Mapping[str, Any], decimals: int, recommendation: Mapping[str, A
         "contrast": with_error(figures.get("contrast_term"), decimals),
         "law": with_error(figures.get("covariate_term"), decimals),
         "people": with_error(figures.get("cate_ratio"), 2),
-        "estimates": _errors(each, decimals),
+        "estimates": _errors(each, _decimals(each)),
+        "together": with_error(figures.get("spearman_gap"), 3),
+        "missing": with_error(figures.get("missing_gap"), 3),
         "pair": pair_title(each),
         "root": with_error(each["size"], 2),
         "gates": failed or "all hold",
@@ -175,13 +231,14 @@ def _of(figures: Mapping[str, Any], name: str) -> float | None:
     return figures[name]["mean"] if name in figures else None
 
 
-def _pitfall(each: Mapping[str, Any], metric: str, decimals: int) -> str:
+def _pitfall(each: Mapping[str, Any]) -> str:
     """Say in words where prediction hides a wrong effect."""
-    figures, of_pair = each["figures"], f"{title} " if (title := pair_title(each)) else ""
-    score = f"{metric.upper()} {fixed(_of(figures, 'tstr'), 3)} against {fixed(_of(figures, 'tstr_source'), 3)}"
+    figures, decimals, of_pair = each["figures"], _decimals(each), f"{title} " if (title := pair_title(each)) else ""
+    named = f"on {of_pair}" if each["outcome"] is not None else of_pair
+    score = f"{each['tstr_metric'].upper()} {fixed(_of(figures, 'tstr'), 3)} against {fixed(_of(figures, 'tstr_source'), 3)}"
     return (
         f"{each['synthesizer']}, mode {each['mode']}: a model learnt from its releases predicts the real rows as well as one learnt from "
-        f"the real rows themselves ({score}), and yet the effect {of_pair}on its releases is off by "
+        f"the real rows themselves ({score}), and yet the effect {named}in its releases is off by "
         f"{with_error(each['errors'][MAIN], decimals)}, that is {fixed(abs(each['scaled'][MAIN]['mean']), 1)} standard errors."
     )
 

@@ -21,29 +21,46 @@ _EFFECT = ("effect_error", "release_se", "source_effect", "source_se")
 
 
 class PairError(BaseModel):
-    """What became of the effect of one pair of arms; fields as in :class:`Row`.
+    """What became of the effect of one pair of arms on one outcome; fields as in :class:`Row`.
 
     Attributes
     ----------
-    arm, control : str
-        Labels.
+    outcome : str or None
+        Its name, of several outcomes.
+    arm, control : str or None
+        Labels, of more than two arms.
     effect_error, release_se : dict of str to float or None
     source_effect, source_se : float or None
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arm: str
-    control: str
+    outcome: str | None = None
+    arm: str | None = None
+    control: str | None = None
     effect_error: dict[str, float | None]
     release_se: dict[str, float | None]
     source_effect: float | None
     source_se: float | None
 
-    @property
-    def title(self) -> str:
-        """How pages call it."""
-        return f"{self.arm} − {self.control}"
+
+class OutcomeScore(BaseModel):
+    """How well one of several outcomes is predicted, and the two terms of its effect's error; fields as in :class:`Row`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: str
+    tstr: float | None
+    tstr_source: float | None
+    tstr_metric: str
+    contrast_term: float | None
+    contrast_se: float | None
+    covariate_term: float | None
+    covariate_se: float | None
+
+
+_Named = tuple[str | None, str | None, str | None]
+_SCORE = tuple(name for name in OutcomeScore.model_fields if name != "outcome")
 
 
 class Row(BaseModel):
@@ -73,9 +90,17 @@ class Row(BaseModel):
     source_effect, source_se : float or None
         The source's main estimate with this seed.
     pairs : tuple of PairError
-        Of more than two arms every pair; the fields above are then those of the first, and so are the two terms.
+        Of several outcomes or more than two arms every pair on every outcome; the fields above are then those of the first, and so are
+        the two terms.
+    outcomes : tuple of OutcomeScore
+        Of several outcomes each; the fields above are then those of the first.
+    spearman_gap : float or None
+        Of several outcomes the largest difference, over pairs of them and arms, between release and source in Spearman's correlation
+        of residuals.
+    missing_gap : float or None
+        Where outcomes are missing the largest difference, over outcomes and arms, in the share of missing cells.
     cate_ratio : float or None
-        Gap of single effects to the source over that of a new sample of the source; 1 is as good as that.
+        Gap of single effects on the first outcome to the source over that of a new sample of the source; 1 is as good as that.
     gates_failed : tuple of str
         Gates a release of this variant would fail.
     fit_seconds, sample_seconds : float or None
@@ -106,6 +131,9 @@ class Row(BaseModel):
     source_effect: float | None = None
     source_se: float | None = None
     pairs: tuple[PairError, ...] = ()
+    outcomes: tuple[OutcomeScore, ...] = ()
+    spearman_gap: float | None = None
+    missing_gap: float | None = None
     cate_ratio: float | None = None
     gates_failed: tuple[str, ...] = ()
     fit_seconds: float | None = None
@@ -116,6 +144,11 @@ class Row(BaseModel):
         """Return the row with the effect of one of its pairs in place of the first one's."""
         pair = self.pairs[number]
         return self.model_copy(update={name: getattr(pair, name) for name in _EFFECT})
+
+    def scored_on(self, number: int) -> Row:
+        """Return the row with the scores of one of its outcomes in place of the first one's."""
+        score = self.outcomes[number]
+        return self.model_copy(update={name: getattr(score, name) for name in _SCORE})
 
     @property
     def own_failures(self) -> tuple[str, ...]:
@@ -137,6 +170,7 @@ def measured_row(
     people: Mapping[str, Any],
     gates: Iterable[Gate],
     costs: Mapping[str, Mapping[str, Any]],
+    together: Mapping[str, Any] | None = None,
 ) -> Row:
     """Put a variant's records together.
 
@@ -154,30 +188,29 @@ def measured_row(
     gates : iterable of Gate
     costs : mapping
         ``"fit"`` and ``"sample"``, each of :meth:`infra.metering.Meter.as_dict`.
+    together : mapping, optional
+        Record of :func:`tasks.estimation.together.outcomes_together`.
     """
-    pairs = _pair_errors(effects, main)
-    first, ledger, score = pairs[0], {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
+    pairs, outcomes = _pair_errors(effects, main), fidelity.get("outcomes", ())
+    first, gaps = pairs[0], together or {}
     two_sample, peaks = apart.get("c2st") or {}, [costs[name].get("peak_mib") for name in ("fit", "sample")]
     return Row(
         synthesizer=variant.title,
         mode=variant.mode,
         seed=variant.seed,
-        tstr=score["tstr"]["value"],
-        tstr_source=score["trtr"]["value"],
-        tstr_metric=score["metric"],
+        **_score(fidelity),
         c2st_auc=two_sample.get("auc"),
         c2st_low=two_sample.get("ci_low"),
         c2st_high=two_sample.get("ci_high"),
         dcr_share=apart.get("dcr_share"),
-        contrast_term=ledger["contrast"]["value"],
-        contrast_se=ledger["contrast"]["se"],
-        covariate_term=ledger["covariate_law"]["value"],
-        covariate_se=ledger["covariate_law"]["se"],
         effect_error=first.effect_error,
         release_se=first.release_se,
         source_effect=first.source_effect,
         source_se=first.source_se,
         pairs=pairs if len(pairs) > 1 else (),
+        outcomes=tuple(OutcomeScore(outcome=each["outcome"], **_score(each)) for each in outcomes),
+        spearman_gap=_largest(gaps.get("spearman", ())),
+        missing_gap=_largest(gaps.get("missing", ())),
         cate_ratio=people["cate"].get("mean", {}).get("ratio"),
         gates_failed=tuple(gate.name for gate in gates if gate.passed is False),
         fit_seconds=costs["fit"].get("cpu_seconds"),
@@ -186,21 +219,42 @@ def measured_row(
     )
 
 
+def _score(fidelity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores and the two terms of one outcome's fidelity record."""
+    ledger, score = {each["name"]: each for each in fidelity["ledger"]}, fidelity["tstr"][0]
+    return {
+        "tstr": score["tstr"]["value"],
+        "tstr_source": score["trtr"]["value"],
+        "tstr_metric": score["metric"],
+        "contrast_term": ledger["contrast"]["value"],
+        "contrast_se": ledger["contrast"]["se"],
+        "covariate_term": ledger["covariate_law"]["value"],
+        "covariate_se": ledger["covariate_law"]["se"],
+    }
+
+
+def _largest(gaps: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return the largest difference between release and source; None where there is none."""
+    return max((abs(each["release"] - each["source"]) for each in gaps if None not in (each["release"], each["source"])), default=None)
+
+
 def _pair_errors(effects: Mapping[str, Mapping[str, Any]], main: str) -> tuple[PairError, ...]:
-    """Set the release's estimates of every pair of arms against the source's main one; of two arms there is one pair without labels."""
-    ate: dict[str, dict[tuple[str | None, str | None], dict[str, Any]]] = {"source": {}, "release": {}}
+    """Set the release's estimates of every pair of arms on every outcome against the source's main one; a single one has no name."""
+    ate: dict[str, dict[_Named, dict[str, Any]]] = {"source": {}, "release": {}}
     for where, pairs in ate.items():
         for each in effects[where]["estimates"]:
             if each["estimand"] == "ate":
-                pairs.setdefault((each.get("arm"), each.get("control")), {}).setdefault(each["estimator"], each)
+                named = (each.get("outcome"), each.get("arm"), each.get("control"))
+                pairs.setdefault(named, {}).setdefault(each["estimator"], each)
     return tuple(
         PairError(
-            arm=arm or "",
-            control=control or "",
-            effect_error={name: ate["release"][arm, control][name]["estimate"] - source[main]["estimate"] for name in ESTIMATORS},
-            release_se={name: ate["release"][arm, control][name]["se"] for name in ESTIMATORS},
+            outcome=named[0],
+            arm=named[1],
+            control=named[2],
+            effect_error={name: ate["release"][named][name]["estimate"] - source[main]["estimate"] for name in ESTIMATORS},
+            release_se={name: ate["release"][named][name]["se"] for name in ESTIMATORS},
             source_effect=source[main]["estimate"],
             source_se=source[main]["se"],
         )
-        for (arm, control), source in ate["source"].items()
+        for named, source in ate["source"].items()
     )

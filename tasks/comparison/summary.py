@@ -19,9 +19,11 @@ OFF = 2.0
 #: The estimator whose error stands for the effect's where one number is needed.
 MAIN = "tmle"
 FIGURES = (
-    "tstr", "tstr_source", "c2st_auc", "dcr_share", "contrast_term", "covariate_term", "source_effect", "source_se", "cate_ratio",
-    "fit_seconds", "sample_seconds", "peak_mib",
+    "tstr", "tstr_source", "c2st_auc", "dcr_share", "contrast_term", "covariate_term", "source_effect", "source_se", "spearman_gap",
+    "missing_gap", "cate_ratio", "fit_seconds", "sample_seconds", "peak_mib",
 )  # fmt: skip
+#: Those of :class:`OutcomeSummary`.
+SCORES = ("tstr", "tstr_source", "contrast_term", "covariate_term")
 
 
 class Spread(BaseModel):
@@ -41,12 +43,14 @@ class Spread(BaseModel):
 
 
 class PairSummary(BaseModel):
-    """A synthesizer in one mode, as one pair of arms sees it.
+    """A synthesizer in one mode, as one pair of arms sees it on one outcome.
 
     Attributes
     ----------
-    arm, control : str
-        Labels.
+    outcome : str or None
+        Its name, of several outcomes.
+    arm, control : str or None
+        Labels, of more than two arms.
     source_effect, source_se : Spread or None
         The source's main estimate, and its standard error.
     errors, scaled : dict of str to Spread
@@ -56,8 +60,9 @@ class PairSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arm: str
-    control: str
+    outcome: str | None = None
+    arm: str | None = None
+    control: str | None = None
     source_effect: Spread | None
     source_se: Spread | None
     errors: dict[str, Spread]
@@ -71,8 +76,38 @@ class PairSummary(BaseModel):
         return MAIN in self.wrong, 0.0 if figure is None else abs(figure.mean)
 
 
+class OutcomeSummary(BaseModel):
+    """A synthesizer in one mode, as one of several outcomes sees it; fields as in :class:`Summary`, ``figures`` are ``SCORES``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: str
+    tstr_metric: str | None
+    figures: dict[str, Spread]
+    predicts: bool
+    errors: dict[str, Spread]
+    scaled: dict[str, Spread]
+    wrong: tuple[str, ...]
+    arm: str | None
+    control: str | None
+
+    @property
+    def off(self) -> bool:
+        """Whether the effect on this outcome is off."""
+        return MAIN in self.wrong
+
+    @property
+    def pitfall(self) -> bool:
+        """Whether prediction of this outcome is as good as the source's own while the effect on it is off."""
+        return self.predicts and self.off
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, with the two conclusions."""
+        return self.model_dump(mode="json") | {"off": self.off, "pitfall": self.pitfall}
+
+
 class Summary(BaseModel):
-    """A synthesizer in one mode. Of more than two arms ``errors``, ``scaled`` and ``wrong`` are those of the worst pair.
+    """A synthesizer in one mode. ``errors``, ``scaled`` and ``wrong`` are those of the worst pair of arms on the worst outcome.
 
     Attributes
     ----------
@@ -88,8 +123,8 @@ class Summary(BaseModel):
     scaled : dict of str to Spread
         The same in standard errors of the source.
     size : Spread or None
-        Root of the mean square of the scaled errors over estimators, pairs of arms and seeds: one number for what an analysis of the
-        release is off by.
+        Root of the mean square of the scaled errors over estimators, outcomes, pairs of arms and seeds: one number for what an analysis
+        of the release is off by.
     gates_failed : dict of str to int
         Seeds in which a release would fail the gate.
     passed : int
@@ -98,10 +133,13 @@ class Summary(BaseModel):
         Whether TSTR is as good as the source's own.
     wrong : tuple of str
         Estimators whose mean error is beyond what the source leaves open and beyond chance.
-    arm, control : str or None
-        The worst pair of more than two arms: that of the largest mean error of ``MAIN`` in standard errors of the source.
+    outcome, arm, control : str or None
+        The worst of several outcomes, and the worst pair of more than two arms: those of the largest mean error of ``MAIN`` in standard
+        errors of the source.
     pairs : tuple of PairSummary
-        Every pair; empty where there is one.
+        Every pair on every outcome; empty where there is one.
+    outcomes : tuple of OutcomeSummary
+        Of several outcomes each; ``figures``, ``tstr_metric`` and ``predicts`` of the summary are then those of the first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,9 +157,11 @@ class Summary(BaseModel):
     passed: int = 0
     predicts: bool = False
     wrong: tuple[str, ...] = ()
+    outcome: str | None = None
     arm: str | None = None
     control: str | None = None
     pairs: tuple[PairSummary, ...] = ()
+    outcomes: tuple[OutcomeSummary, ...] = ()
 
     @property
     def off(self) -> bool:
@@ -130,12 +170,13 @@ class Summary(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, with the two conclusions."""
-        return self.model_dump(mode="json") | {"off": self.off, "pitfall": self.pitfall}
+        plain = self.model_dump(mode="json") | {"outcomes": [each.as_dict() for each in self.outcomes]}
+        return plain | {"off": self.off, "pitfall": self.pitfall}
 
     @property
     def pitfall(self) -> bool:
-        """Whether prediction is as good as the source's own while the effect is off."""
-        return self.predicts and self.off
+        """Whether prediction is as good as the source's own while the effect is off, on any outcome."""
+        return any(each.pitfall for each in self.outcomes) if self.outcomes else self.predicts and self.off
 
 
 class Variety(NamedTuple):
@@ -176,9 +217,11 @@ def _summary(name: Variety, rows: Sequence[Row]) -> Summary:
         passed=sum(not row.own_failures for row in measured),
         predicts=_predicts(measured),
         wrong=wrong,
+        outcome=None if worst is None else worst.outcome,
         arm=None if worst is None else worst.arm,
         control=None if worst is None else worst.control,
         pairs=pairs,
+        outcomes=tuple(_outcome_summary(measured, number, pairs) for number in range(len(measured[0].outcomes))),
     )
 
 
@@ -195,8 +238,24 @@ def _pair_summary(rows: Sequence[Row], number: int) -> PairSummary:
     errors, scaled, wrong = _effect(seen)
     effect, error = (spread([getattr(row, name) for row in seen]) for name in ("source_effect", "source_se"))
     labels = rows[0].pairs[number]
-    return PairSummary(
-        arm=labels.arm, control=labels.control, source_effect=effect, source_se=error, errors=errors, scaled=scaled, wrong=wrong
+    named = {"outcome": labels.outcome, "arm": labels.arm, "control": labels.control}
+    return PairSummary(**named, source_effect=effect, source_se=error, errors=errors, scaled=scaled, wrong=wrong)
+
+
+def _outcome_summary(rows: Sequence[Row], number: int, pairs: Sequence[PairSummary]) -> OutcomeSummary:
+    """Summarize one of several outcomes: its scores, and the worst of its pairs."""
+    seen, name = [row.scored_on(number) for row in rows], rows[0].outcomes[number].outcome
+    worst = max((pair for pair in pairs if pair.outcome == name), key=lambda pair: pair.rank)
+    return OutcomeSummary(
+        outcome=name,
+        tstr_metric=seen[0].tstr_metric,
+        figures={key: figure for key in SCORES if (figure := spread([getattr(row, key) for row in seen])) is not None},
+        predicts=_predicts(seen),
+        errors=worst.errors,
+        scaled=worst.scaled,
+        wrong=worst.wrong,
+        arm=worst.arm,
+        control=worst.control,
     )
 
 
@@ -219,7 +278,7 @@ def scaled_error(row: Row, estimator: str) -> float | None:
 
 
 def squared_error(row: Row) -> float | None:
-    """Return the mean of a row's squared scaled errors over estimators, and over pairs of more than two arms."""
+    """Return the mean of a row's squared scaled errors over estimators, pairs of arms and outcomes."""
     seen = [row.seen_by(number) for number in range(len(row.pairs))] or [row]
     errors = [error for each in seen for name in ESTIMATORS if (error := scaled_error(each, name)) is not None]
     return math.fsum(each * each for each in errors) / len(errors) if errors else None

@@ -87,14 +87,23 @@ def keep_row(run: Run, row: Row) -> Row:
 
 
 def conclude(
-    run: Run, variant: Variant, effects: Mapping[str, Ref], fidelity: Ref, people: Ref, apart: Ref, drawing: Ref, gates: Sequence[Gate]
+    run: Run,
+    variant: Variant,
+    effects: Mapping[str, Ref],
+    fidelity: Ref,
+    people: Ref,
+    apart: Ref,
+    drawing: Ref,
+    gates: Sequence[Gate],
+    together: Ref | None = None,
 ) -> Row:
-    """Put the records of a variant together (in the flow process: they are small)."""
+    """Put the records of a variant together (in the flow process: they are small); ``together`` of several or missing outcomes."""
     space = run.space()
     read = {name: json.loads(space.read(ref.key)) for name, ref in effects.items()}
     records = [json.loads(space.read(ref.key)) for ref in (fidelity, apart, people, drawing)]
     costs = {"fit": space.record("covariates/copy-0.cost") or {}, "sample": records[3]}
-    return measured_row(variant, read, run.spec.main, records[0], records[1], records[2], gates, costs)
+    joined = None if together is None else json.loads(space.read(together.key))
+    return measured_row(variant, read, run.spec.main, records[0], records[1], records[2], gates, costs, joined)
 
 
 def answers(run: Run, schema: TableSchema, source: Mapping[str, Any], released: int, rows: Sequence[Row]) -> dict[str, Any]:
@@ -109,6 +118,7 @@ def answers(run: Run, schema: TableSchema, source: Mapping[str, Any], released: 
     if len(reasons) == len(rows):
         raise EstimationError(f"variants of compare must yield at least one release; all {len(rows)} were refused, the first: {reasons[0]}")
     summaries = summarize(rows)
+    named = [{"name": column.name, "kind": kind} for column, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True)]
     return {
         "format": FORMAT,
         "id": run.id,
@@ -116,7 +126,8 @@ def answers(run: Run, schema: TableSchema, source: Mapping[str, Any], released: 
         "name": run.spec.name,
         "spec": run.spec.model_dump(mode="json", exclude={"simulate", "augment"}),
         "source": dict(source),
-        "outcome": {"name": schema.outcome.name, "kind": schema.outcome_kind},
+        "outcome": named[0],
+        **({"outcomes": named} if len(named) > 1 else {}),
         "treatment": schema.treatment.name,
         "released": released,
         "estimator": run.spec.main,

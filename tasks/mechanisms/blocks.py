@@ -225,9 +225,9 @@ def joint_block(
     if clusters is not None:
         drawn, place = form_clusters(drawn, clusters, rng)
     table = from_frame(drawn, schema.modelled)
-    predicted = mechanisms.predict(to_frame(table, schema.modelled))
-    y = drawn["y"].astype("float64").to_numpy()
-    rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, Predictions(predicted))
+    predicted = mechanisms.predict_all(to_frame(table, schema.modelled))
+    y = np.column_stack([drawn[column.id].astype("float64").to_numpy() for column in schema.outcomes])
+    rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
     return rows if place is None else rows.append_column("place", pa.array(place))
 
 

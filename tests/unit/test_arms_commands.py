@@ -236,7 +236,7 @@ def test_synthesizers_are_compared_on_every_pair(tmp_path: Path) -> None:
     assert page.count("low − high") >= 2
     text = "\n".join(comparison_lines(reply))
     assert f"{reply['summary'][1]['arm']} − {reply['summary'][1]['control']}" in text
-    assert "the worst one. The report has every pair." in text
+    assert "the pair of arms that is named: the worst one. The report has every one." in text
 
 
 def test_init_writes_a_spec_of_three_arms(waymint: Any, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from tasks.comparison.page import render
 from tasks.comparison.reading import lines, row_line, with_error
-from tasks.comparison.row import ESTIMATORS
+from tasks.comparison.row import ESTIMATORS, OutcomeScore, PairError, Row
 from tasks.comparison.scatter import HEIGHT, WIDTH, Point, scatter
-from tasks.comparison.summary import summarize
+from tasks.comparison.summary import squared_error, summarize
 from tasks.pages.numbers import fixed
 from tests.comparing import record_of, rows_of
 
@@ -158,3 +159,52 @@ def test_numbers_are_written_with_as_many_digits_as_they_deserve() -> None:
     ]
     assert with_error({"mean": 1.234, "mcse": None}, 2) == "1.23"
     assert with_error({"mean": 1.234, "mcse": 0.05}, 2) == "1.23 ± 0.05"
+
+
+def of_two(row: Row) -> Row:
+    """Return the row with a second outcome, predicted as well as by the source and with an effect three times as far off."""
+    if row.refused is not None:
+        return row
+    scores = {name: getattr(row, name) for name in OutcomeScore.model_fields if name != "outcome"}
+    second = scores | {"tstr": 0.81, "tstr_source": 0.815, "tstr_metric": "auc"}
+    effect = {"release_se": row.release_se, "source_effect": row.source_effect, "source_se": row.source_se}
+    further = {name: 3.0 * (error or 0.0) for name, error in row.effect_error.items()}
+    pairs = (
+        PairError(outcome="early", effect_error=row.effect_error, **effect),
+        PairError(outcome="late", effect_error=further, **effect),
+    )
+    outcomes = (OutcomeScore(outcome="early", **scores), OutcomeScore(outcome="late", **second))
+    return row.model_copy(update={"pairs": pairs, "outcomes": outcomes, "spearman_gap": 0.04, "missing_gap": 0.01})
+
+
+def test_every_outcome_has_its_scores_and_a_pitfall_of_one_is_told(record: dict[str, Any]) -> None:
+    """The copula in mode "full" is off by more than two errors on both outcomes; "forest" by three errors on the second alone."""
+    rows = [of_two(row) for row in rows_of(3)]
+    summaries = summarize(rows)
+    forest = next(each for each in summaries if (each.synthesizer, each.mode) == ("forest", "full"))
+    early, late = forest.outcomes
+    assert (early.off, late.off, late.pitfall, forest.pitfall, forest.outcome) == (False, True, True, True, "late")
+    assert late.scaled["tmle"].mean == pytest.approx(3.0 * early.scaled["tmle"].mean)
+    assert forest.figures["tstr"] == early.figures["tstr"]
+    assert (early.tstr_metric, late.tstr_metric) == ("rmse", "auc")
+    assert forest.size.mean == pytest.approx((np.mean([squared_error(row) for row in rows if is_of(row, "forest", "full")])) ** 0.5)
+    two = {
+        "rows": [row.model_dump(mode="json") for row in rows],
+        "summary": [each.as_dict() for each in summaries],
+        "outcomes": [{"name": "early", "kind": "continuous"}, {"name": "late", "kind": "binary"}],
+    }
+    page = render(record | two)
+    words = text_of(page)
+    assert re.search(r"forest, mode full: .*?\(AUC 0\.810 against 0\.815\), and yet the effect on late in its releases is off", words)
+    assert not re.search(r"forest, mode full: [^:]*the effect on early", words)
+    assert "Prediction against the effect: early" in words
+    assert "Prediction against the effect: late" in words
+    assert len(re.findall(r"<svg", page.decode())) == 3
+    assert "errors below are those of the outcome that each variant keeps worst" in words.lower()
+    text = lines({"summary": two["summary"], "recommendation": record["recommendation"], "uri": "x"})
+    assert sum(line.startswith("late  ") for line in text) == len(summaries)
+    assert "TSTR of late auc 0.810 (source's own 0.815)" in row_line(next(row for row in rows if row.refused is None))
+
+
+def is_of(row: Row, synthesizer: str, mode: str) -> bool:
+    return (row.synthesizer, row.mode) == (synthesizer, mode)
