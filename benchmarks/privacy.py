@@ -29,7 +29,7 @@ import pyarrow as pa
 from benchmarks import worlds
 from benchmarks.closeness import distance_evidence
 from tasks.audit.canaries import plant
-from tasks.audit.case import Case, Rows
+from tasks.audit.case import Case, Outcome, Rows
 from tasks.audit.finding import Finding
 from tasks.checks.evidence import Evidence
 from tasks.checks.methods import dcr
@@ -77,7 +77,7 @@ def case_of(synthesizer: str, rows: int, released: int, seed: int) -> Case:
         drawn = model.sample(released, rng_for(seed, "draw"))
     conformed = to_frame(from_frame(drawn, columns), columns)
     blank = Rows(conformed, np.zeros(released, dtype=np.int8), np.zeros(released))
-    return Case(columns, schema.outcome_kind, "hybrid", kept, out, blank, len(kept), synthesizer, {})
+    return Case(columns, (Outcome("y", "y", "continuous"),), "hybrid", kept, out, blank, len(kept), synthesizer, {})
 
 
 def _part(table: pa.Table, schema: TableSchema, mask: np.ndarray) -> Rows:

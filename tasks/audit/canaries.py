@@ -1,4 +1,4 @@
-"""Canaries: rows whose treatment and outcome are fair coins, planted before a release is minted.
+"""Canaries: rows whose treatment and outcomes are fair coins, planted before a release is minted.
 
 What a release reveals of a coin comes from the row itself alone: no law of the population predicts it. So the share of coins
 guessed right is 1/2 where mechanisms keep single rows to themselves, whatever the data.
@@ -6,6 +6,7 @@ guessed right is 1/2 where mechanisms keep single rows to themselves, whatever t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ class Planted(NamedTuple):
     canaries: pd.DataFrame
 
 
-def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Generator) -> Planted:
-    """Flip a fair coin for treatment and outcome of the most isolated rows; of more than two arms each is equally likely.
+def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Generator, others: Sequence[str] = ()) -> Planted:
+    """Flip a fair coin for treatment and each outcome of the most isolated rows; of more than two arms each is equally likely.
 
     The rows farthest from their closest other row are taken: a mechanism that knows them at all knows them alone, and their
     outcomes weigh little in any effect. The outcome's two sides are 0 and 1 where it is binary, else its 10 % and 90 %
@@ -42,13 +43,15 @@ def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Ge
     Parameters
     ----------
     table : pandas.DataFrame, n rows
-        A source as its owner has it: complete in treatment and outcome.
+        A source as its owner has it: complete in treatment.
     roles : ColumnRoles
         Names of its columns.
     count : int
         Canaries to plant; at most a tenth of the rows.
     rng : numpy.random.Generator
         Where the coins come from.
+    others : sequence of str
+        Further outcomes, and of a time to event the column that says whether it came. Canaries miss none of these cells.
 
     Returns
     -------
@@ -61,15 +64,15 @@ def plant(table: pd.DataFrame, roles: ColumnRoles, count: int, rng: np.random.Ge
     """
     if not 1 <= count <= len(table) // 10:
         raise SpecError(f"count of canaries must be from 1 to a tenth of the {len(table)} rows; got {count}.")
-    names = [*roles.covariates, roles.treatment, roles.outcome]
+    outcomes = (roles.outcome, *others)
+    names = [*roles.covariates, roles.treatment, *outcomes]
     lacking = sorted(set(names) - set(table.columns))
     if lacking:
         raise SpecError(f"columns of canaries must be in the table; it lacks {', '.join(lacking)}.")
     labels = _labels(table[roles.treatment], roles)
-    sides = _sides(table[roles.outcome])
     chosen = isolated(table[list(roles.covariates)], count)
     planted = table.copy()
-    for name, values in ((roles.treatment, labels), (roles.outcome, sides)):
+    for name, values in ((roles.treatment, labels), *((name, _sides(table[name])) for name in outcomes)):
         coins = rng.integers(len(values), size=count)
         # cells are taken from rows that have them, so that the column's type stays as it is
         places = np.arange(len(table))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,53 @@ Bool = npt.NDArray[np.bool_]
 MIN_ROWS = 50
 
 
+class Outcome(NamedTuple):
+    """One outcome column.
+
+    Attributes
+    ----------
+    id, name : str
+        Canonical id (``"y"``, ``"y1"``, ..., ``"e"``), and the name in the source.
+    kind : str
+        ``"time"`` of a time to event, ``"event"`` of whether it came.
+    times : tuple of float
+        Times whose survival probabilities the release declares.
+    """
+
+    id: str
+    name: str
+    kind: Literal["binary", "continuous", "count", "time", "event"]
+    times: tuple[float, ...] = ()
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether cells are 0 or 1."""
+        return self.kind in ("binary", "event")
+
+
 @dataclass(frozen=True)
 class Rows:
-    """Canonical rows: covariates (n, d) by id, treatment (n,) of 0, ..., K - 1, outcome (n,); and K."""
+    """Canonical rows.
+
+    Attributes
+    ----------
+    covariates : pandas.DataFrame, shape (n, d)
+        By id.
+    treatment : ndarray of int8, shape (n,)
+        0, ..., K - 1.
+    outcome : ndarray of float64, shape (n,)
+        The first outcome; NaN where it is missing.
+    arms : int
+        K.
+    further : pandas.DataFrame, shape (n, p)
+        Other outcomes and the event, by id; NaN where they are missing.
+    """
 
     covariates: pd.DataFrame
     treatment: Int8
     outcome: Float64
     arms: int = 2
+    further: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -36,13 +75,21 @@ class Rows:
     def take(self, chosen: Int64 | Bool) -> Rows:
         """Return some of the rows, in the given order."""
         places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
-        return Rows(self.covariates.iloc[places].reset_index(drop=True), self.treatment[places], self.outcome[places], self.arms)
+        covariates, further = (
+            frame.iloc[places].reset_index(drop=True) if len(frame.columns) else frame for frame in (self.covariates, self.further)
+        )
+        return Rows(covariates, self.treatment[places], self.outcome[places], self.arms, further)
+
+    def cells(self, outcome: str) -> Float64:
+        """Return an outcome by its id, shape (n,)."""
+        return self.outcome if outcome == "y" else self.further[outcome].to_numpy(dtype=np.float64)
 
     def joint(self) -> pd.DataFrame:
-        """Return covariates, treatment (as a category) and outcome as one frame."""
+        """Return covariates, treatment (as a category) and outcomes as one frame."""
         frame = self.covariates.copy()
         frame["a"] = pd.Categorical.from_codes(self.treatment.tolist(), categories=pd.Index([str(arm) for arm in range(self.arms)]))
-        frame["y"] = self.outcome
+        for outcome in ("y", *self.further.columns):
+            frame[outcome] = self.cells(outcome)
         return frame
 
 
@@ -54,8 +101,8 @@ class Case:
     ----------
     columns : tuple of Column
         The covariates that vary, in the order of the frames' columns.
-    outcome_kind : str
-        ``"binary"``, ``"continuous"`` or ``"count"``.
+    outcomes : tuple of Outcome
+        The first one first; a time to event and whether it came are two.
     mode : str
         ``"hybrid"``: only the covariates' synthesizer kept away from the holdout; ``"full"``: everything did.
     training, holdout : Rows
@@ -69,13 +116,11 @@ class Case:
     params : dict
         Its parameters.
     canaries : Rows or None
-        Source rows whose treatment and outcome were decided by fair coins.
-    coins : tuple of float
-        The two outcomes that the coin chose from; empty without canaries.
+        Source rows whose treatment and outcomes were decided by fair coins.
     """
 
     columns: tuple[Column, ...]
-    outcome_kind: str
+    outcomes: tuple[Outcome, ...]
     mode: str
     training: Rows
     holdout: Rows
@@ -84,7 +129,6 @@ class Case:
     synthesizer: str
     params: dict[str, Any]
     canaries: Rows | None = None
-    coins: tuple[float, ...] = ()
 
     def name_of(self, column: str) -> str:
         """Return a column's name in the source."""

@@ -28,6 +28,7 @@ ATTACKS: Mapping[str, _Words] = {
     "membership": _Words("Membership", "Can the release tell rows that its synthesizer saw from rows it never saw?"),
     "mechanism": _Words("Mechanism leakage", "Do released treatments and outcomes give away single rows' own treatment and outcome?"),
     "reconstruction": _Words("Reconstruction", "Who knows a row's other columns: can they rebuild a secret one from the release?"),
+    "outcomes": _Words("Outcomes", "Who knows all else of a row: does the release tell its outcomes, event time or gaps?"),
     "singling_out": _Words("Singling out", "Does the release yield predicates that are true of exactly one real row?"),
     "isolation": _Words("Isolated rows", "Does the release come near the rows that stand alone, if its synthesizer saw them?"),
     "linkability": _Words("Linkability", "Does the release join two halves of a record that two parties hold apart?"),

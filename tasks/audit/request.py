@@ -9,7 +9,7 @@ from tasks.contract.registry import names
 from tasks.contract.spec import Spec
 
 #: The attacks as a report has them; those of plug-ins follow.
-ORDER = ("membership", "mechanism", "reconstruction", "singling_out", "isolation", "linkability", "distribution")
+ORDER = ("membership", "mechanism", "reconstruction", "outcomes", "singling_out", "isolation", "linkability", "distribution")
 
 
 class Audit(Spec):

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tasks.audit.case import Bool
+from tasks.audit.case import Bool, Float64, Outcome
 from tasks.contract.errors import SpecError
 
 
 class Secret(NamedTuple):
-    """One covariate as a bit.
+    """One column as a bit.
 
     Attributes
     ----------
@@ -21,9 +21,9 @@ class Secret(NamedTuple):
     level : str or None
         The level whose presence sets the bit, of a category.
     above : float or None
-        The bit is set above it, of a number.
+        The bit is set above it, of a number. Without level and cut the bit is set where the cell is missing.
     statement : str
-        What the bit says, for a report: no cell and no cut.
+        What the bit says, for a report: no cell and no cut that the SPEC doesn't declare.
     """
 
     column: str
@@ -65,9 +65,39 @@ def choose_secret(release: pd.DataFrame, column: str | None = None) -> Secret:
     return Secret(column, None, float(np.nanmedian(release[column].to_numpy())), "is above its median")
 
 
+def outcome_secrets(outcome: Outcome, released: Float64) -> list[Secret]:
+    """Return what an attacker may be after in one outcome: its side, and whether it is missing.
+
+    A time to event is cut at the declared time that most nearly halves the released rows, another number at its released median.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    released : ndarray of float64, shape (m,)
+        Its released cells; NaN where they are missing.
+    """
+    known = released[~np.isnan(released)]
+    secrets = []
+    if len(known):
+        cut, statement = float(np.median(known)), "is above its median"
+        if outcome.kind == "event":
+            cut, statement = 0.5, "says that an event came"
+        elif outcome.kind == "binary":
+            cut, statement = 0.5, "is at its second level"
+        elif outcome.times:
+            cut = min(outcome.times, key=lambda time: abs(float(np.mean(known > time)) - 0.5))
+            statement = f"is beyond the declared time {cut:g}"
+        secrets.append(Secret(outcome.id, None, cut, statement))
+    if 0 < len(known) < len(released):
+        secrets.append(Secret(outcome.id, None, None, "is missing"))
+    return secrets
+
+
 def secret_bits(frame: pd.DataFrame, secret: Secret) -> Bool:
-    """Return the bit of each row, shape (n,); False where the cell is missing."""
+    """Return the bit of each row, shape (n,); False where the cell is missing, unless that is the secret."""
     cells = frame[secret.column]
+    if secret.level is None and secret.above is None:
+        return np.asarray(cells.isna(), dtype=np.bool_)
     if secret.level is not None:
         return np.asarray(cells == secret.level, dtype=np.bool_)
     return np.asarray(cells.to_numpy(dtype=np.float64) > secret.above, dtype=np.bool_)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.store import open_store, put_report
 from infra.workspace import Run, Workspace
-from tasks.audit.case import Bool, Case, Rows, require_rows
+from tasks.audit.case import Bool, Case, Outcome, Rows, require_rows
 from tasks.audit.finding import Finding
 from tasks.audit.page import render
 from tasks.audit.request import Audit
@@ -21,7 +22,7 @@ from tasks.contract.errors import SourceError
 from tasks.contract.frames import to_frame
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
-from tasks.contract.rng import UInt64, in_holdout, rng_for
+from tasks.contract.rng import Float64, UInt64, in_holdout, rng_for
 from tasks.contract.roles import TableSchema
 
 #: Most rows of each table that attacks look at: hash samples, for partitions are in hash order.
@@ -54,7 +55,7 @@ def gather(
     planted = _canaries(space, schema, canaries, keys) if canaries else None
     case = Case(
         columns=schema.modelled,
-        outcome_kind=schema.outcome_kind,
+        outcomes=_outcomes(schema),
         mode=spec.release.mode,
         training=_rows(space, schema, source, _first(~held & one_each, seen)),
         holdout=_rows(space, schema, source, _first(held & one_each, MOST_HOLDOUT)),
@@ -63,7 +64,6 @@ def gather(
         synthesizer=spec.covariates.synthesizer,
         params=dict(spec.covariates.params),
         canaries=planted,
-        coins=() if planted is None else (float(planted.outcome.min()), float(planted.outcome.max())),
     )
     require_rows(case)
     return space.put_model("audit/case.model", case)
@@ -130,8 +130,22 @@ def _rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], 
     if not tables:
         tables = [space.table(parts[0]).slice(0, 0)]
     table = pa.concat_tables(tables).unify_dictionaries()
-    a, y = (np.array(table.column(name).to_numpy()) for name in ("a", "y"))
-    return Rows(to_frame(table, schema.modelled), a, y, len(schema.arms))
+    further = pd.DataFrame({each.id: _numbers(table, each.id) for each in _outcomes(schema)[1:]})
+    return Rows(to_frame(table, schema.modelled), np.array(table.column("a").to_numpy()), _numbers(table, "y"), len(schema.arms), further)
+
+
+def _numbers(table: pa.Table, name: str) -> Float64:
+    return np.array(table.column(name).to_numpy(), dtype=np.float64)
+
+
+def _outcomes(schema: TableSchema) -> tuple[Outcome, ...]:
+    """Describe what attackers may be after: every outcome; of a time to event the time, and whether it came."""
+    if schema.outcome_kind == "survival":
+        times = () if schema.survival is None else schema.survival.times
+        came = () if schema.event is None else (Outcome(schema.event.id, schema.event.name, "event"),)
+        return (Outcome("y", schema.outcome.name, "time", times), *came)
+    kinds = (schema.outcome_kind, *schema.further_kinds)
+    return tuple(Outcome(column.id, column.name, kind) for column, kind in zip(schema.outcomes, kinds, strict=True))
 
 
 def _canaries(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], keys: UInt64) -> Rows:

@@ -51,7 +51,7 @@ def test_a_release_that_copies_is_found_out(waymint, monkeypatch: pytest.MonkeyP
     assert all(found["value"] is None or found["ci_low"] <= found["value"] <= found["ci_high"] for found in reply["attacks"])
     found = {(each["attack"], each["statistic"]): each for each in reply["attacks"]}
     order = list(dict.fromkeys(each["attack"] for each in reply["attacks"]))
-    assert order == ["membership", "mechanism", "reconstruction", "singling_out", "isolation", "linkability", "distribution"]
+    assert order == ["membership", "mechanism", "reconstruction", "outcomes", "singling_out", "isolation", "linkability", "distribution"]
     # seed and holdout were rebuilt from content and seed alone: with any other split this would be chance
     rate = found["membership", "tpr_at_0.01_fpr_density_ratio"]
     assert rate["value"] >= 5 * rate["baseline"]

@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.audit.case import Case, Rows
+from tasks.audit.case import Case, Outcome, Rows
 from tasks.contract.registry import resolve
 from tasks.contract.roles import Column, pack_field
+
+#: The one outcome of cases.
+SCORE = (Outcome("y", "score", "continuous"),)
 
 
 def covariates(n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -63,4 +66,4 @@ def case(synthesizer: str, n: int = 600, released: int | None = None, seed: int 
         drawn = law(size, rng)
     else:
         drawn = resolve("synthesizer", synthesizer).fit(own, described(own), rng).sample(size, rng)
-    return Case(described(own), "continuous", "hybrid", rows(own, rng), rows(out, rng), rows(drawn, rng), n, synthesizer, {})
+    return Case(described(own), SCORE, "hybrid", rows(own, rng), rows(out, rng), rows(drawn, rng), n, synthesizer, {})

@@ -102,7 +102,7 @@ def test_reconstruction_of_fresh_draws_is_chance() -> None:
 
 def test_the_program_solves_what_the_counts_determine() -> None:
     """Where each target is alone in a cell and the release is the table itself, the bits are read off."""
-    from tasks.audit.methods.reconstruction import reconstruct
+    from tasks.audit.rebuilding import reconstruct
 
     quasi = np.array([[a, b] for a in range(4) for b in range(5)])
     bits = np.random.default_rng(0).random(20) < 0.5

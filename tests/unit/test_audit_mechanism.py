@@ -8,12 +8,12 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from tasks.audit.canaries import isolated, plant
-from tasks.audit.case import Case, Rows
+from tasks.audit.case import Case, Outcome, Rows
 from tasks.audit.methods import mechanism
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import ColumnRoles
 from tests.leaky.deep_trees import numbers
-from tests.leaky.world import covariates, described
+from tests.leaky.world import SCORE, covariates, described
 
 
 def source(n: int, binary: bool, rng: np.random.Generator) -> pd.DataFrame:
@@ -50,9 +50,8 @@ def attacked(min_leaf: int, binary: bool, seed: int, copied: bool = False, n: in
     y = (rng.random(released) < q).astype(float) if binary else q + rng.normal(0, 0.5, released)
     held = np.arange(n) % 3 == 0
     canaries = rows(planted.canaries)
-    coins = (float(canaries.outcome.min()), float(canaries.outcome.max()))
-    kind = "binary" if binary else "continuous"
-    given = Case(described(w), kind, "hybrid", own.take(~held), own.take(held), Rows(w, a, y), n, "forest", {}, canaries, coins)
+    outcomes = (Outcome("y", "score", "binary" if binary else "continuous"),)
+    given = Case(described(w), outcomes, "hybrid", own.take(~held), own.take(held), Rows(w, a, y), n, "forest", {}, canaries)
     return {found.statistic: found for found in mechanism.build(mechanism.Params(trees=40)).run(given, rng)}
 
 
@@ -86,7 +85,7 @@ def test_one_released_arm_is_no_crash() -> None:
     rng = np.random.default_rng(0)
     own = rows(source(200, True, rng))
     one = Rows(own.covariates, np.ones(200, dtype=np.int8), np.zeros(200))
-    given = Case(described(own.covariates), "binary", "full", own, own, one, 200, "forest", {})
+    given = Case(described(own.covariates), (Outcome("y", "score", "binary"),), "full", own, own, one, 200, "forest", {})
     assert len(mechanism.build(mechanism.Params(trees=10)).run(given, rng)) == 1
 
 
@@ -152,8 +151,7 @@ def test_the_arm_of_a_planted_row_is_one_of_three(min_leaf: int) -> None:
     release = Rows(w, a, rng.normal(size=released), 3)
     held = np.arange(n) % 3 == 0
     canaries = numbered(planted.canaries)
-    coins = (float(canaries.outcome.min()), float(canaries.outcome.max()))
-    given = Case(described(w), "continuous", "hybrid", own.take(~held), own.take(held), release, n, "forest", {}, canaries, coins)
+    given = Case(described(w), SCORE, "hybrid", own.take(~held), own.take(held), release, n, "forest", {}, canaries)
     findings = {found.statistic: found for found in mechanism.build(mechanism.Params(trees=40)).run(given, rng)}
     for attacker in ("forest", "nearest"):
         arm = findings[f"canary_a_{attacker}"]

@@ -19,7 +19,7 @@ from tasks.checks.verdict import outcome
 from tasks.contract.spec import GatesSpec
 from tasks.distance import fit_scale
 from tasks.distance.isolation import LEAST, NEAREST, approaches, is_tracked, merge, most_isolated
-from tests.leaky.world import described
+from tests.leaky.world import SCORE, described
 
 ENOUGH = DistanceEvidence(
     np.zeros(1), np.zeros(600), np.ones(1400, dtype=np.int64), np.repeat([1, 0], [600, 800]), np.zeros((1, 1)), np.zeros((1, 1), int), 0
@@ -136,7 +136,7 @@ def test_the_attack_finds_ten_copies_and_none_in_fresh_draws() -> None:
         training, holdout, release, rng = world(3)
         release = planted(release, training, count, rng) if count else release
         rows = [Rows(frame, np.zeros(len(frame), dtype=np.int8), np.zeros(len(frame))) for frame in (training, holdout, release)]
-        case = Case(described(training), "continuous", "hybrid", *rows, len(training), "fresh", {})
+        case = Case(described(training), SCORE, "hybrid", *rows, len(training), "fresh", {})
         found = attack.build(attack.Params()).run(case, rng)
         assert [each.statistic for each in found] == ["rate", "rate_over_other_rows"]
         assert found[1].controls > found[0].controls
