@@ -24,14 +24,14 @@ class OutcomeLaw(NamedTuple):
         Of the released rows that know the outcome.
     spread : float
         Out-of-bag standard deviation around the mean; 1 of a binary outcome.
-    known : RandomForestClassifier or None
+    presence : RandomForestClassifier or None
         None where all released rows know the outcome, or none does.
     """
 
     outcome: Outcome
     model: RandomForestClassifier | RandomForestRegressor
     spread: float
-    known: RandomForestClassifier | None
+    presence: RandomForestClassifier | None
 
     def expected(self, rows: Rows, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
@@ -46,9 +46,9 @@ class OutcomeLaw(NamedTuple):
             values = np.log(np.where(cells > 0.5, q, 1 - q))
         else:
             values = -0.5 * ((cells - q) / self.spread) ** 2
-        if self.known is None:
+        if self.presence is None:
             return np.asarray(np.where(present, values, 0.0), dtype=np.float64)
-        chance = np.clip(_chance(self.known, _given(rows, rows.treatment)), FLOOR, 1 - FLOOR)
+        chance = np.clip(_chance(self.presence, _given(rows, rows.treatment)), FLOOR, 1 - FLOOR)
         return np.asarray(np.where(present, values + np.log(chance), np.log(1 - chance)), dtype=np.float64)
 
 
@@ -90,9 +90,9 @@ def learn(release: Rows, outcomes: tuple[Outcome, ...], trees: int, rng: np.rand
     """
     state, *states = rng.integers(2**31, size=1 + len(outcomes)).tolist()
     treatment = RandomForestClassifier(trees, random_state=state, n_jobs=1).fit(matrix(release.covariates), release.treatment)
-    known = [np.flatnonzero(~np.isnan(release.cells(outcome.id))) for outcome in outcomes]
+    complete = [np.flatnonzero(~np.isnan(release.cells(outcome.id))) for outcome in outcomes]
     laws = [
-        _law(release, outcome, rows, trees, state) for outcome, rows, state in zip(outcomes, known, states, strict=True) if len(rows) > 1
+        _law(release, outcome, rows, trees, state) for outcome, rows, state in zip(outcomes, complete, states, strict=True) if len(rows) > 1
     ]
     return Laws(treatment if len(treatment.classes_) > 1 else None, tuple(laws))
 

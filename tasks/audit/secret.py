@@ -76,19 +76,19 @@ def outcome_secrets(outcome: Outcome, released: Float64) -> list[Secret]:
     released : ndarray of float64, shape (m,)
         Its released cells; NaN where they are missing.
     """
-    known = released[~np.isnan(released)]
+    cells = released[~np.isnan(released)]
     secrets = []
-    if len(known):
-        cut, statement = float(np.median(known)), "is above its median"
+    if len(cells):
+        cut, statement = float(np.median(cells)), "is above its median"
         if outcome.kind == "event":
             cut, statement = 0.5, "says that an event came"
         elif outcome.kind == "binary":
             cut, statement = 0.5, "is at its second level"
         elif outcome.times:
-            cut = min(outcome.times, key=lambda time: abs(float(np.mean(known > time)) - 0.5))
+            cut = min(outcome.times, key=lambda time: abs(float(np.mean(cells > time)) - 0.5))
             statement = f"is beyond the declared time {cut:g}"
         secrets.append(Secret(outcome.id, None, cut, statement))
-    if 0 < len(known) < len(released):
+    if 0 < len(cells) < len(released):
         secrets.append(Secret(outcome.id, None, None, "is missing"))
     return secrets
 

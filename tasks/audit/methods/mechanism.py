@@ -122,9 +122,9 @@ def _outcome_guesses(case: Case, canaries: Rows, law: OutcomeLaw, arm: np.ndarra
         return []
     cells, released = cells[planted], released[planted]
     up = (cells > (cells.min() + cells.max()) / 2).astype(np.int64)
-    known = ~np.isnan(released)
-    mean = np.where(known, released, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    nearest = np.where(known.any(axis=1), mean, float(np.nanmean(case.release.cells(outcome.id))))
+    present = ~np.isnan(released)
+    mean = np.where(present, released, 0.0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    nearest = np.where(present.any(axis=1), mean, float(np.nanmean(case.release.cells(outcome.id))))
     of_y = {"forest": law.expected(canaries, canaries.treatment)[planted], "nearest": nearest}
     title = f"Y ('{outcome.name}')" if len(case.outcomes) > 1 else "Y"
     return [_Guess(outcome.id, title, name, up, _above(score), 2) for name, score in of_y.items()]
