@@ -12,7 +12,7 @@ from flows.stages.inputs import PublishedRelease
 from flows.stages.released_estimates import released_parts
 from flows.stages.survival import survival_roles
 from flows.stages.tables import strata_of
-from tasks.contract.columns import decode
+from tasks.contract.columns import clusters_of, decode
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.estimation.combine import Combined, combine
@@ -63,8 +63,9 @@ def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Surv
     rows, weights, _, _ = (list(column) for column in zip(*released_parts(release, schema, copy, options | {"propensity": None})))
     frame = decode(schema, pa.concat_tables(rows).unify_dictionaries()).to_pandas()
     given = None if weights[0] is None else np.concatenate(weights)
+    clusters = None if schema.cluster is None else np.concatenate([clusters_of(part) for part in rows])
     roles, strata = survival_roles(schema, schema.event.name), strata_of(frame, rows, schema)
-    table = read_survival(frame, roles, given, strata=strata)
+    table = read_survival(frame, roles, given, clusters, strata=strata)
     chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
     return analyse_survival(
         table, options.get("horizon") or schema.survival.horizon, options.get("times") or schema.survival.times, **chosen

@@ -46,7 +46,6 @@ def time_faults(spec: Spec, command: Purpose) -> list[SpecError]:
     wanted = (
         ("mode of release", release.mode == "full", "'hybrid'", "a joint synthesizer knows nothing of censoring"),
         ("include_nuisances of release", release.include_nuisances, "false", "columns of hazards are not part of a release"),
-        ("cluster of roles", spec.roles.cluster is not None, "left out", "times within a cluster would be drawn as independent"),
         ("subgroups of roles", bool(spec.roles.subgroups), "left out", "curves of subgroups are not targeted"),
         ("targets of mechanisms", settings.targets != ("ate",), "['ate']", "curves of all rows are targeted"),
         ("outcome_range of mechanisms", settings.outcome_range is not None, "left out", "a time has no other bound than the follow-up"),

@@ -33,7 +33,7 @@ from tasks.estimation.survival.record import survival_record
 from tasks.estimation.together import outcomes_together
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
-from tasks.nuisance.survival_fold import curves_key
+from tasks.nuisance.curve_sums import curves_key
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL, ATE
 from tasks.targeting.fluctuation import truncation_bound

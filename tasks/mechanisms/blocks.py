@@ -12,7 +12,7 @@ from tasks.contract.columns import conform
 from tasks.contract.conditions import Condition
 from tasks.contract.errors import EstimationError
 from tasks.contract.frames import from_frame, joint_frame, to_frame
-from tasks.contract.nuisance import Float64, Nuisances, Predictions
+from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_treatment
@@ -162,28 +162,62 @@ def hybrid_block(
     """
     size = int(np.ceil(n * spec.pool))
     pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters, condition)
-    weight = weights(pool.features, balance.coefficients, size / n)
+    frame, every, place = choose(pool, balance, n, rng)
+    if clusters is not None and place is not None:
+        return _clustered(spec, balanced, schema, frame, every.first, mechanisms, clusters, place, rng)
+    drawn = every._replace(first=designed(every.first, spec, schema.arms))
+    a = _treatment(balanced, schema, frame, every.first, drawn, rng)
+    y = draw_outcomes(mechanisms, a, drawn, frame, balanced, complete, rng, spec.outcome_range)
+    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
+
+
+def choose(pool: Pool, balance: Balance, n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, Predictions, Intp | None]:
+    """Choose n rows of a pool by its calibrated weights; with clusters whole ones, and the number of each row's cluster, from 0."""
+    weight = weights(pool.features, balance.coefficients, len(pool.frame) / n)
     # stratified by the effect: the release's own effect barely varies with the draw
     control, treated = pool.predicted.first.outcomes[:2]
     effect = treated - control
     if pool.place is None:
-        chosen = systematic_sample(weight, n, rng, order_by=effect)
+        chosen, place = systematic_sample(weight, n, rng, order_by=effect), None
     else:
         chosen = choose_clusters(inclusion(weight, n).probability, pool.place, n, effect, rng)
-    frame = pool.frame.iloc[chosen].reset_index(drop=True)
-    every = pool.predicted.at(chosen)
-    kept = every.first
-    if clusters is not None and pool.place is not None:
         place = np.unique(pool.place[chosen], return_inverse=True)[1].astype(np.intp)
-        return _clustered(spec, balanced, schema, frame, kept, mechanisms, clusters, place, rng)
-    drawn = every._replace(first=designed(kept, spec, schema.arms))
-    if balanced:
-        matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-        a = balanced_treatment(drawn.first, rng, matched, drawn.further)
-    else:
-        a = draw_treatment(drawn.first, rng)
-    y = draw_outcomes(mechanisms, a, drawn, frame, balanced, complete, rng, spec.outcome_range)
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
+    return pool.frame.iloc[chosen].reset_index(drop=True), pool.predicted.at(chosen), place
+
+
+def _treatment(
+    balanced: bool, schema: TableSchema, frame: pd.DataFrame, kept: Nuisances, drawn: Predictions, rng: np.random.Generator
+) -> Int8:
+    """Draw treatments of rows by the release's design, which ``drawn`` holds; ``kept`` holds the fitted propensities."""
+    if not balanced:
+        return draw_treatment(drawn.first, rng)
+    matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
+    return balanced_treatment(drawn.first, rng, matched, drawn.further)
+
+
+def treat(
+    spec: MechanismsSpec,
+    balanced: bool,
+    schema: TableSchema,
+    frame: pd.DataFrame,
+    kept: Nuisances,
+    rng: np.random.Generator,
+    clusters: ClusterLaw | None = None,
+    place: Intp | None = None,
+) -> tuple[Nuisances, Int8]:
+    """Draw treatments of chosen rows, in whole clusters where the source's have one treatment each.
+
+    Returns
+    -------
+    tuple of Nuisances and ndarray of int8, shape (n,)
+        With the propensities of the release's design.
+    """
+    if clusters is None or place is None or not clusters.treated_whole:
+        drawn = designed(kept, spec, schema.arms)
+        return drawn, _treatment(balanced, schema, frame, kept, Predictions(drawn), rng)
+    means = cluster_means(np.column_stack(kept[: kept.arms - 1]), place)
+    drawn = designed(kept.with_propensities(*means.T), spec, schema.arms)
+    return drawn, treat_clusters(drawn, place, balanced, rng)
 
 
 def _clustered(
@@ -198,16 +232,7 @@ def _clustered(
     rng: np.random.Generator,
 ) -> pa.Table:
     """Draw treatment and outcome of rows in clusters."""
-    if clusters.treated_whole:
-        means = cluster_means(np.column_stack(kept[: kept.arms - 1]), place)
-        kept = kept.with_propensities(*means.T)
-    drawn = designed(kept, spec, schema.arms)
-    if clusters.treated_whole:
-        a = treat_clusters(drawn, place, balanced, rng)
-    elif balanced:
-        a = balanced_treatment(drawn, rng, features(frame, kept, schema.modelled)[:, : -len(kept)])
-    else:
-        a = draw_treatment(drawn, rng)
+    drawn, a = treat(spec, balanced, schema, frame, kept, rng, clusters, place)
     y = clipped(draw_alike(mechanisms.law, a, drawn, frame, place, clusters, balanced, rng), spec.outcome_range).y
     return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, Predictions(drawn)).append_column(
         "place", pa.array(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.clusters import ClusterLaw, Intp, constant_within, fit_rho, likeness_of
-from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.clusters import Alike, ClusterLaw, Intp, constant_within, likeness_of
 from tasks.nuisance.crossfit import Covariates
 
 #: Rows that tell how alike rows of one cluster are.
@@ -27,18 +26,14 @@ class ClusteredRows(NamedTuple):
     ----------
     clusters : ndarray of uint64
         Hash of each row's cluster; rows of one stand together.
-    a, y : ndarray
-        Treatment and outcome.
-    mean : ndarray of float64
-        Out-of-fold mean of the outcome in the row's own arm.
+    a : ndarray of int8
+        Treatment.
     weights : ndarray of float64, optional
         Survey weights.
     """
 
     clusters: UInt64
     a: Int8
-    y: Float64
-    mean: Float64
     weights: Float64 | None
 
 
@@ -46,9 +41,8 @@ def fit_clusters(
     schema: TableSchema,
     rows: ClusteredRows,
     covariates: Covariates,
-    law: OutcomeLaw,
     relations: Sequence[Sequence[str]],
-    rng: np.random.Generator,
+    fit: Callable[[pd.DataFrame, Intp], Alike],
 ) -> ClusterLaw:
     """Learn sizes, constant columns, and how alike covariates and outcomes are within clusters.
 
@@ -58,11 +52,10 @@ def fit_clusters(
     rows : ClusteredRows
     covariates : Covariates
         Of the same rows; each batch holds whole clusters.
-    law : OutcomeLaw
-        Of the outcome.
     relations : sequence of sequence of str
         Names of columns that are declared to hang together.
-    rng : numpy.random.Generator
+    fit : callable
+        Learns how alike outcomes of the first rows are, from their covariates and the number of each row's cluster.
 
     Returns
     -------
@@ -77,10 +70,10 @@ def fit_clusters(
     same = [constant_within(frame, _numbered(rows.clusters[at.start : at.start + len(frame)])) for at, frame in covariates.batches()]
     constant = set.intersection(*same)
     _refuse_linked({column.name for column in schema.covariates if column.constant or column.id in constant}, relations)
-    n = min(len(rows.y), _ROWS)
-    first, some = covariates.take(np.arange(len(rows.y)) < n), place[:n]
+    n = min(len(rows.a), _ROWS)
+    first, some = covariates.take(np.arange(len(rows.a)) < n), place[:n]
     some = np.unique(some, return_inverse=True)[1].astype(np.intp)
-    rho, icc = fit_rho(law, rows.a[:n], rows.y[:n], rows.mean[:n], first, some, rng)
+    alike = fit(first, some)
     sizes = np.bincount(place)
     shares = np.ones(len(sizes)) if rows.weights is None else np.bincount(place, weights=rows.weights) / sizes
     return ClusterLaw(
@@ -89,8 +82,9 @@ def fit_clusters(
         constant=tuple(sorted(constant)),
         likeness=likeness_of(first[[name for name in first if name not in constant]], some),
         treated_whole=bool(constant_within(pd.DataFrame({"a": rows.a.astype(np.float64)}), place)),
-        rho=rho,
-        icc=icc,
+        rho=alike.rho,
+        icc=alike.icc,
+        lost=alike.lost,
     )
 
 

@@ -21,12 +21,12 @@ Intp = npt.NDArray[np.intp]
 #: Outcomes that each row's law is laid out in: the resolution of a uniform rank.
 _STEPS = 16
 #: Sets of ranks that are drawn where draws are balanced; the best balanced one is kept.
-_CANDIDATES = 24
+CANDIDATES = 24
 #: Likeness of a covariate within clusters below which rows are put together without regard to it.
 _FAINT = 0.02
 _HALVINGS = 20
 #: Intraclass correlation that counts as one standard error of a direction in choosing between sets of ranks.
-_NEAR = 0.01
+NEAR = 0.01
 
 
 class ClusterLaw(NamedTuple):
@@ -48,6 +48,8 @@ class ClusterLaw(NamedTuple):
         Correlation of the normal scores of outcomes' ranks within a cluster, in [0, 1).
     icc : float
         Intraclass correlation of the source's outcome residuals.
+    lost : float
+        Of a time to event: the same correlation as ``rho`` for times to censoring.
     """
 
     sizes: Intp
@@ -57,6 +59,15 @@ class ClusterLaw(NamedTuple):
     treated_whole: bool
     rho: float
     icc: float
+    lost: float = 0.0
+
+
+class Alike(NamedTuple):
+    """How alike outcomes within clusters are: ``rho``, ``icc`` and ``lost`` of :class:`ClusterLaw`."""
+
+    rho: float
+    icc: float
+    lost: float = 0.0
 
 
 def intraclass(values: Float64, place: Intp) -> float:
@@ -115,9 +126,7 @@ def likeness_of(frame: pd.DataFrame, place: Intp) -> dict[str, float]:
     return likeness
 
 
-def fit_rho(
-    law: OutcomeLaw, a: Int8, y: Float64, mean: Float64, covariates: pd.DataFrame, place: Intp, rng: np.random.Generator
-) -> tuple[float, float]:
+def fit_rho(law: OutcomeLaw, a: Int8, y: Float64, mean: Float64, covariates: pd.DataFrame, place: Intp, rng: np.random.Generator) -> Alike:
     """Find the correlation of ranks within clusters under which drawn outcomes are as alike as the source's.
 
     Parameters
@@ -133,12 +142,12 @@ def fit_rho(
 
     Returns
     -------
-    tuple of float
+    Alike
         The correlation, in [0, 1), and the intraclass correlation of the residuals ``y - mean`` that it gives.
     """
     wanted = intraclass(y - mean, place)
     if wanted <= 0.0:
-        return 0.0, wanted
+        return Alike(0.0, wanted)
     steps = lay_out(law, a, mean, covariates, _STEPS, rng)
     shared, alone = rng.normal(size=(8, int(place.max()) + 1)), rng.normal(size=(8, len(y)))
 
@@ -150,7 +159,7 @@ def fit_rho(
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if reached(middle) < wanted else (low, middle)
-    return (low + high) / 2, wanted
+    return Alike((low + high) / 2, wanted)
 
 
 def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator) -> Int8:
@@ -240,23 +249,28 @@ def draw_alike(
     """
     mean = designed.observed(a)
     steps = lay_out(law, a, mean, covariates, _STEPS, rng)
-    weight = 1.0 / np.clip(np.stack(designed.propensities)[a, np.arange(len(a))], EDGE, 1.0)
-    directions = np.column_stack(
-        [(a == arm) * weight * part for arm in range(designed.arms) for part in (np.ones(len(a)), mean - mean.mean())]
-    )
+    directions = balance_directions(a, designed)
     size = np.sqrt(np.maximum(np.sum(directions**2, axis=0), 1e-300))
     best, least = np.empty(0), np.inf
     count, rho = int(place.max(initial=0)) + 1, alike.rho
-    for _ in range(_CANDIDATES if balanced else 1):
+    for _ in range(CANDIDATES if balanced else 1):
         shared = ndtri((rng.permutation(count) + rng.random(count)) / count)
         u = ndtr(np.sqrt(rho) * shared[place] + np.sqrt(1.0 - rho) * rng.normal(size=len(a)))
         y = step_at(steps, u)
         rest = y - mean
         gap = float(np.sum((directions.T @ rest / size) ** 2)) / max(float(rest.var()), 1e-300)
-        gap += ((intraclass(rest, place) - alike.icc) / _NEAR) ** 2 if rho > 0.0 else 0.0
+        gap += ((intraclass(rest, place) - alike.icc) / NEAR) ** 2 if rho > 0.0 else 0.0
         if gap < least:
             best, least = y, gap
     return best
+
+
+def balance_directions(a: Int8, designed: Nuisances) -> Float64:
+    """Return the directions in which residuals of balanced draws balance, shape (n, 2 K): of each arm its weights, alone and times Q*."""
+    mean = designed.observed(a)
+    weight = 1.0 / np.clip(np.stack(designed.propensities)[a, np.arange(len(a))], EDGE, 1.0)
+    parts = (np.ones(len(a)), mean - mean.mean())
+    return np.column_stack([(a == arm) * weight * part for arm in range(designed.arms) for part in parts])
 
 
 def codes_of(cells: pd.Series) -> Float64:

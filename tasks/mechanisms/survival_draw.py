@@ -8,27 +8,38 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tasks.contract.conditions import Condition
 from tasks.contract.frames import from_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
-from tasks.mechanisms.balanced import balanced_treatment
-from tasks.mechanisms.blocks import Pool, draw_pool, with_outcome
-from tasks.mechanisms.calibration import Balance, weights
-from tasks.mechanisms.draw import designed, draw_treatment
-from tasks.mechanisms.moments import features
-from tasks.mechanisms.sampling import systematic_sample
+from tasks.mechanisms.blocks import Pool, choose, draw_pool, treat, with_outcome
+from tasks.mechanisms.calibration import Balance
+from tasks.mechanisms.clusters import ClusterLaw, balance_directions
+from tasks.mechanisms.gathering import cluster_means, form_clusters
+from tasks.mechanisms.survival_clusters import Mask, OwnHazards, draw_alike_times
 from tasks.mechanisms.survival_law import spread_evenly
 from tasks.mechanisms.survival_model import TimesMechanisms, times_features
 
 _BLOCK = 8_192
 
 
-def times_pool(schema: TableSchema, covariates: Any, mechanisms: TimesMechanisms, size: int, rng: np.random.Generator) -> Pool:
-    """Draw a pool and predict it; arguments as in :func:`times_block`."""
-    frame = draw_pool(covariates, schema, size, rng)
+def times_pool(
+    schema: TableSchema,
+    covariates: Any,
+    mechanisms: TimesMechanisms,
+    size: int,
+    rng: np.random.Generator,
+    clusters: ClusterLaw | None = None,
+    condition: Condition | None = None,
+) -> Pool:
+    """Draw a pool, put its rows together in clusters where the source has them, and predict it; arguments as in :func:`times_block`."""
+    frame, place = draw_pool(covariates, schema, size, rng, condition), None
+    if clusters is not None:
+        frame, place = form_clusters(frame, clusters, rng)
     view = mechanisms.view(frame)
-    return Pool(frame, Predictions(view.nuisances), times_features(frame, view, schema.modelled), None)
+    values = times_features(frame, view, schema.modelled)
+    return Pool(frame, Predictions(view.nuisances), values if place is None else cluster_means(values, place), place)
 
 
 def times_block(
@@ -40,6 +51,8 @@ def times_block(
     balance: Balance,
     n: int,
     rng: np.random.Generator,
+    clusters: ClusterLaw | None = None,
+    condition: Condition | None = None,
 ) -> pa.Table:
     """Draw n rows by the hybrid model: pool, calibrated choice, treatment, time and event.
 
@@ -57,32 +70,33 @@ def times_block(
     n : int
         Rows wanted.
     rng : numpy.random.Generator
+    clusters : ClusterLaw, optional
+        Where rows come in clusters: whole ones are drawn, and times depend on one another within them.
+    condition : Condition, optional
+        What every row meets; ``balance`` was solved on rows that do.
 
     Returns
     -------
     pyarrow.Table
         Canonical covariates, ``a``, ``y`` (the time), ``e`` (1 for an event), and nuisances by name: propensities of the design and
-        restricted means.
+        restricted means; with clusters also ``place``, their number from 0.
     """
-    size = int(np.ceil(n * spec.pool))
-    pool = times_pool(schema, covariates, mechanisms, size, rng)
-    weight = weights(pool.features, balance.coefficients, size / n)
-    # stratified by the effect: the release's own effect barely varies with the draw
-    control, treated = pool.predicted.first.outcomes[:2]
-    chosen = systematic_sample(weight, n, rng, order_by=treated - control)
-    frame = pool.frame.iloc[chosen].reset_index(drop=True)
-    kept = pool.predicted.at(chosen).first
-    drawn = designed(kept, spec, schema.arms)
-    matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-    a = balanced_treatment(drawn, rng, matched) if balanced else draw_treatment(drawn, rng)
-    time, came = draw_times(mechanisms, a, drawn, frame, balanced, rng)
+    pool = times_pool(schema, covariates, mechanisms, int(np.ceil(n * spec.pool)), rng, clusters, condition)
+    frame, every, place = choose(pool, balance, n, rng)
+    drawn, a = treat(spec, balanced, schema, frame, every.first, rng, clusters, place)
+    if clusters is None or place is None:
+        time, came = draw_times(mechanisms, a, drawn, frame, balanced, rng)
+    else:
+        hazards, directions = own_hazards(mechanisms, a, frame), balance_directions(a, drawn)
+        time, came = draw_alike_times(mechanisms.law, hazards, directions, place, clusters, balanced, rng)
     table = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), time, Predictions(drawn))
-    return table.append_column("e", pa.array(came.astype(np.float64)))
+    table = table.append_column("e", pa.array(came.astype(np.float64)))
+    return table if place is None else table.append_column("place", pa.array(place))
 
 
 def draw_times(
     mechanisms: TimesMechanisms, a: Int8, nuisances: Nuisances, covariates: pd.DataFrame, balanced: bool, rng: np.random.Generator
-) -> tuple[Float64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+) -> tuple[Float64, Mask]:
     """Draw times and events of rows with given covariates and arms, each of shape (n,).
 
     Balanced draws spread the quantiles of both times evenly among rows of one arm that have about the same restricted mean.
@@ -96,6 +110,15 @@ def draw_times(
     time, came = np.empty(n), np.empty(n, dtype=np.bool_)
     for start in range(0, n, _BLOCK):
         here = slice(start, min(start + _BLOCK, n))
-        event, censoring = (hazard[a[here], np.arange(here.stop - start)] for hazard in mechanisms.hazards(covariates.iloc[here]))
-        time[here], came[here] = mechanisms.law.draw(event, censoring, (first[here], second[here]))
+        hazards = own_hazards(mechanisms, a[here], covariates.iloc[here])
+        time[here], came[here] = mechanisms.law.draw(*hazards, (first[here], second[here]))
     return time, came
+
+
+def own_hazards(mechanisms: TimesMechanisms, a: Int8, covariates: pd.DataFrame) -> OwnHazards:
+    """Return the targeted hazards of rows under their own arm."""
+    parts = []
+    for start in range(0, max(len(a), 1), _BLOCK):
+        arm = a[start : start + _BLOCK]
+        parts.append([hazard[arm, np.arange(len(arm))] for hazard in mechanisms.hazards(covariates.iloc[start : start + _BLOCK])])
+    return OwnHazards(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -34,11 +34,13 @@ from tasks.mechanisms.assembly import OutcomeRows, assemble_outcomes
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
 from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
+from tasks.mechanisms.clusters import Alike, Intp, fit_rho, intraclass
 from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
 from tasks.mechanisms.law_record import law_bytes
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
-from tasks.mechanisms.survival_draw import times_block, times_pool
+from tasks.mechanisms.survival_clusters import fit_alike
+from tasks.mechanisms.survival_draw import own_hazards, times_block, times_pool
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
 from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
@@ -200,11 +202,20 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Parti
         return done
     columns = space.table(nuisances)
     a, y = (columns.column(name).to_numpy() for name in ("a", "y"))
-    rows = ClusteredRows(unit_keys(columns), a, y, nuisances_of(columns).observed(a), survey_weights(columns))
+    mean = nuisances_of(columns).observed(a)
     relations = [relation.columns for relation in spec.roles.declared_relations]
-    model: Mechanisms = space.model(mechanisms)
+    model: Mechanisms | TimesMechanisms = space.model(mechanisms)
     rng = rng_for(spec.seed, "clusters", table.name)
-    return space.put_model(key, fit_clusters(schema, rows, Partitions(space, schema, table.parts), model.law, relations, rng))
+
+    def alike(first: pd.DataFrame, place: Intp) -> Alike:
+        n = len(first)
+        if not isinstance(model, TimesMechanisms):
+            return fit_rho(model.law, a[:n], y[:n], mean[:n], first, place, rng)
+        wanted = intraclass((y - mean)[:n], place), intraclass(columns.column("lost").to_numpy()[:n], place)
+        return fit_alike(model.law, own_hazards(model, a[:n], first), wanted, place, rng)
+
+    rows = ClusteredRows(unit_keys(columns), a, survey_weights(columns))
+    return space.put_model(key, fit_clusters(schema, rows, Partitions(space, schema, table.parts), relations, alike))
 
 
 @coarse("calibrate covariates", "calibrate covariates of {table.name}")
@@ -228,13 +239,13 @@ def calibrate(
         total = sums if total is None else merge(total, sums)
     assert total is not None  # a source has at least one partition
     model: Mechanisms | TimesMechanisms = space.model(mechanisms)
-    if isinstance(model, TimesMechanisms):
-        pool = times_pool(schema, space.model(covariates), model, POOL_ROWS, rng_for(spec.seed, "calibrate", table.name))
-        kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
-        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     law = None if clusters is None else space.model(clusters)
     condition = spec.release.condition
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
+    if isinstance(model, TimesMechanisms):
+        pool = times_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
+        kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
+        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
     pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     kept, rank = effect_features(model.targets, len(model.every)), ONE_RANK if model.plain else SEVERAL_RANK
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank))
@@ -313,10 +324,9 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     if models.balance is None:
         return joint_block(schema, covariates, mechanisms, n, rng, clusters)
     balanced = spec.release.draws == "balanced"
-    weighing = space.model(models.balance)
+    weighing, condition, complete = space.model(models.balance), spec.release.condition, spec.release.complete_outcomes
     if isinstance(mechanisms, TimesMechanisms):
-        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng)
-    condition, complete = spec.release.condition, spec.release.complete_outcomes
+        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
     return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition, complete)
 
 

@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows, Periods, TimesToEvent
 from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.curve_sums import BLOCK, CurveSums, curve_sums
 from tasks.nuisance.fold_model import KnownPropensity
 from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
 from tasks.nuisance.plan import Plan
 from tasks.numerics.threads import one_thread
 from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
-
-#: Rows predicted at a time: hazards are K m numbers a row.
-BLOCK = 8_192
 
 
 class Hazards(NamedTuple):
@@ -135,47 +134,6 @@ def fit_times_fold(
     return TimesFoldModel(propensity, event, censoring, outcome, len(order), arms)
 
 
-class CurveSums(NamedTuple):
-    """Sums over rows of influence values d of curves with row weights w; they add up over folds. Arrays of shape (K, m).
-
-    Attributes
-    ----------
-    weight, squares : ndarray of float64
-        Sums of w and of w^2.
-    total : ndarray of float64
-        Sums of w d.
-    crossed, spread : ndarray of float64
-        Sums of w^2 d and of w^2 d^2.
-    """
-
-    weight: Float64
-    squares: Float64
-    total: Float64
-    crossed: Float64
-    spread: Float64
-
-    def plus(self, other: CurveSums) -> CurveSums:
-        """Return the sums over both sets of rows."""
-        return CurveSums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
-
-    def estimate(self) -> tuple[Float64, Float64]:
-        """Return the curves and their standard errors."""
-        mean = self.total / self.weight
-        variance = (self.spread - 2.0 * mean * self.crossed + mean**2 * self.squares) / self.weight**2
-        return mean, np.sqrt(np.maximum(variance, 0.0))
-
-
-def curves_key(nuisances: str) -> str:
-    """Return where the sums of a table's curves lie, beside its nuisances."""
-    return f"{nuisances.removesuffix('nuisances.parquet')}curves.model"
-
-
-def curve_sums(values: Float64, w: Float64) -> CurveSums:
-    """Return the sums of one arm's influence values, shape (n, m), as arrays of shape (m,)."""
-    ones = np.ones(values.shape[1])
-    return CurveSums(w.sum() * ones, (w**2).sum() * ones, w @ values, w**2 @ values, w**2 @ values**2)
-
-
 class TimesPredictions(NamedTuple):
     """What estimators of means see of rows with a time to event; arrays of n rows.
 
@@ -189,23 +147,45 @@ class TimesPredictions(NamedTuple):
         Pseudo-outcomes of each row's own arm: :func:`tasks.targeting.survival.pseudo_outcomes`.
     curves : CurveSums
         Of the curves of every arm.
+    lost : ndarray of float64, shape (n,), optional
+        Of rows in clusters: censorings less what the hazards of censoring expected of the time at risk.
     """
 
     nuisances: Nuisances
     values: Float64
     outcomes: Float64
     curves: CurveSums
+    lost: Float64 | None = None
 
     def columns(self) -> dict[str, Float64]:
-        """Return them as columns of a table: g and q by name, ``outcome``, and of the p-th time ``z{p}`` and ``s{p}_{arm}``."""
+        """Return them as columns of a table: g and q by name, ``outcome``, and of the p-th time ``z{p}`` and ``s{p}_{arm}``; ``lost``."""
         named = {**self.nuisances._asdict(), "outcome": self.outcomes[0]}
+        if self.lost is not None:
+            named["lost"] = self.lost
         for at in range(1, len(self.values)):
             named[f"z{at}"] = self.outcomes[at]
             named |= {f"s{at}_{arm}": values for arm, values in enumerate(self.values[at])}
         return named
 
 
-def predict_times(model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, periods: Periods, bound: float, w: Float64) -> TimesPredictions:
+class Watched(NamedTuple):
+    """Rows in clusters, whole ones.
+
+    Attributes
+    ----------
+    clusters : ndarray of uint64, shape (n,)
+        Hash of each row's cluster.
+    censorings : Periods
+        Counts of censorings, shape (n, m).
+    """
+
+    clusters: UInt64
+    censorings: Periods
+
+
+def predict_times(
+    model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, periods: Periods, bound: float, w: Float64, watched: Watched | None = None
+) -> TimesPredictions:
     """Predict rows that the model has not seen, and turn their times into outcomes without censoring.
 
     Parameters
@@ -219,13 +199,15 @@ def predict_times(model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, peri
         Propensities, and propensities times the chance to be uncensored, are kept at least so large.
     w : ndarray of float64, shape (n,)
         Row weights.
+    watched : Watched, optional
+        Where rows come in clusters.
     """
     functionals = model.outcome.functionals
     given = model.propensities(covariates)
     shares = (1.0 - np.sum(given, axis=0), *given)
     hazards, n = model.hazards(covariates), len(a)
     values, outcomes = np.empty((len(functionals), model.arms, n)), np.empty((len(functionals), n))
-    sums = []
+    sums, clusters, lost = [], None if watched is None else watched.clusters, None
     for arm, share in enumerate(shares):
         held, here = np.maximum(share, bound), a == arm
         kept = uncensored(hazards.censoring[arm], held, bound)
@@ -234,8 +216,16 @@ def predict_times(model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, peri
         for at, functional in enumerate(functionals):
             values[at, arm] = functional.value(survivors)
         outcomes[:, here] = pseudo_outcomes(data, functionals)[here].T
-        sums.append(curve_sums(curve_influence(data, survivors, data.hazard), w))
-    return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, CurveSums(*(np.stack(each) for each in zip(*sums))))
+        sums.append(curve_sums(curve_influence(data, survivors, data.hazard), w, clusters))
+    if watched is not None:
+        lost = residuals(hazards.censoring[a, np.arange(n)], watched.censorings)
+    of_arms = CurveSums(*(np.stack(each) for each in zip(*sums, strict=True)))
+    return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, of_arms, lost)
+
+
+def residuals(hazard: Float64, periods: Periods) -> Float64:
+    """Return what came less what hazards of shape (n, m) expected of the time at risk, shape (n,): martingale residuals."""
+    return np.asarray(np.sum(periods.ends - periods.risk * hazard, axis=1), dtype=np.float64)
 
 
 def cross_fit_times(

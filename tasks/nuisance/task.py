@@ -23,9 +23,10 @@ from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.contract.survival import EventRows
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at, streamed_model
+from tasks.nuisance.curve_sums import CurveSums, blocks, curves_key
 from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import BLOCK, CurveSums, TimesFoldModel, averaged_times, curves_key, fit_times_fold, predict_times
+from tasks.nuisance.survival_fold import TimesFoldModel, Watched, averaged_times, fit_times_fold, predict_times
 from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
@@ -187,11 +188,13 @@ def _fit_times(run: Run, schema: TableSchema, table: Table, rows: pa.Table, repe
     model = fit_times_fold(learner_of(run.spec), partitions.take(train), everyone.at(train), outcome, arms, rng, table.propensity)
     bound = truncation_bound(len(a), run.spec.mechanisms.truncation, arms)
     w = np.ones(len(a)) if weights is None else weights
-    tables, sums = [], None
+    tables, sums, clusters, watched = [], None, clusters_of(rows), None
     for places, frame in partitions.masked(held):
-        for start in range(0, len(places), BLOCK):
-            at, block = places[start : start + BLOCK], frame.iloc[start : start + BLOCK]
-            predicted = predict_times(model, block, a[at], outcome.grid.counts(time, everyone.event, at=at), bound, w[at])
+        for here in blocks(len(places), None if clusters is None else clusters[places]):
+            at, block = places[here], frame.iloc[here]
+            if clusters is not None:
+                watched = Watched(clusters[at], outcome.grid.counts(time, everyone.event, censoring=True, at=at))
+            predicted = predict_times(model, block, a[at], outcome.grid.counts(time, everyone.event, at=at), bound, w[at], watched)
             sums = predicted.curves if sums is None else sums.plus(predicted.curves)
             tables.append(pa.table({"row": at, **predicted.columns()}))
     return _keep(space, f"{table.name}/fold-{repeat}-{fold}", repeat, replace(model, held=sums), pa.concat_tables(tables))
@@ -324,8 +327,7 @@ def _curves(space: Workspace, fits: Sequence[FoldFit]) -> CurveSums:
         held = space.model(fit.model).held
         total = held if total is None else total.plus(held)
     assert total is not None  # there are at least two folds
-    repeats = len({fit.repeat for fit in fits})
-    return CurveSums(*(sums / repeats for sums in total))
+    return total.over(len({fit.repeat for fit in fits}))
 
 
 @coarse("average predictions", "average predictions of {table.name}, partition {part.part}")

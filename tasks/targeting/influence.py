@@ -181,12 +181,13 @@ def cluster_error(values: Float64, weights: Float64, clusters: UInt64) -> tuple[
     return se, float(stdtrit(count - 1, 0.975))
 
 
+def error_of(values: Float64, weights: Float64, clusters: UInt64 | None) -> tuple[float, float]:
+    """Return the standard error of a weighted mean and the quantile of its 95 % interval: normal, or of t where rows come in clusters."""
+    return (standard_error(values, weights), Z95) if clusters is None else cluster_error(values, weights, clusters)
+
+
 def interval(influence: Influence, rows: Rows) -> Estimate:
-    """Give a point its standard error and its two-sided 95 % interval: normal, or of t where rows come in clusters."""
-    clusters = rows.sample.clusters
-    if clusters is None:
-        se, quantile = standard_error(influence.values, rows.weights), Z95
-    else:
-        se, quantile = cluster_error(influence.values, rows.weights, clusters)
+    """Give a point its standard error and its two-sided 95 % interval."""
+    se, quantile = error_of(influence.values, rows.weights, rows.sample.clusters)
     low, high = influence.point - quantile * se, influence.point + quantile * se
     return Estimate(influence.estimand, influence.estimator, influence.point, se, low, high, rows.n, influence.ess, influence.clipped)

@@ -18,6 +18,8 @@ from tasks.estimation.survival.kaplan_meier import influence, kaplan_meier
 from tasks.estimation.survival.methods import ipcw
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import read_survival
+from tasks.nuisance.curve_sums import blocks, curve_sums
+from tasks.targeting.influence import cluster_error
 from tasks.targeting.survival import ArmData, estimate_curve, target_curve, uncensored
 
 ROLES = {"treatment": "a", "time": "t", "event": "e", "covariates": ("x", "z")}
@@ -217,3 +219,39 @@ def test_the_face_draws_the_curves_of_a_table() -> None:
     assert len(result.hazard_ratios()) == 6
     assert result.tests()["p_value"].min() < 1e-6
     assert "up to 1000" in result.headline()
+
+
+def test_rows_of_one_cluster_say_no_more_than_once() -> None:
+    """Each row three times, as one cluster: the same estimates, curves and errors, but for G / (G - 1) and t."""
+    frame = tied(200, 5)
+    once = analyse_survival(read_survival(frame, ROLES), 12.0, (5.0,), ("km",))
+    thrice = pd.concat([frame] * 3, ignore_index=True)
+    clusters = np.tile(np.arange(200, dtype=np.uint64), 3)
+    again = analyse_survival(read_survival(thrice, ROLES, None, clusters), 12.0, (5.0,), ("km",))
+    weighted = analyse_survival(read_survival(frame, ROLES, np.full(200, 2.5)), 12.0, (5.0,), ("km",))
+    for one, other, heavy in zip(once.estimates, again.estimates, weighted.estimates, strict=True):
+        assert other.estimate == pytest.approx(one.estimate, rel=1e-12)
+        assert other.se == pytest.approx(one.se, rel=1e-9)
+        assert (other.ci_high - other.estimate) / other.se > (one.ci_high - one.estimate) / one.se or other.ci_high == 1.0
+        assert heavy[5:9] == pytest.approx(one[5:9], rel=1e-9)
+    for one, other in zip(once.curves, again.curves, strict=True):
+        np.testing.assert_allclose(other.se, one.se, rtol=1e-9, atol=1e-15)
+
+
+def test_sums_over_clusters_give_the_error_of_clusters_in_whatever_blocks() -> None:
+    rng = np.random.default_rng(6)
+    clusters = np.repeat(np.arange(3_000, dtype=np.uint64), rng.integers(1, 9, 3_000))
+    n = len(clusters)
+    values, w = rng.normal(size=(n, 2)) + rng.normal(size=(3_000, 2))[clusters.astype(int)], rng.uniform(0.5, 2.0, n)
+    total = None
+    for here in blocks(n, clusters):
+        part = curve_sums(values[here], w[here], clusters[here])
+        total = part if total is None else total.plus(part)
+    assert total is not None
+    mean, se = total.estimate()
+    for column in range(2):
+        assert mean[column] == pytest.approx(np.average(values[:, column], weights=w))
+        assert se[column] == pytest.approx(cluster_error(values[:, column] - mean[column], w, clusters)[0])
+    cuts = [here.start for here in blocks(n, clusters)][1:]
+    assert len(cuts) == n // 8_192
+    assert all(clusters[at] != clusters[at - 1] for at in cuts)

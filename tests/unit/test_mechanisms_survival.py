@@ -7,8 +7,11 @@ import pytest
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.survival import Grid, TimesToEvent
+from tasks.mechanisms.clusters import ClusterLaw, intraclass
+from tasks.mechanisms.survival_clusters import OwnHazards, draw_alike_times, fit_alike, rest
 from tasks.mechanisms.survival_law import learn_times, spread_evenly
 from tasks.mechanisms.survival_model import directions, shifted, solve_shifts
+from tasks.nuisance.survival_fold import residuals
 from tasks.targeting.survival import survival
 
 EDGES = (2.0, 4.0, 6.0, 8.0, 10.0, 15.0)
@@ -87,3 +90,26 @@ def test_restricted_means_count_where_events_come() -> None:
     curve = np.array([[0.8, 0.6, 0.4, 0.2, 0.0, 0.0]])
     assert steps.functionals[0].value(curve)[0] == pytest.approx(2.0 * (1.0 + 0.8 + 0.6 + 0.4 + 0.2))
     assert OUTCOME.functionals[0].value(curve)[0] == pytest.approx(2.0 * (0.5 + 0.8 + 0.6 + 0.4 + 0.2))
+
+
+def test_times_of_a_cluster_are_drawn_as_alike_as_they_were() -> None:
+    """Drawn with correlations of ranks of 0.4 and 0.2, of the event and of censoring: both are recovered, and marginals stay."""
+    rng, people, count = np.random.default_rng(7), 8, 600
+    place, n = np.repeat(np.arange(count), people), people * count
+    until, lost = rng.exponential(8.0, 4_000), rng.exponential(12.0, 4_000)
+    law = learn_times(np.minimum(until, lost), until <= lost, OUTCOME)
+    hazards = OwnHazards(np.full((n, 6), 0.2), np.tile([0.12, 0.12, 0.12, 0.12, 0.12, 0.999], (n, 1)))
+    alike = ClusterLaw(np.full(count, people), np.full(count, 1 / count), (), {}, False, 0.4, 0.1, 0.2)
+    time, came = draw_alike_times(law, hazards, np.ones((n, 1)), place, alike, False, rng)
+    alone = draw_alike_times(law, hazards, np.ones((n, 1)), place, alike._replace(rho=0.0, lost=0.0), False, rng)
+    assert abs(came.mean() - alone[1].mean()) < 0.03
+    assert abs(time.mean() - alone[0].mean()) < 0.4
+    counts = (OUTCOME.grid.counts(time, came, censoring) for censoring in (False, True))
+    wanted = intraclass(rest(law, hazards, next(counts)), place), intraclass(residuals(hazards.censoring, next(counts)), place)
+    fitted = fit_alike(law, hazards, wanted, place, rng)
+    assert abs(fitted.rho - 0.4) < 0.08
+    assert abs(fitted.lost - 0.2) < 0.1
+    balanced = draw_alike_times(law, hazards, np.ones((n, 1)), place, alike._replace(icc=fitted.icc), True, rng)
+    left = rest(law, hazards, OUTCOME.grid.counts(*balanced))
+    assert abs(intraclass(left, place) - fitted.icc) < 0.02
+    assert abs(left.mean()) < 0.5 * left.std() / np.sqrt(count)

@@ -18,6 +18,7 @@ from tasks.contract.spec import Spec
 from tasks.estimation.survival.kaplan_meier import kaplan_meier
 from tasks.estimation.survival.logrank import logrank_test
 from tasks.estimation.survival.risk_sets import ArmRows
+from tasks.mechanisms.clusters import intraclass
 from tests.direct import directly, run_of
 
 HORIZON, TIMES = 20.0, (5.0, 10.0)
@@ -217,3 +218,55 @@ def test_estimators_are_tried_on_times_like_the_source_s(tmp_path: Path) -> None
         assert row["failures"] == 0
         assert abs(row["bias"]) < 4 * row["bias_mcse"]
         assert row["truth"] == pytest.approx(scale * reply["truth"], rel=0.2, abs=1e-9)
+
+
+def wards(count: int = 90, size: int = 7, seed: int = 1) -> pd.DataFrame:
+    """Draw days of patients in wards that share a frailty and a follow-up; the weight depends on x."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.poisson(size - 1, count) + 1
+    ward = np.repeat(np.arange(count), sizes)
+    n = len(ward)
+    (x, z), frailty, follow = rng.normal(size=(2, n)), rng.normal(size=count)[ward], rng.normal(size=count)[ward]
+    a = rng.integers(0, 2, n)
+    until = rng.exponential(np.exp(2.6 - 0.5 * x + 0.3 * z + 0.3 * a + 0.8 * frailty))
+    lost = np.minimum(rng.exponential(np.exp(3.3 + 0.3 * x + 0.8 * follow)), 30.0)
+    days, weight = np.ceil(np.minimum(until, lost)).astype(np.int64), (np.exp(0.5 * x) + 0.2).round(3)
+    of_rows = {"x": x.round(3), "z": z.round(3), "days": days, "died": (until <= lost).astype(int), "weight": weight}
+    return pd.DataFrame({"ward": 100 + ward, "arm": a, **of_rows})
+
+
+def test_wards_and_weights_are_those_of_the_source(tmp_path: Path) -> None:
+    """Whole wards are drawn, times in them are as alike, and rows stand for the weighted population."""
+    frame = wards()
+    values = spec(tmp_path, frame, roles={"cluster": "ward", "weight": "weight"}, release={"rows": 900})
+    reply, _ = directly(mint, run_of(values | {"gates": {"min_reference_rows": 20}}, tmp_path / "workspace"))
+    assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
+    folder = Path(reply["uri"].removeprefix("file://"))
+    drawn = pd.read_parquet(folder / "data" / "copy-0")
+    assert not set(drawn["ward"]) & set(frame["ward"])
+    assert abs(drawn.groupby("ward").size().mean() - frame.groupby("ward").size().mean()) < 1.0
+    assert (drawn["weight"] == 1.0).all()
+    likeness = []
+    for table in (frame, drawn):
+        place = np.unique(table["ward"], return_inverse=True)[1]
+        likeness.append([intraclass(table[name].to_numpy(float), place) for name in ("days", "died")])
+    assert min(likeness[0]) > 0.1
+    assert np.abs(np.subtract(*likeness)).max() < 0.12
+
+    source = {(e["estimand"], e["arm"]): e for e in reply["manifest"]["effects"]["source"]["survival"]["estimates"]}
+    for arm in (0, 1):
+        # treatment is a coin: weighted Kaplan-Meier is right where censoring depends on little
+        here = frame[frame["arm"] == arm]
+        steps = kaplan_meier(here["days"].to_numpy(float), here["died"].to_numpy() == 1, here["weight"].to_numpy())
+        kept = source["rmst", str(arm)]
+        assert abs(float(steps.area(0.0, HORIZON)) - kept["estimate"]) < kept["se"]
+        rows = drawn[drawn["arm"] == arm]
+        steps = kaplan_meier(rows["days"].to_numpy(float), rows["died"].to_numpy() == 1, np.ones(len(rows)))
+        assert abs(float(steps.area(0.0, HORIZON)) - kept["estimate"]) < 1.5 * kept["se"]
+        assert kept["ci_high"] - kept["estimate"] > 1.97 * kept["se"]  # of t with 89 degrees of freedom
+
+    options = {"learner": "glm", "folds": 2, "repeats": 1, "seed": 7, "propensity": None, "estimators": ("aipw",)}
+    again, _ = estimate(f"{tmp_path}/store/trial", {}, options)
+    released = {(e["estimand"], e["arm"]): e for e in reply["manifest"]["effects"]["release"]["survival"]["estimates"]}
+    for entry in again["estimates"]:
+        assert entry["se"] == pytest.approx(released[entry["estimand"], entry["arm"]]["se"], rel=0.15)

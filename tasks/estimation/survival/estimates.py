@@ -14,9 +14,8 @@ from tasks.estimation.incidence.protocol import CauseCase
 from tasks.estimation.joint import joint_quantile
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
-from tasks.numerics.normal import Z95
 from tasks.targeting.causes import CauseData
-from tasks.targeting.influence import cluster_error, effective_size, standard_error
+from tasks.targeting.influence import effective_size, error_of
 from tasks.targeting.survival import ArmData, CurveEstimate
 
 
@@ -121,7 +120,7 @@ def _contrast(functional: Functional, arm: int, control: int, difference: float,
 def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
     rows, n = table.rows, len(table.rows.time)
     w = np.ones(n) if rows.weights is None else rows.weights
-    errors = [_error(number.values, w, table) for number in family]
+    errors = [error_of(number.values, w, rows.clusters) for number in family]
     width = joint_quantile(np.column_stack([number.values for number in family]), w, rows.clusters)
     results = []
     for number, (se, quantile) in zip(family, errors):
@@ -137,11 +136,6 @@ def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm
     return results
 
 
-def _error(values: Float64, weights: Float64, table: SurvivalTable) -> tuple[float, float]:
-    clusters = table.rows.clusters
-    return (standard_error(values, weights), Z95) if clusters is None else cluster_error(values, weights, clusters)
-
-
 def _clipped(data: ArmData | CauseData, bound: float) -> float:
     return float(data.mean((data.share <= bound).astype(np.float64)))
 
@@ -150,7 +144,7 @@ def arm_curve(name: str, table: SurvivalTable, grid: Grid, arm: int, fit: CurveE
     """Return one estimator's curve of one arm with its standard errors and the rows at risk."""
     rows = table.rows
     w = np.ones(len(rows.time)) if rows.weights is None else rows.weights
-    se = np.array([_error(values, w, table)[0] for values in fit.curve_values.T])
+    se = np.array([error_of(values, w, rows.clusters)[0] for values in fit.curve_values.T])
     edges = np.array(grid.edges)
     ordered = np.sort(rows.time[rows.a == arm])
     at_risk = len(ordered) - np.searchsorted(ordered, edges, side="left")

@@ -12,16 +12,16 @@ import pyarrow as pa
 from tasks.contract.columns import clusters_of, nuisances_of, survey_weights
 from tasks.contract.disclosure import rounded
 from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
 from tasks.contract.survival import TimesToEvent
 from tasks.estimation.joint import joint_quantile
 from tasks.estimation.survival.comparison import compare_hazards
 from tasks.estimation.survival.estimates import Number
 from tasks.estimation.survival.risk_sets import ArmRows
-from tasks.nuisance.survival_fold import CurveSums
-from tasks.numerics.normal import Z95
+from tasks.nuisance.curve_sums import CurveSums
 from tasks.targeting.fluctuation import truncate_arms
-from tasks.targeting.influence import standard_error
+from tasks.targeting.influence import cluster_error, error_of
 
 #: Of functionals: what an arm's number and a contrast of two arms are called, and the contrast's sign.
 _NAMES = {"rmst": ("rmst", "rmst_difference", 1.0), "survival": ("survival", "risk_difference", -1.0)}
@@ -66,12 +66,14 @@ def survival_record(
         for arm in range(control + 1, len(shares))
         for one, other in zip(single[arm], single[control], strict=True)
     ]
-    estimates = [each for family in ([one for of_arm in single for one in of_arm], pairs) for each in _intervals(schema, family, w)]
+    families = ([one for of_arm in single for one in of_arm], pairs)
+    clusters = clusters_of(rows)
+    estimates = [each for family in families for each in _intervals(schema, family, w, clusters)]
     return {
         "estimates": estimates,
         "curves": _curves(schema, curves, a, time),
-        "events": [_events(schema, arm, e, w * (a == arm) / share) for arm, share in enumerate(shares)],
-        **compare_hazards(ArmRows(a, time, e > 0.5, weights, clusters_of(rows), strata), schema.arms).entries,
+        "events": [_events(schema, arm, e, w * (a == arm) / share, clusters) for arm, share in enumerate(shares)],
+        **compare_hazards(ArmRows(a, time, e > 0.5, weights, clusters, strata), schema.arms).entries,
     }
 
 
@@ -95,11 +97,12 @@ def _contrast(one: Number, other: Number) -> Number:
     return Number(name, one.arm, other.arm, one.time, sign * (one.point - other.point), sign * (one.values - other.values))
 
 
-def _intervals(schema: TableSchema, family: Sequence[Number], w: Float64) -> list[dict[str, Any]]:
-    width = joint_quantile(np.column_stack([each.values for each in family]), w)
+def _intervals(schema: TableSchema, family: Sequence[Number], w: Float64, clusters: UInt64 | None) -> list[dict[str, Any]]:
+    width = joint_quantile(np.column_stack([each.values for each in family]), w, clusters)
     entries = []
     for each in family:
-        se = standard_error(each.values, w)
+        se, quantile = error_of(each.values, w, clusters)
+        reach, band = quantile * se, max(width, quantile) * se
         low, high = (0.0, 1.0) if each.estimand == "survival" else (-np.inf, np.inf)
         entries.append(
             {
@@ -110,10 +113,10 @@ def _intervals(schema: TableSchema, family: Sequence[Number], w: Float64) -> lis
                 "time": each.time,
                 "estimate": each.point,
                 "se": se,
-                "ci_low": max(low, each.point - Z95 * se),
-                "ci_high": min(high, each.point + Z95 * se),
-                "joint_low": max(low, each.point - width * se),
-                "joint_high": min(high, each.point + width * se),
+                "ci_low": max(low, each.point - reach),
+                "ci_high": min(high, each.point + reach),
+                "joint_low": max(low, each.point - band),
+                "joint_high": min(high, each.point + band),
                 "n": len(w),
             }
         )
@@ -137,6 +140,8 @@ def _curves(schema: TableSchema, curves: CurveSums, a: Int8, time: Float64) -> l
     return points
 
 
-def _events(schema: TableSchema, arm: int, e: npt.NDArray[np.float64], w: Float64) -> dict[str, Any]:
+def _events(schema: TableSchema, arm: int, e: Float64, w: Float64, clusters: UInt64 | None) -> dict[str, Any]:
     share = float(np.average(e, weights=w))
+    if clusters is not None:
+        return {"arm": schema.arms[arm], "share": share, "se": cluster_error(e - share, w, clusters)[0]}
     return {"arm": schema.arms[arm], "share": share, "se": float(np.sqrt(np.sum((w * (e - share)) ** 2)) / w.sum())}
