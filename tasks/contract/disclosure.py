@@ -17,7 +17,7 @@ _ALMOST = 1e-9
 
 
 class Tail(NamedTuple):
-    """One end of a column: the fifth value from the end, and whether five rows share the extreme itself."""
+    """One end of a column: the fifth value from the end, and whether five rows share that value."""
 
     fifth: float
     shared: bool
@@ -32,7 +32,7 @@ def tail(values: np.ndarray, counts: np.ndarray) -> Tail:
         Outermost distinct values with their rows, the extreme first; at least one value, and five rows or all there are.
     """
     at = min(int(np.searchsorted(np.cumsum(counts), SMALLEST_CELL)), len(values) - 1)
-    return Tail(float(values[at]), bool(counts[0] >= SMALLEST_CELL))
+    return Tail(float(values[at]), bool(counts[at] >= SMALLEST_CELL))
 
 
 def tails(values: np.ndarray) -> tuple[Tail, Tail]:
@@ -40,7 +40,7 @@ def tails(values: np.ndarray) -> tuple[Tail, Tail]:
     ordered = np.sort(values)
     place = min(SMALLEST_CELL, len(ordered)) - 1
     ends = ordered[: place + 1], ordered[::-1][: place + 1]
-    low, high = (Tail(float(end[-1]), len(end) == SMALLEST_CELL and bool(end[0] == end[-1])) for end in ends)
+    low, high = (Tail(float(end[-1]), int(np.count_nonzero(values == end[-1])) >= SMALLEST_CELL) for end in ends)
     return low, high
 
 
@@ -48,7 +48,8 @@ def safe_bounds(low: Tail, high: Tail, grid: float = 0.0) -> tuple[float, float]
     """Return bounds that say nothing of any extreme: at least five rows lie at or beyond each.
 
     The fifth value from the end is rounded inwards to a step of a hundredth to a thousandth of the range, so that the bound is no cell
-    of the source either, and no released value that is held at it can be an extreme. A mean of the five outermost values would
+    of the source either, and no released value that is held at it can be an extreme. A value that five rows share is a bound as it is:
+    rounded inwards, it would leave no place for the mass at a cap that few rows exceed. A mean of the five outermost values would
     give a lone outlier away: five times the mean, less four times a guess of the others.
 
     Parameters
@@ -61,7 +62,7 @@ def safe_bounds(low: Tail, high: Tail, grid: float = 0.0) -> tuple[float, float]
     Returns
     -------
     low, high : float
-        The extreme itself where five rows share it.
+        The fifth value itself where five rows share it.
     """
     width = high.fifth - low.fifth
     if width <= 0:

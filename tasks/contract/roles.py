@@ -43,7 +43,7 @@ class Column(BaseModel):
         Digits behind the point that every value of a continuous column has at most, None where more than 6.
     low, high : float or None
         Safe range of a numeric column: at least five rows lie at or beyond either bound, which is rounded inwards; see
-        :func:`tasks.contract.disclosure.safe_bounds`. The extreme itself only where at least five rows have it.
+        :func:`tasks.contract.disclosure.safe_bounds`. A value of the source only where at least five rows have it.
     missing : int
         Missing cells; 1 to 4 are written as 4.
     constant : bool
