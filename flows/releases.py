@@ -15,6 +15,7 @@ from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
 from tasks.audit.page import headline
 from tasks.contract.errors import SpecError, StoreMissing
+from tasks.contract.headline import built_in, main_effect, main_estimand
 from tasks.contract.store import Store
 from tasks.pages.numbers import plural
 from tasks.publish import collect, difference, releases, signatures
@@ -64,20 +65,20 @@ def _audits(store: Store, manifest: Manifest) -> list[str]:
 
 def summary(manifest: Manifest) -> list[str]:
     """Return a release's lines for people."""
-    effects = manifest.effects
+    effects, title = manifest.effects, main_estimand(manifest.effects).upper()
     lines = [
         f"{manifest.name} v{manifest.version:06d}  {manifest.created}  {manifest.rows:,} rows; {len(manifest.files)} files",
         f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
         f"mode      {_key(manifest.spec, 'release', 'mode')}, covariates by {_key(manifest.spec, 'covariates', 'synthesizer')}",
     ]
     for where in ("source", "release"):
-        ate = Effect.model_validate((effects.get(where) or {}).get("ate") or {})
-        if ate.estimate is not None:
-            interval = f"95 % {_number(ate.ci_low, '.4g')} to {_number(ate.ci_high, '.4g')}"
-            lines.append(f"ATE {where:<9}{ate.estimate:.4g}  (SE {_number(ate.se, '.2g')}, {interval}, {ate.estimator})")
-    truth = effects.get("truth") or {}
-    if truth.get("ate") is not None:
-        lines.append(f"ATE exact    {truth['ate']:.4g}  (Monte-Carlo error {_number(truth.get('mc_se'), '.2g')})")
+        effect = Effect.model_validate(main_effect(effects, where) or {})
+        if effect.estimate is not None:
+            interval = f"95 % {_number(effect.ci_low, '.4g')} to {_number(effect.ci_high, '.4g')}"
+            lines.append(f"{title} {where:<9}{effect.estimate:.4g}  (SE {_number(effect.se, '.2g')}, {interval}, {effect.estimator})")
+    carried = built_in(effects)
+    if carried is not None:
+        lines.append(f"{title} exact    {carried.value:.4g}  (Monte-Carlo error {_number(carried.mc_se, '.2g')})")
     passed = sum(gate.status == "passed" for gate in manifest.gates)
     off = sum(gate.status == "off" for gate in manifest.gates)
     unsure = [gate.name for gate in manifest.gates if gate.status == "inconclusive"]

@@ -11,6 +11,7 @@ from prefect.events import emit_event
 
 from flows.stages.page import release_page
 from infra.faults import lost_server
+from tasks.contract.headline import main_effect
 from tasks.publish.layout import REPORT
 
 #: What an event says of one gate, and of one estimate.
@@ -69,10 +70,9 @@ def _payload(reply: Mapping[str, Any]) -> dict[str, Any]:
         "source": {name: manifest["source"][name] for name in ("uri", "fingerprint", "rows")},
         "gates": gates,
         "failed": [gate["name"] for gate in gates if gate["status"] in ("failed", "refused")],
-        "effect": {where: _effect(section) for where, section in manifest["effects"].items() if where != "truth"},
+        "effect": {where: _effect(main_effect(manifest["effects"], where)) for where in manifest["effects"] if where != "truth"},
     }
 
 
-def _effect(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    ate = (section or {}).get("ate")
-    return None if ate is None else {field: ate.get(field) for field in EFFECT_FIELDS}
+def _effect(estimate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if estimate is None else {field: estimate.get(field) for field in EFFECT_FIELDS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tasks.contract.headline import built_in, main_effect, main_estimand
 from tasks.publish.layout import REPORT
 
 _STATUS = {
@@ -41,15 +42,25 @@ def release_page(reply: Mapping[str, Any]) -> str:
 
 
 def _effects(effects: Mapping[str, Any]) -> str:
-    tables = [(name, (section or {}).get("ate")) for name, section in effects.items() if name != "truth"]
+    tables = [(name, main_effect(effects, name)) for name in effects if name != "truth"]
     rows = [
-        (name, _number(ate["estimate"]), _number(ate["se"]), f"{_number(ate['ci_low'])} to {_number(ate['ci_high'])}", ate["estimator"])
-        for name, ate in tables
-        if ate
+        (
+            name,
+            _number(each["estimate"]),
+            _number(each["se"]),
+            f"{_number(each['ci_low'])} to {_number(each['ci_high'])}",
+            each["estimator"],
+        )
+        for name, each in tables
+        if each
     ]
-    truth = (effects.get("truth") or {}).get("ate")
-    rows += [] if truth is None else [("built into the release", _number(truth), "", "", "exact")]
-    return _section("Effect (ATE)", ("", "estimate", "SE", "95 % interval", "estimator"), rows)
+    carried = built_in(effects)
+    rows += [] if carried is None else [("built into the release", _number(carried.value), "", "", "exact")]
+    return _section(f"Effect ({main_estimand(effects).upper()})", ("", "estimate", "SE", "95 % interval", "estimator"), rows)
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    return f"{_number(estimate['ci_low'])} to {_number(estimate['ci_high'])}"
 
 
 def _ledger(terms: Sequence[Mapping[str, Any]]) -> str:

@@ -48,6 +48,7 @@ class _Truth(BaseModel):
 
     ate: float | None = None
     mc_se: float | None = None
+    estimand: str | None = None
 
 
 class _Shape(BaseModel):

@@ -152,6 +152,8 @@ def facts(
     if measured.coverage is not None:
         people["precision_recall"] = json.loads(space.read(measured.coverage.key))
     truth, several = ledger["truth"], ledger.get("outcomes", [])
+    if run.spec.mechanisms.estimand != "ate" and run.spec.release.mode == "hybrid":
+        truth = truth | {"estimand": run.spec.mechanisms.estimand}
     if several:
         truth = truth | {"outcomes": [{"outcome": each["outcome"], **each["truth"]} for each in several]}
         people["outcomes"] = [{name: each[name] for name in ("outcome", "ledger", "tstr")} for each in several]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.contract.headline import built_in, combined_effect, main_effect, main_estimand
 from tasks.pages.axis import spanning
 from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
 from tasks.report.forest import END, START, Guides, Interval, forest_foot, forest_head, forest_row, values_of
@@ -15,18 +16,6 @@ Estimate = Mapping[str, Any]
 PAIRS_BY = "tmle"
 
 
-def main_effect(effects: Mapping[str, Any], where: str) -> Estimate | None:
-    """Return the ATE that stands for a table, or None."""
-    found: Estimate | None = (effects.get(where) or {}).get("ate")
-    return found
-
-
-def combined_effect(effects: Mapping[str, Any]) -> Estimate | None:
-    """Return the ATE over all copies of the release with the source's sampling error in its interval, or None."""
-    found, main = (effects.get("release") or {}).get("combined") or [], main_effect(effects, "release")
-    return next((each for each in found if main and (each["estimand"], each["estimator"]) == ("ate", main["estimator"])), None)
-
-
 def effect_decimals(effects: Mapping[str, Any]) -> int:
     """Return how many decimals an effect is written with: two digits of the smaller standard error."""
     errors = [each["se"] for each in (main_effect(effects, where) for where in ("source", "release")) if each and each["se"]]
@@ -34,7 +23,7 @@ def effect_decimals(effects: Mapping[str, Any]) -> int:
 
 
 def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
-    """Arrange the ATE by estimators, source beside release, with a forest plot.
+    """Arrange the main effect by estimators, source beside release, with a forest plot.
 
     Parameters
     ----------
@@ -51,9 +40,11 @@ def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
     """
     decimals = effect_decimals(effects)
     estimates = {where: _of_first((effects.get(where) or {}).get("all") or []) for where in ("source", "release")}
-    found = {name: _pair(estimates, "ate", name) for name in ESTIMATORS}
+    estimand = main_estimand(effects)
+    found = {name: _pair(estimates, estimand, name) for name in ESTIMATORS}
     intervals = {name: _intervals(pair) for name, pair in found.items() if any(pair)}
-    truth, own = (effects.get("truth") or {}).get("ate"), main_effect(effects, "source")
+    carried, own = built_in(effects), main_effect(effects, "source")
+    truth = None if carried is None else carried.value
     guides = Guides(band=(own["ci_low"], own["ci_high"]) if own and own["ci_low"] is not None else None, exact=truth)
     axis = spanning([*values_of(each for row in intervals.values() for each in row), *([truth] if truth is not None else [])], START, END)
     rows = [
@@ -70,7 +61,7 @@ def effect_table(effects: Mapping[str, Any], caption: str) -> dict[str, Any]:
         "rows": rows,
         "head": forest_head(axis, guides, label),
         "foot": forest_foot(axis, caption),
-        "others": _others(estimates, decimals),
+        "others": _others(estimates, estimand, decimals),
     }
 
 
@@ -83,13 +74,13 @@ def copies_table(effects: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the estimate of each copy of the release, where there are several."""
     copies = (effects.get("release") or {}).get("copies") or []
     decimals = effect_decimals(effects)
-    rows = [{"title": f"copy {place}", **_cell(copy.get("ate"), decimals)} for place, copy in enumerate(copies)]
+    rows = [{"title": f"copy {place}", **_cell(copy.get(main_estimand(effects)), decimals)} for place, copy in enumerate(copies)]
     combined = combined_effect(effects)
     return [*rows, {"title": "all copies, with the source's error", **_cell(combined, decimals)}] if rows and combined else rows
 
 
 def truth_rows(effects: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the effects built into the release beside the ATE: among its treated, in declared subgroups."""
+    """Return the effects built into the release beside the main one: among its treated, in declared subgroups."""
     decimals = effect_decimals(effects)
     rows = []
     for each in (effects.get("truth") or {}).get("others") or []:
@@ -136,7 +127,7 @@ def _cell(estimate: Estimate | None, decimals: int) -> dict[str, str]:
     }
 
 
-def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[dict[str, Any]]:
+def _others(estimates: Mapping[str, Sequence[Estimate]], main: str, decimals: int) -> list[dict[str, Any]]:
     """Return other populations and subgroups; of more than two arms also every arm's mean and every pair, by the main estimator."""
     pairs: dict[tuple[Any, ...], dict[str, Estimate]] = {}
     for where in ("source", "release"):
@@ -145,7 +136,7 @@ def _others(estimates: Mapping[str, Sequence[Estimate]], decimals: int) -> list[
             pairs.setdefault(key, {}).setdefault(where, each)
     rows = []
     for (estimand, estimator, arm, _), pair in pairs.items():
-        if estimand in ("ate", "mean") and (arm is None or estimator != PAIRS_BY):
+        if estimand in (main, "mean") and (arm is None or estimator != PAIRS_BY):
             continue
         entry = explained(ESTIMANDS, estimand)
         if estimand.startswith("gate[") and estimand.endswith("]"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tasks.contract.headline import built_in, main_effect
 from tasks.pages.numbers import fixed, number
 from tasks.report.cate import ALIKE, FAINT, LARGER
-from tasks.report.effects import effect_decimals, main_effect
+from tasks.report.effects import effect_decimals
 
 Manifest = Mapping[str, Any]
 
@@ -109,7 +110,8 @@ def _public() -> Use:
 def remarks(manifest: Manifest) -> list[str]:
     """Comment figures that invite misreading; empty where none does."""
     effects = manifest["effects"]
-    release, truth = main_effect(effects, "release"), (effects.get("truth") or {}).get("ate")
+    release, carried = main_effect(effects, "release"), built_in(effects)
+    truth = None if carried is None else carried.value
     decimals, found = effect_decimals(effects), []
     if release and truth is not None and release["ci_low"] is not None and not release["ci_low"] <= truth <= release["ci_high"]:
         found.append(

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.checks.verdict import advice
+from tasks.contract.headline import built_in, combined_effect, main_effect
 from tasks.contract.results import Gate
 from tasks.pages.numbers import fixed, interval, number
-from tasks.report.effects import combined_effect, effect_decimals, main_effect
+from tasks.report.effects import effect_decimals
 from tasks.report.glossary import explained_gate
 
 
@@ -99,18 +100,18 @@ def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
         ``label``, ``value``, ``note``.
     """
     effects = manifest["effects"]
-    decimals, truth = effect_decimals(effects), effects.get("truth") or {}
+    decimals, carried = effect_decimals(effects), built_in(effects)
     source, release = main_effect(effects, "source"), main_effect(effects, "release")
     tiles = []
     if source:
         reference = manifest["source"].get("reference")
         label = f"Effect in version {reference['version']}, in place of the real rows" if reference else "Effect in the real rows"
         tiles.append({"label": label, **_tile(source, decimals), "where": "source"})
-    if truth.get("ate") is not None:
-        error = truth.get("mc_se")
+    if carried is not None:
+        error = carried.mc_se
         note = "exact, by construction" if error is None else f"known exactly for its rows; Monte-Carlo error {number(error, 1)}"
         tiles.append(
-            {"label": "Effect built into the release", "value": fixed(truth["ate"], decimals + 1), "note": note, "where": "release"}
+            {"label": "Effect built into the release", "value": fixed(carried.value, decimals + 1), "note": note, "where": "release"}
         )
     if release:
         tile, whole = _tile(release, decimals), combined_effect(effects)

@@ -105,6 +105,19 @@ def test_bounds_that_five_rows_share_stand_and_few_rows_give_one_value() -> None
     assert safe_bounds(*tails(np.array([3.0])), 1.0) == (3.0, 3.0)
 
 
+@pytest.mark.parametrize("grid", [0.0, 0.01])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_cap_that_few_rows_exceed_is_a_bound_as_it_is(grid: float, sign: float) -> None:
+    """Rounded inwards, the bound would leave no place for the fifth of all rows that lie at the cap: CPS earnings of 25,862.32."""
+    rng = np.random.default_rng(3)
+    values = sign * np.concatenate([rng.uniform(0.0, 25_000.0, 400).round(2), np.full(100, 25_862.32), [26_000.11, 30_123.45, 35_040.07]])
+    low, high = safe_bounds(*tails(values), grid)
+    assert sign * (high if sign > 0 else low) == 25_862.32
+    frame = pd.DataFrame({"income": values, "a": np.arange(len(values)) % 2, "y": rng.normal(size=len(values))})
+    column = next(each for each in described(frame).table.columns if each.name == "income")
+    assert sign * (column.high if sign > 0 else column.low) == 25_862.32
+
+
 def test_columns_that_others_bound_are_held_by_the_same_rule() -> None:
     frame = table(OUTLIERS[1], "income")
     column = Column.model_validate(next(each for each in described(frame).table.columns if each.name == "income").model_dump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.contract.headline import BuiltIn
 from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, label_rows, legend_below
 
 TITLES = {
@@ -31,15 +32,17 @@ def _name(row: Mapping[str, Any]) -> str:
     return f"{outcome}{estimand.upper() if len(estimand) == 3 else estimand}{arms}  {str(row['estimator']).upper()}"
 
 
-def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plot:
+def forest(rows: Sequence[Mapping[str, Any]], carried: BuiltIn | None = None, estimand: str = "ate") -> Plot:
     """Draw a forest plot.
 
     Parameters
     ----------
     rows : sequence of mapping
         ``table``, ``estimand``, ``estimator``, ``estimate``, ``ci_low``, ``ci_high``.
-    truth : float, optional
-        Exact effect of the release, drawn as a line.
+    carried : BuiltIn, optional
+        Effect built into the release, drawn as a line.
+    estimand : str
+        Of that effect.
     """
     names = list(dict.fromkeys(_name(row) for row in rows))
     tables = list(dict.fromkeys(str(row["table"]) for row in rows))
@@ -58,8 +61,8 @@ def forest(rows: Sequence[Mapping[str, Any]], truth: float | None = None) -> Plo
             label=TITLES.get(table, table),
         )
     axis.axvline(0, color=GREY, linewidth=0.8)
-    if truth is not None:
-        axis.axvline(truth, color=GREY, linewidth=1, linestyle=":", label="exact ATE of the release")
+    if carried is not None:
+        axis.axvline(carried.value, color=GREY, linewidth=1, linestyle=":", label=f"exact {estimand.upper()} of the release")
     label_rows(axis, names)
     axis.set_xlabel("effect, 95 % interval")
     legend_below(figure, axis, 2)

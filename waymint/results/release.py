@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.contract.errors import SpecError
+from tasks.contract.headline import built_in, main_effect, main_estimand
 from waymint.results.result import Result
 
 if TYPE_CHECKING:
@@ -195,8 +196,9 @@ class Release(Result):
 
     def details(self) -> Sequence[str]:
         """Return where it lies and its warnings."""
-        truth = (self.manifest["effects"].get("truth") or {}).get("ate")
-        exact = () if truth is None else (f"exact ATE of the release: {truth:.4g}",)
+        effects = self.manifest["effects"]
+        carried, title = built_in(effects), main_estimand(effects).upper()
+        exact = () if carried is None else (f"exact {title} of the release: {carried.value:.4g}",)
         return (self.uri, *exact, *(f"warning: {text}" for text in self.warnings))
 
     def table(self) -> pd.DataFrame:
@@ -205,8 +207,9 @@ class Release(Result):
 
         if self.manifest.get("profile") == "augment":
             return self.effects()
-        effects = {where: self.manifest["effects"].get(where) or {} for where in ("source", "release")}
-        rows = [{"table": where, "estimand": "ate", **section["ate"]} for where, section in effects.items() if "ate" in section]
+        effects = self.manifest["effects"]
+        mains = {where: main_effect(effects, where) for where in ("source", "release")}
+        rows = [{"table": where, "estimand": main_estimand(effects), **main} for where, main in mains.items() if main]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def plot(self, kind: str | None = None, *, source: Any = None, columns: Sequence[str] | None = None) -> Figure:
@@ -241,8 +244,8 @@ class Release(Result):
                 message = f"cate of {self.name} version {self.version} must be measured to be drawn; it was not."
                 raise SpecError(message, str(record["refused"]))
             return plots.cate(record)
-        truth = (self.manifest["effects"].get("truth") or {}).get("ate")
-        return plots.forest(self._effect_rows(), truth=truth)
+        effects = self.manifest["effects"]
+        return plots.forest(self._effect_rows(), built_in(effects), main_estimand(effects))
 
     def _effect_rows(self) -> list[dict[str, Any]]:
         if self.manifest.get("profile") == "augment":  # added rows alone: what counts is the table with and without them

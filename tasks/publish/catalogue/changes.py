@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tasks.contract.headline import main_estimand
 from tasks.pages.numbers import number
 from tasks.pages.svg import clipped
 from tasks.publish.difference import Change, diff
@@ -51,8 +52,9 @@ def _step(left: Manifest, right: Manifest) -> Step:
     if difference.identical:
         return Step(left.version, right.version, True, "identical: the same bytes of data, SPEC, code, effects and gates", (), 0)
     lines = [] if left.rows == right.rows else [("rows", number(left.rows), number(right.rows))]
+    main = main_estimand(right.effects)
     for effect in difference.effects:
-        if effect.left != effect.right and effect.key in ("source.ate", "release.ate", "truth.ate"):
+        if effect.left != effect.right and effect.key in {f"{table}.{main}" for table in ("source", "release", "truth")}:
             lines.append((f"effect {effect.key}", number(effect.left, 4), number(effect.right, 4)))
     for group, title in _GROUPS.items():
         changes: tuple[Change, ...] = getattr(difference, group)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from tasks.contract.headline import built_in, combined_effect, main_effect
 from tasks.pages.axis import Axis, spanning, tick_labels
 from tasks.pages.svg import bar, circle, diamond, drawing, line, words
 from tasks.publish.manifest import Manifest
@@ -27,7 +28,7 @@ class Moment(NamedTuple):
     ----------
     version : int
     source, low, high : float or None
-        The source's estimate of the ATE with its 95 % interval.
+        The source's estimate of the main effect with its 95 % interval.
     built_in : float or None
         The effect that the release was drawn with.
     release : float or None
@@ -45,17 +46,16 @@ class Moment(NamedTuple):
 def moment_of(manifest: Manifest) -> Moment:
     """Read the effect of one version from its manifest."""
     effects = manifest.effects
-    source = _section(effects.get("source"), "ate")
-    release = _section(effects.get("release") or effects.get("augmented"), "ate")
-    combined = (effects.get("release") or {}).get("combined") or ()
-    same = [each for each in combined if each.get("estimand") == "ate" and each.get("estimator") == release.get("estimator")]
+    source, carried = main_effect(effects, "source") or {}, built_in(effects)
+    release = main_effect(effects, "release" if effects.get("release") else "augmented") or {}
+    whole = combined_effect(effects) or release
     return Moment(
         manifest.version,
         _number(source.get("estimate")),
         _number(source.get("ci_low")),
         _number(source.get("ci_high")),
-        _number((effects.get("truth") or {}).get("ate")),
-        _number((same[0] if same else release).get("estimate")),
+        _number(None if carried is None else carried.value),
+        _number(whole.get("estimate")),
     )
 
 
@@ -107,11 +107,6 @@ def _marks(each: Moment, x: float, up: Axis) -> list[Markup]:
     if each.release is not None:
         parts.append(diamond(x + 5.0, up.at(each.release), 5.0, "release"))
     return parts
-
-
-def _section(value: Any, key: str) -> dict[str, Any]:
-    section = value.get(key) if isinstance(value, dict) else None
-    return section if isinstance(section, dict) else {}
 
 
 def _number(value: Any) -> float | None:
