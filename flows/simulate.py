@@ -34,7 +34,7 @@ from tasks.source.profile import profile_line
 PART_ROWS = 25_000
 #: What the reply shows of the record.
 SHOWN = (
-    "truth", "truth_se", "source", "parents", "cautions", "rows", "ranking", "recommendation", "stability", "same_winner", "speed",
+    "truth", "truth_se", "source", "parents", "cautions", "rows", "ranking", "recommendation", "sizes", "stability", "same_winner", "speed",
 )  # fmt: skip
 
 

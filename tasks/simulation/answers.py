@@ -88,11 +88,11 @@ def by_series(table: pa.Table) -> dict[Series, AnswerSeries]:
 
 
 def tallies(table: pa.Table, truths: Mapping[Effect, Truth]) -> dict[Series, Tally]:
-    """Sum up a batch by estimator and contrast."""
+    """Sum up a batch by estimator and contrast; a test, which has no truth, does not decide how many replicates there are."""
     sums = {}
     for series, answered in by_series(table).items():
         if answered.estimand is None:
             sums[series] = Tally()
-        else:
-            sums[series] = tally(answered.answers, truths[Effect(answered.estimand, series.contrast)].value)
+        elif (truth := truths.get(Effect(answered.estimand, series.contrast))) is not None:
+            sums[series] = tally(answered.answers, truth.value)
     return sums

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import FoldedLearner
 from tasks.contract.registry import names, resolve
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
+from tasks.simulation.unadjusted import UNADJUSTED
 from tasks.targeting.estimators import ALL
 
 #: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
@@ -29,10 +31,29 @@ class Work(NamedTuple):
     replicates: int
 
 
+def unadjusted_of(settings: SimulateSpec, kind: str) -> tuple[str, ...]:
+    """Return what needs no cross-fit and is for a time to event alone: for "all", all of it where the outcome is one.
+
+    Raises
+    ------
+    SpecError
+        If the outcome is none.
+    """
+    if settings.estimators == "all":
+        return UNADJUSTED if kind == "survival" else ()
+    names = tuple(name for name in settings.estimators if name in UNADJUSTED)
+    if names and kind != "survival":
+        raise SpecError(
+            f"estimators of simulate must be those of the outcome's kind; got '{names[0]}', which is for a time to event.",
+            "Leave it out, or declare the outcome's kind as 'survival'.",
+        )
+    return names
+
+
 def estimators_of(settings: SimulateSpec) -> tuple[str, ...]:
     """Return the names of the estimators: for "all", all of the registry but those of subgroups, the common ones first."""
     if settings.estimators != "all":
-        return settings.estimators
+        return tuple(name for name in settings.estimators if name not in UNADJUSTED)
     return tuple(sorted((name for name in names("estimator") if name != "gate"), key=lambda name: (COMMON.get(name, len(COMMON)), name)))
 
 

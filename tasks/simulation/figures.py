@@ -44,8 +44,10 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Eff
         answered = by_series(of_cell)
         together = joint_coverages(answered, truth_of)
         for series, (estimand, numbers) in answered.items():
-            truth = None if estimand is None else truth_of[Effect(estimand, series.contrast)]
+            truth = None if estimand is None else truth_of.get(Effect(estimand, series.contrast))
             measured = performance(answered[series].answers, None if truth is None else truth.value)
+            if truth is None and cell.effect_scale == 0.0:  # of a test
+                measured = {**measured, "type1_error": measured["power"]}
             row: dict[str, Any] = {"cell": cell.key, "title": cell.title, **cell._asdict(), "estimator": series.estimator}
             row |= {"estimand": estimand, **series.contrast.columns}
             row |= {"truth": None if truth is None else truth.value, "truth_se": None if truth is None else truth.se}
@@ -68,7 +70,8 @@ def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Eff
     for (estimator, contrast), (estimand, numbers) in answered.items():
         if "joint_low" not in numbers:
             return {}
-        truth = np.nan if estimand is None else truths[Effect(estimand, contrast)].value
+        effect = None if estimand is None else truths.get(Effect(estimand, contrast))
+        truth = np.nan if effect is None else effect.value
         held = (numbers["joint_low"] <= truth) & (truth <= numbers["joint_high"])
         # NaN where a replicate failed or a contrast was never answered
         there = np.isfinite(numbers["joint_low"]) & np.isfinite(truth)
@@ -106,7 +109,7 @@ def places(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Effe
     for cell, truth_of in zip(cells, truths, strict=True):
         answered = by_series(table.filter(pc.equal(table.column("cell"), cell.key)))
         ranked = (Effect(each.estimand, series.contrast) for series, each in answered.items() if each.estimand is not None)
-        for effect in dict.fromkeys(ranked):
+        for effect in (each for each in dict.fromkeys(ranked) if each in truth_of):
             errors = {
                 series.estimator: each.numbers["estimate"] - truth_of[effect].value
                 for series, each in answered.items()

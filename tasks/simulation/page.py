@@ -12,8 +12,9 @@ from tasks.pages.template import fill
 from tasks.simulation.advice import LEAST_COVERAGE
 from tasks.simulation.contrasts import by_contrast, contrast_of, first_control, group_key
 from tasks.simulation.plots import chart, lines, look
+from tasks.simulation.sizes_page import label, power_tables
+from tasks.simulation.unadjusted import LOG_RATIO
 
-LABELS = {"or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE", "adaptive": "adaptive TMLE", "att": "ATT", "atc": "ATC", "ato": "ATO"}
 #: Measures of the full table, with their headings.
 COLUMNS = (
     ("bias", "bias"),
@@ -55,6 +56,8 @@ def render(record: Mapping[str, Any]) -> bytes:
         least=percent(LEAST_COVERAGE, 1),
         cells=[_cell(title, list(rows), record) for title, rows in itertools.groupby(record["rows"], key=lambda row: row["title"])],
         scenarios=_scenarios(record["rows"]),
+        power=power_tables([each for each in record.get("sizes", []) if each.get("control") == first_control(record["rows"])]),
+        times=any(row["estimand"] == LOG_RATIO for row in record["rows"]),
         several=first_control(record["rows"]) is not None,
         first=contrast_of(record["rows"][0]).title,
         label=label,
@@ -146,17 +149,18 @@ def is_null(rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the charts of scenarios with at least two sizes: estimators of the ATE, of more than two arms against the control, only."""
+    """Return the charts of scenarios with at least two sizes: estimators of the ATE and tests; of many arms against the control."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     control = first_control(rows)
     for row in rows:
-        if row["estimand"] == "ate" and row.get("control") == control:
+        if row["estimand"] in ("ate", LOG_RATIO) and row.get("control") == control:
             groups.setdefault((*(row[name] for name in SCENARIO), contrast_of(row)), []).append(row)
     scenarios = []
     for group in groups.values():
         null = is_null(group)
         last = ("power", "type-1 error (5 % is meant)", TYPE1) if null else ("power", "power", None)
         measured = (("rmse", "RMSE", None), ("coverage", "coverage (95 % is meant)", 0.95), last)
+        # a test has power only: it stands last, so that the estimators' curves look the same on all charts
         charts = [{"title": title, "svg": svg} for name, title, guide in measured if (svg := chart(group, name, title, guide)) is not None]
         if charts:
             names = list(dict.fromkeys(row["estimator"] for row in group))
@@ -164,8 +168,3 @@ def _scenarios(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             title = ", ".join(filter(None, (group[0]["title"].partition(", ")[2], contrast_of(group[0]).title)))
             scenarios.append({"title": title, "charts": charts, "key": key})
     return scenarios
-
-
-def label(name: str) -> str:
-    """Return what an estimator is called; a plug-in goes by its key."""
-    return LABELS.get(name, name)

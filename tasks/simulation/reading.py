@@ -8,6 +8,8 @@ from typing import Any
 
 from tasks.simulation.contrasts import by_contrast, contrast_of, first_control
 from tasks.simulation.page import TYPE1, headlines, is_null
+from tasks.simulation.sizes_page import power_lines
+from tasks.simulation.unadjusted import UNADJUSTED
 
 ABSENT = "–"
 
@@ -32,6 +34,8 @@ def lines(reply: Mapping[str, Any]) -> list[str]:
                 text += _cell(", ".join(filter(None, (title, contrast.title))), rows)
     if control is not None:
         text += ["", f"Arms are compared with '{control}' here; every other pair, and simultaneous intervals, are in the report."]
+    shown = [each for each in reply.get("sizes", []) if each.get("control") == control]
+    text += power_lines(shown) if any(len(each["sizes"]) > 1 or each["estimator"] in UNADJUSTED for each in shown) else []
     text += ["", *headlines(reply), "", *(f"warning   {caution}" for caution in reply["cautions"])]
     return [*text, f"report    {reply['uri']}/simulate.html"]
 
@@ -48,8 +52,8 @@ def _cell(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    if row["rmse"] is None:
-        numbers = f"{ABSENT:>10}" * 4 + f"{ABSENT:>9}"
+    if row["rmse"] is None:  # of a test there is power alone
+        numbers = f"{ABSENT:>10}" * 4 + (f"{ABSENT:>9}" if row["power"] is None else f"{row['power']:>9.1%}")
     else:
         numbers = f"{row['bias']:>10.4g}{row['rmse']:>10.4g}{row['coverage']:>10.1%}{row['ci_width']:>10.4g}{row['power']:>9.1%}"
     return f"{row['estimator']:<12}{numbers}{row['failures']:>8.1%}{row['replicates']:>7}"

@@ -19,6 +19,7 @@ from tasks.simulation.contrasts import contrasts
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Source
 from tasks.simulation.survival import TimesData, predict_data
+from tasks.simulation.unadjusted import unadjusted
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
 from tasks.targeting.sample import Sample, prepare
@@ -30,12 +31,13 @@ ESTIMANDS = ("ate", "att", "atc", "ato")
 
 
 class Method(NamedTuple):
-    """How data sets are analysed: cross-fitted by one learner, evaluated by every estimator, by name."""
+    """How data sets are analysed: cross-fitted by one learner, evaluated by every estimator, by name; and what needs no cross-fit."""
 
     learner: Learner
     estimators: Mapping[str, Estimator]
     folds: int
     truncation: str | float
+    unadjusted: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -77,6 +79,8 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     data = source.draw(cell.n, rng)
     drawn = time.thread_time()
     population = source.population
+    if not method.estimators:
+        return Replicate(number, drawn - start, 0.0, tuple(_unadjusted(method, data, population.labels)))
     try:
         if isinstance(data, TimesData):
             nuisances, y = predict_data(data, method.learner, method.folds, method.truncation, rng)
@@ -89,14 +93,26 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     except FAILURES:
         spent = time.thread_time() - drawn
         nothing = (Outcome(name, (None,) * len(contrasts(population.labels, name)), 0.0) for name in method.estimators)
-        return Replicate(number, drawn - start, spent, tuple(nothing))
+        return Replicate(number, drawn - start, spent, (*nothing, *_unadjusted(method, data, population.labels)))
     fitted = time.thread_time()
     outcomes = []
     for name, estimator in method.estimators.items():
         began = time.thread_time()
         estimates = _evaluated(name, estimator, sample, population.labels)
         outcomes.append(Outcome(name, estimates, time.thread_time() - began))
-    return Replicate(number, drawn - start, fitted - drawn, tuple(outcomes))
+    return Replicate(number, drawn - start, fitted - drawn, (*outcomes, *_unadjusted(method, data, population.labels)))
+
+
+def _unadjusted(method: Method, data: Data, labels: Sequence[str]) -> list[Outcome]:
+    """Evaluate what uses neither covariates nor a cross-fit, on a data set of times."""
+    outcomes: list[Outcome] = []
+    if not isinstance(data, TimesData):
+        return outcomes
+    for name in method.unadjusted:
+        began = time.thread_time()
+        estimates = unadjusted(name, data, labels)
+        outcomes.append(Outcome(name, estimates, time.thread_time() - began))
+    return outcomes
 
 
 def replicates(source: Source, method: Method, cell: Cell, seed: int, draw: int, numbers: Sequence[int]) -> list[Replicate]:

@@ -31,10 +31,11 @@ _BLOCK = 8_192
 
 @dataclass(frozen=True)
 class TimesData(Data):
-    """One data set of times: ``y`` is the time, ``event`` whether it is that of an event, each (n,)."""
+    """One data set of times: ``y`` is the time, ``event`` whether it is that of an event, ``strata`` each row's stratum, each (n,)."""
 
     event: npt.NDArray[np.bool_] | None = None
     outcome: TimesToEvent | None = None
+    strata: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,18 @@ class TimesSource(Source):
         a = draw_treatment(here, rng)
         time, came = law.times.draw(self.event[a, rows], law.hazards.censoring[a, rows], (rng.random(n), rng.random(n)))
         rounded = np.array(conform(law.outcome, pa.array(time)).to_numpy(zero_copy_only=False), dtype=np.float64)
-        return TimesData(covariates[list(self.visible)], a, rounded, here.arms, came, law.times.outcome)
+        visible = covariates[list(self.visible)]
+        names = [column.id for column in law.columns if column.role == "stratum" and column.id in self.visible]
+        return TimesData(visible, a, rounded, here.arms, came, law.times.outcome, _strata(visible[names]))
+
+
+def _strata(columns: pd.DataFrame) -> npt.NDArray[np.int64] | None:
+    """Return the number of each row's cell of columns with levels; None without columns."""
+    codes = np.zeros(len(columns), dtype=np.int64)
+    for name in columns:
+        levels = columns[name].cat
+        codes = codes * (len(levels.categories) + 1) + levels.codes.to_numpy()
+    return codes if len(columns.columns) else None
 
 
 def times_population(schema: TableSchema, rows: pa.Table, mechanisms: TimesMechanisms, design: MechanismsSpec) -> TimesPopulation:

@@ -20,7 +20,7 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.survival_model import TimesMechanisms
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
-from tasks.simulation.batches import Work, estimators_of
+from tasks.simulation.batches import Work, estimators_of, unadjusted_of
 from tasks.simulation.contrasts import Effect, Series, contrasts, group_key
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
@@ -32,6 +32,7 @@ from tasks.simulation.published import Published, law_of, rows_of
 from tasks.simulation.replicate import Method, replicates
 from tasks.simulation.request import FromRelease
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
+from tasks.simulation.sizes import sizes
 from tasks.simulation.stability import same_winner, stability
 from tasks.simulation.survival import times_population
 
@@ -111,7 +112,7 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
     source = source_of(population, cell)
     done, spent = space.finished(key, PartitionRef), {}
     if done is None:
-        method, numbers = method_of(spec, cell), range(work.first, work.first + work.replicates)
+        method, numbers = method_of(spec, cell, population.kind), range(work.first, work.first + work.replicates)
         if isinstance(method.learner, FoldedLearner):
             # its compiled code is loaded before the clock runs
             replicates(source, method, cell, spec.seed, work.draw, numbers[:1])
@@ -120,13 +121,15 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
     return Batch(work, done, tallies(space.table(done), truths(source)), spent)
 
 
-def method_of(spec: Spec, cell: Cell) -> Method:
+def method_of(spec: Spec, cell: Cell, kind: str) -> Method:
     """Return how a cell's data sets are analysed."""
     settings = spec.simulate
     estimators = {name: resolve("estimator", name) for name in estimators_of(settings)}
     learner_params = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
     params = settings.params.get(cell.learner, learner_params)
-    return Method(resolve("learner", cell.learner, params), estimators, settings.folds, spec.mechanisms.truncation)
+    return Method(
+        resolve("learner", cell.learner, params), estimators, settings.folds, spec.mechanisms.truncation, unadjusted_of(settings, kind)
+    )
 
 
 @coarse("measure estimators", "measure estimators")
@@ -153,6 +156,7 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
         "rows": rows[0],
         "ranking": ranked[0],
         "recommendation": advice(rows[0], spec.simulate.power),
+        "sizes": sizes(rows[0], spec.simulate.power),
         "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
         "same_winner": same_winner(winners[0], winners[1:]),
         "truths": [_truth_of(space.model(law), grid[0]) for law in laws],
@@ -242,6 +246,7 @@ def check(spec: Spec) -> None:
     """
     for cell in cells(spec.simulate)[:1]:
         for learner in spec.simulate.learners:
-            method_of(spec, cell._replace(learner=learner))
+            # a release's own manifest says what its outcome is
+            method_of(spec, cell._replace(learner=learner), "survival" if isinstance(spec, FromRelease) else spec.outcome.kind)
     if "gate" in estimators_of(spec.simulate):
         raise SpecError("estimators of simulate must be of the whole table; got 'gate'.", "Simulate the subgroup's rows as a source.")

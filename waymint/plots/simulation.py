@@ -10,8 +10,8 @@ from tasks.targeting.estimators import ATE
 from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, legend_below
 
 ACROSS, NOMINAL = 2, 0.95
-#: Estimators of the average effect; others answer other questions.
-AVERAGE = (*ATE, "adaptive")
+#: Estimators of the average effect, and the test beside them; others answer other questions.
+AVERAGE = (*ATE, "adaptive", "km", "logrank")
 TITLES = {"power": "power", "coverage": "coverage of the 95 % interval", "bias": "bias", "rmse": "root mean squared error"}
 
 
@@ -37,7 +37,7 @@ def curves(rows: Sequence[Mapping[str, Any]], measure: str) -> Plot:
         axis.set_visible(False)
     for axis, (title, curve) in zip(axes, panels.items()):
         _lines(axis, curve, measure)
-        null = measure == "power" and all(row["truth"] == 0.0 for row in curve)
+        null = measure == "power" and all(row["effect_scale"] == 0.0 for row in curve)
         level = 0.05 if null else {"power": 0.8, "coverage": NOMINAL, "bias": 0.0}.get(measure)
         if level is not None:
             axis.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
@@ -71,6 +71,6 @@ def _lines(axis: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> None:
                 color=COLORS[number],
                 markersize=4,
                 linewidth=1.2,
-                label=name.upper() if name != "adaptive" else name,
+                label=name if name in ("adaptive", "logrank") else name.upper(),
             )
     axis.set_xticks(sizes)

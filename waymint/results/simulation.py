@@ -42,8 +42,22 @@ class Simulation(Result):
     def table(self) -> pd.DataFrame:
         """Return the main columns; of a law without an effect the share of intervals without 0 is ``type1_error`` and no power."""
         frame = self.frame()
-        frame["power"] = frame["power"].where(frame["truth"] != 0.0)
+        frame["power"] = frame["power"].where(frame["effect_scale"] != 0.0)
         return frame[[name for name in SHOWN if name in frame]]
+
+    def sizes(self) -> pd.DataFrame:
+        """Return power by size: one row for each scenario, estimator or test, and ``n``.
+
+        ``smallest`` is the least n of the grid with the wanted power, ``rows_needed`` what the power at the nearest size implies.
+        """
+        import pandas as pd
+
+        rows = [
+            {**entry, **each, "rows_needed": (entry["rows_needed"] or {}).get("rows")}
+            for entry in self.reply["sizes"]
+            for each in entry["sizes"]
+        ]
+        return pd.DataFrame(rows).drop(columns="sizes", errors="ignore")
 
     def headline(self) -> str:
         """Return the truth and the number of cells."""
