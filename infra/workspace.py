@@ -107,8 +107,10 @@ class Workspace:
         ref = PartitionRef(key=self._below + key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), part=part, rows=rows)
         return self._finish(ref, data)
 
-    def table(self, ref: Ref, columns: list[str] | None = None) -> pa.Table:
-        """Read a table, or some of its columns."""
+    def table(self, ref: Ref | Sequence[Ref], columns: list[str] | None = None) -> pa.Table:
+        """Read a table, or some of its columns; of several partitions one after the other."""
+        if not isinstance(ref, Ref):
+            return pa.concat_tables([self.table(each, columns) for each in ref])
         with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             return pq.ParquetFile(source).read(columns=columns)
 

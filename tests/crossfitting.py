@@ -91,8 +91,13 @@ def batched(world: World, learner: str, fold_of: np.ndarray, fit_rows: int | Non
 
 def by_tasks(world: World, learner: str, fold_of: np.ndarray, fit_rows: int | None, folder: Path) -> Nuisances:
     run, table = workspace(world, folder, learner, fit_rows)
-    assigned = run.space().put_table(
-        "table/assigned.parquet", world.table.select(["key", "a", "y"]).append_column("fold", pa.array(fold_of))
+    whole, starts = (
+        world.table.select(["key", "a", "y"]).append_column("fold", pa.array(fold_of)),
+        np.cumsum([0, *(part.rows for part in table.parts)]),
+    )
+    assigned = tuple(
+        run.space().put_table(f"table/assigned-{number}.parquet", whole.slice(starts[number], part.rows))
+        for number, part in enumerate(table.parts)
     )
     return nuisances_of(run.space().table(cross_fit_tasks(run, world.schema, table, assigned).nuisances))
 
@@ -128,14 +133,14 @@ def workspace(world: World, folder: Path, learner: str, fit_rows: int | None, pa
     return run, Table("table", tuple(refs))
 
 
-def cross_fit_tasks(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef) -> Fitted:
+def cross_fit_tasks(run: Run, schema: TableSchema, table: Table, assigned: tuple[PartitionRef, ...]) -> Fitted:
     """Run the tasks of a cross-fitting one after the other, without Prefect, as the flow orders them."""
     fits = [task.fit.fn(run, schema, table, assigned, 0, fold) for fold in range(FOLDS)]
     state, number, done = None, 0, not task.refines(run, schema, table)
     while not done:
         number += 1
-        visited = [task.visit.fn(run, schema, table, assigned, fits, number, state, part) for part in table.parts]
+        visited = [task.visit.fn(run, schema, table, fits, number, state, part) for part in table.parts]
         state, done = task.advance.fn(run, schema, table, fits, number, state, visited)
     if state is not None:
-        fits = [task.refined.fn(run, schema, table, assigned, fits, state, fold) for fold in range(FOLDS)]
-    return Fitted(table, task.collect.fn(run, table, assigned, fits), fits)
+        fits = task.refined.fn(run, schema, table, fits, state)
+    return Fitted(table, tuple(task.predict.fn(run, schema, table, fits, number) for number in range(len(table.parts))), fits)

@@ -118,7 +118,7 @@ def _effects(
     learnt = stage.map(nuisance.average, [(run, schema, transfer, refit.fits, part) for part in parts])
     released = stage.wait(fits.effects)
     anchored = [part.predictions for part in first.anchored]
-    drawn = canonical if run.spec.release.mode == "hybrid" else [refit.nuisances]
+    drawn = canonical if run.spec.release.mode == "hybrid" else refit.nuisances
     fidelity = stages.submit(estimation.fidelity, run, schema, fits.source.nuisances, anchored, learnt, drawn, released[0])
     return source_effects, released, fidelity, people
 

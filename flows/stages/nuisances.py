@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import tasks.nuisance.task as nuisance
 from infra.stages import Stages
 from infra.workspace import Run
-from tasks.contract.refs import PartitionRef
 from tasks.contract.roles import TableSchema
 from tasks.nuisance.task import Fitted, FoldFit, Table
 
@@ -20,20 +19,18 @@ def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title
         fits = stage.map(nuisance.fit, [(run, schema, table, assigned[repeat], repeat, fold) for repeat in repeats for fold in folds])
     if nuisance.refines(run, schema, table):
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
-        fits = [fit for batch, folded in zip(grouped, assigned) for fit in _refine(run, stages, schema, table, folded, batch, title)]
-    nuisances = stages.run(f"{title}: collect", nuisance.collect, run, table, assigned[0], fits)
-    return Fitted(table, nuisances, fits)
+        fits = [fit for batch in grouped for fit in _refine(run, stages, schema, table, batch, title)]
+    predicting = [(run, schema, table, fits, number) for number in range(len(table.parts))]
+    return Fitted(table, tuple(stages.map(f"{title}: predict", nuisance.predict, predicting)), fits)
 
 
-def _refine(
-    run: Run, stages: Stages, schema: TableSchema, table: Table, assigned: PartitionRef, fits: Sequence[FoldFit], title: str
-) -> list[FoldFit]:
+def _refine(run: Run, stages: Stages, schema: TableSchema, table: Table, fits: Sequence[FoldFit], title: str) -> list[FoldFit]:
     """Go on from models of a sample to models of all rows, one partition in memory at a time."""
     state, number, done = None, 0, False
     while not done:
         number += 1
         with stages.stage(f"{title}: pass {number} over all rows", len(table.parts) + 1) as stage:
-            visited = stage.map(nuisance.visit, [(run, schema, table, assigned, fits, number, state, part) for part in table.parts])
+            visited = stage.map(nuisance.visit, [(run, schema, table, fits, number, state, part) for part in table.parts])
             state, done = stage.run(nuisance.advance, run, schema, table, fits, number, state, visited)
-    predicting = [(run, schema, table, assigned, fits, state, fold) for fold in range(len(fits))]
-    return stages.map(f"{title}: predict", nuisance.refined, predicting)
+    kept: list[FoldFit] = stages.run(f"{title}: keep", nuisance.refined, run, schema, table, fits, state)
+    return kept

@@ -79,15 +79,15 @@ class Analysed(NamedTuple):
 
     Attributes
     ----------
-    observed : PartitionRef
+    observed : tuple of PartitionRef
         The source.
-    other, pooled : PartitionRef or None
+    other, pooled : tuple of PartitionRef, or None
         The other table, and both as one with the source first; None where outcomes are the source's own.
     """
 
-    observed: PartitionRef
-    other: PartitionRef | None
-    pooled: PartitionRef | None
+    observed: tuple[PartitionRef, ...]
+    other: tuple[PartitionRef, ...] | None
+    pooled: tuple[PartitionRef, ...] | None
 
 
 @coarse("weigh augmentation", "weigh augmentation against what else could be done")
@@ -148,7 +148,7 @@ def _pooled(space: Workspace, analysed: Analysed) -> Pooled | None:
 
 
 def _rows(analysed: Analysed) -> int:
-    return analysed.observed.rows if analysed.pooled is None else analysed.pooled.rows
+    return sum(part.rows for part in analysed.pooled or analysed.observed)
 
 
 def _candidates(g: Float64, chosen: Point) -> float:
@@ -247,7 +247,12 @@ def _block(
 
 @coarse("estimate after", "estimate on the augmented table")
 def after(
-    run: Run, schema: TableSchema, observed: PartitionRef, added: Sequence[PartitionRef], augmented: PartitionRef, decision: Ref
+    run: Run,
+    schema: TableSchema,
+    observed: Sequence[PartitionRef],
+    added: Sequence[PartitionRef],
+    augmented: Sequence[PartitionRef],
+    decision: Ref,
 ) -> Ref:
     """Estimate on source and added rows together. A JSON record: ``{"real": [...], "pooled": [...], "rows", "treated"}``."""
     space, spec = run.space(), run.spec
@@ -274,7 +279,7 @@ def before_of(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [estimates[each] for each in wanted if each in estimates]
 
 
-def _analysis(space: Workspace, ref: PartitionRef) -> tuple[Int8, Float64, Nuisances]:
+def _analysis(space: Workspace, ref: Sequence[PartitionRef]) -> tuple[Int8, Float64, Nuisances]:
     table = space.table(ref, ["a", "y", *NUISANCES])
     nuisances = Nuisances(*(table[name].to_numpy() for name in NUISANCES))
     return table["a"].to_numpy().astype(np.int8), table["y"].to_numpy().astype(np.float64), nuisances

@@ -187,7 +187,7 @@ def outside_support(run: Run, schema: TableSchema, support: ModelRef, canonical:
 
 @coarse("compare laws", "compare laws")
 def compare_laws(
-    run: Run, schema: TableSchema, source: Sequence[PartitionRef], nuisances: PartitionRef, release: Sequence[PartitionRef]
+    run: Run, schema: TableSchema, source: Sequence[PartitionRef], nuisances: Sequence[PartitionRef], release: Sequence[PartitionRef]
 ) -> ModelRef:
     """Compare outcome, covariates and missing cells of at most ``gates.distance_rows`` rows of source and release.
 
@@ -198,7 +198,7 @@ def compare_laws(
         Of the source.
     source : sequence of PartitionRef
         Its partitions.
-    nuisances : PartitionRef
+    nuisances : sequence of PartitionRef
         Out-of-fold nuisances of the source's rows, in their order.
     release : sequence of PartitionRef
         Canonical drawn parts of all copies.

@@ -16,7 +16,7 @@ from tasks.contract.columns import CLUSTER, clusters_of, nuisances_of, predictio
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.frames import levels_of, strata_codes, to_frame
 from tasks.contract.nuisance import Nuisances
-from tasks.contract.refs import ModelRef, PartitionRef, Ref
+from tasks.contract.refs import PartitionRef, Ref
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64, rng_for
 from tasks.contract.roles import Column, TableSchema
@@ -33,7 +33,7 @@ from tasks.estimation.survival.record import survival_record
 from tasks.estimation.together import outcomes_together
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
-from tasks.nuisance.curve_sums import curves_key
+from tasks.nuisance.task import curves_of
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL, ATE
 from tasks.targeting.fluctuation import truncation_bound
@@ -46,7 +46,7 @@ PEOPLE = 20_000
 
 
 @coarse("estimate effects", "estimate effects of {name}")
-def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisances: PartitionRef, name: str) -> Ref:
+def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisances: Sequence[PartitionRef], name: str) -> Ref:
     """Evaluate every estimator and the overlap of one table. A JSON record: ``{"estimates": [...], "overlap": {...}}``."""
     space, spec = run.space(), run.spec
     key = f"{name}/effects.json"
@@ -75,9 +75,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
     if schema.survival is not None:
         full = truncation_bound(len(a), spec.mechanisms.truncation, fitted.arms)
-        curves = space.finished(curves_key(nuisances.key), ModelRef)
-        assert curves is not None  # written before the nuisances
-        record["survival"] = survival_record(schema, table, space.model(curves), full, _strata(space, schema, parts))
+        record["survival"] = survival_record(schema, table, curves_of(space, nuisances), full, _strata(space, schema, parts))
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -122,7 +120,7 @@ def _levels(space: Workspace, parts: Sequence[PartitionRef], column: Column) -> 
 def fidelity(
     run: Run,
     schema: TableSchema,
-    source: PartitionRef,
+    source: Sequence[PartitionRef],
     mechanism: Sequence[PartitionRef],
     transferred: Sequence[PartitionRef],
     release: Sequence[PartitionRef],
@@ -136,7 +134,7 @@ def fidelity(
         The run.
     schema : TableSchema
         The source's schema.
-    source : PartitionRef
+    source : sequence of PartitionRef
         Out-of-fold nuisances of the source.
     mechanism : sequence of PartitionRef
         The released mechanism's Q at the source's rows: known in mode "hybrid"; in mode "full" there is none and ``transferred`` stands in.
@@ -205,7 +203,7 @@ def _kept(
 
 
 @coarse("compare outcomes together", "compare outcomes together")
-def together(run: Run, schema: TableSchema, source: PartitionRef, released: Sequence[PartitionRef]) -> Ref:
+def together(run: Run, schema: TableSchema, source: Sequence[PartitionRef], released: Sequence[PartitionRef]) -> Ref:
     """Compare how several outcomes hang together and how many cells are missing: a JSON record of :func:`outcomes_together`."""
     space = run.space()
     key = "checks/together.json"
@@ -222,9 +220,9 @@ def people(
     run: Run,
     schema: TableSchema,
     parts: Sequence[PartitionRef],
-    source: PartitionRef,
+    source: Sequence[PartitionRef],
     released: Sequence[PartitionRef],
-    refit: PartitionRef,
+    refit: Sequence[PartitionRef],
 ) -> Ref:
     """Measure how alike single effects, assignment and outcomes are in source and release: records of fidelity that gate nothing.
 
@@ -236,11 +234,11 @@ def people(
         The source's schema.
     parts : sequence of PartitionRef
         The source's partitions.
-    source : PartitionRef
+    source : sequence of PartitionRef
         Out-of-fold nuisances of the source.
     released : sequence of PartitionRef
         Canonical drawn parts of the first copy.
-    refit : PartitionRef
+    refit : sequence of PartitionRef
         Out-of-fold nuisances learnt from the first copy.
 
     Returns

@@ -47,7 +47,7 @@ from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.survival_fold import TimesFoldModel
-from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, weights_of
+from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, held_rows, weights_of
 from tasks.targeting.fluctuation import truncation_bound
 
 # Eigenvalue below which calibration takes a direction not to vary: Q of several outcomes are nearly functions of one another.
@@ -69,7 +69,12 @@ class Assembled(NamedTuple):
 
 @coarse("assemble mechanisms", "assemble mechanisms of {table.name}")
 def assemble(
-    run: Run, schema: TableSchema, table: Table, nuisances: PartitionRef, fits: Sequence[FoldFit], predicted: Sequence[PartitionRef]
+    run: Run,
+    schema: TableSchema,
+    table: Table,
+    nuisances: Sequence[PartitionRef],
+    fits: Sequence[FoldFit],
+    predicted: Sequence[PartitionRef],
 ) -> Assembled:
     """Target Q, fit the law of Y around it, anchor the averaged model's means at the targeted ones."""
     space, spec = run.space(), run.spec
@@ -106,8 +111,7 @@ def _assemble_times(
     targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
     frame = Partitions(space, schema, table.parts).take(np.arange(len(a)) < n)
     models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
-    held = [space.table(fit.predictions, ["row"]).column("row").to_numpy() for fit in fits]
-    hazards = held_hazards(models, [places[places < n] for places in held], frame, len({fit.repeat for fit in fits}))
+    hazards = held_hazards(models, held_rows(space, fits, n), frame, len({fit.repeat for fit in fits}))
     periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
     sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
     law = learn_times(time, e > 0.5, outcome)
@@ -194,7 +198,7 @@ def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef]) -> 
 
 
 @coarse("learn clusters", "learn clusters of {table.name}")
-def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: PartitionRef, mechanisms: ModelRef) -> ModelRef:
+def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Sequence[PartitionRef], mechanisms: ModelRef) -> ModelRef:
     """Learn how rows of one cluster hang together: a :class:`tasks.mechanisms.clusters.ClusterLaw`."""
     space, spec = run.space(), run.spec
     key = f"{table.name}/clusters.model"

@@ -222,7 +222,11 @@ def fit_folds(
     for fold, mask in enumerate(chosen):
         report(f"fitting fold {fold + 1} of {plan.folds} on {int(np.count_nonzero(mask)):,} rows")
         model = fit_sample(plan, learner, rows_at(rows, places), frame, mask[places], repeat, fold)
-        models.append(streamed_model(plan, learner, model, rows, covariates, fold_of, fold))
+        if plan.streams(learner, len(rows.y)):
+            heaviest = 1.0 if rows.weights is None else float(rows.weights.max())
+            others = int(np.count_nonzero(fold_of != fold))
+            model = streamed_model(learner, model, lambda: _parts(rows, covariates, fold_of), fold, heaviest, others)
+        models.append(model)
     if plan.streams(learner, len(rows.y)):
         return models, len(rows.y)
     if not plan.refines(learner, len(rows.y), rows.arms):
@@ -233,7 +237,9 @@ def fit_folds(
         lambda: _parts(rows, covariates, fold_of),
         lambda number: report(f"fitting all {len(rows.y):,} rows, pass {number}"),
     )
-    return [refined_model(refinement, state, model, fold_of, fold) for fold, model in enumerate(models)], len(rows.y)
+    sizes = np.bincount(fold_of, minlength=plan.folds)
+    fitted = [refined_model(refinement, state, model, fold, len(rows.y) - int(sizes[fold])) for fold, model in enumerate(models)]
+    return fitted, len(rows.y)
 
 
 def rows_at(rows: Rows, places: npt.NDArray[np.intp] | Mask) -> Rows:
@@ -278,22 +284,34 @@ def refinement_of(learner: Learner, models: Sequence[FoldModel], kind: str) -> R
     return learner.refinement(propensities, [model.outcome for model in models], [model.rows for model in models], kind)
 
 
-def refined_model(refinement: Refinement, state: object, sample: FoldModel, fold_of: Int8, fold: int) -> FoldModel:
-    """Return one fold's models at the end of a refinement."""
+def refined_model(refinement: Refinement, state: object, sample: FoldModel, fold: int, rows: int) -> FoldModel:
+    """Return one fold's models at the end of a refinement, which has seen so many rows outside it."""
     g, q = refinement.models(state)[fold]
-    return FoldModel(sample.propensity if g is None else g, q, int(np.count_nonzero(fold_of != fold)))
+    return FoldModel(sample.propensity if g is None else g, q, rows)
 
 
 def streamed_model(
-    plan: Plan, learner: Learner, sample: FoldModel, rows: Rows, covariates: Covariates, fold_of: Int8, fold: int
+    learner: Learner, sample: FoldModel, parts: Callable[[], Iterator[FoldRows]], fold: int, heaviest: float, rows: int
 ) -> FoldModel:
-    """Return one fold's models of all training rows, where the learner fits them in batches; else those of the sample."""
-    if not (plan.streams(learner, len(rows.y)) and isinstance(learner, StreamedLearner)):
-        return sample
-    heaviest = 1.0 if rows.weights is None else float(rows.weights.max())
+    """Return one fold's models of all training rows, by a learner that fits them in batches (:meth:`tasks.nuisance.plan.Plan.streams`).
+
+    Parameters
+    ----------
+    learner : StreamedLearner
+    sample : FoldModel
+        Of the fold's sample.
+    parts : callable
+        Returns the rows of all folds, batch by batch.
+    fold : int
+    heaviest : float
+        Largest row weight.
+    rows : int
+        Rows outside the fold.
+    """
+    assert isinstance(learner, StreamedLearner)  # Plan.streams said so
     g = None if isinstance(sample.propensity, KnownPropensity) else sample.propensity
-    g, q = learner.refit(g, sample.outcome, lambda: _parts(rows, covariates, fold_of), fold, heaviest)
-    return replace(sample, propensity=sample.propensity if g is None else g, outcome=q, rows=int(np.count_nonzero(fold_of != fold)))
+    g, q = learner.refit(g, sample.outcome, parts, fold, heaviest)
+    return replace(sample, propensity=sample.propensity if g is None else g, outcome=q, rows=rows)
 
 
 def _parts(rows: Rows, covariates: Covariates, fold_of: Int8) -> Iterator[FoldRows]:

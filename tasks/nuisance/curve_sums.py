@@ -53,8 +53,8 @@ class CurveSums(NamedTuple):
 
 
 def curves_key(nuisances: str) -> str:
-    """Return where the sums of a table's curves lie, beside its nuisances."""
-    return f"{nuisances.removesuffix('nuisances.parquet')}curves.model"
+    """Return where the sums of a partition's curves lie, beside its nuisances."""
+    return f"{nuisances.removesuffix('.parquet')}-curves.model"
 
 
 def curve_sums(values: Float64, w: Float64, clusters: UInt64 | None = None) -> CurveSums:

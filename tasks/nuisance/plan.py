@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Learner, PartitionedLearner, StreamedLearner
 from tasks.contract.rng import UInt64, rng_for
-from tasks.nuisance.folds import assign_cluster_folds, assign_folds, fold_strata, training_clusters, training_rows
+from tasks.nuisance.folds import FoldUnits, assign_parts, hash_limit, training_rows, within_limit
 
 Mask = npt.NDArray[np.bool_]
 #: Fewest rows that an arm must have per fold.
@@ -73,9 +74,12 @@ class Plan:
 
         Stratified by treatment, declared strata and, where binary, outcome; with clusters, whole clusters by the arm of most of their rows.
         """
-        if clusters is not None:
-            return assign_cluster_folds(clusters, a, self.folds, self.seed, repeat)
-        return assign_folds(keys, fold_strata(a, y, kind, strata), self.folds, self.seed, repeat)
+        units = FoldUnits(keys, a, y, clusters, strata)
+        return self.assign_parts(lambda: (units,), len(keys), kind, repeat)
+
+    def assign_parts(self, parts: Callable[[], Iterable[FoldUnits]], rows: int, kind: str, repeat: int) -> Int8:
+        """Do the same for a table of which a partition is in memory at a time; ``parts`` returns them in order."""
+        return assign_parts(parts, rows, kind, self.folds, self.seed, repeat)
 
     def training(self, keys: UInt64, fold_of: Int8, fold: int, clusters: UInt64 | None = None) -> Mask:
         """Return which rows a fold's models are fitted on, shape (n,): rows of other folds, all or a hash sample of them.
@@ -83,11 +87,15 @@ class Plan:
         With clusters the sample is of whole clusters.
         """
         others = np.asarray(fold_of != fold, dtype=np.bool_)
-        if self.fit_rows is None:
-            return others
-        if clusters is not None:
-            return training_clusters(clusters, others, self.fit_rows, self.seed)
-        return training_rows(keys, others, self.fit_rows, self.seed)
+        return others if self.fit_rows is None else training_rows(keys if clusters is None else clusters, others, self.fit_rows, self.seed)
+
+    def training_limit(self, units: Iterable[UInt64]) -> int | None:
+        """Return the largest hash of the units of a fold's training rows, partition by partition; None where all rows are taken."""
+        return None if self.fit_rows is None else hash_limit(units, self.fit_rows, self.seed)
+
+    def trains(self, units: UInt64, fold_of: Int8, fold: int, limit: int | None) -> Mask:
+        """Return which rows of a partition a fold's models are fitted on, shape (n,), by :meth:`training_limit`."""
+        return within_limit(units, np.asarray(fold_of != fold, dtype=np.bool_), limit, self.seed)
 
     def rng(self, repeat: int, fold: int) -> np.random.Generator:
         """Return the generator that the models of one fold are fitted with: g first, then Q."""

@@ -49,8 +49,6 @@ class TimesFoldModel:
         Training rows.
     arms : int
         K.
-    held : CurveSums or None
-        Of the rows of the fold, which the model has not seen.
     """
 
     propensity: PropensityModel
@@ -59,7 +57,6 @@ class TimesFoldModel:
     outcome: TimesToEvent
     rows: int
     arms: int = 2
-    held: CurveSums | None = None
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and the restricted mean of every arm, each of shape (n,)."""

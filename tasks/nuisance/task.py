@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +13,19 @@ import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.workspace import Run, Workspace
-from tasks.contract.columns import clusters_of, survey_weights, unit_keys
+from tasks.contract.columns import CLUSTER, clusters_of, survey_weights, unit_keys
 from tasks.contract.frames import strata_codes, to_frame
-from tasks.contract.nuisance import Float64, FoldRows, Learner, Refinement
+from tasks.contract.nuisance import Float64, FoldRows, Int8, Learner, Refinement
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
 from tasks.contract.survival import EventRows
-from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, rows_at, streamed_model
+from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, streamed_model
 from tasks.nuisance.curve_sums import CurveSums, blocks, curves_key
-from tasks.nuisance.fold_model import FoldModel, averaged_all
+from tasks.nuisance.fold_model import averaged_all
+from tasks.nuisance.folds import FoldUnits
 from tasks.nuisance.plan import Plan
 from tasks.nuisance.survival_fold import TimesFoldModel, Watched, averaged_times, fit_times_fold, predict_times
 from tasks.targeting.fluctuation import truncation_bound
@@ -51,18 +52,19 @@ class Table(NamedTuple):
 
 
 class FoldFit(NamedTuple):
-    """The models of one fold of one repeat and their predictions of its rows."""
+    """The models of one fold of one repeat, and the table's partitions with the folds they are for, as :func:`folds` wrote them."""
 
     model: ModelRef
-    predictions: PartitionRef
     repeat: int
+    fold: int
+    assigned: tuple[PartitionRef, ...]
 
 
 class Fitted(NamedTuple):
-    """One table's cross-fitting: its out-of-fold nuisances and the models of its folds."""
+    """One table's cross-fitting: its out-of-fold nuisances, by partition, and the models of its folds."""
 
     table: Table
-    nuisances: PartitionRef
+    nuisances: tuple[PartitionRef, ...]
     fits: list[FoldFit]
 
 
@@ -131,73 +133,122 @@ def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
 
 
 @coarse("assign folds", "assign folds of {table.name}, repeat {repeat}")
-def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> PartitionRef:
-    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`. Columns: key, a, outcomes, the schema's c and v, fold."""
+def folds(run: Run, schema: TableSchema, table: Table, repeat: int) -> tuple[PartitionRef, ...]:
+    """Assign all rows to folds by :meth:`tasks.nuisance.plan.Plan.assign`, one partition in memory at a time.
+
+    Columns of each partition: key, a, outcomes, the schema's c and v, fold.
+    """
     space = run.space()
-    key = f"{table.name}/folds-{repeat}.parquet"
-    if (done := space.finished(key, PartitionRef)) is not None:
-        return done
+    keys = [f"{table.name}/folds-{repeat}/{number:05d}.parquet" for number in range(len(table.parts))]
+    done = [ref for key in keys if (ref := space.finished(key, PartitionRef)) is not None]
+    if len(done) == len(keys):
+        return tuple(done)
+    # folds of a time to event have as many events each
+    kind = "binary" if schema.survival is not None else schema.mean_kind
+    fold_of = plan_of(run.spec, table).assign_parts(lambda: _fold_units(space, schema, table), table.rows, kind, repeat)
     event = ("e",) if schema.survival is not None else ()
     names = ["key", "a", *(column.id for column in schema.outcomes), *event, *schema.beside]
-    rows = pa.concat_tables([space.table(part, names) for part in table.parts])
-    keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
-    y = np.nan_to_num(y) if schema.gaps else y
-    strata = None
-    if schema.strata:
-        names = [column.id for column in schema.strata]
-        strata = strata_codes(pa.concat_tables([space.table(part, names) for part in table.parts]), schema.strata)
-    kind: str = schema.mean_kind
-    if event:  # folds have as many events each
-        y, kind = rows.column("e").to_numpy(), "binary"
-    fold_of = plan_of(run.spec, table).assign(keys, a, y, kind, repeat, clusters_of(rows), strata)
-    return space.put_table(key, rows.append_column("fold", pa.array(fold_of)))
+    refs, start = [], 0
+    for key, part in zip(keys, table.parts, strict=True):
+        rows = space.table(part, names).append_column("fold", pa.array(fold_of[start : start + part.rows]))
+        refs.append(space.put_table(key, rows, part=part.part))
+        start += part.rows
+    return tuple(refs)
+
+
+def _fold_units(space: Workspace, schema: TableSchema, table: Table) -> Iterator[FoldUnits]:
+    """Read what folds depend on, partition by partition."""
+    outcome = "e" if schema.survival is not None else "y"
+    for part in table.parts:
+        rows = space.table(part, ["key", "a", outcome, *schema.beside])
+        y = np.nan_to_num(rows.column(outcome).to_numpy())
+        declared = space.table(part, [column.id for column in schema.strata]) if schema.strata else None
+        strata = None if declared is None else strata_codes(declared, schema.strata)
+        yield FoldUnits(rows.column("key").to_numpy(), rows.column("a").to_numpy(), y, clusters_of(rows), strata)
+
+
+class FoldSample(NamedTuple):
+    """The training rows of one fold, and what is to be known of all rows.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        Columns of :func:`folds`.
+    covariates : DataFrame
+        Of the same rows.
+    gaps : tuple of bool
+        Of every outcome whether a row of the table lacks it.
+    heaviest : float
+        Largest row weight of the table, 1 where there are none.
+    others : int
+        Rows outside the fold.
+    """
+
+    rows: pa.Table
+    covariates: pd.DataFrame
+    gaps: tuple[bool, ...]
+    heaviest: float
+    others: int
+
+
+def fold_sample(run: Run, schema: TableSchema, table: Table, assigned: Sequence[PartitionRef], fold: int) -> FoldSample:
+    """Read the training rows of one fold, at most ``mechanisms.fit_rows`` of them, one partition in memory at a time."""
+    space, plan, partitions = run.space(), plan_of(run.spec, table), Partitions(run.space(), schema, table.parts)
+    unit = CLUSTER if schema.cluster is not None else "key"
+    limit = plan.training_limit(unit_keys(rows)[_folds_of(rows) != fold] for rows in (space.table(ref, [unit, "fold"]) for ref in assigned))
+    taken, frames, gaps, heaviest, others = [], [], [False] * len(schema.outcomes), 0.0, 0
+    for part, ref in zip(table.parts, assigned, strict=True):
+        rows = space.table(ref)
+        weight, fold_of = weights_of(run, table, rows), _folds_of(rows)
+        heaviest = max(heaviest, 1.0 if weight is None else float(weight.max()))
+        gaps = [gap or bool(np.isnan(rows.column(column.id).to_numpy()).any()) for gap, column in zip(gaps, schema.outcomes, strict=True)]
+        others += int(np.count_nonzero(fold_of != fold))
+        train = plan.trains(unit_keys(rows), fold_of, fold, limit)
+        if train.any():
+            taken.append(rows.filter(pa.array(train)))
+            frames.append(partitions.frame(part, train))
+    return FoldSample(pa.concat_tables(taken), pd.concat(frames, ignore_index=True), tuple(gaps), heaviest, others)
+
+
+def _folds_of(rows: pa.Table) -> Int8:
+    return np.asarray(rows.column("fold").to_numpy(), dtype=np.int8)
 
 
 @coarse("fit mechanisms", "fit g and Q of {table.name}, repeat {repeat}, fold {fold}")
-def fit(run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, repeat: int, fold: int) -> FoldFit:
-    """Fit g and Q without one fold's rows, and predict those rows. Columns: row (number in the table), g, q0, q1, ..."""
+def fit(run: Run, schema: TableSchema, table: Table, assigned: tuple[PartitionRef, ...], repeat: int, fold: int) -> FoldFit:
+    """Fit g and Q, or g and the hazards of a time to event, without one fold's rows."""
     space, spec = run.space(), run.spec
-    base = f"{table.name}/fold-{repeat}-{fold}"
-    if (done := _finished(space, base, repeat)) is not None:
-        return done
-    rows, plan, partitions = space.table(assigned), plan_of(spec, table), Partitions(space, schema, table.parts)
+    key = f"{table.name}/fold-{repeat}-{fold}.model"
+    if (done := space.finished(key, ModelRef)) is not None:
+        return FoldFit(done, repeat, fold, assigned)
+    sample, plan, learner = fold_sample(run, schema, table, assigned, fold), plan_of(spec, table), learner_of(spec)
+    rows, arms, weights = sample.rows, len(schema.arms), weights_of(run, table, sample.rows)
+    keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
     if schema.survival is not None:
-        return _fit_times(run, schema, table, rows, repeat, fold)
-    keys, a, y, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "fold"))
-    train = plan.training(keys, fold_of, fold, clusters_of(rows))
-    several = [rows.column(column.id).to_numpy() for column in schema.outcomes]
-    whole = Rows(keys, a, y, schema.outcome_kind, weights_of(run, table, rows), table.propensity, arms=len(schema.arms))
-    gaps = tuple(bool(np.isnan(each).any()) for each in several)
-    sample = rows_at(whole._replace(further=tuple(zip(several[1:], schema.further_kinds, strict=True)), gaps=gaps), train)
-    everything = np.ones(len(sample.a), dtype=bool)
-    learner = learner_of(spec)
-    model = fit_sample(plan, learner, sample, partitions.take(train), everything, repeat, fold)
-    model = streamed_model(plan, learner, model, whole, partitions, fold_of, fold)
-    return _keep(space, base, repeat, model, _predict(partitions, fold_of == fold, model))
+        events = EventRows(keys, a, y, rows.column("e").to_numpy() > 0.5, weights)
+        rng = plan.rng(repeat, fold)
+        of_times = fit_times_fold(learner, sample.covariates, events, schema.survival, arms, rng, table.propensity)
+        return FoldFit(space.put_model(key, of_times), repeat, fold, assigned)
+    others = zip(schema.outcomes[1:], schema.further_kinds, strict=True)
+    further = tuple((rows.column(column.id).to_numpy(), kind) for column, kind in others)
+    given = Rows(keys, a, y, schema.outcome_kind, weights, table.propensity, arms=arms, further=further, gaps=sample.gaps)
+    model = fit_sample(plan, learner, given, sample.covariates, np.ones(len(a), dtype=bool), repeat, fold)
+    if plan.streams(learner, table.rows):
+        everything = functools.partial(_fold_rows, run, schema, table, assigned)
+        model = streamed_model(learner, model, everything, fold, sample.heaviest, sample.others)
+    return FoldFit(space.put_model(key, model), repeat, fold, assigned)
 
 
-def _fit_times(run: Run, schema: TableSchema, table: Table, rows: pa.Table, repeat: int, fold: int) -> FoldFit:
-    """Do the same for a time to event: g and hazards. Columns: row, and those of :class:`tasks.nuisance.survival_fold.TimesPredictions`."""
-    space, plan, partitions, outcome = run.space(), plan_of(run.spec, table), Partitions(run.space(), schema, table.parts), schema.survival
-    assert outcome is not None  # the caller looked
-    keys, a, time, e, fold_of = (rows.column(name).to_numpy() for name in ("key", "a", "y", "e", "fold"))
-    weights = weights_of(run, table, rows)
-    train, held = plan.training(keys, fold_of, fold, clusters_of(rows)), fold_of == fold
-    everyone, rng = EventRows(keys, a, time, e > 0.5, weights), plan.rng(repeat, fold)
-    arms = len(schema.arms)
-    model = fit_times_fold(learner_of(run.spec), partitions.take(train), everyone.at(train), outcome, arms, rng, table.propensity)
-    bound = truncation_bound(len(a), run.spec.mechanisms.truncation, arms)
-    w = np.ones(len(a)) if weights is None else weights
-    tables, sums, clusters, watched = [], None, clusters_of(rows), None
-    for places, frame in partitions.masked(held):
-        for here in blocks(len(places), None if clusters is None else clusters[places]):
-            at, block = places[here], frame.iloc[here]
-            if clusters is not None:
-                watched = Watched(clusters[at], outcome.grid.counts(time, everyone.event, censoring=True, at=at))
-            predicted = predict_times(model, block, a[at], outcome.grid.counts(time, everyone.event, at=at), bound, w[at], watched)
-            sums = predicted.curves if sums is None else sums.plus(predicted.curves)
-            tables.append(pa.table({"row": at, **predicted.columns()}))
-    return _keep(space, f"{table.name}/fold-{repeat}-{fold}", repeat, replace(model, held=sums), pa.concat_tables(tables))
+def _fold_rows(run: Run, schema: TableSchema, table: Table, assigned: Sequence[PartitionRef]) -> Iterator[FoldRows]:
+    """Read all rows with their folds, partition by partition."""
+    for part, ref in zip(table.parts, assigned, strict=True):
+        yield _fold_rows_of(run, schema, table, part, ref)
+
+
+def _fold_rows_of(run: Run, schema: TableSchema, table: Table, part: PartitionRef, assigned: PartitionRef) -> FoldRows:
+    rows, folded = run.space().table(part), run.space().table(assigned, ["fold"])
+    a, y = rows.column("a").to_numpy(), rows.column("y").to_numpy()
+    return FoldRows(to_frame(rows, schema.modelled), a, y, _folds_of(folded), weights_of(run, table, rows))
 
 
 def refines(run: Run, schema: TableSchema, table: Table) -> bool:
@@ -212,7 +263,6 @@ def visit(
     run: Run,
     schema: TableSchema,
     table: Table,
-    assigned: PartitionRef,
     fits: Sequence[FoldFit],
     number: int,
     state: ModelRef | None,
@@ -224,12 +274,8 @@ def visit(
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     refinement = _refinement(run, space, schema, fits)
-    rows = space.table(part)
-    offset = sum(other.rows for other in table.parts[: table.parts.index(part)])
-    fold = space.table(assigned, ["fold"]).column("fold").to_numpy()[offset : offset + part.rows]
-    a, y = rows.column("a").to_numpy(), rows.column("y").to_numpy()
     start = refinement.start() if state is None else space.model(state)
-    seen = refinement.visit(start, FoldRows(to_frame(rows, schema.modelled), a, y, fold, weights_of(run, table, rows)))
+    seen = refinement.visit(start, _fold_rows_of(run, schema, table, part, fits[0].assigned[table.parts.index(part)]))
     return space.put_model(key, seen)
 
 
@@ -256,78 +302,100 @@ def advance(
     return Passed(space.put_model(key, following), refinement.finished(following))
 
 
-@coarse("refined mechanisms", "refined g and Q of {table.name}, fold {fold}")
-def refined(
-    run: Run, schema: TableSchema, table: Table, assigned: PartitionRef, fits: Sequence[FoldFit], state: ModelRef, fold: int
-) -> FoldFit:
-    """Keep one fold's refined models and predict its rows with them."""
-    space, repeat = run.space(), fits[fold].repeat
-    base = f"{table.name}/refined-{repeat}-{fold}"
-    if (done := _finished(space, base, repeat)) is not None:
-        return done
-    fold_of = space.table(assigned, ["fold"]).column("fold").to_numpy()
-    refinement = _refinement(run, space, schema, fits)
-    model = refined_model(refinement, space.model(state), space.model(fits[fold].model), fold_of, fold)
-    return _keep(space, base, repeat, model, _predict(Partitions(space, schema, table.parts), fold_of == fold, model))
+@coarse("keep refined mechanisms", "keep refined g and Q of {table.name}")
+def refined(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit], state: ModelRef) -> list[FoldFit]:
+    """Keep the refined models of all folds of a repeat."""
+    space = run.space()
+    refinement, reached = _refinement(run, space, schema, fits), space.model(state)
+    sizes = np.zeros(len(fits), dtype=np.int64)
+    for ref in fits[0].assigned:
+        sizes += np.bincount(_folds_of(space.table(ref, ["fold"])), minlength=len(fits))
+    kept = []
+    for fold, fit in enumerate(fits):
+        model = refined_model(refinement, reached, space.model(fit.model), fold, table.rows - int(sizes[fold]))
+        kept.append(fit._replace(model=space.put_model(f"{table.name}/refined-{fit.repeat}-{fold}.model", model)))
+    return kept
 
 
 def _refinement(run: Run, space: Workspace, schema: TableSchema, fits: Sequence[FoldFit]) -> Refinement:
     return refinement_of(learner_of(run.spec), [space.model(fit.model) for fit in fits], schema.mean_kind)
 
 
-def _finished(space: Workspace, base: str, repeat: int) -> FoldFit | None:
-    """Return a fold's models and predictions that an earlier run finished."""
-    model, predictions = space.finished(f"{base}.model", ModelRef), space.finished(f"{base}.parquet", PartitionRef)
-    return None if model is None or predictions is None else FoldFit(model, predictions, repeat)
-
-
-def _keep(space: Workspace, base: str, repeat: int, model: FoldModel | TimesFoldModel, predictions: pa.Table) -> FoldFit:
-    return FoldFit(space.put_model(f"{base}.model", model), space.put_table(f"{base}.parquet", predictions), repeat)
-
-
-def _predict(partitions: Partitions, mask: Mask, model: FoldModel) -> pa.Table:
-    """Predict the masked rows, partition by partition."""
-    tables = [pa.table({"row": rows, **model.predict_all(frame).columns()}) for rows, frame in partitions.masked(mask)]
-    return pa.concat_tables(tables)
-
-
-@coarse("collect nuisances", "collect nuisances of {table.name}")
-def collect(run: Run, table: Table, assigned: PartitionRef, fits: Sequence[FoldFit]) -> PartitionRef:
-    """Put the folds' predictions back into the table's row order, averaged over repeats. Columns: key, a, y, fold, g, q0, q1, ...
+@coarse("predict partition", "predict partition {number} of {table.name} out of fold")
+def predict(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit], number: int) -> PartitionRef:
+    """Predict each row of a partition by the models of its own fold, averaged over repeats. Columns: key, a, y, fold, g, q0, q1, ...
 
     Each repeat's predictions are out of fold, so their mean is too: no row is predicted by a model that has seen it.
     """
-    space = run.space()
-    key = f"{table.name}/nuisances.parquet"
+    space, part = run.space(), table.parts[number]
+    key = f"{table.name}/nuisances-{number:05d}.parquet"
     if (done := space.finished(key, PartitionRef)) is not None:
         return done
-    rows = space.table(assigned)
-    names = [name for name in space.table(fits[0].predictions).column_names if name != "row"]
-    total = {name: np.zeros(rows.num_rows) for name in names}
-    repeats = sorted({fit.repeat for fit in fits})
-    for repeat in repeats:
-        predicted = pa.concat_tables([space.table(fit.predictions) for fit in fits if fit.repeat == repeat])
-        order = np.argsort(predicted.column("row").to_numpy(), kind="stable")
-        for name in names:
-            total[name] += predicted.column(name).to_numpy()[order]
-    if "outcome" in total:
+    rows, frame = space.table(fits[0].assigned[number]), Partitions(space, schema, table.parts).frame(part)
+    total: dict[str, Float64] = {}
+    sums: CurveSums | None = None
+    for fit in fits:
+        held = np.flatnonzero(_folds_of(space.table(fit.assigned[number], ["fold"])) == fit.fold)
+        if not len(held):
+            continue
+        model = space.model(fit.model)
+        if schema.survival is not None:
+            predicted, curves = _predict_times(run, schema, table, model, rows, frame, held)
+            sums = curves if sums is None else sums.plus(curves)
+        else:
+            predicted = model.predict_all(frame.iloc[held].reset_index(drop=True)).columns()
+        for name, values in predicted.items():
+            total.setdefault(name, np.zeros(part.rows))[held] += values
+    repeats = len({fit.repeat for fit in fits})
+    if sums is not None:
+        space.put_model(curves_key(key), sums.over(repeats))
         # of a time to event: what estimators of means see of it stands in its place
-        space.put_model(curves_key(key), _curves(space, fits))
         rows = rows.rename_columns(["time" if name == "y" else name for name in rows.column_names])
         total = {"y": total["outcome"], **{name: values for name, values in total.items() if name != "outcome"}}
     for name, values in total.items():
-        rows = rows.append_column(name, pa.array(values / len(repeats)))
-    return space.put_table(key, rows)
+        rows = rows.append_column(name, pa.array(values / repeats))
+    return space.put_table(key, rows, part=part.part)
 
 
-def _curves(space: Workspace, fits: Sequence[FoldFit]) -> CurveSums:
-    """Add up the folds' sums of curves; those of several repeats describe the same rows, and so do their means."""
-    total: CurveSums | None = None
+def _predict_times(
+    run: Run, schema: TableSchema, table: Table, model: TimesFoldModel, rows: pa.Table, frame: pd.DataFrame, held: npt.NDArray[np.intp]
+) -> tuple[dict[str, Float64], CurveSums]:
+    """Predict some rows of a partition, and add up their curves. Columns: :class:`tasks.nuisance.survival_fold.TimesPredictions`."""
+    outcome, weight = schema.survival, weights_of(run, table, rows)
+    assert outcome is not None  # the caller looked
+    a, time, e = (rows.column(name).to_numpy() for name in ("a", "y", "e"))
+    w, event = np.ones(len(a)) if weight is None else weight, e > 0.5
+    bound = truncation_bound(table.rows, run.spec.mechanisms.truncation, len(schema.arms))
+    predicted, clusters, watched = [], clusters_of(rows), None
+    for here in blocks(len(held), None if clusters is None else clusters[held]):
+        at = held[here]
+        if clusters is not None:
+            watched = Watched(clusters[at], outcome.grid.counts(time, event, censoring=True, at=at))
+        periods = outcome.grid.counts(time, event, at=at)
+        predicted.append(predict_times(model, frame.iloc[at], a[at], periods, bound, w[at], watched))
+    columns = [each.columns() for each in predicted]
+    sums = functools.reduce(CurveSums.plus, (each.curves for each in predicted))
+    return {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}, sums
+
+
+def curves_of(space: Workspace, nuisances: Sequence[PartitionRef]) -> CurveSums:
+    """Add up the partitions' sums of curves of a time to event."""
+    refs = [space.finished(curves_key(ref.key), ModelRef) for ref in nuisances]
+    sums: list[CurveSums] = [space.model(ref) for ref in refs if ref is not None]
+    return functools.reduce(CurveSums.plus, sums)
+
+
+def held_rows(space: Workspace, fits: Sequence[FoldFit], most: int) -> list[npt.NDArray[np.intp]]:
+    """Return, by model, which of a table's first ``most`` rows are in its own fold."""
+    held = []
     for fit in fits:
-        held = space.model(fit.model).held
-        total = held if total is None else total.plus(held)
-    assert total is not None  # there are at least two folds
-    return total.over(len({fit.repeat for fit in fits}))
+        places, start = [], 0
+        for ref in fit.assigned:
+            if start < most:
+                places.append(start + np.flatnonzero(_folds_of(space.table(ref, ["fold"]))[: most - start] == fit.fold))
+            start += ref.rows
+        held.append(np.concatenate(places))
+    return held
 
 
 @coarse("average predictions", "average predictions of {table.name}, partition {part.part}")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.rng import mix, salt
 from tasks.nuisance.bounds import require_arms, within
 from tasks.nuisance.crossfit import InMemory, Rows, cross_fit, rows_at
 from tasks.nuisance.fold_model import KnownPropensity, averaged, fit_fold
-from tasks.nuisance.folds import assign_folds, fold_strata, training_rows
+from tasks.nuisance.folds import FoldUnits, assign_folds, assign_parts, fold_strata, hash_limit, training_rows
 from tasks.nuisance.plan import Plan, release_name, require_rows_per_fold
 
 
@@ -178,3 +182,37 @@ def test_cross_fitting_tells_what_it_does_and_keeps_weights_and_known_propensiti
     few = InMemory(frame).take(np.arange(n) < 3)
     assert few["w"].tolist() == [0, 1, 2]
     assert InMemory(frame).take(np.ones(n, dtype=bool)) is frame
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 300), st.integers(1, 6), st.integers(1, 80), st.sampled_from(("plain", "strata", "clusters")))
+def test_partitions_are_assigned_as_the_whole_is(seed: int, n: int, pieces: int, most: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    keys, a, y = (
+        rng.permutation(n).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15),
+        rng.integers(0, 3, n).astype(np.int8),
+        rng.integers(0, 2, n),
+    )
+    clusters = rng.integers(0, max(n // 3, 1), n).astype(np.uint64) if kind == "clusters" else None
+    strata = rng.integers(0, 4, n) if kind == "strata" else None
+    whole = FoldUnits(keys, a, y.astype(float), clusters, strata)
+    cuts = np.sort(rng.integers(0, n + 1, pieces - 1))
+    parts = [FoldUnits(*(None if column is None else column[start:stop] for column in whole)) for start, stop in pairwise((0, *cuts, n))]
+    expected = Plan("trial", 5, 4).assign(keys, a, y.astype(float), "binary", 1, clusters, strata)
+    np.testing.assert_array_equal(assign_parts(lambda: iter(parts), n, "binary", 4, 5, 1, most), expected)
+    if kind == "plain":
+        np.testing.assert_array_equal(expected, assign_folds(keys, fold_strata(a, y.astype(float), "binary"), 4, 5, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 300), st.integers(1, 6), st.integers(1, 320), st.booleans())
+def test_partitions_lend_the_training_rows_of_the_whole(seed: int, n: int, pieces: int, cap: int, clustered: bool) -> None:
+    rng = np.random.default_rng(seed)
+    units = rng.integers(0, max(n // 4, 1), n).astype(np.uint64) if clustered else rng.permutation(n).astype(np.uint64)
+    hashes, cuts = mix(units, salt(9, "fit-rows")), np.sort(rng.integers(0, n + 1, pieces - 1))
+    limit = hash_limit((units[start:stop] for start, stop in pairwise((0, *cuts, n))), cap, 9)
+    taken = np.ones(n, dtype=bool) if limit is None else hashes <= np.uint64(limit)
+    np.testing.assert_array_equal(taken, training_rows(units, np.ones(n, dtype=bool), cap, 9))
+    distinct, sizes = np.unique(hashes, return_counts=True)
+    assert taken.sum() == (sizes[np.cumsum(sizes) <= max(cap, sizes[0])].sum() if n > cap else n)
+    assert sorted(np.unique(hashes[taken])) == sorted(distinct)[: len(np.unique(hashes[taken]))]

@@ -19,7 +19,7 @@ from tasks.contract.errors import WaymintError
 from tasks.contract.rng import in_holdout
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Purpose, RolesSpec, Spec
-from tasks.nuisance.folds import training_clusters
+from tasks.nuisance.folds import training_rows
 from tasks.nuisance.plan import Plan
 from tasks.source.inspection import Inspection
 from tasks.source.rows import bucket_of, canonical, content_hash, settle
@@ -168,10 +168,10 @@ def test_rows_of_a_cluster_stand_together_in_hash_order_and_in_one_bucket() -> N
 def test_a_hash_sample_is_of_whole_clusters_and_never_empty() -> None:
     clusters = np.repeat(np.arange(1, 11, dtype=np.uint64), 10)
     train = clusters <= 8
-    chosen = training_clusters(clusters, train, 35, seed=1)
+    chosen = training_rows(clusters, train, 35, seed=1)
     assert chosen.sum() == 30
-    assert training_clusters(clusters, train, 3, seed=1).sum() == 10
-    assert training_clusters(clusters, train, 1_000, seed=1).sum() == 80
+    assert training_rows(clusters, train, 3, seed=1).sum() == 10
+    assert training_rows(clusters, train, 1_000, seed=1).sum() == 80
 
 
 def test_weights_are_read_as_they_are() -> None:
