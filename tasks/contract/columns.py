@@ -76,7 +76,8 @@ def unit_keys(table: pa.Table) -> UInt64:
     table : pyarrow.Table
         Canonical rows with ``key``, and with ``c`` where the schema has a cluster.
     """
-    return np.asarray(table.column(CLUSTER if CLUSTER in table.column_names else "key").to_numpy(), dtype=np.uint64)
+    keys: UInt64 = table.column(CLUSTER if CLUSTER in table.column_names else "key").to_numpy().astype(np.uint64, copy=False)
+    return keys
 
 
 def clusters_of(table: pa.Table) -> UInt64 | None:
@@ -86,7 +87,8 @@ def clusters_of(table: pa.Table) -> UInt64 | None:
 
 def survey_weights(table: pa.Table) -> Float64 | None:
     """Return the survey weight of each row, shape (n,); None where there is none."""
-    return np.asarray(table.column(WEIGHT).to_numpy(), dtype=np.float64) if WEIGHT in table.column_names else None
+    weights: Float64 | None = table.column(WEIGHT).to_numpy().astype(np.float64, copy=False) if WEIGHT in table.column_names else None
+    return weights
 
 
 def conform(column: Column, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def overlap_of_arms(a: Int8, nuisances: Nuisances, bound: float, labels: Sequenc
     EstimationError
         If an arm is empty or a value is not valid.
     """
-    sample = prepare(a, np.zeros(len(a)), nuisances, "continuous", bound, weights)
+    sample = prepare(a, np.zeros_like(nuisances[0]), nuisances, "continuous", bound, weights)
     w, given = sample.weights, nuisances.propensities
     arms = []
     for arm, label in enumerate(labels):
@@ -121,7 +122,7 @@ def overlap_of_arms(a: Int8, nuisances: Nuisances, bound: float, labels: Sequenc
         below = float(np.average(given[arm] < bound, weights=w))
         size, largest = effective_size(inverse) / len(inverse), float(np.max(inverse) / np.sum(inverse))
         arms.append(ArmOverlap(label, int(np.count_nonzero(inside)), below, size, largest, *quantiles))
-    outside = np.any([p < bound for p in given], axis=0)
+    outside = functools.reduce(np.logical_or, [p < bound for p in given])
     largest = max(arm.largest_weight for arm in arms)
     at = min(range(len(arms)), key=lambda arm: arms[arm].ess)
     inside = sample.a == at

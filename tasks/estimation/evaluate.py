@@ -15,6 +15,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
 from tasks.estimation.contrasts import TREATED, estimates_of
+from tasks.numerics.blocked import blocks_of, floats
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
 from tasks.targeting.sample import Sample, prepare
@@ -88,7 +89,7 @@ def evaluate(
             results += estimates_of(_estimator(name), sample, shown, pairs=name not in TREATED)
     for column, levels in (subgroups or {}).items():
         for level in subgroup_levels(column, levels):
-            member = np.asarray(levels == level, dtype=np.float64) * sample.weights
+            member = floats(levels == level) * sample.weights
             _check_subgroup(column, sample, member)
             inside = prepare(a, y, nuisances, kind, bound, member, clusters)
             results += estimates_of(_estimator("gate", column=column, level=level), inside, shown, pairs=False)
@@ -107,7 +108,7 @@ def check_names(names: Sequence[str], has_subgroups: bool) -> None:
 
 def subgroup_levels(column: str, levels: Levels) -> list[str]:
     """Return the sorted levels of a subgroup column; missing is no level."""
-    names = sorted({str(level) for level in levels if level is not None})
+    names = sorted({str(level) for block in blocks_of(levels) for level in block if level is not None})
     if not 1 <= len(names) <= MAX_SUBGROUP_LEVELS:
         raise SpecError(
             f"levels of subgroup '{column}' must be 1 to {MAX_SUBGROUP_LEVELS}; got {len(names)}.",

@@ -8,6 +8,7 @@ import numpy as np
 
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import UInt64
+from tasks.numerics.blocked import sums_by
 from tasks.numerics.normal import Z95
 
 #: Draws of the largest of the estimates' statistics, and the seed they are drawn with.
@@ -31,8 +32,7 @@ def joint_quantile(values: Float64, weights: Float64, clusters: UInt64 | None = 
     """
     weighted = values * weights[:, None]
     if clusters is not None:
-        _, place = np.unique(clusters, return_inverse=True)
-        weighted = np.column_stack([np.bincount(place, weights=column) for column in weighted.T])
+        weighted = np.column_stack([sums_by(clusters, weighted[:, at]) for at in range(values.shape[1])])
     covariance = weighted.T @ weighted
     spread = np.sqrt(np.diag(covariance))
     used = spread > 0.0

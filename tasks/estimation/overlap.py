@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -107,7 +108,7 @@ def overlap(a: Int8, g: Float64, bound: float, weights: Float64 | None = None) -
     EstimationError
         If an arm is empty or a value is not valid.
     """
-    zeros = np.zeros(len(g))
+    zeros = np.zeros_like(g)
     rows = prepare_rows(a, zeros, Nuisances(g, zeros, zeros), "continuous", bound, weights)
     given = rows.sample.nuisances.g
     below, above = given < bound, 1.0 - given < bound
@@ -168,11 +169,11 @@ def target_overlap(
     weights : ndarray of float64, shape (n,), optional
         Row weights, not negative.
     """
-    sample = prepare(a, np.zeros(len(a)), nuisances, "continuous", bound, weights)
+    sample = prepare(a, np.zeros_like(nuisances[0]), nuisances, "continuous", bound, weights)
     p, w = truncate_arms(nuisances, 0.0), sample.weights
     rows = [(sample.a == arm) & (w > 0.0) for arm in range(nuisances.arms)]
     if estimand == "ato":
-        h = 1.0 / np.sum([1.0 / each for each in p], axis=0)
+        h = 1.0 / functools.reduce(np.add, [1.0 / each for each in p])
         fewest = min(int(np.count_nonzero(each)) for each in rows)
         sizes = [effective_size((w * h / p[arm])[each]) for arm, each in enumerate(rows)]
         return TargetOverlap(estimand, 0.0, min(1.0, min(sizes) / fewest))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.numerics.blocked import kept
 from tasks.targeting.scores import expit, solve_one, solve_several
 
 #: Scaled predictions are kept this far from 0 and 1, so that their logits are finite.
@@ -73,7 +74,7 @@ def truncate(g: Float64, bound: float) -> tuple[Float64, Float64]:
         They sum to one.
     """
     complement = 1.0 - max(bound, FLOOR)
-    p0 = np.clip(1.0 - np.asarray(g, dtype=np.float64), 1.0 - complement, complement)
+    p0 = np.clip(1.0 - g, 1.0 - complement, complement)
     return p0, 1.0 - p0
 
 
@@ -192,26 +193,25 @@ def fluctuate(
     EstimationError
         If an arm has no row of positive weight.
     """
-    w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64) * (len(y) / float(np.sum(weights)))
+    w = np.ones_like(y) if weights is None else weights * (len(y) / float(np.sum(weights)))
     low, high = _range(y, nuisances.outcomes, kind) if bounds is None else bounds
     scaled = (y - low) / (high - low)
     epsilons: list[tuple[float, ...]] = []
     for arm, (p, q) in enumerate(zip(truncate_arms(nuisances, truncation), nuisances.outcomes, strict=True)):
-        rows = np.flatnonzero((a == arm) & (w > 0))
-        if rows.size == 0:
+        rows = (a == arm) & (w > 0)
+        if not rows.any():
             raise EstimationError(f"rows of arm {arm} must be at least 1; got 0.", "Every treatment arm is needed.")
-        clever = 1.0 / p[rows]
-        offset = _logit(q[rows], low, high)
+        here, clever, offset, w_here = kept(scaled[rows], 1.0 / p[rows], _logit(q[rows], low, high), w[rows])
         if not main and directions is not None:
             several = clever[:, None] * directions[rows]
-            epsilons.append((0.0, *solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), 0.0)))
+            epsilons.append((0.0, *solve_several(here, offset, several, w_here, 1e-10 * len(y), 0.0)))
             continue
-        one = solve_one(scaled[rows], offset, clever, w[rows], 1e-10 * len(y))
+        one = solve_one(here, offset, clever, w_here, 1e-10 * len(y))
         if directions is None:
             epsilons.append((one,))
         else:
-            several = clever[:, None] * np.column_stack((np.ones(rows.size), directions[rows]))
-            epsilons.append(solve_several(scaled[rows], offset, several, w[rows], 1e-10 * len(y), one))
+            several = clever[:, None] * np.column_stack((np.ones_like(here), directions[rows]))
+            epsilons.append(solve_several(here, offset, several, w_here, 1e-10 * len(y), one))
     return Fluctuation(tuple(epsilons), low, high, float(truncation))
 
 
@@ -219,7 +219,8 @@ def _step(epsilon: tuple[float, ...], directions: Float64 | None) -> float | Flo
     """Return epsilon b(W), shape (n,), or the one number it is without directions."""
     if directions is None:
         return epsilon[0]
-    return np.asarray(epsilon[0] + directions @ np.array(epsilon[1:]), dtype=np.float64)
+    step: Float64 = epsilon[0] + directions @ np.array(epsilon[1:])
+    return step
 
 
 def _range(y: Float64, outcomes: Sequence[Float64], kind: str) -> tuple[float, float]:
@@ -240,5 +241,5 @@ def _range(y: Float64, outcomes: Sequence[Float64], kind: str) -> tuple[float, f
 
 
 def _logit(q: Float64, low: float, high: float) -> Float64:
-    unit = np.clip((np.asarray(q, dtype=np.float64) - low) / (high - low), MARGIN, 1.0 - MARGIN)
-    return np.asarray(np.log(unit) - np.log1p(-unit), dtype=np.float64)
+    unit = np.clip((q - low) / (high - low), MARGIN, 1.0 - MARGIN)
+    return np.log(unit) - np.log1p(-unit)

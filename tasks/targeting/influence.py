@@ -12,6 +12,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
+from tasks.numerics.blocked import sums, sums_by
 from tasks.numerics.normal import Z95
 from tasks.targeting.sample import Rows, prepare
 
@@ -119,8 +120,8 @@ def inverse_weights(rows: Rows) -> Float64:
 
 def effective_size(weights: Float64) -> float:
     """Kish's effective sample size (sum w)^2 / sum w^2, in (0, n]; 0 where all weights are 0."""
-    total = float(np.sum(weights**2))
-    return float(np.sum(weights)) ** 2 / total if total > 0.0 else 0.0
+    squares, total = sums(weights**2, weights)
+    return float(total) ** 2 / float(squares) if squares > 0.0 else 0.0
 
 
 def standard_error(values: Float64, weights: Float64) -> float:
@@ -172,12 +173,12 @@ def cluster_error(values: Float64, weights: Float64, clusters: UInt64) -> tuple[
     EstimationError
         With fewer than two clusters of positive weight.
     """
-    _, place = np.unique(clusters[weights > 0.0], return_inverse=True)
-    sums = np.bincount(place, weights=(weights * values)[weights > 0.0])
-    count = len(sums)
+    inside = weights > 0.0
+    totals = sums_by(clusters[inside], (weights * values)[inside])
+    count = len(totals)
     if count < 2:
         raise EstimationError(f"clusters of an estimate must be at least 2; got {count}.", "Name a column of more clusters.")
-    se = math.sqrt(count / (count - 1) * float(np.sum(sums**2))) / float(np.sum(weights))
+    se = math.sqrt(count / (count - 1) * float(np.sum(totals**2))) / float(np.sum(weights))
     return se, float(stdtrit(count - 1, 0.975))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.rng import UInt64
+from tasks.numerics.blocked import floats, sums
 from tasks.targeting.fluctuation import fluctuate, truncate_arms
 from tasks.targeting.truncation import Truncation, choose_truncation
 
@@ -63,8 +64,8 @@ class Sample:
         """Return the rows as a contrast of two arms sees them; without a reference, as the mean of one arm does."""
         treated = (self.a == arm).astype(np.float64)
         if reference is None:
-            nothing = np.zeros(len(self.y))
-            return Rows(self, arm, reference, treated, nothing, self.p[arm], np.ones(len(self.y)), self.nuisances.outcomes[arm], nothing)
+            nothing = np.zeros_like(self.y)
+            return Rows(self, arm, reference, treated, nothing, self.p[arm], np.ones_like(self.y), self.nuisances.outcomes[arm], nothing)
         control = (self.a == reference).astype(np.float64)
         q = self.nuisances.outcomes
         return Rows(self, arm, reference, treated, control, self.p[arm], self.p[reference], q[arm], q[reference])
@@ -125,7 +126,8 @@ class Rows(NamedTuple):
 
     def mean(self, values: Float64) -> float:
         """Weighted mean."""
-        return float(np.sum(self.weights * values) / np.sum(self.weights))
+        total, weight = sums(self.weights * values, self.weights)
+        return float(total / weight)
 
     def at(self, outcomes: tuple[Float64, ...]) -> Rows:
         """Return the contrast with other predictions of the outcome, one array for each arm of the data set."""
@@ -174,7 +176,7 @@ def prepare(
     if weights is not None:
         arrays["weights"] = weights
     clean = {name: _finite(name, values, n) for name, values in arrays.items()}
-    arms, w = clean["treatment"], clean.get("weights", np.ones(n))
+    arms, w = clean["treatment"], clean.get("weights", np.ones_like(clean["outcome"]))
     if not np.all(np.isin(arms, np.arange(count, dtype=np.float64))):
         shown = "0 or 1" if count == 2 else f"0 to {count - 1}"
         raise EstimationError(f"treatment of the rows must be {shown}; got other values.", "Map the labels first.")
@@ -194,7 +196,7 @@ def prepare(
 
 
 def _finite(name: str, values: Float64 | Int8, n: int) -> Float64:
-    clean = np.asarray(values, dtype=np.float64)
+    clean = floats(values)
     if clean.shape != (n,):
         raise EstimationError(f"{name} of the rows must be of shape ({n},); got {clean.shape}.")
     wrong = int(np.count_nonzero(~np.isfinite(clean)))

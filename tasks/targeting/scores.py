@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.contract.nuisance import Float64
+from tasks.numerics.blocked import sums
 from tasks.numerics.newton import halvings
 
 
 def expit(x: Float64) -> Float64:
     """Return 1 / (1 + exp(-x)), of any x."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0))), dtype=np.float64)
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0)))
 
 
 def solve_one(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: float) -> float:
@@ -18,7 +19,8 @@ def solve_one(y: Float64, offset: Float64, h: Float64, w: Float64, tolerance: fl
 
     def score(e: float) -> tuple[float, float]:
         mean = expit(offset + e * h)
-        return float(np.sum(w * h * (y - mean))), float(np.sum(w * h * h * mean * (1.0 - mean)))
+        value, slope = sums(w * h * (y - mean), w * h * h * mean * (1.0 - mean))
+        return float(value), float(slope)
 
     at = 0.0
     value, slope = score(at)

@@ -116,7 +116,7 @@ def choose_truncation(
     EstimationError
         If an arm has no row of positive weight.
     """
-    share = np.full(len(y), 1.0 / len(y)) if weights is None else weights / weights.sum()
+    share = np.full_like(y, 1.0 / len(y)) if weights is None else weights / weights.sum()
     # sums that don't know which arm is which: swapping the labels must change the sign of the estimate and nothing else
     cautious = min(float(np.sum(share[a == arm])) for arm in range(nuisances.arms)) / CAUTIOUS_WEIGHT
     least = _candidate(a, y, nuisances, kind, full, weights, share, bounds)
@@ -168,7 +168,7 @@ def _spread(
     """Return Var(Y | A = a, W) of every arm, shape (n,) each: of the kind's law, scaled on rows that no candidate gives a large weight."""
     values = []
     for arm, (star, p) in enumerate(zip(cautious.step.apply(nuisances), truncate_arms(nuisances, 0.0), strict=True)):
-        shape = star * (1.0 - star) if kind == "binary" else np.maximum(star, 1e-12) if kind == "count" else np.ones(len(y))
+        shape = star * (1.0 - star) if kind == "binary" else np.maximum(star, 1e-12) if kind == "count" else np.ones_like(y)
         rows = (a == arm) & (p >= bound) & (share > 0.0)
         if np.count_nonzero(rows) < FEWEST:
             rows = (a == arm) & (share > 0.0)

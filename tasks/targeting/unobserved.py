@@ -6,6 +6,7 @@ With delta = 1(Y is observed) and pi_k(W) = P(delta = 1 | A = k, W), arm k has t
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -79,5 +80,5 @@ def with_unobserved(a: Int8, observed: Mask, arms: int) -> Int8:
 def with_presence(nuisances: Nuisances, presence: tuple[Float64, ...], level: float) -> Nuisances:
     """Return nuisances of K + 1 arms: g_k pi_k of the arms 0 to K - 1, the rest of the last, whose Q is the level."""
     shares = [share * seen for share, seen in zip(nuisances.propensities, presence, strict=True)]
-    rest = np.clip(1.0 - np.sum(shares, axis=0), 0.0, 1.0)
-    return Nuisances(*shares[1:], rest, *nuisances.outcomes, np.full(len(rest), level))
+    rest = np.clip(1.0 - functools.reduce(np.add, shares), 0.0, 1.0)
+    return Nuisances(*shares[1:], rest, *nuisances.outcomes, np.full_like(rest, level))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from tasks.contract.errors import EstimationError
+from tasks.numerics.blocked import chosen
 from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size
 from tasks.targeting.sample import Rows
 
@@ -56,14 +58,13 @@ class OverlapEffect(InfluenceEstimator):
 
 def _of_several(rows: Rows) -> Influence:
     """Return the effect in the overlap population of more than two arms."""
-    p = np.maximum(np.column_stack(rows.sample.nuisances.propensities), _LEAST)
-    outcomes = np.column_stack(rows.sample.nuisances.outcomes)
-    of_row = (np.arange(len(p)), rows.sample.a)
-    share = 1.0 / (p * np.sum(1.0 / p, axis=1, keepdims=True))[of_row]
+    p = [np.maximum(each, _LEAST) for each in rows.sample.nuisances.propensities]
+    total = functools.reduce(np.add, [1.0 / each for each in p])
+    share = 1.0 / (chosen(rows.sample.a, p) * total)
     spread = rows.mean(share**2)
     _require_overlap(spread)
     tilt = (rows.treated - rows.control) * share
-    numerator = tilt * (rows.y - outcomes[of_row]) + share**2 * (rows.q1 - rows.q0)
+    numerator = tilt * (rows.y - rows.sample.nuisances.observed(rows.sample.a)) + share**2 * (rows.q1 - rows.q0)
     point = rows.mean(numerator) / spread
     values = (numerator - share**2 * point) / spread
     return Influence("ato", "aipw", point, values, effective_size(rows.weights * np.abs(tilt)), 0.0)
