@@ -114,11 +114,11 @@ class Workspace:
         with _readable(self.uri, ref.key), self._files.open_input_file(f"{self._path}/{ref.key}") as source:
             return pq.ParquetFile(source).read(columns=columns)
 
-    def first_rows(self, parts: Sequence[PartitionRef], rows: int) -> pa.Table:
+    def first_rows(self, parts: Sequence[PartitionRef], rows: int, columns: list[str] | None = None) -> pa.Table:
         """Read the first rows of a table: a snapshot is in hash order and drawn rows are exchangeable, so they are a random sample."""
         tables, wanted = [], rows
         for part in parts:
-            tables.append(self.table(part).slice(0, wanted))
+            tables.append(self.table(part, columns).slice(0, wanted))
             wanted -= tables[-1].num_rows
             if wanted <= 0:
                 break

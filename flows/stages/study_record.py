@@ -14,6 +14,7 @@ from tasks.contract.nuisance import nuisance_names
 from tasks.contract.roles import TableSchema
 from tasks.mechanisms.clusters import ClusterLaw, intraclass
 from tasks.mechanisms.task import Copy
+from tasks.nuisance.task import columns_of
 from tasks.targeting.influence import effective_size
 
 
@@ -29,7 +30,7 @@ def study_section(run: Run, schema: TableSchema, copies: Sequence[Copy]) -> dict
     if not schema.beside:
         return section
     space, first = run.space(), copies[0]
-    counted = space.table(first.fitted.nuisances, list(schema.beside))
+    counted = columns_of(space, first.fitted.nuisances, list(schema.beside))
     weights = survey_weights(counted)
     if weights is not None:
         section["weight"] = {"rows": len(weights), "effective_rows": effective_size(weights)}

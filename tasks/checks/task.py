@@ -211,17 +211,16 @@ def compare_laws(
     share = -(-limit // len(release))
     drawn = pa.concat_tables([space.table(part, names).slice(0, share) for part in release]).slice(0, limit)
     rows = space.first_rows(source, limit)
-    predictions = predictions_of(space.table(nuisances))
+    predictions = predictions_of(space.first_rows(nuisances, rows.num_rows))
     fitted = predictions.first
-    bound = truncation_bound(len(fitted[0]), spec.mechanisms.truncation, fitted.arms)
+    bound = truncation_bound(sum(part.rows for part in nuisances), spec.mechanisms.truncation, fitted.arms)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
-    propensities = [values[: rows.num_rows] for values in fitted.propensities]
+    propensities = list(fitted.propensities)
     a = rows.column("a").to_numpy()
     weight = design_weights(a, propensities, bound, design, spec.mechanisms.tilt)
     chances: list[Float64 | None] = []
     if spec.release.complete_outcomes:
-        some = predictions.at(slice(0, rows.num_rows))
-        by_outcome = [some.chances(number) for number in range(len(schema.outcomes))]
+        by_outcome = [predictions.chances(number) for number in range(len(schema.outcomes))]
         chances = [None if each is None else np.choose(a, each) for each in by_outcome]
     return space.put_model(key, law_evidence(schema, rows, weight, drawn, rng_for(spec.seed, "compare laws"), chances))
 

@@ -15,7 +15,7 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
 from tasks.estimation.contrasts import TREATED, estimates_of
-from tasks.numerics.blocked import blocks_of, floats
+from tasks.numerics.blocked import blocks_of, floats, kept
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
 from tasks.targeting.sample import Sample, prepare
@@ -89,7 +89,7 @@ def evaluate(
             results += estimates_of(_estimator(name), sample, shown, pairs=name not in TREATED)
     for column, levels in (subgroups or {}).items():
         for level in subgroup_levels(column, levels):
-            member = floats(levels == level) * sample.weights
+            (member,) = kept(floats(levels == level) * sample.weights)
             _check_subgroup(column, sample, member)
             inside = prepare(a, y, nuisances, kind, bound, member, clusters)
             results += estimates_of(_estimator("gate", column=column, level=level), inside, shown, pairs=False)

@@ -20,6 +20,7 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.contract.results import Estimate
 from tasks.contract.rng import UInt64
+from tasks.numerics.blocked import floats
 from tasks.numerics.normal import Z95
 from tasks.targeting.influence import cluster_error, standard_error
 
@@ -85,6 +86,11 @@ class Counting(NamedTuple):
         weights = None if self.weights is None else self.weights[rows]
         return Counting(weights, None if self.clusters is None else self.clusters[rows])
 
+    def first(self, rows: int) -> Counting:
+        """Return how the first rows count."""
+        weights = None if self.weights is None else self.weights[:rows]
+        return Counting(weights, None if self.clusters is None else self.clusters[:rows])
+
     def mean(self, values: Float64) -> float:
         """Return the weighted mean."""
         return float(np.average(values, weights=self.weights))
@@ -93,7 +99,7 @@ class Counting(NamedTuple):
         """Return the standard error of the weighted mean, over clusters where there are any."""
         if self.weights is None and self.clusters is None:
             return _mean_error(values)
-        weights = np.ones(len(values)) if self.weights is None else self.weights
+        weights = np.ones_like(values) if self.weights is None else self.weights
         rest = values - self.mean(values)
         return standard_error(rest, weights) if self.clusters is None else cluster_error(rest, weights, self.clusters)[0]
 
@@ -188,7 +194,7 @@ def error_ledger(
 
 
 def _finite(name: str, values: Float64) -> Float64:
-    clean = np.asarray(values, dtype=np.float64)
+    clean = floats(values)
     wrong = int(np.count_nonzero(~np.isfinite(clean)))
     if clean.ndim != 1 or len(clean) < 2 or wrong:
         raise EstimationError(f"{name} of the identity must be two or more finite numbers; got shape {clean.shape}, {wrong} not finite.")

@@ -75,7 +75,7 @@ def arm_weights(a: Int8, g: Float64, truncation: float) -> Float64:
     ndarray of float64, shape (n,)
     """
     p0, p1 = truncate(g, truncation)
-    return np.asarray(1.0 / np.where(np.asarray(a) == 1, p1, p0), dtype=np.float64)
+    return 1.0 / np.where(a == 1, p1, p0)
 
 
 def outcome_distance(

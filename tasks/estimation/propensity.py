@@ -10,6 +10,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64
 from tasks.estimation.twins import Twins
+from tasks.numerics.blocked import floats
 from tasks.targeting.influence import effective_size
 
 #: Equal bins of g over [0, 1] for its law.
@@ -132,7 +133,7 @@ def propensity_law(source_g: Float64, release_g: Float64, source_weights: Float6
     """
     counts = []
     for owner, g in (("source", source_g), ("release", release_g)):
-        values = np.asarray(g, dtype=np.float64)
+        values = floats(g)
         if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0.0) & (values <= 1.0)):
             raise EstimationError(f"g of the {owner} must be one or more numbers in [0, 1]; got others.")
         weights = source_weights if owner == "source" else None

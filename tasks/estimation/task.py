@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 
@@ -33,7 +34,8 @@ from tasks.estimation.survival.record import survival_record
 from tasks.estimation.together import outcomes_together
 from tasks.estimation.transfer import transfer_scores
 from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
-from tasks.nuisance.task import curves_of
+from tasks.nuisance.task import by_partition, columns_of, curves_of
+from tasks.numerics.blocked import blocks_of, floats, kept, sums_by
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ALL, ATE
 from tasks.targeting.fluctuation import truncation_bound
@@ -43,6 +45,8 @@ from tasks.targeting.unobserved import Observed, observed_of
 
 # Most source rows that single effects are compared on.
 PEOPLE = 20_000
+# Most rows that statistics of ranks are taken of: the first in hash order.
+SCORED_ROWS = 1_000_000
 
 
 @coarse("estimate effects", "estimate effects of {name}")
@@ -52,7 +56,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     key = f"{name}/effects.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    table = space.table(nuisances)
+    table = space.table(nuisances) if schema.survival is not None else columns_of(space, nuisances)
     a, fitted = table.column("a").to_numpy(), nuisances_of(table)
     groups = {column.name: _levels(space, parts, column) for column in subgroup_columns(schema, spec.roles.subgroups)}
     weights, clusters = survey_weights(table), clusters_of(table)
@@ -111,9 +115,12 @@ def subgroup_columns(schema: TableSchema, names: Sequence[str]) -> list[Column]:
 
 def _levels(space: Workspace, parts: Sequence[PartitionRef], column: Column) -> npt.NDArray[np.object_]:
     """Return each row's level of a subgroup column as text, None where missing."""
-    frames = [to_frame(space.table(part, [column.id]), (column,)) for part in parts]
-    series = pd.concat(frames, ignore_index=True)[column.id]
-    return np.asarray(levels_of(series).where(series.notna(), None), dtype=np.object_)
+
+    def levels(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
+        series = frame[column.id]
+        return np.asarray(levels_of(series).where(series.notna(), None), dtype=np.object_)
+
+    return by_partition(space, parts, (column,), levels)
 
 
 @coarse("measure fidelity", "measure fidelity")
@@ -154,11 +161,11 @@ def fidelity(
     key = "checks/fidelity.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    learnt = predictions_of(pa.concat_tables([space.table(ref) for ref in transferred]))
+    learnt = predictions_of(columns_of(space, transferred))
     hybrid = spec.release.mode == "hybrid"
-    of_release = predictions_of(pa.concat_tables([space.table(ref) for ref in mechanism])) if hybrid else learnt
+    of_release = predictions_of(columns_of(space, mechanism)) if hybrid else learnt
     beside = [CLUSTER] if hybrid and schema.cluster is not None else []
-    drawn_rows = pa.concat_tables([space.table(ref, [*prediction_names(schema), *beside]) for ref in release])
+    drawn_rows = columns_of(space, release, [*prediction_names(schema), *beside])
     drawn, of_drawn = predictions_of(drawn_rows), Counting(None, clusters_of(drawn_rows))
     estimates = [Estimate(**each) for each in json.loads(space.read(released.key))["estimates"]]
     mains = [each for each in estimates if (each.estimand, each.estimator) == ("ate", spec.main)]
@@ -166,8 +173,8 @@ def fidelity(
     for number, column in enumerate(schema.outcomes):
         main = next(each for each in mains if each.outcome in (None, column.name))
         here = (of_release.of(number), learnt.of(number), drawn.of(number), of_drawn)
-        kept = _kept(run, schema, space.table(source), number, *here, main)
-        records.append({**kept, "truth": _truth(run, schema, drawn.of(number), release, of_drawn.clusters) if hybrid else None})
+        ledger = _kept(run, schema, columns_of(space, source), number, *here, main)
+        records.append({**ledger, "truth": _truth(run, schema, drawn.of(number), release, of_drawn.clusters) if hybrid else None})
     record: dict[str, object] = dict(records[0])
     if len(records) > 1:
         record["outcomes"] = [{"outcome": column.name, **each} for column, each in zip(schema.outcomes, records, strict=True)]
@@ -191,8 +198,9 @@ def _kept(
     prepared = prepare(seen.a, seen.y, seen.nuisances, kind, bound).between()
     counting = Counting(survey_weights(rows), clusters_of(rows))
     entries = error_ledger(pseudo_outcomes(prepared), _contrast(of_release), _contrast(drawn), main, counting, of_drawn)
-    here = seen.present
-    scores = transfer_scores(seen.y[here], learnt.observed(a)[here], seen.nuisances.observed(a)[here], kind, counting.of(here))
+    here, most = seen.present, SCORED_ROWS
+    y, by_release, by_source = (values[here][:most] for values in (seen.y, learnt.observed(a), seen.nuisances.observed(a)))
+    scores = transfer_scores(y, by_release, by_source, kind, counting.of(here).first(most))
     return {
         "ledger": [_entry(entry) for entry in entries],
         "tstr": [
@@ -210,8 +218,8 @@ def together(run: Run, schema: TableSchema, source: Sequence[PartitionRef], rele
     if (done := space.finished(key, Ref)) is not None:
         return done
     names = ["a", *(column.id for column in schema.outcomes), *prediction_names(schema)]
-    drawn = pa.concat_tables([space.table(ref, names) for ref in released])
-    record = outcomes_together(schema, space.table(source, names), drawn)
+    tables = (space.first_rows(parts, SCORED_ROWS, names) for parts in (source, released))
+    record = outcomes_together(schema, *tables)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
@@ -254,13 +262,10 @@ def people(
         what = f"of {len(schema.arms)} arms" if len(schema.arms) > 2 else "on an outcome with missing cells"
         refused = {"refused": f"single effects {what} are not compared: the comparison is built for two arms and a known outcome."}
         return space.put_bytes(key, json.dumps({"cate": refused, "outcome_distance": refused}, sort_keys=True).encode())
-    source_rows, drawn, fitted = space.table(source), space.first_rows(released, CANDIDATES * PEOPLE), space.table(refit)
+    source_rows, fitted = columns_of(space, source), columns_of(space, refit)
+    drawn = space.first_rows(released, CANDIDATES * PEOPLE)
     design = "joint" if spec.release.mode == "full" else spec.mechanisms.treatment
-    released_g = (
-        fitted.column("g").to_numpy()
-        if design == "joint"
-        else pa.concat_tables([space.table(ref, ["g"]) for ref in released])["g"].to_numpy()
-    )
+    released_g = fitted.column("g").to_numpy() if design == "joint" else columns_of(space, released, ["g"]).column("g").to_numpy()
     survey = survey_weights(source_rows)
     law = propensity_law(source_rows.column("g").to_numpy(), released_g, survey)
     given = drawn.column("g").to_numpy() if design in ("randomized", "tilted") else None
@@ -281,12 +286,14 @@ def people(
     a, y = source_rows.column("a").to_numpy(), source_rows.column("y").to_numpy()
     weights_of = arm_weights(a, source_rows.column("g").to_numpy(), truncation_bound(len(y), spec.mechanisms.truncation))
     if survey is not None:
-        kept = survey > 0.0
-        a, y, weights_of = a[kept], y[kept], (weights_of * survey)[kept]
+        used = survey > 0.0
+        a, y, weights_of = a[used], y[used], (weights_of * survey)[used]
     others = fitted.column("a").to_numpy()
     weights = None if design == "randomized" else arm_weights(others, released_g, truncation_bound(len(others), spec.mechanisms.truncation))
     try:
-        record["outcome_distance"] = outcome_distance((a, y), (others, fitted.column("y").to_numpy()), weights_of, weights).as_dict()
+        most, drawn_y = SCORED_ROWS, fitted.column("y").to_numpy()
+        sides = (a[:most], y[:most]), (others[:most], drawn_y[:most])
+        record["outcome_distance"] = outcome_distance(*sides, weights_of[:most], None if weights is None else weights[:most]).as_dict()
     except EstimationError as error:
         record["outcome_distance"] = {"refused": error.message}
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
@@ -307,7 +314,7 @@ def combined(run: Run, source: Ref, copies: Sequence[Ref]) -> list[dict[str, obj
 
 def _contrast(nuisances: Nuisances, arm: int = 1, reference: int = 0) -> npt.NDArray[np.float64]:
     """Return the difference of two arms' Q at each row."""
-    return np.asarray(nuisances.outcomes[arm] - nuisances.outcomes[reference])
+    return nuisances.outcomes[arm] - nuisances.outcomes[reference]
 
 
 def _entry(entry: LedgerEntry) -> dict[str, object]:
@@ -323,20 +330,20 @@ def _truth(run: Run, schema: TableSchema, drawn: Nuisances, release: Sequence[Pa
     Beside the ATE those of its treated (by its own design) and of the declared subgroups.
     """
     space, tau, wanted = run.space(), _contrast(drawn), run.spec.mechanisms.targets
-    ate, error = _weighted(tau, np.ones(len(tau)), clusters)
+    ate, error = _weighted(tau, np.ones_like(tau), clusters)
     p = drawn.propensities
     others: list[tuple[str, int, int, npt.NDArray[np.float64]]] = []
     if drawn.arms > 2:
-        others += [("ate", arm, reference, np.ones(len(tau))) for arm, reference in contrasts_of(drawn.arms)]
+        others += [("ate", arm, reference, np.ones_like(tau)) for arm, reference in contrasts_of(drawn.arms)]
     if "att" in wanted:
         others += [("att", arm, 0, p[arm]) for arm in range(1, drawn.arms)]
     if "ato" in wanted:
-        weight = 1.0 / np.sum([1.0 / np.maximum(each, 1e-12) for each in p], axis=0)
+        weight = 1.0 / functools.reduce(np.add, [1.0 / np.maximum(each, 1e-12) for each in p])
         others += [("ato", arm, reference, weight) for arm, reference in contrasts_of(drawn.arms)]
     for column in subgroup_columns(schema, run.spec.roles.subgroups):
         levels = _levels(space, release, column)
-        for level in sorted({str(level) for level in levels if level is not None}):
-            member = np.asarray(levels == level, dtype=np.float64)
+        for level in sorted({str(level) for block in blocks_of(levels) for level in block if level is not None}):
+            (member,) = kept(floats(levels == level))
             others += [(f"gate[{column.name}={level}]", arm, 0, member) for arm in range(1, drawn.arms)]
     truths = []
     for name, arm, reference, weight in others:
@@ -350,6 +357,6 @@ def _weighted(tau: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], clu
     mean = float(np.average(tau, weights=weight))
     values = weight * (tau - mean)
     if clusters is not None:  # whole clusters are drawn
-        values = np.asarray(np.bincount(np.unique(clusters, return_inverse=True)[1], weights=values), dtype=np.float64)
+        values = sums_by(clusters, values)
     error = float(np.sqrt(np.sum(values**2)) / np.sum(weight)) if len(values) > 1 else float("nan")
     return mean, error

@@ -24,6 +24,9 @@ from tasks.nuisance.fold_model import FoldModel
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.unobserved import observed_of, with_presence
 
+#: Rows that the natural support of an outcome is found on: the first in hash order.
+SUPPORT_ROWS = 1_000_000
+
 
 class OutcomeRows(NamedTuple):
     """Source rows as mechanisms are assembled from them.
@@ -40,8 +43,8 @@ class OutcomeRows(NamedTuple):
         Row weights.
     some : DataFrame, m rows
         Covariates of the first m rows, which laws are fitted on.
-    named : DataFrame of n rows, or None
-        The columns that define targets beside the ATE.
+    members : ndarray of float64, shape (n, groups), or None
+        Indicators of the subgroups that are targets; None where the ATE is the only target.
     """
 
     a: Int8
@@ -50,7 +53,7 @@ class OutcomeRows(NamedTuple):
     averaged: Predictions
     weights: Float64 | None
     some: pd.DataFrame
-    named: pd.DataFrame | None
+    members: Float64 | None
 
 
 class OutcomeParts(NamedTuple):
@@ -97,22 +100,23 @@ def _outcome(spec: Spec, schema: TableSchema, name: str, number: int, rows: Outc
     chances = rows.averaged.chances(number)
     seen = observed_of(rows.a, rows.y[:, number], rows.fitted.of(number), rows.fitted.chances(number), rows.weights)
     bound = truncation_bound(len(seen.y), settings.truncation, seen.nuisances.arms)
-    directions = None if rows.named is None else targets.directions(rows.named, seen.nuisances, bound)
+    directions = None if rows.members is None else targets.directions(rows.members, seen.nuisances, bound)
     declared = spec.outcome_of(column.name)
-    support = find_support(seen.y[seen.present], declared.range)
+    support = find_support(seen.y[seen.present][:SUPPORT_ROWS], declared.range)
     fitted = np.flatnonzero(seen.present[:n])
-    reach = attainable(seen.y[fitted], support, kind)
+    a, y = seen.a[:n][fitted], seen.y[:n][fitted]
+    reach = attainable(y, support, kind)
     targeting = target(seen.a, seen.y, seen.nuisances, kind, bound, rows.weights, settings.targeting, directions, reach, targets.ate)
     rng = rng_for(spec.seed, f"outcome law {name}{f' {column.id}' if number else ''}")
     arms = rows.fitted.first.arms
     mean = Nuisances(*rows.fitted.first[: arms - 1], *targeting.outcomes[:arms]).observed(rows.a)[:n]
     frame = rows.some if len(fitted) == n else rows.some.iloc[fitted].reset_index(drop=True)
-    weight = None if rows.weights is None else rows.weights[fitted]
-    law = choose_law(rows.a[fitted], seen.y[fitted], mean[fitted], frame, kind, rng, weight, support, declared.law)
+    weight = None if rows.weights is None else rows.weights[:n][fitted]
+    law = choose_law(a, y, mean[fitted], frame, kind, rng, weight, support, declared.law)
     raw = rows.averaged.of(number)
     if chances is not None and seen.level is not None:
         raw = with_presence(raw, chances, seen.level)
-    named = None if rows.named is None else (rows.named, rows.a)
+    named = None if rows.members is None else (rows.members, rows.a)
     made_for = replace(targets, arms=raw.arms)
     mechanisms = replace(assemble((), targeting, raw, law.law, kind, rows.weights, made_for, named), targets=targets, level=seen.level)
     facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}

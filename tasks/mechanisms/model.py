@@ -110,7 +110,7 @@ class Mechanisms:
 
     def anchored(self, raw: Nuisances, covariates: pd.DataFrame) -> Nuisances:
         """Return g and Q* of one outcome of rows whose averaged predictions are known already."""
-        directions = self.targets.directions(covariates, raw, self.truncation)
+        directions = self.targets.directions(self.targets.members(covariates), raw, self.truncation)
         return _shifted(raw, self.fluctuation, directions, self.offsets)
 
     def truth(self, covariates: pd.DataFrame) -> tuple[float, float]:
@@ -143,7 +143,7 @@ def assemble(
     kind: str,
     weights: Float64 | None = None,
     targets: Targets | None = None,
-    rows: tuple[pd.DataFrame, Int8] | None = None,
+    rows: tuple[Float64, Int8] | None = None,
 ) -> Mechanisms:
     """Put the fitted parts together and anchor each arm's means at the targeted ones.
 
@@ -163,8 +163,8 @@ def assemble(
         The row weights of the targeting.
     targets : Targets, optional
         Estimands beyond the ATE that the targeting was fitted for.
-    rows : tuple of DataFrame and ndarray of int8, n rows
-        Covariates (the columns that ``targets`` names) and treatment of the source; needed with ``targets`` only.
+    rows : tuple of ndarray of float64, shape (n, groups), and ndarray of int8, shape (n,)
+        Indicators of the subgroups that ``targets`` names and treatment of the source; needed with ``targets`` only.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def assemble(
         If no shift meets the means of all targets.
     """
     step, wanted = targeting.fluctuation, targets or Targets(arms=source.arms)
-    ones, odds = np.ones((len(source[0]), 1)), targeting.truncation.full
+    ones, odds = np.ones_like(source[0])[:, None], targeting.truncation.full
     directions, held, along = None, ones, ones
     if wanted.count and rows is not None:
         directions = wanted.directions(rows[0], source, step.truncation if wanted.ate else odds)
@@ -185,7 +185,7 @@ def assemble(
     if directions is not None:
         along = np.column_stack((ones, directions)) if wanted.ate else directions
     stars = step.apply(source, directions)
-    share = np.full(len(source[0]), 1.0 / len(source[0])) if weights is None else weights / weights.sum()
+    share = np.full_like(source[0], 1.0 / len(source[0])) if weights is None else weights / weights.sum()
     offsets = [_offsets(star, goal, along, held, step, share) for star, goal in zip(stars, targeting.outcomes, strict=True)]
     first = () if wanted.ate else (0.0,)
     return Mechanisms(tuple(models), step, tuple((*first, *offset) for offset in offsets), law, kind, wanted, odds)
@@ -204,7 +204,8 @@ def _move(q: Float64, offset: float | Float64, step: Fluctuation) -> Float64:
     width = step.high - step.low
     unit = np.clip((q - step.low) / width, _MARGIN, 1.0 - _MARGIN)
     moved = 1.0 / (1.0 + np.exp(-(np.log(unit) - np.log1p(-unit) + offset)))
-    return np.asarray(step.low + width * moved, dtype=np.float64)
+    result: Float64 = step.low + width * moved
+    return result
 
 
 def _offsets(q: Float64, goal: Float64, along: Float64, held: Float64, step: Fluctuation, share: Float64) -> tuple[float, ...]:

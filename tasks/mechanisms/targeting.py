@@ -104,7 +104,7 @@ def target(
     p = truncate_arms(nuisances, truncation)
     residual = np.where(a == 1, (y - stars[1]) / p[1], np.where(a == 0, -(y - stars[0]) / p[0], 0.0))
     influence = stars[1] - stars[0] - ate + residual
-    share = np.full(len(y), 1.0 / len(y)) if weights is None else weights / weights.sum()
+    share = np.full_like(y, 1.0 / len(y)) if weights is None else weights / weights.sum()
     # a row of weight w contributes (w / sum w) times its influence value: the variance is the sum of those squares
     influence = influence - float(share @ influence)
     se = float(np.sqrt(np.sum((share * influence) ** 2) + chosen.excess))

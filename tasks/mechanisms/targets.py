@@ -11,6 +11,7 @@ from tasks.contract.errors import SpecError
 from tasks.contract.frames import levels_of
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.spec import Spec
+from tasks.numerics.blocked import floats
 from tasks.targeting.fluctuation import truncate_arms
 
 
@@ -51,8 +52,10 @@ class Targets:
             out[:, at] = (texts[column] == level).fillna(False).to_numpy(dtype=np.float64)
         return out
 
-    def directions(self, covariates: pd.DataFrame, nuisances: Nuisances, truncation: float) -> Float64 | None:
-        """Return b(W), shape (n, count): by what the clever covariates of the arms' means are multiplied; None for no further estimand.
+    def directions(self, members: Float64, nuisances: Nuisances, truncation: float) -> Float64 | None:
+        """Return b(W), shape (n, count), given the indicators of the subgroups (:meth:`members`); None for no further estimand.
+
+        By b(W) the clever covariates of the arms' means are multiplied.
 
         For a subgroup its indicator; for the ATT of arm k its propensity g_k, which makes H_k = 1 and H_0 = g_k / g_0: van der Laan,
         Rose (2011), chapter 8, DOI 10.1007/978-1-4419-9782-1; for the ATO h = 1 / sum_k 1/g_k: Li, Li (2019), DOI 10.1214/19-AOAS1282.
@@ -60,7 +63,7 @@ class Targets:
         """
         if not self.count:
             return None
-        parts = [self.members(covariates)]
+        parts = [members] if self.groups else []
         p = truncate_arms(nuisances, truncation if self.ate else 0.0)
         if self.att:
             most = np.inf if self.ate else (1.0 - truncation) / max(truncation, 1e-9)
@@ -69,15 +72,15 @@ class Targets:
             parts.append(overlap_weight(p)[:, None])
         return np.column_stack(parts)
 
-    def constraints(self, covariates: pd.DataFrame, a: Int8, nuisances: Nuisances) -> Float64:
+    def constraints(self, members: Float64, a: Int8, nuisances: Nuisances) -> Float64:
         """Return the functions whose means with Q*a are the estimands, shape (n, ate + count).
 
         1 for the ATE, the subgroups' indicators, 1(A = k) for the ATT of arm k, and h for the ATO.
         """
-        parts = [np.ones((len(a), 1))] if self.ate else []
-        parts.append(self.members(covariates))
+        parts = [np.ones_like(nuisances[0])[:, None]] if self.ate else []
+        parts += [members] if self.groups else []
         if self.att:
-            parts += [np.asarray(a == arm, dtype=np.float64)[:, None] for arm in range(1, self.arms)]
+            parts += [floats(a == arm)[:, None] for arm in range(1, self.arms)]
         if self.ato:
             parts.append(overlap_weight(truncate_arms(nuisances, 0.0))[:, None])
         return np.column_stack(parts)
@@ -88,7 +91,7 @@ def overlap_weight(p: tuple[Float64, ...]) -> Float64:
     total = 1.0 / p[0]
     for each in p[1:]:
         total = total + 1.0 / each
-    return np.asarray(1.0 / total)
+    return 1.0 / total
 
 
 def require_carried(spec: Spec) -> None:

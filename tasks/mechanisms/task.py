@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
@@ -47,7 +46,8 @@ from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.survival_fold import TimesFoldModel
-from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, held_rows, weights_of
+from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, by_partition, columns_of, held_rows, weights_of
+from tasks.numerics.blocked import blocks_of
 from tasks.targeting.fluctuation import truncation_bound
 
 # Eigenvalue below which calibration takes a direction not to vary: Q of several outcomes are nearly functions of one another.
@@ -82,18 +82,19 @@ def assemble(
     done, told_before = space.finished(key, ModelRef), space.finished(record_key, Ref)
     if done is not None and told_before is not None:
         return Assembled(done, told_before)
-    rows = space.table(nuisances)
+    one = schema.survival is None and schema.plain
+    rows = columns_of(space, nuisances) if one else space.table(nuisances)
     a, weight = rows.column("a").to_numpy(), weights_of(run, table, rows)
     if schema.survival is not None:
         of_times, facts = _assemble_times(run, schema, table, rows, fits, weight)
         record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
         return Assembled(space.put_model(key, of_times), record)
     y = np.column_stack([rows.column(column.id).to_numpy() for column in schema.outcomes])
-    targets, named = _targets(space, spec, schema, table)
+    targets, members = _targets(space, spec, schema, table)
     # laws need rows in memory: the first in hash order are a random sample
     some = Partitions(space, schema, table.parts).take(np.arange(len(a)) < min(len(a), spec.mechanisms.fit_rows))
-    averaged = predictions_of(pa.concat_tables([space.table(ref) for ref in predicted]))
-    of_source = OutcomeRows(a, y, predictions_of(rows), averaged, weights_of(run, table, rows), some, named)
+    averaged = predictions_of(columns_of(space, predicted) if one else space.table(predicted))
+    of_source = OutcomeRows(a, y, predictions_of(rows), averaged, weight, some, members)
     mechanisms, facts = assemble_outcomes(spec, schema, table.name, [space.model(fit.model) for fit in fits], of_source, targets)
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
     return Assembled(space.put_model(key, mechanisms), record)
@@ -125,19 +126,20 @@ def _assemble_times(
     }
 
 
-def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, pd.DataFrame | None]:
-    """Return the estimands beyond the ATE and the source's columns that define them; None where there is none."""
+def _targets(space: Workspace, spec: Spec, schema: TableSchema, table: Table) -> tuple[Targets, Float64 | None]:
+    """Return the estimands beyond the ATE and the indicators of their subgroups, shape (n, groups); None where there is none."""
     columns = tuple(column for column in schema.modelled if column.name in spec.roles.subgroups)
     wanted, arms = spec.mechanisms.targets, len(schema.arms)
     if not columns and wanted == ("ate",):
         return Targets(arms=arms), None
-    if columns:
-        frames = [to_frame(space.table(part, [column.id for column in columns]), columns) for part in table.parts]
-        frame = pd.concat(frames, ignore_index=True)
-    else:
-        frame = pd.DataFrame(index=range(table.rows))
-    groups = [(column.id, level) for column in columns for level in sorted(set(levels_of(frame[column.id]).dropna()))]
-    return Targets(tuple(groups), "att" in wanted, "ato" in wanted, "ate" in wanted, arms), frame
+    groups = []
+    for column in columns:
+        levels = by_partition(space, table.parts, (column,), lambda frame: levels_of(frame.iloc[:, 0]).to_numpy(dtype=object))
+        groups += [(column.id, level) for level in sorted({level for block in blocks_of(levels) for level in set(block) if level == level})]
+    targets = Targets(tuple(groups), "att" in wanted, "ato" in wanted, "ate" in wanted, arms)
+    if not columns:
+        return targets, np.zeros((table.rows, 0))
+    return targets, by_partition(space, table.parts, columns, targets.members)
 
 
 class Anchored(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from tasks.contract.nuisance import Float64, FoldRows, Int8, Learner, Refinement
 from tasks.contract.refs import ModelRef, PartitionRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
-from tasks.contract.roles import TableSchema
+from tasks.contract.roles import Column, TableSchema
 from tasks.contract.spec import Spec
 from tasks.contract.survival import EventRows
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, streamed_model
@@ -28,9 +28,16 @@ from tasks.nuisance.fold_model import averaged_all
 from tasks.nuisance.folds import FoldUnits
 from tasks.nuisance.plan import Plan
 from tasks.nuisance.survival_fold import TimesFoldModel, Watched, averaged_times, fit_times_fold, predict_times
+from tasks.numerics.blocked import BlockedTable, blocked, mapped
 from tasks.targeting.fluctuation import truncation_bound
 
 Mask = npt.NDArray[np.bool_]
+Array = npt.NDArray[Any]
+Frames = Callable[[pd.DataFrame], Array]
+
+
+#: Most rows whose vectors are in memory together; of larger tables a partition is (:mod:`tasks.numerics.blocked`).
+HELD_ROWS = 500_000
 
 
 class Table(NamedTuple):
@@ -120,6 +127,34 @@ def learner_of(spec: Spec) -> Learner:
     return learner
 
 
+def columns_of(space: Workspace, parts: Sequence[PartitionRef], names: list[str] | None = None) -> pa.Table:
+    """Return a table in partitions, or some of its columns: beyond :data:`HELD_ROWS` as a :class:`tasks.numerics.blocked.BlockedTable`."""
+    if len(parts) == 1 or sum(part.rows for part in parts) <= HELD_ROWS:
+        return space.table(parts, names)
+    names = space.table(parts[0]).column_names if names is None else names
+    return BlockedTable(lambda number, wanted: space.table(parts[number], wanted), [part.rows for part in parts], names, space.folder)
+
+
+def by_partition(space: Workspace, parts: Sequence[PartitionRef], columns: Sequence[Column], of: Frames) -> Array:
+    """Return a function of some covariates at all rows of a table: an array, or beyond :data:`HELD_ROWS` in blocks.
+
+    Parameters
+    ----------
+    space : Workspace
+    parts : sequence of PartitionRef
+    columns : sequence of Column
+    of : callable
+        Takes a DataFrame of the columns, of n rows; returns an array of n rows.
+    """
+
+    def read(refs: Sequence[PartitionRef]) -> Array:
+        return of(to_frame(space.table(refs, [column.id for column in columns]), columns))
+
+    if len(parts) == 1 or sum(part.rows for part in parts) <= HELD_ROWS:
+        return np.concatenate([read((part,)) for part in parts])
+    return blocked(lambda number: read((parts[number],)), [part.rows for part in parts])
+
+
 def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
     """Return the survey weights of rows times a copy's Bayesian bootstrap weights, shape (n,); None for equal weights.
 
@@ -128,7 +163,7 @@ def weights_of(run: Run, table: Table, rows: pa.Table) -> Float64 | None:
     given = survey_weights(rows)
     if table.copy is None:
         return given
-    drawn = bootstrap_weights(unit_keys(rows), run.spec.seed, table.copy)
+    drawn = mapped(functools.partial(bootstrap_weights, seed=run.spec.seed, copy=table.copy), unit_keys(rows))
     return drawn if given is None else given * drawn
 
 

@@ -186,6 +186,17 @@ def apply(function: Callable[..., Array], *inputs: Any, columns: int | None = No
     return Blocked(compute, first._count, sizes, columns or max(widths, default=0) or None)
 
 
+def blocked(read: Callable[[int], Array], sizes: Sequence[int]) -> Array:
+    """Return the vector, or matrix of few columns, whose blocks are read by their number."""
+    width = read(0).shape[1:]
+    return cast(Array, Blocked(lambda number, _: read(number), len(sizes), tuple(sizes), width[0] if width else None))
+
+
+def mapped(function: Callable[[ArrayT], Array], values: ArrayT) -> Array:
+    """Return a function of an array, or of every block of a vector in blocks."""
+    return cast(Array, apply(function, values)) if isinstance(values, Blocked) else function(values)
+
+
 def sums(*values: Any) -> list[Any]:
     """Return the sums of several vectors over the same rows, in one pass where they are in blocks."""
     first = values[0]

@@ -139,7 +139,7 @@ def test_targeting_without_the_ate_solves_its_own_score(estimand: str) -> None:
     y = nuisances.observed(a) + 0.5 * (a == 1) + rng.normal(size=4000)
     targets = Targets(att=estimand == "att", ato=estimand == "ato", ate=False, arms=3)
     frame = pd.DataFrame(index=range(4000))
-    directions = targets.directions(frame, nuisances, 0.01)
+    directions = targets.directions(targets.members(frame), nuisances, 0.01)
     assert directions is not None
     assert directions.shape == (4000, targets.count)
     moved = target(a, y, nuisances, "continuous", 0.01, None, "adaptive", directions, None, main=False)

@@ -105,7 +105,7 @@ def test_subgroups_and_the_treated_carry_their_own_efficient_estimates(kind: str
     frame, a, y, found, models = with_groups(n, 5, kind)
     targets = Targets((("w2", "0"), ("w2", "1"), ("w6", "both"), ("w6", "none"), ("w6", "one")), att=True)
     bound = truncation_bound(n, "auto")
-    directions = targets.directions(frame, found, bound)
+    directions = targets.directions(targets.members(frame), found, bound)
     got = target(a, y, found, kind, bound, directions=directions)
     g = np.clip(found.g, bound, 1 - bound)
     # each estimand's efficient score is solved at Q*: its plug-in then equals its one-step estimate, which is the TMLE
