@@ -99,8 +99,8 @@ class Blocked(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Callable[..., Any], _: object, given: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Do what is known how to be done block by block."""
-        known = _FUNCTIONS.get(function.__name__)
-        return NotImplemented if known is None else known(*given, **options)
+        by_blocks = _FUNCTIONS.get(function.__name__)
+        return NotImplemented if by_blocks is None else by_blocks(*given, **options)
 
     def __getitem__(self, key: Any) -> Any:
         """Return the first rows as an array, masked rows, or columns of a matrix."""
