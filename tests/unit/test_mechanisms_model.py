@@ -121,7 +121,7 @@ def test_subgroups_and_the_treated_carry_their_own_efficient_estimates(kind: str
     assert max(abs(np.mean((plain.q1 - plain.q0)[rows]) - np.mean(raw[rows])) for rows in members.T) > 1e-4 * np.ptp(y)
     # and the assembled mechanisms keep all of them over the source
     law = fit_law(a, y, got.q0, got.q1, frame, kind, np.random.default_rng(0))
-    made = assemble(models, got, averaged(models, frame), law, kind, None, targets, (frame, a))
+    made = assemble(models, got, averaged(models, frame), law, kind, None, targets, (targets.members(frame), a))
     told = made.predict(frame)
     for rows in [np.ones(n, dtype=bool), a == 1, *members.T]:
         assert np.mean(told.q1[rows] - told.q0[rows]) == pytest.approx(np.mean(got.q1[rows] - got.q0[rows]), abs=1e-8 * np.ptp(y))
