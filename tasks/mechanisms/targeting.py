@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.numerics.blocked import kept
 from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate_arms
 from tasks.targeting.truncation import Truncation, choose_truncation
 
@@ -99,7 +100,7 @@ def target(
         chosen, step = choose_truncation(a, y, nuisances, kind, truncation, weights, bounds)
     if step is None or directions is not None:
         step = fluctuate(a, y, nuisances, kind, chosen.bound if main else 0.0, weights, directions, bounds, main)
-    stars = step.apply(nuisances, directions)
+    stars = kept(*step.apply(nuisances, directions))
     ate = float(np.average(stars[1] - stars[0], weights=weights))
     p = truncate_arms(nuisances, truncation)
     residual = np.where(a == 1, (y - stars[1]) / p[1], np.where(a == 0, -(y - stars[0]) / p[0], 0.0))

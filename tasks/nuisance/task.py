@@ -37,7 +37,7 @@ Frames = Callable[[pd.DataFrame], Array]
 
 
 #: Most rows whose vectors are in memory together; of larger tables a partition is (:mod:`tasks.numerics.blocked`).
-HELD_ROWS = 500_000
+HELD_ROWS = 1_000_000
 
 
 class Table(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.rng import UInt64
-from tasks.numerics.blocked import floats, sums
+from tasks.numerics.blocked import floats, kept, sums
 from tasks.targeting.fluctuation import fluctuate, truncate_arms
 from tasks.targeting.truncation import Truncation, choose_truncation
 
@@ -52,13 +52,13 @@ class Sample:
     @cached_property
     def targeted(self) -> tuple[Float64, ...]:
         """Q* of every arm, K arrays of shape (n,): one fluctuation for all contrasts."""
-        return fluctuate(self.a, self.y, self.nuisances, self.kind, self.truncation, self.weights).apply(self.nuisances)
+        return kept(*fluctuate(self.a, self.y, self.nuisances, self.kind, self.truncation, self.weights).apply(self.nuisances))
 
     @cached_property
     def adaptive(self) -> tuple[Truncation, tuple[Float64, ...]]:
         """The truncation that :func:`tasks.targeting.truncation.choose_truncation` chooses, and the Q* of every arm under it."""
         chosen, step = choose_truncation(self.a, self.y, self.nuisances, self.kind, self.truncation, self.weights)
-        return chosen, step.apply(self.nuisances)
+        return chosen, kept(*step.apply(self.nuisances))
 
     def between(self, arm: int = 1, reference: int | None = 0) -> Rows:
         """Return the rows as a contrast of two arms sees them; without a reference, as the mean of one arm does."""

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.numerics.blocked import kept
 from tasks.targeting.fluctuation import Fluctuation, fluctuate, truncate_arms
 
 #: Largest stabilised weight P(A = a) / P(A = a | W) of the most cautious candidate.
@@ -151,7 +152,7 @@ def _candidate(
     bounds: tuple[float, float] | None,
 ) -> _Candidate:
     step = fluctuate(a, y, nuisances, kind, bound, weights, None, bounds)
-    stars, held = step.apply(nuisances), truncate_arms(nuisances, bound)
+    stars, held = kept(*step.apply(nuisances)), truncate_arms(nuisances, bound)
     effects, variances = [], []
     for arm in range(1, nuisances.arms):
         effect = float(share @ (stars[arm] - stars[0]))
