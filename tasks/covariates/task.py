@@ -30,6 +30,7 @@ from tasks.covariates.traits.layer import fit_layered, fit_layered_parts
 
 _REPORT_EVERY = 5.0  # seconds
 _IN_MEMORY = 50_000  # rows of a table that a synthesizer is handed whole
+_PARTWISE = 1_000_000  # rows of one that is read part by part: their codes are in memory together, one byte a cell
 
 
 @coarse("fit covariates", "fit covariates of copy {copy}")
@@ -51,7 +52,7 @@ def fit(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], copy: int)
         raise EstimationError("covariates of roles must hold at least one column that varies; got none.", "Declare another covariate.")
     columns, relations = joint_columns(schema) if full else schema.modelled, spec.roles.declared_relations
     partwise = isinstance(synthesizer, PartwiseSynthesizer)
-    most = spec.covariates.fit_rows or (schema.rows if partwise else _IN_MEMORY)
+    most = spec.covariates.fit_rows or (_PARTWISE if partwise else _IN_MEMORY)
     resampled = (full and spec.release.copies > 1) or schema.weight is not None
 
     def framed(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:

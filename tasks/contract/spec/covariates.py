@@ -26,7 +26,7 @@ class CovariatesSpec(Section):
     fit_rows: int | None = Field(
         None,
         ge=200,
-        description="most training rows the synthesizer is fitted on (a hash sample); where left out: 50,000, and all rows for chain",
+        description="most training rows the synthesizer is fitted on (a hash sample); where left out: 50,000, for chain 1,000,000",
         examples=[50_000],
     )
 
