@@ -27,6 +27,7 @@ from tasks.estimation.table import Table, read_roles, read_table
 from tasks.estimation.unobserved import cross_fit_observed, require_estimators
 from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
+from tasks.numerics.blocked import in_blocks
 from tasks.numerics.threads import one_thread
 from tasks.targeting.estimators import ATE
 from tasks.targeting.fluctuation import truncate_arms, truncation_bound
@@ -294,13 +295,19 @@ def _evaluated(
     subgroups = table.subgroups if isinstance(table, Table) else None
     clusters = table.clusters if isinstance(table, Table) else None
     a, y = table.by_key(table.a), table.by_key(table.y)
-    if isinstance(table, Table) and table.observed is not None:
+    if isinstance(table, SpilledTable):
+        a, y, weights = in_blocks(a), in_blocks(y), None if weights is None else in_blocks(weights)
+        nuisances = Nuisances(*(in_blocks(values) for values in nuisances))
+    elif table.observed is not None:
         a = with_unobserved(a, table.observed, len(table.ranks))
     return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters, table.labels or None)
 
 
 def _overlap(table: Table | SpilledTable, nuisances: Nuisances, bound: float) -> OverlapSummary | ArmsOverlap:
     a, weights = table.by_key(table.a), None if table.weights is None else table.by_key(table.weights)
+    if isinstance(table, SpilledTable):
+        a, weights = in_blocks(a), None if weights is None else in_blocks(weights)
+        nuisances = Nuisances(*(in_blocks(values) for values in nuisances))
     if nuisances.arms > 2:
         return overlap_of_arms(a, nuisances, bound, table.labels, weights)
     return overlap(a, nuisances.g, bound, weights)

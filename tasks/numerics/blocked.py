@@ -24,6 +24,8 @@ ArrayT = TypeVar("ArrayT", bound=Array)
 Memo = dict[int, Array]
 #: Bits that one pass of a selection settles.
 _DIGIT = 16
+#: Most rows of a block: what is computed of one stays in the processor's cache.
+BLOCK = 32_768
 
 
 class Blocked(np.lib.mixins.NDArrayOperatorsMixin):
@@ -186,10 +188,22 @@ def apply(function: Callable[..., Array], *inputs: Any, columns: int | None = No
     return Blocked(compute, first._count, sizes, columns or max(widths, default=0) or None)
 
 
-def blocked(read: Callable[[int], Array], sizes: Sequence[int]) -> Array:
-    """Return the vector, or matrix of few columns, whose blocks are read by their number."""
-    width = read(0).shape[1:]
-    return cast(Array, Blocked(lambda number, _: read(number), len(sizes), tuple(sizes), width[0] if width else None))
+def pieces(rows: Sequence[int]) -> list[tuple[int, slice]]:
+    """Return the blocks of partitions with so many rows each: the number of the partition, and the rows of it."""
+    return [(part, slice(start, min(start + BLOCK, size))) for part, size in enumerate(rows) for start in range(0, size, BLOCK)]
+
+
+def blocked(read: Callable[[int], Array], rows: Sequence[int]) -> Array:
+    """Return the vector, or matrix of few columns, whose partitions are read by their number; the last one read is kept."""
+    at, last = pieces(rows), functools.lru_cache(maxsize=1)(read)
+    width = last(0).shape[1:]
+    sizes = tuple(piece.stop - piece.start for _, piece in at)
+    return cast(Array, Blocked(lambda number, _: last(at[number][0])[at[number][1]], len(at), sizes, width[0] if width else None))
+
+
+def in_blocks(values: ArrayT) -> ArrayT:
+    """Return an array in blocks: what is computed of it is never there as a whole."""
+    return cast(ArrayT, blocked(lambda _: values, (len(values),)))
 
 
 def mapped(function: Callable[[ArrayT], Array], values: ArrayT) -> Array:
@@ -301,15 +315,20 @@ class BlockedTable:
     def __init__(
         self, read: Callable[[int, list[str]], pa.Table], rows: Sequence[int], names: Sequence[str], folder: Path | None = None
     ) -> None:
-        self._read, self._rows, self.column_names, self._spool = read, tuple(rows), list(names), Spool(folder)
+        self._read, self._rows, self._pieces, self.column_names = read, tuple(rows), pieces(rows), list(names)
+        self._spool = Spool(folder)
         self._columns: dict[str, Blocked] = {}
 
     def column(self, name: str) -> BlockedColumn:
         """Return a column."""
         if name not in self._columns:
-            for number in range(len(self._rows)):
-                self._spool.write(name, number, self._read(number, [name]).column(name).to_numpy())
-            self._columns[name] = Blocked(functools.partial(self._spool.read, name), len(self._rows), self._rows)
+            values, last = np.empty(0), -1
+            for number, (part, piece) in enumerate(self._pieces):
+                if part != last:
+                    values, last = self._read(part, [name]).column(name).to_numpy(), part
+                self._spool.write(name, number, values[piece])
+            sizes = tuple(piece.stop - piece.start for _, piece in self._pieces)
+            self._columns[name] = Blocked(functools.partial(self._spool.read, name), len(sizes), sizes)
         return BlockedColumn(self._columns[name])
 
     @property
@@ -399,14 +418,15 @@ def order_statistics(values: Blocked, ranks: npt.NDArray[np.int64]) -> npt.NDArr
     """
     prefixes, left = np.zeros(len(ranks), dtype=np.uint64), ranks.copy()
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
-        counts = np.zeros((len(ranks), 1 << _DIGIT), dtype=np.int64)
+        distinct, place = np.unique(prefixes, return_inverse=True)
+        counts = np.zeros((len(distinct), 1 << _DIGIT), dtype=np.int64)
         for block in values.blocks():
             codes = _ordered_bits(block)
-            for place, prefix in enumerate(prefixes):
+            for row, prefix in zip(counts, distinct, strict=True):
                 inside = codes if shift + _DIGIT == 64 else codes[codes >> np.uint64(shift + _DIGIT) == prefix]
                 digit = (inside >> np.uint64(shift)) & np.uint64((1 << _DIGIT) - 1)
-                counts[place] += np.bincount(digit.astype(np.intp), minlength=1 << _DIGIT)
-        passed = np.cumsum(counts, axis=1)
+                np.add.at(row, digit.astype(np.intp), 1)
+        passed = np.cumsum(counts, axis=1)[place]
         digits = np.array([np.searchsorted(row, rank, side="right") for row, rank in zip(passed, left, strict=True)])
         left = left - np.array([row[digit - 1] if digit else 0 for row, digit in zip(passed, digits, strict=True)])
         prefixes = (prefixes << np.uint64(_DIGIT)) | digits.astype(np.uint64)
