@@ -60,7 +60,7 @@ ESTIMATES = Estimates(
     }
 )
 CURVE = [
-    {"arm": arm, "estimator": "km", "time": time, "survival": 1 - time / 20, "se": 0.02, "at_risk": 9}
+    {"arm": arm, "estimator": "km", "time": time, "survival": 1 - time / 20, "se": 0.02, "band_low": 0.0, "band_high": 1.0, "at_risk": 9}
     for arm in "01"
     for time in (5.0, 9.0)
 ]

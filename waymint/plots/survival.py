@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.numerics.normal import Z95
 from waymint.plots.canvas import COLORS, Plot, canvas, legend_below
 
 
 def survival(points: Sequence[Mapping[str, Any]], estimator: str, horizon: float) -> Plot:
-    """Draw the curve of every arm by one estimator, survival or incidence of a cause, with pointwise 95 % intervals.
+    """Draw the curve of every arm by one estimator, survival or incidence of a cause, with its simultaneous 95 % band.
 
     Parameters
     ----------
     points : sequence of mapping
-        ``arm``, ``estimator``, ``time``, ``survival`` or ``incidence``, ``se``.
+        ``arm``, ``estimator``, ``time``, ``survival`` or ``incidence``, ``band_low``, ``band_high``.
     estimator : str
         Whose curves are drawn.
     horizon : float
@@ -27,8 +26,7 @@ def survival(points: Sequence[Mapping[str, Any]], estimator: str, horizon: float
     for arm, color in zip(arms, COLORS):
         curve = [point for point in points if (str(point["arm"]), point["estimator"]) == (arm, estimator)]
         times, middle = [0.0, *(point["time"] for point in curve)], [start, *(point[name] for point in curve)]
-        reach = [0.0, *(Z95 * point["se"] for point in curve)]
-        low, high = [max(0.0, s - r) for s, r in zip(middle, reach)], [min(1.0, s + r) for s, r in zip(middle, reach)]
+        low, high = ([start, *(point[side] for point in curve)] for side in ("band_low", "band_high"))
         axis.step(times, middle, where="post", color=color, linewidth=1.3, label=f"arm {arm}")
         axis.fill_between(times, low, high, step="post", color=color, alpha=0.15, linewidth=0)
     axis.set_xlim(0.0, horizon)

@@ -29,7 +29,7 @@ class SurvivalEstimates(Result):
         return pd.DataFrame(list(self.reply["estimates"]))
 
     def curves(self) -> pd.DataFrame:
-        """Return the curve of each arm and estimator at the times of the grid: ``survival``, or ``incidence`` of a cause."""
+        """Return the curve of each arm and estimator on the grid, ``survival`` or ``incidence`` of a cause, with its simultaneous band."""
         import pandas as pd
 
         return pd.DataFrame(list(self.reply["curves"]))

@@ -88,7 +88,7 @@ def cautions(analysis: SurvivalAnalysis) -> list[str]:
 
 def curve_points(curve: ArmCurve, name: str = "survival") -> list[dict[str, Any]]:
     """Return a curve as plain values; fewer than five rows at risk are told as None."""
-    points = zip(curve.times, curve.curve, curve.se, curve.at_risk, strict=True)
+    points = zip(curve.times, curve.curve, curve.se, curve.low, curve.high, curve.at_risk, strict=True)
     return [
         {
             "arm": curve.arm,
@@ -96,9 +96,11 @@ def curve_points(curve: ArmCurve, name: str = "survival") -> list[dict[str, Any]
             "time": float(time),
             name: float(value),
             "se": float(se),
+            "band_low": float(low),
+            "band_high": float(high),
             "at_risk": int(rows) if rows >= SMALLEST_CELL else None,
         }
-        for time, value, se, rows in points
+        for time, value, se, low, high, rows in points
     ]
 
 

@@ -65,13 +65,18 @@ class SurvivalEstimate(NamedTuple):
 
 
 class ArmCurve(NamedTuple):
-    """One estimator's curve of one arm on the grid, S or the incidence F, with pointwise standard errors; arrays of shape (m,)."""
+    """One estimator's curve of one arm on the grid, S or the incidence F; arrays of shape (m,).
+
+    ``se`` are pointwise standard errors; ``low`` and ``high`` are the band that holds the whole curve on the grid in 95 % of samples.
+    """
 
     arm: str
     estimator: str
     times: Float64
     curve: Float64
     se: Float64
+    low: Float64
+    high: Float64
     at_risk: npt.NDArray[np.intp]
 
 
@@ -141,11 +146,13 @@ def _clipped(data: ArmData | CauseData, bound: float) -> float:
 
 
 def arm_curve(name: str, table: SurvivalTable, grid: Grid, arm: int, fit: CurveEstimate) -> ArmCurve:
-    """Return one estimator's curve of one arm with its standard errors and the rows at risk."""
+    """Return one estimator's curve of one arm with its standard errors, its simultaneous band and the rows at risk."""
     rows = table.rows
     w = np.ones(len(rows.time)) if rows.weights is None else rows.weights
-    se = np.array([error_of(values, w, rows.clusters)[0] for values in fit.curve_values.T])
+    errors = np.array([error_of(values, w, rows.clusters) for values in fit.curve_values.T])
+    se, width = errors[:, 0], max(joint_quantile(fit.curve_values, w, rows.clusters), float(errors[:, 1].max()))
     edges = np.array(grid.edges)
     ordered = np.sort(rows.time[rows.a == arm])
     at_risk = len(ordered) - np.searchsorted(ordered, edges, side="left")
-    return ArmCurve(table.arms[arm], name, edges, fit.curve, se, at_risk)
+    low, high = (np.clip(fit.curve + side * width * se, 0.0, 1.0) for side in (-1.0, 1.0))
+    return ArmCurve(table.arms[arm], name, edges, fit.curve, se, low, high, at_risk)
