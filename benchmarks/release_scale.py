@@ -31,6 +31,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.bytecode import keeping_bytecode
 from benchmarks.make_source import OUTCOME, TREATMENT, make_source
 from benchmarks.memory import Peak, tree
 
@@ -69,7 +70,7 @@ def command(spec: Path) -> list[str]:
 def environment(home: Path) -> dict[str, str]:
     """Return an environment with a home, so a Prefect server, of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "WAYMINT"))}
-    return kept | {"WAYMINT_HOME": str(home)}
+    return keeping_bytecode(kept) | {"WAYMINT_HOME": str(home)}
 
 
 def end_all(processes: Sequence[psutil.Process]) -> None:
@@ -105,10 +106,11 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool =
     source = make_source(folder / "source", rows)
     spec = folder / "spec.toml"
     spec.write_text(spec_text(source, folder / "store", rows, workers, extra))
+    variables = environment(folder / "home")
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     left: list[psutil.Process] = []
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as log:
-        process = subprocess.Popen(command(spec), cwd=ROOT, env=environment(folder / "home"), stdout=out, stderr=log)
+        process = subprocess.Popen(command(spec), cwd=ROOT, env=variables, stdout=out, stderr=log)
         try:
             with Peak(process.pid) as peak:
                 while process.poll() is None:
@@ -136,14 +138,13 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool =
         "samples": peak.samples,
         "stages": {match[1]: float(match[2]) for match in stages},
     }
-    return found | ({"peer": beside(source, found)} if peer else {})
+    return found | ({"peer": beside(source, found, variables)} if peer else {})
 
 
-def beside(source: Path, found: dict[str, Any]) -> dict[str, Any]:
+def beside(source: Path, found: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
     """Run the plain script on the same source; return what it took, and our CPU seconds and largest process over its own."""
-    plain: dict[str, Any] = json.loads(
-        subprocess.run([sys.executable, "-m", "benchmarks.plain_script", source], check=True, stdout=subprocess.PIPE).stdout
-    )
+    script = [sys.executable, "-m", "benchmarks.plain_script", source]
+    plain: dict[str, Any] = json.loads(subprocess.run(script, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE).stdout)
     ratios = {
         "cpu_over_plain": found["cpu_seconds"] / plain["total_cpu_seconds"],
         "cpu_over_plain_cross_fit": found["cpu_seconds"] / plain["cpu_seconds"]["cross-fit"],

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.bytecode import keeping_bytecode
 from infra.prefect_server import end_server
 from infra.settings import Settings
 
@@ -44,7 +45,7 @@ def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]
 
 def costs(spec: Path, folder: Path) -> dict[str, Cost]:
     """Measure the commands, in an order in which each finds what the ones before left."""
-    environment = os.environ | {"WAYMINT_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    environment = keeping_bytecode(os.environ) | {"WAYMINT_HOME": str(folder / "home")}
     python, waymint = [sys.executable], [sys.executable, "-m", "infra.cli"]
     release = [*waymint, "release", str(spec)]
     commands = {

@@ -148,7 +148,38 @@ def target_classes(margin: Margin, coded: Coded) -> Intp:
     return np.unique(classes, return_inverse=True)[1].astype(np.intp)
 
 
-def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
+class Basis(NamedTuple):
+    """A standardised design and the eigenvectors of its products: what regressions of any target on the same rows share.
+
+    Attributes
+    ----------
+    standard : ndarray of float64, shape (n, p)
+        Columns of mean 0 and standard deviation 1; 0 where a column is constant.
+    centre, spread : ndarray of float64, shape (p,)
+        Means and standard deviations; infinite where a column is constant.
+    values, vectors : ndarray of float64, shapes (p,) and (p, p)
+        Eigenvalues and eigenvectors of ``standard.T @ standard``.
+    """
+
+    standard: Float64
+    centre: Float64
+    spread: Float64
+    values: Float64
+    vectors: Float64
+
+
+def make_basis(design: Float64) -> Basis:
+    """Standardise a design, shape (n, p), and decompose its products."""
+    centre = design.mean(axis=0)
+    standard = design - centre
+    spread = np.sqrt((standard * standard).sum(axis=0) / len(design))
+    spread = np.where(spread > 1e-9, spread, np.inf)
+    standard /= spread
+    values, vectors = scipy.linalg.eigh(standard.T @ standard)
+    return Basis(standard, centre, spread, np.maximum(values, 0.0), vectors)
+
+
+def fit_index(basis: Basis, target: npt.NDArray[np.float64]) -> Index:
     """Fit ridge regressions of every target on a standardised design (Hoerl, Kennard 1970, 10.2307/1267351).
 
     One penalty for all targets, by generalised cross-validation (Golub, Heath, Wahba 1979,
@@ -157,33 +188,30 @@ def fit_index(design: Float64, target: npt.NDArray[np.float64]) -> Index:
 
     Parameters
     ----------
-    design : ndarray of float64, shape (n, p)
+    basis : Basis
+        Of a design of shape (n, p).
     target : ndarray of float64, shape (n, targets)
 
     Returns
     -------
     Index
     """
-    n = len(design)
-    centre, spread = design.mean(axis=0), design.std(axis=0)
-    spread = np.where(spread > 1e-9, spread, np.inf)
-    standard = (design - centre) / spread
+    n, values = len(basis.standard), basis.values
     level = target.mean(axis=0)
-    values, vectors = scipy.linalg.eigh(standard.T @ standard)
-    values = np.maximum(values, 0.0)
-    projected = vectors.T @ (standard.T @ (target - level))
+    projected = basis.vectors.T @ (basis.standard.T @ (target - level))
+    total = ((target - level) ** 2).sum()
     best, weight = np.inf, np.zeros_like(values)
     for penalty in _PENALTIES:
         trial = 1.0 / (values + penalty)
         used = float((values * trial).sum()) + 1.0
         # residual sum of squares from the eigenbasis, up to the part no predictor touches
         explained = ((2 * trial - values * trial**2)[:, None] * projected**2).sum()
-        left = float(((target - level) ** 2).sum() - explained)
+        left = float(total - explained)
         score = left / max(n - _CAUTION * used, 0.1 * n) ** 2
         if score < best:
             best, weight = score, trial
-    slope = (vectors * weight) @ projected / spread[:, None]
-    return Index(slope, level - centre @ slope)
+    slope = (basis.vectors * weight) @ projected / basis.spread[:, None]
+    return Index(slope, level - basis.centre @ slope)
 
 
 class Tilt(NamedTuple):

@@ -12,7 +12,7 @@ from tasks.covariates.chain.cells import Cells
 from tasks.covariates.chain.kernels import encode
 from tasks.covariates.chain.rows import evenly
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
-from tasks.covariates.predictors import Block, Index, Tilt, expand, fit_index, make_block, tilt_targets
+from tasks.covariates.predictors import Block, Index, Tilt, expand, fit_index, make_basis, make_block, tilt_targets
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -121,11 +121,12 @@ def fit_lens(
     used = evenly(rows, _LINE_ROWS)
     earlier = [cells.at(used) for _, cells in seen]
     design = make_design(blocks, earlier, len(used))
-    states = fit_index(design, tilt_targets(tilt, coded.state[used], len(margin.shares)))
+    basis = make_basis(design)
+    states = fit_index(basis, tilt_targets(tilt, coded.state[used], len(margin.shares)))
     inside = coded.state[used] == margin.smooth
     line = Index(np.zeros((design.shape[1], 1)), np.zeros(1))
     if margin.smooth != MISSING and inside.sum() >= 20:
-        line = fit_index(design[inside], coded.score[used][inside, None])
+        line = fit_index(basis if inside.all() else make_basis(design[inside]), coded.score[used][inside, None])
     lens = Lens(blocks, states, line, np.zeros((0, 1)))
     if edges is None:
         edges = _cuts(lens.features(earlier, len(used))[0], len(rows))

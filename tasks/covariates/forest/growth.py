@@ -43,9 +43,23 @@ class Growth(NamedTuple):
     fold: Intp
 
 
-def tree_of(target: npt.NDArray[Any]) -> Any:
-    """Return the tree class that fits a target: states (n,), or numbers (n, k)."""
-    return ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+def grow_tree(features: Float32, target: npt.NDArray[Any], fewest: int, share: float, seed: int) -> Any:
+    """Grow one tree.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n, p)
+        C-contiguous and finite: scikit-learn's own look at them would cost as much as a small tree.
+    target : ndarray
+        States (n,), or numbers (n, k) of float64.
+    fewest : int
+        Rows of a leaf at least.
+    share : float
+        Of the predictors, tried at each split.
+    seed : int
+    """
+    kind = ExtraTreeClassifier if target.ndim == 1 else ExtraTreeRegressor
+    return kind(min_samples_leaf=fewest, max_features=share, random_state=seed).fit(features, target, check_input=False)
 
 
 def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng: np.random.Generator) -> int:
@@ -81,17 +95,17 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
     ratio = len(chosen) * (1 - 1 / _ROUNDS) / min(n, growth.split_rows)
     fold = growth.fold[chosen] % _ROUNDS
     loss = np.empty((len(sizes) + 1, len(chosen)))
+    states = np.unique(target) if target.ndim == 1 else None
     for k in range(_ROUNDS):
         held = fold == k
-        loss[-1, held] = ((truth[held] - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
+        taught, answers, asked, answer = features[~held], target[~held], features[held], truth[held]
+        loss[-1, held] = ((answer - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
         for row, size in enumerate(sizes):
-            guess = np.zeros_like(truth[held])
+            guess = np.zeros_like(answer)
             for seed in rng.integers(2**31, size=_TRIAL_TREES):
-                leaf = max(int(size * ratio), 5)
-                model = tree_of(target)(min_samples_leaf=leaf, max_features=growth.features, random_state=int(seed))
-                model.fit(features[~held], target[~held])
-                guess += _predict(model, features[held], target) / _TRIAL_TREES
-            loss[row, held] = ((truth[held] - guess) ** 2).sum(axis=1)
+                model = grow_tree(taught, answers, max(int(size * ratio), 5), growth.features, int(seed))
+                guess += _predict(model, asked, states) / _TRIAL_TREES
+            loss[row, held] = ((answer - guess) ** 2).sum(axis=1)
     picked = len(finer) + _largest(loss[len(finer) :])
     if finer:
         small = _largest(loss[: len(finer)])
@@ -107,13 +121,12 @@ def _largest(loss: Float64) -> int:
     return int(np.flatnonzero(fits)[-1])
 
 
-def _predict(model: Any, features: Float32, target: npt.NDArray[Any]) -> Float64:
-    """Return mean predictions, one column per output or per state of the whole target."""
-    if target.ndim == 2:
-        return np.asarray(model.predict(features))
-    states = np.unique(target)
+def _predict(model: Any, features: Float32, states: npt.NDArray[Any] | None) -> Float64:
+    """Return mean predictions, one column per output or, of a classifier, per state of the whole target."""
+    if states is None:
+        return np.asarray(model.predict(features, check_input=False))
     result = np.zeros((len(features), len(states)))
-    result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features)
+    result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features, check_input=False)
     return result
 
 

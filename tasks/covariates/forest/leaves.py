@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.covariates.forest.growth import Float32, Growth, choose_leaf, descend, tree_of
+from tasks.covariates.forest.growth import Float32, Growth, choose_leaf, grow_tree
 from tasks.covariates.margins import Coded, Float64, Intp
 
 FEWEST_SMOOTH = 5
@@ -118,8 +118,7 @@ def grow(rows: Rows, states: int, prior: float, growth: Growth, rng: np.random.G
         mixed = rng.permutation(n)
         chosen, donors = mixed[: min(n // 2, growth.split_rows)], mixed[n // 2 :]
         fewest = max(int(size * len(chosen) / n), 5)
-        model = tree_of(target)(min_samples_leaf=fewest, max_features=growth.features, random_state=int(seed))
-        tree = model.fit(rows.features[chosen], target[chosen]).tree_
+        tree = grow_tree(rows.features[chosen], target[chosen], fewest, growth.features, int(seed)).tree_
         parts.append(_fill(tree, rows.take(donors), states, prior, fewest_donors))
     return _join(parts, np.sort(rows.residual[rows.is_smooth]))
 
@@ -137,13 +136,23 @@ def _target(rows: Rows) -> npt.NDArray[Any]:
 def _fill(tree: Any, rows: Rows, states: int, prior: float, min_leaf: int) -> Leaves:
     """Fill one tree with donors; a split is kept where both sides hold enough of them."""
     left, right = np.asarray(tree.children_left, dtype=np.intp), np.asarray(tree.children_right, dtype=np.intp)
-    reached = np.bincount(tree.decision_path(rows.features).indices, minlength=len(left))
+    landed = np.asarray(tree.apply(rows.features), dtype=np.intp)
+    inner = np.flatnonzero(left >= 0)
+    reached = np.bincount(landed, minlength=len(left))
+    # children are numbered after their parent
+    for node in inner[::-1]:
+        reached[node] = reached[left[node]] + reached[right[node]]
     kept = left >= 0
     kept[kept] = np.minimum(reached[left[kept]], reached[right[kept]]) >= min_leaf
     left, right = np.where(kept, left, -1), np.where(kept, right, -1)
     nodes = len(left)
     feature, threshold = np.maximum(tree.feature, 0).astype(np.intp), tree.threshold.astype(np.float64)
-    leaf = descend(left, right, feature, threshold, np.zeros(len(rows.state), dtype=np.intp), rows.features)
+    # a row stays at the first node on its way whose split was given up
+    stop = np.arange(nodes)
+    for node in inner:
+        if not kept[node] or stop[node] != node:
+            stop[tree.children_left[node]] = stop[tree.children_right[node]] = stop[node]
+    leaf = stop[landed]
     smooth_leaf, residual = leaf[rows.is_smooth], rows.residual[rows.is_smooth]
     order = np.lexsort((residual, smooth_leaf))
     size = np.bincount(smooth_leaf, minlength=nodes)
@@ -178,8 +187,11 @@ def _kernels(donors: Float64, start: Intp, size: Intp) -> tuple[Float64, Float64
     """Return mean and standard deviation (ddof 1) of the continuous donors of every leaf; 0 where there are too few."""
     centre, spread = np.zeros(len(start)), np.zeros(len(start))
     for node in np.flatnonzero(size >= FEWEST_SMOOTH):
-        mine = donors[start[node] : start[node] + size[node]]
-        centre[node], spread[node] = mine.mean(), mine.std(ddof=1)
+        mine, count = donors[start[node] : start[node] + size[node]], int(size[node])
+        # what mean() and std() add up, without their checks: leaves are small and many
+        mean = np.add.reduce(mine) / count
+        apart = mine - mean
+        centre[node], spread[node] = mean, np.sqrt(np.add.reduce(apart * apart) / (count - 1))
     return centre, spread
 
 

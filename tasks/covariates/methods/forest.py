@@ -15,7 +15,18 @@ from tasks.covariates.forest.draws import draw_residuals, draw_states, land
 from tasks.covariates.forest.growth import Float32, Growth
 from tasks.covariates.forest.leaves import Leaves, grow, make_rows
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
-from tasks.covariates.predictors import Block, Index, Tilt, choose_tilt, expand, fit_index, make_block, target_classes, tilt_targets
+from tasks.covariates.predictors import (
+    Block,
+    Index,
+    Tilt,
+    choose_tilt,
+    expand,
+    fit_index,
+    make_basis,
+    make_block,
+    target_classes,
+    tilt_targets,
+)
 from tasks.covariates.protocol import MIN_ROWS, CovariateModel, Synthesizer, require_rows
 
 
@@ -184,15 +195,20 @@ def _fit_guide(margin: Margin, coded: Coded, tilt: Tilt, seen: list[tuple[Margin
     classes = target_classes(margin, coded)
     blocks = tuple(make_block(before, cells, classes, rows) for before, cells in seen)
     design = _design(blocks, [_pick(cells, rows) for _, cells in seen], len(rows))
-    states = fit_index(design, tilt_targets(tilt, coded.state[rows], len(margin.shares)))
     inside = coded.state[rows] == margin.smooth
-    if margin.smooth == MISSING or inside.sum() < MIN_ROWS:
+    lined = margin.smooth != MISSING and inside.sum() >= MIN_ROWS
+    basis = make_basis(design)
+    states = fit_index(basis, tilt_targets(tilt, coded.state[rows], len(margin.shares)))
+    if not lined:
         flat = np.zeros((design.shape[1], 1))
         return _Guide(blocks, states, Index(flat, np.zeros(1)), Index(flat, np.ones(1)))
     score = coded.score[rows][inside, None]
-    line = fit_index(design[inside], score)
-    size = np.abs(score - line.predict(design[inside]))
-    return _Guide(blocks, states, line, fit_index(design[inside], size / max(float(size.mean()), 1e-12)))
+    if not inside.all():
+        design = design[inside]
+        basis = make_basis(design)
+    line = fit_index(basis, score)
+    size = np.abs(score - line.predict(design))
+    return _Guide(blocks, states, line, fit_index(basis, size / max(float(size.mean()), 1e-12)))
 
 
 def build(params: Params) -> Synthesizer:
