@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped,unused-ignore]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -19,10 +20,14 @@ from numba.extending import intrinsic
 from tasks.distance.boxes import LEAF
 
 REST = 8  # cells of one row that are added at a time
+PART = 16  # rows of a leaf whose products with some points are summed at once
+BITS = 64 // PART  # points that a mask tells apart
+POINTS = 2 * BITS if get_host_cpu_features().get("avx512f") else BITS  # as many as the registers hold the sums of
 
 _LOOSE = ("reassoc", "nsz", "contract")  # NaN marks missing cells: the flags that assume there are none stay off
 _INDEX, _PLACE, _FLOAT, _BYTE = ir.IntType(64), ir.IntType(32), ir.FloatType(), ir.IntType(8)
 _SUMS, _BYTES, _SOME = ir.VectorType(_FLOAT, LEAF), ir.VectorType(_BYTE, LEAF), ir.VectorType(_FLOAT, REST)
+_PARTS = ir.VectorType(_FLOAT, PART)
 _SIZE = {_FLOAT: 4, _BYTE: 1}  # bytes, and the alignment that any array guarantees
 
 Term = Callable[[Any, Any, Any, Any], Any]
@@ -141,6 +146,35 @@ def rest_of_row(_typing, _rows, _at, _point, _point_at, _columns):  # type: igno
         return builder.extract_element(part, _PLACE(0))
 
     return types.float32(*[types.int64] * 5), build
+
+
+@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+def products(_typing, _z, _at, _points, _point_at, _columns, _norms, _norm_at, _limits, _limit_at):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Sum norm and products of ``PART`` rows of one leaf with ``POINTS`` points; return which sums are within the points' limits.
+
+    Cells of the points lie ``POINTS`` to a column. Bit ``PART * i + j`` of the result is set where row j is within the limit of
+    point i, or of point ``i + BITS`` where there are so many.
+    """
+
+    def build(_context, builder, _signature, values):  # type: ignore[no-untyped-def]
+        z, at, points, point_at, columns, norms, norm_at, limits, limit_at = values
+        start = _load(builder, norms, norm_at, _PARTS)
+        totals = [cgutils.alloca_once_value(builder, start) for _ in range(POINTS)]
+        with cgutils.for_range(builder, columns, intp=_INDEX) as loop:
+            cells = _load(builder, z, _column(builder, at, loop.index), _PARTS)
+            first = builder.add(point_at, builder.mul(loop.index, _INDEX(POINTS)))
+            for number, total in enumerate(totals):
+                same = _repeat(builder, _load(builder, points, builder.add(first, _INDEX(number)), _FLOAT), _PARTS)
+                product = builder.fmul(cells, same, flags=_LOOSE)
+                builder.store(builder.fadd(builder.load(total), product, flags=_LOOSE), total)
+        mask: Any = _INDEX(0)
+        for number, total in enumerate(totals):
+            limit = _repeat(builder, _load(builder, limits, builder.add(limit_at, _INDEX(number)), _FLOAT), _PARTS)
+            within = builder.bitcast(builder.fcmp_ordered("<=", builder.load(total), limit), ir.IntType(PART))
+            mask = builder.or_(mask, builder.shl(builder.zext(within, _INDEX), _INDEX(PART * (number % BITS))))
+        return mask
+
+    return types.uint64(*[types.int64] * 9), build
 
 
 def _load(builder: Any, table: Any, at: Any, kind: Any) -> Any:

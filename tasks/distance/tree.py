@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tasks.distance.boxes import GROUP, LEAF, lay_out, states
+from tasks.distance.boxes import GROUP, LEAF, Layout, lay_out, states
 from tasks.distance.cells import Float64, Int32
 from tasks.distance.partition import Codes, divide, locate
 from tasks.distance.records import Distinct, Int64, Records
@@ -42,6 +42,8 @@ class Task(NamedTuple):
         Leaves: see :class:`tasks.distance.boxes.Layout`.
     low, high, absent, group_low, group_high, group_absent, group_slack, offset : ndarray
         Bounds of leaves and of groups.
+    norms, largest : ndarray of float32, float64
+        Squared norms of shadows at each position, and the largest of each leaf; empty where rows are not searched by products.
     widths : ndarray of float64, shape (p,)
     metric, plain : int
         0 l2, 1 l1, 2 gower; number of columns without gaps.
@@ -72,6 +74,8 @@ class Task(NamedTuple):
     group_absent: Codes
     group_slack: Float64
     offset: Int64
+    norms: Float32
+    largest: Float64
     widths: Float64
     metric: int
     plain: int
@@ -147,14 +151,22 @@ def _prepare(query: Records, reference: Records, copies: Distinct, sizes: tuple[
         shadows[0].z[order], states(shadows[0].z, query.codes[:, some], len(plain))[order], shadows[0].slack[order],
         position[order] // (LEAF * GROUP), layout.z, layout.codes, layout.flat, layout.row, leaves.slack.ravel(),
         leaves.low, leaves.high, leaves.absent, groups.low, groups.high, groups.absent, groups.slack.ravel(),
-        layout.offset, widths, ("l2", "l1", "gower").index(scale.metric), len(plain),
+        layout.offset, *_norms(layout, scale, gappy), widths, ("l2", "l1", "gower").index(scale.metric), len(plain),
         np.float32(1.0 if scale.metric == "gower" else np.inf),
     )  # fmt: skip
     return task, order
 
 
+def _norms(layout: Layout, scale: Scale, gappy: list[int]) -> tuple[Float32, Float64]:
+    """Return what a search by products starts from, where it is one: distances of numeric columns without a missing cell."""
+    if scale.metric != "l2" or layout.codes.shape[1] or gappy:
+        return np.empty(0, dtype=np.float32), np.empty(0)
+    norms = np.einsum("ij,ij->i", layout.flat, layout.flat, dtype=np.float64)
+    return norms.astype(np.float32), norms.reshape(-1, LEAF).max(axis=1)
+
+
 def _run(task: Task, k: int, threads: int) -> tuple[Float64, Int64]:
-    from tasks.distance import kernels
+    from tasks.distance import kernels, products
 
     n = len(task.x)
     distances = np.full((n, k), np.inf)
@@ -166,7 +178,7 @@ def _run(task: Task, k: int, threads: int) -> tuple[Float64, Int64]:
         scanned = sum(kernels.prune(task, at, at + 1, k, distances, indices) for at in probes)
         distances[probes], indices[probes] = np.inf, _NOBODY
         if scanned > SWEEP_ABOVE * PROBE * len(task.z):
-            kernel = kernels.sweep
+            kernel = products.multiply if len(task.norms) else kernels.sweep
     _over_blocks(lambda begin, stop: kernel(task, begin, stop, k, distances, indices), n, threads, BLOCK)
     return distances, indices
 

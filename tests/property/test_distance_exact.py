@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.distance import closest, closest_counts, closest_tied, fit_scale, tree
+from tasks.distance import closest, closest_counts, closest_tied, fit_scale, products, tree
 from tasks.distance.records import encode, find_distinct, keep_first
 
 closest_module = sys.modules["tasks.distance.closest"]  # the function of the same name hides the module
@@ -58,6 +58,8 @@ SHAPES = {
     "outliers": {"outliers": 3},
     "numeric": {"numeric": 12, "gappy": 0, "levels": ()},
     "wide": {"numeric": 24, "gappy": 0, "levels": ()},
+    "numeric grid": {"numeric": 6, "gappy": 0, "levels": (), "digits": 0, "copies": 0.3},
+    "numeric outliers": {"numeric": 20, "gappy": 0, "levels": (), "outliers": 5},
     "categorical": {"numeric": 0, "gappy": 0, "levels": (2, 3, 4, 5, 9)},
     "numeric and categorical": {"numeric": 9, "gappy": 0, "levels": (2, 3, 7), "digits": 1},
     "many columns": {"numeric": 10, "gappy": 0, "levels": (2,) * 11},
@@ -96,6 +98,27 @@ def test_distances_and_indices_are_those_of_the_definition(path, metric, shape):
     assert np.array_equal(tied.indices, np.nonzero(ties)[1])
     counts = closest_counts(query, reference, scale=scale)
     assert counts == pytest.approx((ties / ties.sum(axis=1, keepdims=True)).sum(axis=0), abs=1e-9)
+
+
+def test_rows_that_no_box_excludes_are_searched_by_products_and_far_cells_cost_no_row(monkeypatch):
+    calls = []
+    searched = tree._over_blocks
+    monkeypatch.setattr(tree, "_over_blocks", lambda kernel, *of: calls.append(kernel) or searched(kernel, *of))
+    monkeypatch.setattr(closest_module, "SMALL", -1)
+    monkeypatch.setattr(tree, "PROBE", 8)
+    monkeypatch.setattr(tree, "SWEEP_ABOVE", -1.0)
+    rng = np.random.default_rng(5)
+    query, reference = table(rng, 70, 20, 0, ()), table(rng, 1000, 20, 0, ())
+    # near pairs far from the middle, where the products of shadows cancel to less than they are rounded by
+    reference.iloc[::10] += 3e4
+    query.iloc[:20] = reference.iloc[:200:10].to_numpy() + rng.normal(0, 1e-4, (20, 20))
+    scale = fit_scale([table(rng, 100, 20, 0, ())])
+    distances, indices = closest(query, reference, 3, scale=scale)
+    expected = naive(query, reference, scale)
+    order = np.argsort(expected, axis=1, kind="stable")[:, :3]
+    assert np.array_equal(indices, order)
+    assert distances.tobytes() == np.ascontiguousarray(np.take_along_axis(expected, order, 1)).tobytes()
+    assert any(cell.cell_contents is products.multiply for cell in calls[0].__closure__)
 
 
 def test_threads_and_blocks_do_not_change_a_bit(monkeypatch):
