@@ -98,13 +98,13 @@ def choose_leaf(features: Float32, target: npt.NDArray[Any], growth: Growth, rng
     states = np.unique(target) if target.ndim == 1 else None
     for k in range(_ROUNDS):
         held = fold == k
-        taught, answers, asked, answer = features[~held], target[~held], features[held], truth[held]
+        x, y, others, answer = features[~held], target[~held], features[held], truth[held]
         loss[-1, held] = ((answer - truth[~held].mean(axis=0)) ** 2).sum(axis=1)
         for row, size in enumerate(sizes):
             guess = np.zeros_like(answer)
             for seed in rng.integers(2**31, size=_TRIAL_TREES):
-                model = grow_tree(taught, answers, max(int(size * ratio), 5), growth.features, int(seed))
-                guess += _predict(model, asked, states) / _TRIAL_TREES
+                model = grow_tree(x, y, max(int(size * ratio), 5), growth.features, int(seed))
+                guess += _predict(model, others, states) / _TRIAL_TREES
             loss[row, held] = ((answer - guess) ** 2).sum(axis=1)
     picked = len(finer) + _largest(loss[len(finer) :])
     if finer:
