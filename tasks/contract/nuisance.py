@@ -294,17 +294,17 @@ class StreamedLearner(Protocol):
     def refit(
         self,
         propensity: PropensityModel | None,
-        outcome: OutcomeModel,
+        outcome: OutcomeModel | None,
         batches: Callable[[], Iterator[FoldRows]],
         fold: int,
         heaviest: float,
-    ) -> tuple[PropensityModel | None, OutcomeModel]:
+    ) -> tuple[PropensityModel | None, OutcomeModel | None]:
         """Return g and Q of all rows outside a fold, in the place of those of a sample of them.
 
         Parameters
         ----------
         propensity, outcome : fitted models of the sample
-            None for a g that is known.
+            None for a g that is known, or for one of both that is not to be fitted.
         batches : callable
             Starts to go over all rows.
         fold : int

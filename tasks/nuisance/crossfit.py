@@ -311,6 +311,7 @@ def streamed_model(
     assert isinstance(learner, StreamedLearner)  # Plan.streams said so
     g = None if isinstance(sample.propensity, KnownPropensity) else sample.propensity
     g, q = learner.refit(g, sample.outcome, parts, fold, heaviest)
+    assert q is not None  # there was one of the sample
     return replace(sample, propensity=sample.propensity if g is None else g, outcome=q, rows=rows)
 
 

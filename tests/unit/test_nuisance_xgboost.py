@@ -80,6 +80,27 @@ def test_all_rows_of_a_table_beyond_fit_rows_grow_the_trees(kind: str) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_stack_hands_all_rows_to_the_members_that_take_them() -> None:
+    frame, rows, mean = table("continuous")
+    waves = 1.5 * np.sin(3.0 * np.nan_to_num(frame["x"].to_numpy()))  # neither member alone is best
+    rows, mean = rows._replace(y=rows.y + waves), mean + waves
+    params = {"members": ["glm", "xgboost"], "params": {"xgboost": {"iterations": 30, "learning_rate": 0.2}}}
+    learner = resolve("learner", "stack", params)
+    assert isinstance(learner, StreamedLearner)
+    assert not isinstance(resolve("learner", "stack"), StreamedLearner)
+    plan = Plan("t", 1, 2, fit_rows=400)
+    streamed, sampled = cross_fit(plan, learner, rows, Batched(frame)), sample_only(learner, rows, frame)
+    assert [model.rows for model in streamed.models] == [int((folds(rows) != fold).sum()) for fold in (0, 1)]
+    for whole, sample in zip(streamed.models, sampled.models, strict=True):
+        assert whole.outcome.weights == sample.outcome.weights
+        assert whole.outcome.places == (0, 1)
+        ones = np.ones(N, dtype=np.int8)
+        np.testing.assert_array_equal(*(model.outcome.members[0].predict(frame, ones) for model in (whole, sample)))
+        treated = rows.a == 1
+        errors = [np.mean((model.outcome.members[1].predict(frame, ones) - mean)[treated] ** 2) for model in (whole, sample)]
+        assert errors[0] < 0.8 * errors[1]
+
+
 def folds(rows: Rows) -> np.ndarray:
     return Plan("t", 1, 2).assign(rows.keys, rows.a, rows.y, rows.kind, 0)
 

@@ -9,7 +9,8 @@ import pandas as pd
 import scipy.special
 
 from tasks.contract.nuisance import Float64, Int8
-from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
+from tasks.nuisance.bounds import arms_of, require_arms, within
+from tasks.nuisance.ensembles import ArmEnsembles, ArmPropensities
 from tasks.nuisance.forest import Rules, fit_forest
 from tasks.nuisance.scoring.sums import Part, Scoring
 from tasks.nuisance.trees import TreeColumns, TreeParams, fit_columns
@@ -48,44 +49,6 @@ class Ensemble:
         elif self.kind == "count":
             total = np.exp(total)
         return within(self.kind, total)
-
-
-@dataclass(frozen=True)
-class ArmEnsembles:
-    """A fitted Q: one ensemble per arm."""
-
-    arms: tuple[Ensemble, ...]
-
-    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
-        """Return E[Y | A, W], shape (n,)."""
-        out = np.empty(len(covariates))
-        for arm, ensemble in enumerate(self.arms):
-            rows = treatment == arm
-            if rows.all():
-                return ensemble.predict(covariates)
-            if rows.any():
-                out[rows] = ensemble.predict(covariates.loc[rows])
-        return out
-
-    def join_arm(self, scoring: Scoring, arm: int) -> Part:
-        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredOutcome`)."""
-        return self.arms[arm].join(scoring)
-
-
-@dataclass(frozen=True)
-class ArmPropensities:
-    """A fitted g of more than two arms: one ensemble for each arm against the others, brought to sum one."""
-
-    arms: tuple[Ensemble, ...]
-
-    def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return P(A = k | W), shape (n, K), rows summing to one."""
-        return on_simplex(np.column_stack([ensemble.predict(covariates) for ensemble in self.arms]))
-
-    def join(self, scoring: Scoring) -> Part:
-        """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
-        parts = [ensemble.join(scoring) for ensemble in self.arms]
-        return lambda sums: on_simplex(np.column_stack([part(sums) for part in parts]))
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tasks.contract.nuisance import Float64, Int8, Learner, OutcomeModel, PropensityModel
+from tasks.contract.nuisance import Float64, FoldRows, Int8, Learner, OutcomeModel, PropensityModel, StreamedLearner
 from tasks.contract.registry import resolve
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.folds import assign_folds
@@ -42,10 +42,11 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class StackedPropensity:
-    """A convex combination of fitted g."""
+    """A convex combination of fitted g; ``places`` are those of the members' learners in the stack."""
 
     members: tuple[PropensityModel, ...]
     weights: tuple[float, ...]
+    places: tuple[int, ...] = ()
 
     def predict(self, covariates: pd.DataFrame) -> Float64:
         """Return P(A = 1 | W), shape (n,), inside [1e-6, 1 - 1e-6]; of more than two arms P(A = k | W), shape (n, K)."""
@@ -65,11 +66,12 @@ class StackedPropensity:
 
 @dataclass(frozen=True)
 class StackedOutcome:
-    """A convex combination of fitted Q."""
+    """A convex combination of fitted Q; ``places`` are those of the members' learners in the stack."""
 
     members: tuple[OutcomeModel, ...]
     weights: tuple[float, ...]
     kind: str
+    places: tuple[int, ...] = ()
 
     def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
         """Return E[Y | A, W], shape (n,)."""
@@ -120,7 +122,7 @@ class StackLearner:
             share = _shares(held, target, "binary", weights)
         used = _used(share)
         fitted = tuple(self.members[at].fit_propensity(covariates, treatment, rng, weights) for at in used)
-        return StackedPropensity(fitted, _renormed(share, used))
+        return StackedPropensity(fitted, _renormed(share, used), tuple(used))
 
     def fit_outcome(
         self,
@@ -147,7 +149,7 @@ class StackLearner:
             share = _shares(held, outcome, kind, weights)
         used = _used(share)
         fitted = tuple(self.members[at].fit_outcome(covariates, treatment, outcome, kind, rng, weights) for at in used)
-        return StackedOutcome(fitted, _renormed(share, used), kind)
+        return StackedOutcome(fitted, _renormed(share, used), kind, tuple(used))
 
     def _weighs(self, treatment: Int8) -> bool:
         """Return whether there are enough rows to weight the members."""
@@ -162,10 +164,48 @@ class StackLearner:
         return [(folds == fold, folds != fold) for fold in range(used)]
 
 
+@dataclass(frozen=True)
+class StreamedStack(StackLearner):
+    """A stack with members that go on to all rows of a table beyond ``fit_rows``.
+
+    The sample decides the members' weights and fits the others.
+    """
+
+    def refit(
+        self,
+        propensity: PropensityModel | None,
+        outcome: OutcomeModel | None,
+        batches: Callable[[], Iterator[FoldRows]],
+        fold: int,
+        heaviest: float,
+    ) -> tuple[PropensityModel | None, OutcomeModel | None]:
+        """Fit such members again on all rows outside a fold (:class:`tasks.contract.nuisance.StreamedLearner`)."""
+        for at, member in enumerate(self.members):
+            if isinstance(member, StreamedLearner):
+                g, q = member.refit(_member(propensity, at), _member(outcome, at), batches, fold, heaviest)
+                propensity, outcome = _with_member(propensity, at, g), _with_member(outcome, at, q)
+        return propensity, outcome
+
+
 def build(params: Params) -> StackLearner:
     """Return the learner, its members resolved by name."""
     members = tuple(cast("Learner", resolve("learner", name, params.params.get(name))) for name in params.members)
-    return StackLearner(params, members)
+    return (StreamedStack if any(isinstance(member, StreamedLearner) for member in members) else StackLearner)(params, members)
+
+
+def _member(stacked: object, at: int) -> Any:
+    """Return what a learner fitted of a stack, None where it has no weight."""
+    if isinstance(stacked, StackedPropensity | StackedOutcome) and at in stacked.places:
+        return stacked.members[stacked.places.index(at)]
+    return None
+
+
+def _with_member(stacked: Any, at: int, model: object) -> Any:
+    """Return a stack with another model of one learner."""
+    if model is None:
+        return stacked
+    place = stacked.places.index(at)
+    return replace(stacked, members=(*stacked.members[:place], model, *stacked.members[place + 1 :]))
 
 
 def _shares(held: Float64, target: Float64, kind: str, weights: Float64 | None) -> Float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import pandas as pd
 import xgboost
 
 from tasks.contract.nuisance import Float64, FoldRows, Int8, OutcomeModel, PropensityModel
-from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
+from tasks.nuisance.bounds import arms_of, require_arms, within
+from tasks.nuisance.ensembles import ArmEnsembles, ArmPropensities
 from tasks.nuisance.trees import TreeColumns, TreeParams, fit_columns
 
 _LOSS = {"binary": "binary:logistic", "continuous": "reg:squarederror", "count": "reg:squarederror"}
@@ -42,29 +43,6 @@ class Ensemble:
         if self.trees is None:
             return within(self.kind, np.full(len(covariates), self.mean))
         return within(self.kind, _booster(self.trees).inplace_predict(self.columns.matrix(covariates)).astype(np.float64))
-
-
-@dataclass(frozen=True)
-class ArmEnsembles:
-    """A fitted Q: one ensemble per arm."""
-
-    arms: tuple[Ensemble, ...]
-
-    def predict(self, covariates: pd.DataFrame, treatment: Int8) -> Float64:
-        """Return E[Y | A, W], shape (n,)."""
-        by_arm = np.stack([ensemble.predict(covariates) for ensemble in self.arms])
-        return np.asarray(np.take_along_axis(by_arm, treatment[None].astype(np.intp), axis=0)[0])
-
-
-@dataclass(frozen=True)
-class ArmPropensities:
-    """A fitted g of more than two arms: one ensemble for each arm against the others, brought to sum one."""
-
-    arms: tuple[Ensemble, ...]
-
-    def predict(self, covariates: pd.DataFrame) -> Float64:
-        """Return P(A = k | W), shape (n, K), rows summing to one."""
-        return on_simplex(np.column_stack([ensemble.predict(covariates) for ensemble in self.arms]))
 
 
 @dataclass(frozen=True)
@@ -118,11 +96,11 @@ class XgboostLearner:
     def refit(
         self,
         propensity: PropensityModel | None,
-        outcome: OutcomeModel,
+        outcome: OutcomeModel | None,
         batches: Callable[[], Iterator[FoldRows]],
         fold: int,
         heaviest: float,
-    ) -> tuple[PropensityModel | None, OutcomeModel]:
+    ) -> tuple[PropensityModel | None, OutcomeModel | None]:
         """Grow the trees of a sample's fit again on all rows outside a fold."""
 
         def of_treatment(arm: int) -> Target:
@@ -131,15 +109,27 @@ class XgboostLearner:
         def of_outcome(arm: int) -> Target:
             return lambda rows: (rows.outcome, (rows.fold != fold) & (rows.treatment == arm) & np.isfinite(rows.outcome))
 
-        if not isinstance(outcome, ArmEnsembles) or not isinstance(propensity, Ensemble | ArmPropensities | None):
+        if not isinstance(outcome, ArmEnsembles | None) or not isinstance(propensity, Ensemble | ArmPropensities | None):
             raise TypeError(f"models to be refitted must be those of this learner; got {type(outcome).__name__}.")
         if isinstance(propensity, Ensemble):
             propensity = self._stream(propensity, batches, of_treatment(1), heaviest)
-        elif isinstance(propensity, ArmPropensities):
-            pairs = enumerate(propensity.arms)
-            propensity = ArmPropensities(tuple(self._stream(each, batches, of_treatment(arm), heaviest) for arm, each in pairs))
-        arms = (self._stream(each, batches, of_outcome(arm), heaviest) for arm, each in enumerate(outcome.arms))
-        return propensity, ArmEnsembles(tuple(arms))
+        elif propensity is not None:
+            propensity = ArmPropensities(self._stream_arms(propensity.arms, batches, of_treatment, heaviest))
+        if outcome is not None:
+            outcome = ArmEnsembles(self._stream_arms(outcome.arms, batches, of_outcome, heaviest))
+        return propensity, outcome
+
+    def _stream_arms(
+        self,
+        arms: Sequence[object],
+        batches: Callable[[], Iterator[FoldRows]],
+        target: Callable[[int], Target],
+        heaviest: float,
+    ) -> tuple[Ensemble, ...]:
+        ensembles = [each for each in arms if isinstance(each, Ensemble)]
+        if len(ensembles) < len(arms):
+            raise TypeError("models to be refitted must be those of this learner; got ensembles of another one.")
+        return tuple(self._stream(each, batches, target(arm), heaviest) for arm, each in enumerate(ensembles))
 
     def _grow(self, covariates: pd.DataFrame, target: Float64, kind: str, weights: Float64 | None) -> Ensemble:
         columns, mean = fit_columns(covariates), float(np.average(target, weights=weights))
