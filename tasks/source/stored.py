@@ -91,7 +91,9 @@ def pieces(
             for place in groups or ():
                 yield _stored(pa.Table.from_batches([opened.get_batch(place)]).select(list(columns)))
             return
-        for batch in pq.ParquetFile(handle).iter_batches(rows, row_groups=list(groups or ()), columns=list(columns), use_threads=False):
+        # from afar the chunks of all columns in a few ranges at once: each on its own would wait for an answer of its own
+        file = pq.ParquetFile(handle, pre_buffer=not isinstance(fs, pafs.LocalFileSystem))
+        for batch in file.iter_batches(rows, row_groups=list(groups or ()), columns=list(columns), use_threads=False):
             yield _stored(pa.Table.from_batches([batch]).select(list(columns)))
 
 
