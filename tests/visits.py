@@ -8,17 +8,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.contract.nuisance import Float64
 from tests.releasing import spec_of, write
 
 
 def visits(rows: int = 1200, seed: int = 3) -> pd.DataFrame:
     """Draw rows whose effects are 1 at the first visit and 2 at the second, in whole points; a quarter misses the second."""
+    return _drawn(np.random.default_rng(seed), rows, None)
+
+
+def village_visits(count: int = 120, size: int = 6, seed: int = 3, spread: float = 0.7) -> pd.DataFrame:
+    """Draw the same in villages, whose people share a part of both visits' results."""
     rng = np.random.default_rng(seed)
+    sizes = rng.poisson(size - 1, count) + 1
+    place = np.repeat(np.arange(count), sizes)
+    shared = spread * rng.normal(size=(count, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
+    return _drawn(rng, len(place), shared[place]).assign(village=1000 + 3 * place)
+
+
+def _drawn(rng: np.random.Generator, rows: int, villages: Float64 | None) -> pd.DataFrame:
     age, sex = rng.normal(50, 10, rows).round(2), rng.integers(0, 2, rows)
     drug = rng.random(rows) < 1 / (1 + np.exp(-0.03 * (age - 50)))
     shared = rng.normal(0, 1, rows)
     first = 0.05 * age + drug * 1.0 + shared + rng.normal(0, 0.7, rows)
     second = np.maximum(np.rint(8 + 0.05 * age + 2.0 * drug + 1.5 * shared + rng.normal(0, 1.5, rows)), 0)
+    if villages is not None:
+        first, second = first + villages[:, 0], np.maximum(np.rint(second + 2.0 * villages[:, 1]), 0)
     stays = rng.random(rows) < 1 / (1 + np.exp(-(1.1 - 0.03 * (age - 50) + 0.4 * drug)))
     return pd.DataFrame(
         {
@@ -31,6 +46,13 @@ def visits(rows: int = 1200, seed: int = 3) -> pd.DataFrame:
             "lab": (0.5 * first + rng.normal(0, 1, rows)).round(2),
         }
     )
+
+
+def village_spec(folder: Path, frame: pd.DataFrame | None = None, **settings: Any) -> dict[str, Any]:
+    """Return a SPEC that releases both visits of people in villages."""
+    spec = visits_spec(folder, **{"roles__cluster": "village", "gates__min_reference_rows": 20, "release__rows": 700, **settings})
+    write(village_visits() if frame is None else frame, folder / "visits.csv")
+    return spec
 
 
 def visits_spec(folder: Path, **settings: Any) -> dict[str, Any]:

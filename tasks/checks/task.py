@@ -39,7 +39,7 @@ from tasks.checks.reuse import training_knowledge
 from tasks.checks.support import Support, SupportEvidence
 from tasks.checks.survival import survival_evidence
 from tasks.contract.budget import Answer, Query, Terms, digest_of
-from tasks.contract.columns import MARKER, clusters_of, nuisance_columns, predictions_of, unit_keys
+from tasks.contract.columns import MARKER, clusters_of, mechanism_columns, predictions_of, unit_keys
 from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
@@ -150,7 +150,7 @@ def conformity(run: Run, schema: TableSchema, canonical: PartitionRef, released:
     published = pq.read_schema(io.BytesIO(space.read(released.key)))
     added = {MARKER} - {column.name for column in schema.columns}
     if run.spec.release.include_nuisances:
-        added |= set(nuisance_columns(len(schema.arms)).values())
+        added |= set(mechanism_columns(schema).values())
     published = pa.schema([field for field in published if field.name not in added])
     return space.put_model(key, inspect(schema, space.table(canonical), published))
 

@@ -19,6 +19,22 @@ def nuisance_columns(arms: int) -> dict[str, str]:
     return {name: f"waymint_{name}" for name in nuisance_names(arms)}
 
 
+def mechanism_columns(schema: TableSchema) -> dict[str, str]:
+    """Return the names that ``release.include_nuisances`` adds to a release, by the name of the canonical column.
+
+    Those of :func:`nuisance_columns`. Q of several outcomes have the outcome's name behind (``waymint_q0_NAME``), and outcomes with missing
+    cells add the chance to be known in every arm (``waymint_pi0``, or ``waymint_pi0_NAME``).
+    """
+    arms, names = range(len(schema.arms)), nuisance_columns(len(schema.arms))
+    shown = {name: label for name, label in names.items() if name.startswith("g")}
+    for number, column in enumerate(schema.outcomes):
+        named = f"_{column.name}" if len(schema.outcomes) > 1 else ""
+        shown |= {f"q{arm}{suffix_of(number)}": f"waymint_q{arm}{named}" for arm in arms}
+        if column.missing:
+            shown |= {f"o{arm}{suffix_of(number)}": f"waymint_pi{arm}{named}" for arm in arms}
+    return shown
+
+
 #: Weight of every released row: the release stands for the weighted population by itself.
 SELF_WEIGHT = 1.0
 

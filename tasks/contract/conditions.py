@@ -156,7 +156,7 @@ def check_condition(condition: Condition, schema: TableSchema) -> None:
 
 def _hint(clause: Clause, schema: TableSchema) -> str:
     """Say why a column can't be in a condition, or what its name may be."""
-    if clause.column in {schema.treatment.name, schema.outcome.name, *(column.name for column in schema.passengers)}:
+    if clause.column in {column.name for column in (schema.treatment, *schema.outcomes, *schema.passengers)}:
         return "A condition on treatment, outcome or what comes after them would change the effect itself."
     close = difflib.get_close_matches(clause.column, [column.name for column in schema.modelled], n=1)
     return f"Did you mean '{close[0]}'?" if close else ""

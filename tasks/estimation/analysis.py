@@ -24,13 +24,14 @@ from tasks.estimation.row_values import known_propensity, known_weights
 from tasks.estimation.spilled import SpilledTable
 from tasks.estimation.sums import BalanceRows, BalanceSums
 from tasks.estimation.table import Table, read_roles, read_table
-from tasks.estimation.unobserved import cross_fit_observed, require_estimators
+from tasks.estimation.unobserved import cross_fit_observed
 from tasks.nuisance.crossfit import Rows, cross_fit
 from tasks.nuisance.plan import SOURCE, Plan, require_rows_per_fold
 from tasks.numerics.blocked import in_blocks
 from tasks.numerics.threads import one_thread
 from tasks.targeting.estimators import ATE
 from tasks.targeting.fluctuation import truncate_arms, truncation_bound
+from tasks.targeting.sample import Treatment
 from tasks.targeting.unobserved import with_unobserved
 
 Report = Callable[[str], None]
@@ -90,7 +91,7 @@ def estimate(
     """Estimate effects on any pandas frame; see :func:`analyse`, whose ``estimates`` these are."""
     table = _table(frame, roles, estimators, propensity, weights)
     plan = plan_of(table, SOURCE, seed, folds, repeats)
-    return _evaluated(table, predict(table, plan, learner).nuisances, estimators, "auto")
+    return _evaluated(table, predict(table, plan, learner), estimators, "auto")
 
 
 def analyse(
@@ -183,15 +184,13 @@ def analyse_table(
     Analysis
     """
     check_names(estimators, isinstance(table, Table) and bool(table.subgroups))
-    if isinstance(table, Table) and table.observed is not None:
-        require_estimators([*estimators, *(["gate"] if table.subgroups else [])])
     bound = truncation_bound(len(table.y), truncation, len(table.ranks))
     with one_thread():
         predicted = predict(table, plan, learner, report)
         if report is not None:
             report("evaluating")
         return Analysis(
-            estimates=_evaluated(table, predicted.nuisances, estimators, truncation),
+            estimates=_evaluated(table, predicted, estimators, truncation),
             overlap=_overlap(table, predicted.presence, bound),
             balance=_balance(table, truncate_arms(predicted.presence, bound)),
             rows=predicted.rows,
@@ -289,18 +288,21 @@ def _table(
 
 
 def _evaluated(
-    table: Table | SpilledTable, nuisances: Nuisances, estimators: Sequence[str], truncation: Literal["auto"] | float
+    table: Table | SpilledTable, predicted: Predicted, estimators: Sequence[str], truncation: Literal["auto"] | float
 ) -> list[Estimate]:
     weights = None if table.weights is None else table.by_key(table.weights)
     subgroups = table.subgroups if isinstance(table, Table) else None
     clusters = table.clusters if isinstance(table, Table) else None
-    a, y = table.by_key(table.a), table.by_key(table.y)
+    nuisances = predicted.nuisances
+    a, y, treatment = table.by_key(table.a), table.by_key(table.y), None
     if isinstance(table, SpilledTable):
         a, y, weights = in_blocks(a), in_blocks(y), None if weights is None else in_blocks(weights)
         nuisances = Nuisances(*(in_blocks(values) for values in nuisances))
     elif table.observed is not None:
+        treatment = Treatment(a, predicted.presence.propensities)
         a = with_unobserved(a, table.observed, len(table.ranks))
-    return evaluate(a, y, nuisances, table.kind, estimators, truncation, subgroups, weights, clusters, table.labels or None)
+    given = (table.kind, estimators, truncation, subgroups, weights, clusters, table.labels or None, treatment)
+    return evaluate(a, y, nuisances, *given)
 
 
 def _overlap(table: Table | SpilledTable, nuisances: Nuisances, bound: float) -> OverlapSummary | ArmsOverlap:

@@ -18,7 +18,7 @@ from tasks.estimation.contrasts import TREATED, estimates_of
 from tasks.numerics.blocked import blocks_of, floats, kept
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import Estimator
-from tasks.targeting.sample import Sample, prepare
+from tasks.targeting.sample import Sample, Treatment, prepare
 
 #: Fewest rows that each arm of a subgroup must have.
 MIN_SUBGROUP_ARM = 10
@@ -39,6 +39,7 @@ def evaluate(
     weights: Float64 | None = None,
     clusters: UInt64 | None = None,
     labels: Sequence[str] | None = None,
+    treatment: Treatment | None = None,
 ) -> list[Estimate]:
     """Evaluate estimators on one cross-fitting.
 
@@ -65,6 +66,8 @@ def evaluate(
         Hash of each row's cluster, for standard errors.
     labels : sequence of str, optional
         Labels of the arms, the control first; by default their numbers. Not used of two arms.
+    treatment : Treatment, optional
+        Of all rows, where the last arm is that of rows without outcome: effects among the rows of one arm are of all its rows.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def evaluate(
     """
     check_names(names, bool(subgroups))
     bound = truncation_bound(len(y), truncation, nuisances.arms)
-    sample = prepare(a, y, nuisances, kind, bound, weights, clusters)
+    sample = prepare(a, y, nuisances, kind, bound, weights, clusters, treatment)
     shown = [str(arm) for arm in range(nuisances.arms)] if labels is None else list(labels)
     results: list[Estimate] = []
     for name in dict.fromkeys(names):
@@ -91,7 +94,7 @@ def evaluate(
         for level in subgroup_levels(column, levels):
             (member,) = kept(floats(levels == level) * sample.weights)
             _check_subgroup(column, sample, member)
-            inside = prepare(a, y, nuisances, kind, bound, member, clusters)
+            inside = prepare(a, y, nuisances, kind, bound, member, clusters, treatment)
             results += estimates_of(_estimator("gate", column=column, level=level), inside, shown, pairs=False)
     return results
 

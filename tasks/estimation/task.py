@@ -37,7 +37,7 @@ from tasks.estimation.twins import CANDIDATES, Sample, learn_twins
 from tasks.nuisance.task import by_partition, columns_of, curves_of
 from tasks.numerics.blocked import blocks_of, floats, kept, sums_by
 from tasks.numerics.normal import Z95
-from tasks.targeting.estimators import ALL, ATE
+from tasks.targeting.estimators import ALL
 from tasks.targeting.fluctuation import truncation_bound
 from tasks.targeting.influence import pseudo_outcomes
 from tasks.targeting.sample import prepare
@@ -63,8 +63,7 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     estimates: list[Estimate] = []
     for number, (column, kind) in enumerate(zip(schema.outcomes, schema.outcome_kinds, strict=True)):
         seen = _outcome_rows(table, schema, number)
-        names = (*ATE, "adaptive") if column.missing else ALL
-        given = (kind, names, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms)
+        given = (kind, ALL, spec.mechanisms.truncation, groups or None, weights, clusters, schema.arms, seen.treatment)
         named = column.name if len(schema.outcomes) > 1 else None
         estimates += [each._replace(outcome=named) for each in evaluate(seen.a, seen.y, seen.nuisances, *given)]
     rule = spec.gates.overlap_bound
@@ -217,7 +216,7 @@ def together(run: Run, schema: TableSchema, source: Sequence[PartitionRef], rele
     key = "checks/together.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    names = ["a", *(column.id for column in schema.outcomes), *prediction_names(schema)]
+    names = ["a", *schema.beside, *(column.id for column in schema.outcomes), *prediction_names(schema)]
     tables = (space.first_rows(parts, SCORED_ROWS, names) for parts in (source, released))
     record = outcomes_together(schema, *tables)
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.contract.columns import predictions_of
+from tasks.contract.columns import predictions_of, survey_weights
 from tasks.contract.disclosure import SMALLEST_CELL
 from tasks.contract.nuisance import Float64
 from tasks.contract.roles import TableSchema
 from tasks.numerics.correlation import FEWEST_PAIRS, spearman
+
+Mask = npt.NDArray[np.bool_]
 
 
 def outcomes_together(schema: TableSchema, source: pa.Table, release: pa.Table) -> dict[str, list[dict[str, Any]]]:
@@ -21,7 +24,8 @@ def outcomes_together(schema: TableSchema, source: pa.Table, release: pa.Table) 
     ----------
     schema : TableSchema
     source, release : pyarrow.Table
-        With ``a``, outcomes, and g and Q: out of fold in the source, those that rows were drawn from in the release.
+        With ``a``, outcomes, and g and Q: out of fold in the source, those that rows were drawn from in the release. Survey weights, where
+        there are any, count.
 
     Returns
     -------
@@ -34,16 +38,17 @@ def outcomes_together(schema: TableSchema, source: pa.Table, release: pa.Table) 
     tables = {"source": source, "release": release}
     rests = {where: _residuals(table, columns) for where, table in tables.items()}
     arms = {where: table.column("a").to_numpy() for where, table in tables.items()}
+    weights = {where: survey_weights(table) for where, table in tables.items()}
     record: dict[str, list[dict[str, Any]]] = {"spearman": [], "missing": []}
     for number, label in enumerate(schema.arms):
-        here = {where: rest[arms[where] == number] for where, rest in rests.items()}
+        here = {where: _of_arm(rest, arms[where] == number, weights[where]) for where, rest in rests.items()}
         for second in range(1, len(names)):
             for first in range(second):
-                pair = {where: _spearman(rest[:, [first, second]]) for where, rest in here.items()}
+                pair = {where: _spearman(rest[:, [first, second]], weight) for where, (rest, weight) in here.items()}
                 record["spearman"].append({"first": names[first], "second": names[second], "arm": label, **pair})
         for place, column in enumerate(schema.outcomes):
             if column.missing:
-                shares = {where: _share(rest[:, place]) for where, rest in here.items()}
+                shares = {where: _share(rest[:, place], weight) for where, (rest, weight) in here.items()}
                 record["missing"].append({"outcome": column.name, "arm": label, **shares})
     return record
 
@@ -55,12 +60,19 @@ def _residuals(table: pa.Table, outcomes: list[str]) -> Float64:
     return np.column_stack(rests)
 
 
-def _spearman(rest: Float64) -> float | None:
-    both = rest[~np.isnan(rest).any(axis=1)]
-    return round(spearman(both[:, 0], both[:, 1]), 4) if len(both) >= FEWEST_PAIRS else None
+def _of_arm(rest: Float64, rows: Mask, weights: Float64 | None) -> tuple[Float64, Float64 | None]:
+    return rest[rows], None if weights is None else weights[rows]
 
 
-def _share(rest: Float64) -> float | None:
-    count, rows = int(np.isnan(rest).sum()), len(rest)
+def _spearman(rest: Float64, weights: Float64 | None) -> float | None:
+    both = ~np.isnan(rest).any(axis=1)
+    if int(both.sum()) < FEWEST_PAIRS:
+        return None
+    return round(spearman(rest[both, 0], rest[both, 1], None if weights is None else weights[both]), 4)
+
+
+def _share(rest: Float64, weights: Float64 | None) -> float | None:
+    missing = np.isnan(rest)
+    count, rows = int(missing.sum()), len(rest)
     few = 0 < count < SMALLEST_CELL or 0 < rows - count < SMALLEST_CELL
-    return None if few or rows == 0 else round(count / rows, 4)
+    return None if few or rows == 0 else round(float(np.average(missing, weights=weights)), 4)

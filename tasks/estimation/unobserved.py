@@ -7,7 +7,8 @@ E[E(Y | A = k, delta = 1, W)], with the efficient influence function
 
 (Robins, Rotnitzky, Zhao 1994, DOI 10.1080/01621459.1994.10476818). It is that of a treatment with one arm more, to which rows without
 outcome belong: arm k has the propensity g_k pi_k, the further arm the rest. So every estimator of means and contrasts serves unchanged,
-on K + 1 arms of which K are compared.
+on K + 1 arms of which K are compared. Effects among the rows of one arm, and in the overlap, are of all those rows: their estimators
+see the treatment of all rows, and g, beside (:class:`tasks.targeting.sample.Treatment`).
 """
 
 from __future__ import annotations
@@ -15,29 +16,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Learner, Nuisances
 from tasks.nuisance.crossfit import Covariates, CrossFit, Report, Rows, cross_fit
 from tasks.nuisance.plan import Plan
-from tasks.targeting.estimators import ATE
 from tasks.targeting.unobserved import with_presence
 
 Mask = npt.NDArray[np.bool_]
-
-
-def require_estimators(names: tuple[str, ...] | list[str]) -> None:
-    """Refuse estimators that are not built for missing outcomes: effects among the rows of one arm need g apart from pi.
-
-    Raises
-    ------
-    SpecError
-    """
-    others = [name for name in names if name not in ATE]
-    if others:
-        raise SpecError(
-            f"estimators of estimate must be among {', '.join(ATE)} where outcomes are missing; got '{others[0]}'.",
-            'Leave it out, or leave the rows out: missing_outcome = "drop".',
-        )
 
 
 def cross_fit_observed(

@@ -100,7 +100,7 @@ def _outcome(spec: Spec, schema: TableSchema, name: str, number: int, rows: Outc
     chances = rows.averaged.chances(number)
     seen = observed_of(rows.a, rows.y[:, number], rows.fitted.of(number), rows.fitted.chances(number), rows.weights)
     bound = truncation_bound(len(seen.y), settings.truncation, seen.nuisances.arms)
-    directions = None if rows.members is None else targets.directions(rows.members, seen.nuisances, bound)
+    directions = None if rows.members is None else targets.directions(rows.members, rows.fitted.of(number), bound)
     declared = spec.outcome_of(column.name)
     support = find_support(seen.y[seen.present][:SUPPORT_ROWS], declared.range)
     fitted = np.flatnonzero(seen.present[:n])
@@ -117,8 +117,8 @@ def _outcome(spec: Spec, schema: TableSchema, name: str, number: int, rows: Outc
     if chances is not None and seen.level is not None:
         raw = with_presence(raw, chances, seen.level)
     named = None if rows.members is None else (rows.members, rows.a)
-    made_for = replace(targets, arms=raw.arms)
-    mechanisms = replace(assemble((), targeting, raw, law.law, kind, rows.weights, made_for, named), targets=targets, level=seen.level)
+    of_all = rows.averaged.of(number)
+    mechanisms = replace(assemble((), targeting, raw, law.law, kind, rows.weights, targets, named, of_all), level=seen.level)
     facts = {"ate": targeting.ate, "se": targeting.se, **targeting.truncation._asdict(), "law": law.record}
     if not targets.ate:
         facts["estimand"] = settings.estimand
@@ -129,10 +129,11 @@ def _ranks(spec: Spec, schema: TableSchema, name: str, rows: OutcomeRows, parts:
     n, mean = len(rows.some), np.column_stack([part.mean for part in parts])
     laws = [part.mechanisms.law for part in parts]
     rng = rng_for(spec.seed, "ranks of outcomes", name)
-    return fit_ranks(laws, rows.a[:n], rows.y[:n], mean, rows.some, len(schema.arms), spec.roles.visits, rng)
+    weights = None if rows.weights is None else rows.weights[:n]
+    return fit_ranks(laws, rows.a[:n], rows.y[:n], mean, rows.some, len(schema.arms), spec.roles.visits, rng, weights)
 
 
 def _presence(spec: Spec, rows: OutcomeRows) -> PresenceLaw | None:
     if not any(each is not None for each in rows.fitted.presence):
         return None
-    return fit_presence(rows.a, ~np.isnan(rows.y), rows.fitted, spec.roles.visits)
+    return fit_presence(rows.a, ~np.isnan(rows.y), rows.fitted, spec.roles.visits, rows.weights)

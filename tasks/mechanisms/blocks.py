@@ -12,17 +12,17 @@ from tasks.contract.columns import conform
 from tasks.contract.conditions import Condition
 from tasks.contract.errors import EstimationError
 from tasks.contract.frames import from_frame, joint_frame, to_frame
-from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
+from tasks.contract.nuisance import Float64, Int8, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.balanced import balanced_treatment
 from tasks.mechanisms.calibration import Balance, weights
-from tasks.mechanisms.clusters import ClusterLaw, Intp, draw_alike, treat_clusters
-from tasks.mechanisms.draw import clipped, designed, draw_treatment
+from tasks.mechanisms.clusters import ClusterLaw, Intp, treat_clusters
+from tasks.mechanisms.draw import designed, draw_treatment
 from tasks.mechanisms.gathering import choose_clusters, cluster_means, form_clusters
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
-from tasks.mechanisms.outcomes import draw_outcomes
+from tasks.mechanisms.outcomes import Within, draw_outcomes
 from tasks.mechanisms.sampling import inclusion, systematic_sample
 
 # Rows whose design matrices and features are in memory at a time.
@@ -163,12 +163,11 @@ def hybrid_block(
     size = int(np.ceil(n * spec.pool))
     pool = predicted_pool(schema, covariates, mechanisms, size, rng, clusters, condition)
     frame, every, place = choose(pool, balance, n, rng)
-    if clusters is not None and place is not None:
-        return _clustered(spec, balanced, schema, frame, every.first, mechanisms, clusters, place, rng)
-    drawn = every._replace(first=designed(every.first, spec, schema.arms))
-    a = _treatment(balanced, schema, frame, every.first, drawn, rng)
-    y = draw_outcomes(mechanisms, a, drawn, frame, balanced, complete, rng, spec.outcome_range)
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
+    drawn, a = treat(spec, balanced, schema, frame, every, rng, clusters, place)
+    within = None if clusters is None or place is None else Within(clusters, place)
+    y = draw_outcomes(mechanisms, a, drawn, frame, balanced, complete, rng, spec.outcome_range, within)
+    rows = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, drawn)
+    return rows if within is None else rows.append_column("place", pa.array(within.place))
 
 
 def choose(pool: Pool, balance: Balance, n: int, rng: np.random.Generator) -> tuple[pd.DataFrame, Predictions, Intp | None]:
@@ -185,58 +184,33 @@ def choose(pool: Pool, balance: Balance, n: int, rng: np.random.Generator) -> tu
     return pool.frame.iloc[chosen].reset_index(drop=True), pool.predicted.at(chosen), place
 
 
-def _treatment(
-    balanced: bool, schema: TableSchema, frame: pd.DataFrame, kept: Nuisances, drawn: Predictions, rng: np.random.Generator
-) -> Int8:
-    """Draw treatments of rows by the release's design, which ``drawn`` holds; ``kept`` holds the fitted propensities."""
-    if not balanced:
-        return draw_treatment(drawn.first, rng)
-    matched = features(frame, kept, schema.modelled)[:, : -len(kept)]
-    return balanced_treatment(drawn.first, rng, matched, drawn.further)
-
-
 def treat(
     spec: MechanismsSpec,
     balanced: bool,
     schema: TableSchema,
     frame: pd.DataFrame,
-    kept: Nuisances,
+    every: Predictions,
     rng: np.random.Generator,
     clusters: ClusterLaw | None = None,
     place: Intp | None = None,
-) -> tuple[Nuisances, Int8]:
+) -> tuple[Predictions, Int8]:
     """Draw treatments of chosen rows, in whole clusters where the source's have one treatment each.
 
     Returns
     -------
-    tuple of Nuisances and ndarray of int8, shape (n,)
+    tuple of Predictions and ndarray of int8, shape (n,)
         With the propensities of the release's design.
     """
-    if clusters is None or place is None or not clusters.treated_whole:
-        drawn = designed(kept, spec, schema.arms)
-        return drawn, _treatment(balanced, schema, frame, kept, Predictions(drawn), rng)
-    means = cluster_means(np.column_stack(kept[: kept.arms - 1]), place)
-    drawn = designed(kept.with_propensities(*means.T), spec, schema.arms)
-    return drawn, treat_clusters(drawn, place, balanced, rng)
-
-
-def _clustered(
-    spec: MechanismsSpec,
-    balanced: bool,
-    schema: TableSchema,
-    frame: pd.DataFrame,
-    kept: Nuisances,
-    mechanisms: Mechanisms,
-    clusters: ClusterLaw,
-    place: Intp,
-    rng: np.random.Generator,
-) -> pa.Table:
-    """Draw treatment and outcome of rows in clusters."""
-    drawn, a = treat(spec, balanced, schema, frame, kept, rng, clusters, place)
-    y = clipped(draw_alike(mechanisms.law, a, drawn, frame, place, clusters, balanced, rng), spec.outcome_range).y
-    return with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), y, Predictions(drawn)).append_column(
-        "place", pa.array(place)
-    )
+    kept = every.first
+    whole = clusters is not None and place is not None and clusters.treated_whole
+    if whole and place is not None:
+        kept = kept.with_propensities(*cluster_means(np.column_stack(kept[: kept.arms - 1]), place).T)
+    drawn = every._replace(first=designed(kept, spec, schema.arms))
+    if whole and place is not None:
+        return drawn, treat_clusters(drawn.first, place, balanced, rng, drawn.further)
+    if not balanced:
+        return drawn, draw_treatment(drawn.first, rng)
+    return drawn, balanced_treatment(drawn.first, rng, features(frame, kept, schema.modelled)[:, : -len(kept)], drawn.further)
 
 
 def joint_block(
@@ -266,10 +240,10 @@ def with_passengers(schema: TableSchema, table: pa.Table, law: Any, rng: np.rand
 
 
 def with_outcome(schema: TableSchema, table: pa.Table, a: pa.Array, y: Float64, predictions: Predictions) -> pa.Table:
-    """Append treatment, outcomes (rounded as the source's are, shape (n,) or (n, p)), g and Q to canonical covariates."""
+    """Append treatment, outcomes (rounded as the source's are, shape (n,) or (n, p)) and predictions to canonical covariates."""
     table = table.append_column("a", a)
     for number, column in enumerate(schema.outcomes):
         table = table.append_column(column.id, conform(column, pa.array(y if y.ndim == 1 else y[:, number])))
-    for name, values in predictions._replace(presence=()).columns().items():
+    for name, values in predictions.columns().items():
         table = table.append_column(name, pa.array(values))
     return table

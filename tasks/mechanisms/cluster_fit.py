@@ -12,11 +12,15 @@ from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
 from tasks.contract.rng import UInt64
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.clusters import Alike, ClusterLaw, Intp, constant_within, likeness_of
+from tasks.mechanisms.clusters import Alike, ClusterLaw, Intp, constant_within, fit_rho, likeness_of
+from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.ranks import positive
 from tasks.nuisance.crossfit import Covariates
 
 #: Rows that tell how alike rows of one cluster are.
 _ROWS = 20_000
+#: Largest correlation of what a cluster shares of two outcomes.
+_MOST = 0.98
 
 
 class ClusteredRows(NamedTuple):
@@ -85,10 +89,68 @@ def fit_clusters(
         rho=alike.rho,
         icc=alike.icc,
         lost=alike.lost,
+        further=alike.further,
+        between=alike.between,
     )
 
 
-def _numbered(clusters: UInt64) -> Intp:
+def fit_outcomes(
+    laws: Sequence[OutcomeLaw], a: Int8, y: Float64, mean: Float64, covariates: pd.DataFrame, place: Intp, rng: np.random.Generator
+) -> Alike:
+    """Learn how alike outcomes within clusters are, each by :func:`tasks.mechanisms.clusters.fit_rho` among the rows that have it.
+
+    Parameters
+    ----------
+    laws : sequence of p OutcomeLaw
+    a : ndarray of int8, shape (n,)
+        Treatment.
+    y, mean : ndarray of float64, shape (n, p)
+        Outcomes, NaN where missing, and their out-of-fold means in the row's own arm.
+    covariates : DataFrame, n rows
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster.
+    rng : numpy.random.Generator
+    """
+    parts = []
+    for law, values, means in zip(laws, y.T, mean.T, strict=True):
+        present = ~np.isnan(values)
+        if present.all():
+            parts.append(fit_rho(law, a, values, means, covariates, place, rng))
+        else:
+            given = (a[present], values[present], means[present], covariates.loc[present].reset_index(drop=True))
+            parts.append(fit_rho(law, *given, _numbered(place[present]), rng))
+    between = tuple(map(tuple, shared_correlations(y - mean, place).tolist()))
+    return parts[0]._replace(further=tuple(parts[1:]), between=between)
+
+
+def shared_correlations(rest: Float64, place: Intp) -> Float64:
+    """Return the correlations of what rows of a cluster share of several outcomes, shape (p, p): 0 where an outcome's rows share nothing.
+
+    They are those of different rows of one cluster, moments over all pairs: the covariance of one outcome of a row and another of another
+    row is that of the shared parts alone.
+
+    Parameters
+    ----------
+    rest : ndarray of float64, shape (n, p)
+        Residuals, NaN where missing.
+    place : ndarray of intp, shape (n,)
+        Number of each row's cluster.
+    """
+    present = ~np.isnan(rest)
+    centred = np.where(present, rest - np.nanmean(rest, axis=0), 0.0)
+    sums = np.column_stack([np.bincount(place, weights=column) for column in centred.T])
+    counts = np.column_stack([np.bincount(place, weights=column) for column in present.T.astype(np.float64)])
+    seen = present.astype(np.float64)
+    pairs = counts.T @ counts - seen.T @ seen
+    moments = (sums.T @ sums - centred.T @ centred) / np.maximum(pairs, 1.0)
+    spread = np.sqrt(np.maximum(np.diag(moments), 0.0))
+    both = np.outer(spread, spread)
+    correlations = np.where(both > 0.0, moments / np.where(both > 0.0, both, 1.0), 0.0)
+    np.fill_diagonal(correlations, 1.0)
+    return positive(np.clip(correlations, -_MOST, _MOST) * (1.0 - np.eye(len(spread))) + np.eye(len(spread)))
+
+
+def _numbered(clusters: UInt64 | Intp) -> Intp:
     """Return the number of each row's cluster, from 0."""
     return np.unique(clusters, return_inverse=True)[1].astype(np.intp)
 

@@ -45,11 +45,15 @@ class ClusterLaw(NamedTuple):
     treated_whole : bool
         Whether each cluster has one treatment.
     rho : float
-        Correlation of the normal scores of outcomes' ranks within a cluster, in [0, 1).
+        Correlation of the normal scores of the outcome's ranks within a cluster, in [0, 1); of several outcomes of the first.
     icc : float
-        Intraclass correlation of the source's outcome residuals.
+        Intraclass correlation of the source's residuals of that outcome.
     lost : float
         Of a time to event: the same correlation as ``rho`` for times to censoring.
+    further : tuple of Alike
+        Of further outcomes.
+    between : tuple of p tuples of p float
+        Correlations of what rows of a cluster share of the outcomes.
     """
 
     sizes: Intp
@@ -60,14 +64,23 @@ class ClusterLaw(NamedTuple):
     rho: float
     icc: float
     lost: float = 0.0
+    further: tuple[Alike, ...] = ()
+    between: tuple[tuple[float, ...], ...] = ((1.0,),)
+
+    @property
+    def every(self) -> tuple[Alike, ...]:
+        """How alike each of the outcomes is."""
+        return (Alike(self.rho, self.icc, self.lost), *self.further)
 
 
 class Alike(NamedTuple):
-    """How alike outcomes within clusters are: ``rho``, ``icc`` and ``lost`` of :class:`ClusterLaw`."""
+    """How alike outcomes within clusters are: ``rho``, ``icc``, ``lost``, ``further`` and ``between`` of :class:`ClusterLaw`."""
 
     rho: float
     icc: float
     lost: float = 0.0
+    further: tuple[Alike, ...] = ()
+    between: tuple[tuple[float, ...], ...] = ((1.0,),)
 
 
 def intraclass(values: Float64, place: Intp) -> float:
@@ -162,7 +175,9 @@ def fit_rho(law: OutcomeLaw, a: Int8, y: Float64, mean: Float64, covariates: pd.
     return Alike((low + high) / 2, wanted)
 
 
-def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator) -> Int8:
+def treat_clusters(
+    nuisances: Nuisances, place: Intp, balanced: bool, rng: np.random.Generator, further: Sequence[tuple[Float64, ...]] = ()
+) -> Int8:
     """Draw one treatment for each cluster, with the means of its rows' propensities; shape (n,).
 
     Arms are drawn one after the other, the last one first: each among the clusters that have none yet. Balanced draws balance the
@@ -176,6 +191,8 @@ def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.ra
         Number of each row's cluster.
     balanced : bool
     rng : numpy.random.Generator
+    further : sequence of tuple of K ndarray of float64, shape (n,)
+        Q* of further outcomes, which are balanced too.
     """
     sizes = np.bincount(place)
     chances = [np.bincount(place, weights=p) / sizes for p in nuisances.propensities]
@@ -186,7 +203,7 @@ def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.ra
         here = arm_of == 0
         # those that are left over must hold the later arms' expected sizes too
         later = [chances[other] / left for other in range(1, arm)]
-        beside = (nuisances.outcomes, arm, place, later, rng)
+        beside = ((nuisances.outcomes, *further), arm, place, later, rng)
         chosen = _balanced_clusters(chance, here, *beside) if balanced else rng.random(len(sizes)) < chance
         arm_of[here & chosen] = arm
     return arm_of[place]
@@ -195,17 +212,20 @@ def treat_clusters(nuisances: Nuisances, place: Intp, balanced: bool, rng: np.ra
 def _balanced_clusters(
     chance: Float64,
     here: npt.NDArray[np.bool_],
-    outcomes: Sequence[Float64],
+    outcomes: Sequence[tuple[Float64, ...]],
     arm: int,
     place: Intp,
     later: Sequence[Float64],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
     """Choose, of the clusters without an arm, those that get one, so that both sides are alike in size and in what an effect feels."""
-    one, others = outcomes[arm], np.mean(outcomes[:arm], axis=0)
-    felt = (one - one.mean()) / chance[place] + (others - others.mean()) / (1.0 - chance[place])
+    felt = []
+    for q in outcomes:
+        one, others = q[arm], np.mean(q[:arm], axis=0)
+        effect = (one - one.mean()) / chance[place] + (others - others.mean()) / (1.0 - chance[place])
+        felt.append(np.bincount(place, weights=effect))
     sizes = np.bincount(place).astype(np.float64)
-    sums = np.column_stack([np.bincount(place, weights=felt), sizes, *(sizes * share for share in later)])[here]
+    sums = np.column_stack([felt[0], sizes, *felt[1:], *(sizes * share for share in later)])[here]
     chosen = np.zeros(len(chance), dtype=np.bool_)
     chosen[here] = cube(chance[here], sums, np.argsort(-np.abs(sums[:, 0]), kind="stable"), rng) == 1
     return chosen

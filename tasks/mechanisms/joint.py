@@ -18,7 +18,7 @@ from tasks.nuisance.bounds import EDGE
 
 # Halvings of each uniform number that are balanced; leaves of these halvings; ranks that later outcomes are expected over.
 _HALVINGS = 5
-_LEAVES = 2**_HALVINGS
+LEAVES = 2**_HALVINGS
 _RANKS = 16
 
 
@@ -76,30 +76,36 @@ def draw_together(
         laws = [each.law.invert(a[rows], each.mean[rows], frame, rng) for each in designs]
         root = ranks.root(arm)
         if balanced:
-            y[rows] = _balanced(laws, [OutcomeDesign(each.law, each.mean[rows], each.weight[rows]) for each in designs], root, rng)
+            y[rows] = balanced_scores(laws, [OutcomeDesign(each.law, each.mean[rows], each.weight[rows]) for each in designs], root, rng)
         else:
             scores = rng.normal(size=(len(rows), len(designs))) @ root.T
             y[rows] = np.column_stack([law.quantile(ndtr(z)) for law, z in zip(laws, scores.T, strict=True)])
     return y
 
 
-def _balanced(laws: Sequence[Inversion], designs: Sequence[OutcomeDesign], root: Float64, rng: np.random.Generator) -> Float64:
-    """Draw one arm's rows: outcome by outcome, given the scores of those before."""
+def balanced_scores(
+    laws: Sequence[Inversion],
+    designs: Sequence[OutcomeDesign],
+    root: Float64,
+    rng: np.random.Generator,
+    start: Float64 | None = None,
+) -> Float64:
+    """Draw one arm's rows: outcome by outcome, given the scores of those before, and what is known of each outcome's score already."""
     n = len(designs[0].mean)
-    y, shift = np.empty((n, len(designs))), np.zeros((n, len(designs)))
-    directions = [_directions(each) for each in designs]
-    later = [_grid(law, n) for law in laws[1:]]
+    y, shift = np.empty((n, len(designs))), np.zeros((n, len(designs))) if start is None else start.copy()
+    directions = [directions_of(each) for each in designs]
+    later = [grid_of(law, n) for law in laws[1:]]
     for at, (law, design) in enumerate(zip(laws, designs, strict=True)):
         sums = [_at_leaves(law, shift[:, at], root[at, at])]
-        sums += [_expected(later[other - 1], shift[:, other], root[other], at) for other in range(at + 1, len(designs))]
-        u = _halved(sums, directions[at:], design.mean, rng)
+        sums += [expected(later[other - 1], shift[:, other], root[other], at) for other in range(at + 1, len(designs))]
+        u = halved(sums, directions[at:], design.mean, rng)
         score = ndtri(np.clip(u, EDGE, 1.0 - EDGE))
         shift += score[:, None] * root[:, at]
         y[:, at] = law.quantile(ndtr(shift[:, at]))
     return y
 
 
-def _directions(design: OutcomeDesign) -> Float64:
+def directions_of(design: OutcomeDesign) -> Float64:
     """Return the two directions that residuals are balanced in, shape (n, 2); unobserved rows have none."""
     used = design.weight > 0.0
     centre = float(design.mean[used].mean()) if used.any() else 0.0
@@ -108,10 +114,10 @@ def _directions(design: OutcomeDesign) -> Float64:
 
 def _leaf_scores() -> Float64:
     """Return the normal scores of the leaves' middles, shape (leaves,)."""
-    return np.asarray(ndtri((np.arange(_LEAVES) + 0.5) / _LEAVES))
+    return np.asarray(ndtri((np.arange(LEAVES) + 0.5) / LEAVES))
 
 
-def _grid(law: Inversion, n: int) -> Float64:
+def grid_of(law: Inversion, n: int) -> Float64:
     """Return the outcome at the middles of equal stretches of its rank, shape (n, ranks)."""
     return np.column_stack([law.quantile(np.full(n, (rank + 0.5) / _RANKS)) for rank in range(_RANKS)])
 
@@ -122,7 +128,7 @@ def _at_leaves(law: Inversion, shift: Float64, slope: float) -> Float64:
     return _summed(np.column_stack(at_leaf))
 
 
-def _expected(grid: Float64, shift: Float64, loads: Float64, at: int) -> Float64:
+def expected(grid: Float64, shift: Float64, loads: Float64, at: int) -> Float64:
     """Return sums over leaves of a later outcome's expectation given the score drawn now, shape (n, leaves + 1)."""
     rest = max(float(np.sqrt(np.sum(loads[at + 1 :] ** 2))), 1e-6)
     cuts = ndtri(np.arange(1, _RANKS) / _RANKS)
@@ -138,9 +144,9 @@ def _summed(leaves: Float64) -> Float64:
     return np.concatenate((np.zeros((len(leaves), 1)), np.cumsum(leaves, axis=1)), axis=1)
 
 
-def _halved(sums: Sequence[Float64], directions: Sequence[Float64], mean: Float64, rng: np.random.Generator) -> Float64:
+def halved(sums: Sequence[Float64], directions: Sequence[Float64], mean: Float64, rng: np.random.Generator) -> Float64:
     """Draw each row's uniform number by halving the interval it lies in, all rows at once and balanced, shape (n,)."""
-    n, width = len(mean), _LEAVES
+    n, width = len(mean), LEAVES
     rows, low = np.arange(n), np.zeros(n, dtype=np.int64)
     for _ in range(_HALVINGS):
         width //= 2
@@ -151,4 +157,4 @@ def _halved(sums: Sequence[Float64], directions: Sequence[Float64], mean: Float6
         z = np.column_stack(columns)
         upper = cube(np.full(n, 0.5), z, np.lexsort((mean, -np.abs(z[:, 0]))), rng) == 1
         low = np.where(upper, low + width, low)
-    return np.asarray((low + rng.random(n)) / _LEAVES)
+    return np.asarray((low + rng.random(n)) / LEAVES)

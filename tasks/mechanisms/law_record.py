@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from tasks.contract.errors import StoreError
+from tasks.contract.nuisance import Float64
 from tasks.contract.registry import names, resolve
 from tasks.mechanisms.laws.protocol import LawMethod, OutcomeLaw
 
@@ -31,6 +34,26 @@ def law_bytes(law: OutcomeLaw) -> bytes:
     """
     method: LawMethod = resolve("law", law.key)
     return json.dumps({"format": FORMAT, **method.write(law)}, sort_keys=True, allow_nan=False).encode()
+
+
+def outcome_laws_bytes(laws: Mapping[str, OutcomeLaw], correlations: Mapping[str, Float64] | None) -> bytes:
+    """Write the laws of several outcomes of a copy as JSON.
+
+    Parameters
+    ----------
+    laws : mapping
+        By the name of the outcome.
+    correlations : mapping, optional
+        By arm, the correlations of the normal scores that outcomes are driven by, shape (p, p).
+
+    Returns
+    -------
+    bytes
+        UTF-8, keys sorted: ``outcomes`` (``outcome`` and ``law``, each of :func:`law_bytes`) and ``ranks`` (by arm).
+    """
+    outcomes = [{"outcome": name, "law": json.loads(law_bytes(law))} for name, law in laws.items()]
+    ranks = {label: np.round(matrix, 6).tolist() for label, matrix in (correlations or {}).items()}
+    return json.dumps({"outcomes": outcomes, "ranks": ranks}, sort_keys=True, allow_nan=False).encode()
 
 
 def read_law(values: dict[str, Any], owner: str) -> OutcomeLaw:

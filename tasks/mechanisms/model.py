@@ -105,12 +105,16 @@ class Mechanisms:
         for number, outcome in enumerate(self.every):
             one, chances = raw.of(number), raw.chances(number)
             seen = one if chances is None or outcome.level is None else with_presence(one, chances, outcome.level)
-            stars.append(outcome.anchored(seen, covariates).outcomes[: one.arms])
+            stars.append(outcome.anchored(seen, covariates, one).outcomes[: one.arms])
         return raw.with_outcomes(stars)
 
-    def anchored(self, raw: Nuisances, covariates: pd.DataFrame) -> Nuisances:
-        """Return g and Q* of one outcome of rows whose averaged predictions are known already."""
-        directions = self.targets.directions(self.targets.members(covariates), raw, self.truncation)
+    def anchored(self, raw: Nuisances, covariates: pd.DataFrame, of_all: Nuisances | None = None) -> Nuisances:
+        """Return g and Q* of one outcome of rows whose averaged predictions are known already.
+
+        ``of_all`` has the propensities of all rows, where ``raw`` has an arm more, for rows without outcome.
+        """
+        whole = raw if of_all is None else of_all
+        directions = self.targets.directions(self.targets.members(covariates), whole, self.truncation)
         return _shifted(raw, self.fluctuation, directions, self.offsets)
 
     def truth(self, covariates: pd.DataFrame) -> tuple[float, float]:
@@ -144,6 +148,7 @@ def assemble(
     weights: Float64 | None = None,
     targets: Targets | None = None,
     rows: tuple[Float64, Int8] | None = None,
+    of_all: Nuisances | None = None,
 ) -> Mechanisms:
     """Put the fitted parts together and anchor each arm's means at the targeted ones.
 
@@ -165,6 +170,8 @@ def assemble(
         Estimands beyond the ATE that the targeting was fitted for.
     rows : tuple of ndarray of float64, shape (n, groups), and ndarray of int8, shape (n,)
         Indicators of the subgroups that ``targets`` names and treatment of the source; needed with ``targets`` only.
+    of_all : Nuisances, optional
+        With the propensities of all rows, where ``source`` has an arm more, for rows without outcome: ``targets`` are of all rows.
 
     Returns
     -------
@@ -180,8 +187,9 @@ def assemble(
     ones, odds = np.ones_like(source[0])[:, None], targeting.truncation.full
     directions, held, along = None, ones, ones
     if wanted.count and rows is not None:
-        directions = wanted.directions(rows[0], source, step.truncation if wanted.ate else odds)
-        held = wanted.constraints(*rows, source)
+        whole = source if of_all is None else of_all
+        directions = wanted.directions(rows[0], whole, step.truncation if wanted.ate else odds)
+        held = wanted.constraints(*rows, whole)
     if directions is not None:
         along = np.column_stack((ones, directions)) if wanted.ate else directions
     stars = step.apply(source, directions)

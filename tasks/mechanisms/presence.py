@@ -38,7 +38,7 @@ class PresenceLaw(NamedTuple):
     monotone: bool
 
 
-def fit_presence(a: Int8, present: Mask, predictions: Predictions, monotone: bool) -> PresenceLaw:
+def fit_presence(a: Int8, present: Mask, predictions: Predictions, monotone: bool, weights: Float64 | None = None) -> PresenceLaw:
     """Find how missing outcomes go together: for neighbours with missing cells, in each arm, as many rows know both as in the source.
 
     Parameters
@@ -51,15 +51,18 @@ def fit_presence(a: Int8, present: Mask, predictions: Predictions, monotone: boo
         Out of fold, of the same rows.
     monotone : bool
         Whether outcomes are visits, and dropout is for good.
+    weights : ndarray of float64, shape (n,), optional
+        Row weights.
     """
     gaps = tuple(number for number in range(present.shape[1]) if predictions.chances(number) is not None)
     correlations = []
     for arm in range(predictions.first.arms):
-        rows, of_arm = a == arm, []
+        rows, of_arm = a == arm if weights is None else (a == arm) & (weights > 0.0), []
+        share = None if weights is None else weights[rows]
         for before, number in itertools.pairwise(gaps):
             first, second = (_of(predictions, each, arm)[rows] for each in (before, number))
-            both = float(np.mean(present[rows, before] & present[rows, number]))
-            of_arm.append(_correlation(first, second, both))
+            both = _mean(present[rows, before] & present[rows, number], share)
+            of_arm.append(_correlation(first, second, both, share))
         correlations.append(tuple(of_arm))
     return PresenceLaw(gaps, tuple(correlations), monotone)
 
@@ -137,9 +140,13 @@ def _of(predictions: Predictions, number: int, arm: int) -> Float64:
     return np.clip(chances[arm], EDGE, 1.0 - EDGE)
 
 
-def _correlation(first: Float64, second: Float64, both: float) -> float:
+def _mean(values: Float64 | Mask, weights: Float64 | None) -> float:
+    return float(np.mean(values) if weights is None else np.average(values, weights=weights))
+
+
+def _correlation(first: Float64, second: Float64, both: float, weights: Float64 | None) -> float:
     low, high = -_MOST, _MOST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if float(both_known(first, second, middle).mean()) < both else (low, middle)
+        low, high = (middle, high) if _mean(both_known(first, second, middle), weights) < both else (low, middle)
     return (low + high) / 2.0

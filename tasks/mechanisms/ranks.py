@@ -58,6 +58,7 @@ def fit_ranks(
     arms: int,
     ordered: bool,
     rng: np.random.Generator,
+    weights: Float64 | None = None,
 ) -> RankLaw:
     """Find the correlations under which drawn outcomes hang together as the source's do.
 
@@ -81,6 +82,8 @@ def fit_ranks(
         Whether outcomes are visits in their order: the correlation of two is then the product of those of all neighbours between
         them (autoregressive).
     rng : numpy.random.Generator
+    weights : ndarray of float64, shape (n,), optional
+        Row weights.
 
     Returns
     -------
@@ -90,7 +93,9 @@ def fit_ranks(
     ----------
     Nelsen (2006), An introduction to copulas, DOI 10.1007/0-387-28678-0.
     """
-    return RankLaw(tuple(_of_arm(laws, np.flatnonzero(a == arm)[:_ROWS], a, y, mean, covariates, ordered, rng) for arm in range(arms)))
+    used = np.ones(len(a), dtype=bool) if weights is None else weights > 0.0
+    given = (a, y, mean, covariates, ordered, rng, weights)
+    return RankLaw(tuple(_of_arm(laws, np.flatnonzero((a == arm) & used)[:_ROWS], *given) for arm in range(arms)))
 
 
 def _of_arm(
@@ -102,6 +107,7 @@ def _of_arm(
     covariates: pd.DataFrame,
     ordered: bool,
     rng: np.random.Generator,
+    weights: Float64 | None,
 ) -> Float64:
     count, frame = len(laws), covariates.iloc[rows].reset_index(drop=True)
     steps = [lay_out(law, a[rows], mean[rows, at], frame, _STEPS, rng) - mean[rows, at, None] for at, law in enumerate(laws)]
@@ -113,21 +119,22 @@ def _of_arm(
                 rho = correlation[first, second - 1] * correlation[second - 1, second]
             else:
                 both = ~np.isnan(rest[:, [first, second]]).any(axis=1)
-                rho = _rho(rest[both, first], rest[both, second], steps[first][both], steps[second][both], normal[:, :, both])
+                weight = None if weights is None else weights[rows][both]
+                rho = _rho(rest[both, first], rest[both, second], steps[first][both], steps[second][both], normal[:, :, both], weight)
             correlation[first, second] = correlation[second, first] = rho
-    return _positive(correlation)
+    return positive(correlation)
 
 
-def _rho(first: Float64, second: Float64, steps: Float64, others: Float64, normal: Float64) -> float:
+def _rho(first: Float64, second: Float64, steps: Float64, others: Float64, normal: Float64, weight: Float64 | None) -> float:
     """Return the correlation of scores under which residuals have the Spearman correlation of those given."""
     if len(first) < FEWEST_PAIRS:
         return 0.0
-    wanted = spearman(first, second)
+    wanted = spearman(first, second, weight)
     drawn = [step_at(steps, ndtr(e)) for e in normal[0]]
 
     def reached(rho: float) -> float:
         scores = (rho * one + np.sqrt(1.0 - rho * rho) * other for one, other in zip(*normal, strict=True))
-        return float(np.mean([spearman(x, step_at(others, ndtr(z))) for x, z in zip(drawn, scores, strict=True)]))
+        return float(np.mean([spearman(x, step_at(others, ndtr(z)), weight) for x, z in zip(drawn, scores, strict=True)]))
 
     low, high = -_MOST, _MOST
     for _ in range(_HALVINGS):
@@ -136,7 +143,7 @@ def _rho(first: Float64, second: Float64, steps: Float64, others: Float64, norma
     return (low + high) / 2.0
 
 
-def _positive(correlation: Float64) -> Float64:
+def positive(correlation: Float64) -> Float64:
     """Return a positive definite matrix near a symmetric one with unit diagonal: pairs found one by one need not fit together."""
     values, vectors = np.linalg.eigh(correlation)
     if values.min() > 1e-6:

@@ -83,7 +83,8 @@ def times_block(
     """
     pool = times_pool(schema, covariates, mechanisms, int(np.ceil(n * spec.pool)), rng, clusters, condition)
     frame, every, place = choose(pool, balance, n, rng)
-    drawn, a = treat(spec, balanced, schema, frame, every.first, rng, clusters, place)
+    treated, a = treat(spec, balanced, schema, frame, every, rng, clusters, place)
+    drawn = treated.first
     if clusters is None or place is None:
         time, came = draw_times(mechanisms, a, drawn, frame, balanced, rng)
     else:

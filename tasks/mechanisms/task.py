@@ -17,7 +17,7 @@ from tasks.contract.columns import (
     CLUSTER_NAME,
     constant_array,
     decode,
-    nuisance_columns,
+    mechanism_columns,
     nuisances_of,
     predictions_of,
     survey_weights,
@@ -33,10 +33,10 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.assembly import OutcomeRows, assemble_outcomes
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
-from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
-from tasks.mechanisms.clusters import Alike, Intp, fit_rho, intraclass
+from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters, fit_outcomes
+from tasks.mechanisms.clusters import Alike, Intp, intraclass
 from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
-from tasks.mechanisms.law_record import law_bytes
+from tasks.mechanisms.law_record import law_bytes, outcome_laws_bytes
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.survival_clusters import fit_alike
@@ -208,8 +208,9 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Seque
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     columns = space.table(nuisances)
-    a, y = (columns.column(name).to_numpy() for name in ("a", "y"))
-    mean = nuisances_of(columns).observed(a)
+    a, predictions = columns.column("a").to_numpy(), predictions_of(columns)
+    y = np.column_stack([columns.column(column.id).to_numpy() for column in schema.outcomes])
+    mean = np.column_stack([predictions.of(number).observed(a) for number in range(len(schema.outcomes))])
     relations = [relation.columns for relation in spec.roles.declared_relations]
     model: Mechanisms | TimesMechanisms = space.model(mechanisms)
     rng = rng_for(spec.seed, "clusters", table.name)
@@ -217,8 +218,8 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Seque
     def alike(first: pd.DataFrame, place: Intp) -> Alike:
         n = len(first)
         if not isinstance(model, TimesMechanisms):
-            return fit_rho(model.law, a[:n], y[:n], mean[:n], first, place, rng)
-        wanted = intraclass((y - mean)[:n], place), intraclass(columns.column("lost").to_numpy()[:n], place)
+            return fit_outcomes([each.law for each in model.every], a[:n], y[:n], mean[:n], first, place, rng)
+        wanted = intraclass((y - mean)[:n, 0], place), intraclass(columns.column("lost").to_numpy()[:n], place)
         return fit_alike(model.law, own_hazards(model, a[:n], first), wanted, place, rng)
 
     rows = ClusteredRows(unit_keys(columns), a, survey_weights(columns))
@@ -293,7 +294,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     base = f"{folder}/part-{part:05d}"
     if spec.release.include_nuisances and part == 0:
         # beside the parts: publishing looks for it there
-        space.put_bytes(f"{folder}/law.json", law_bytes(space.model(models.mechanisms).law))
+        space.put_bytes(f"{folder}/law.json", _law_record(schema, space.model(models.mechanisms)))
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
     if canonical is not None and released is not None:
         return Drawn(canonical, released)
@@ -314,13 +315,22 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     table = table.append_column("key", pa.array(release_keys(spec.seed, copy, name, rows)))
     published = decode(schema, table)
     if spec.release.include_nuisances:
-        for column_name, shown in nuisance_columns(len(schema.arms)).items():
+        for column_name, shown in mechanism_columns(schema).items():
             published = published.append_column(shown, table.column(column_name))
     published = with_footer(published, spec, schema, product_version(), copy, part)
     return Drawn(
         space.put_table(f"{base}.canonical.parquet", table, part=part),
         space.put_encoded(f"{base}.released.parquet", parquet_bytes(published), rows=rows, part=part),
     )
+
+
+def _law_record(schema: TableSchema, mechanisms: Mechanisms) -> bytes:
+    """Write the law of the outcome, or of several outcomes and how they hang together."""
+    if not mechanisms.further:
+        return law_bytes(mechanisms.law)
+    laws = {column.name: each.law for column, each in zip(schema.outcomes, mechanisms.every, strict=True)}
+    ranks = None if mechanisms.ranks is None else dict(zip(schema.arms, mechanisms.ranks.correlations, strict=True))
+    return outcome_laws_bytes(laws, ranks)
 
 
 def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random.Generator) -> pa.Table:

@@ -15,7 +15,7 @@ from infra.store import open_store
 from infra.workspace import Run
 from tasks.checks.measured import Measured
 from tasks.contract.budget import Answer, Entry, Query, Terms, holdout_name
-from tasks.contract.columns import nuisance_columns
+from tasks.contract.columns import mechanism_columns
 from tasks.contract.errors import SpecError, StoreError
 from tasks.contract.refs import FileRef, PartitionRef, Ref, ReleaseRef
 from tasks.contract.roles import TableSchema
@@ -39,7 +39,7 @@ def check_added_columns(run: Run, schema: TableSchema) -> None:
     """Refuse to add columns whose names the source has already, and labels of columns that will not be there."""
     for fault in label_faults(run.spec, schema):
         raise fault
-    taken = {column.name for column in schema.columns} & set(nuisance_columns(len(schema.arms)).values())
+    taken = {column.name for column in schema.columns} & set(mechanism_columns(schema).values())
     if run.spec.release.include_nuisances and taken:
         raise SpecError(
             f"include_nuisances of release must be false where the source has a column '{min(taken)}'; got true.",
@@ -155,7 +155,8 @@ def facts(
     if run.spec.mechanisms.estimand != "ate" and run.spec.release.mode == "hybrid":
         truth = truth | {"estimand": run.spec.mechanisms.estimand}
     if several:
-        truth = truth | {"outcomes": [{"outcome": each["outcome"], **each["truth"]} for each in several]}
+        if truth is not None:  # in mode "full" no effect is built in
+            truth = truth | {"outcomes": [{"outcome": each["outcome"], **each["truth"]} for each in several]}
         people["outcomes"] = [{name: each[name] for name in ("outcome", "ledger", "tstr")} for each in several]
     if measured.together is not None:
         people["together"] = json.loads(space.read(measured.together.key))

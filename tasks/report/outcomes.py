@@ -20,14 +20,16 @@ def outcomes_panel(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``effects`` (a table for each of several outcomes: ``outcome`` and ``rows`` of ``title``, ``source``, ``release``, ``truth``),
+        ``effects`` (a table for each of several outcomes: ``outcome`` and ``rows`` of ``title``, ``cells`` and ``truth``; cells are of
+        source, release and, where ``copies``, all copies together),
         ``spearman`` and ``missing`` (rows of texts). None for one outcome that is known in every row.
     """
     together = manifest["fidelity"].get("together")
     if together is None:
         return None
-    names = [each["outcome"] for each in (manifest["effects"].get("truth") or {}).get("outcomes", ())]
+    names = [each["outcome"] for each in manifest["fidelity"].get("outcomes", ())]
     return {
+        "copies": len(manifest["effects"]["release"].get("copies") or []) > 1,
         "effects": [{"outcome": name, "rows": _effects(manifest["effects"], name)} for name in names],
         "spearman": [{"pair": f"{row['first']}, {row['second']}", "arm": row["arm"], **_sides(row)} for row in together["spearman"]],
         "missing": [
@@ -43,21 +45,21 @@ def _sides(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _effects(effects: Mapping[str, Any], outcome: str) -> list[dict[str, Any]]:
     """Return means and contrasts of one outcome by one estimator, source beside release, with the effect built in."""
-    tables = {
-        where: {_key(each): each for each in effects[where]["all"] if (each.get("outcome"), each["estimator"]) == (outcome, PAIRS_BY)}
-        for where in ("source", "release")
-    }
-    decimals = decimals_of(min((each["se"] for each in tables["source"].values() if each["se"]), default=None))
+    lists = [effects["source"]["all"], effects["release"]["all"]]
+    if len(effects["release"].get("copies") or []) > 1:
+        lists.append(effects["release"]["combined"])
+    source, *others = (
+        {_key(each): each for each in estimates if (each.get("outcome"), each["estimator"]) == (outcome, PAIRS_BY)} for estimates in lists
+    )
+    decimals = decimals_of(min((each["se"] for each in source.values() if each["se"]), default=None))
     truths = _truths(effects, outcome)
     rows = []
-    for key, source in tables["source"].items():
-        release = tables["release"].get(key)
+    for key, one in source.items():
         value = truths.get(key)
         rows.append(
             {
-                "title": explained(ESTIMANDS, key[0]).title + compared(source),
-                "source": _cell(source, decimals),
-                "release": _cell(release, decimals),
+                "title": explained(ESTIMANDS, key[0]).title + compared(one),
+                "cells": [_cell(each, decimals) for each in (one, *(table.get(key) for table in others))],
                 "truth": "" if value is None else fixed(value, decimals + 1),
             }
         )
@@ -65,6 +67,8 @@ def _effects(effects: Mapping[str, Any], outcome: str) -> list[dict[str, Any]]:
 
 
 def _truths(effects: Mapping[str, Any], outcome: str) -> dict[tuple[Any, ...], float]:
+    if effects["truth"] is None:  # mode "full": no effect is built in
+        return {}
     record = next(each for each in effects["truth"]["outcomes"] if each["outcome"] == outcome)
     built_in = {_key(each): each["value"] for each in record["others"]}
     return {("ate", None, None): record["ate"], **built_in}

@@ -16,6 +16,21 @@ from tasks.targeting.fluctuation import fluctuate, truncate_arms
 from tasks.targeting.truncation import Truncation, choose_truncation
 
 
+class Treatment(NamedTuple):
+    """The treatment of all rows, where some lack the outcome and so are in an arm of their own.
+
+    Attributes
+    ----------
+    a : ndarray of int8, shape (n,)
+        0, ..., K - 1.
+    p : tuple of K ndarray of float64, shape (n,)
+        P(A = k | W), whether or not the outcome is known; not truncated.
+    """
+
+    a: Int8
+    p: tuple[Float64, ...]
+
+
 @dataclass(frozen=True)
 class Sample:
     """One data set of K arms, checked; arrays of shape (n,).
@@ -38,6 +53,8 @@ class Sample:
         d, in [0, 1/K).
     clusters : ndarray of uint64, optional
         Hash of each row's cluster: rows of one cluster are not independent.
+    treatment : Treatment, optional
+        Of all rows, where ``a`` has a further arm for those that lack the outcome.
     """
 
     a: Int8
@@ -48,6 +65,7 @@ class Sample:
     kind: str
     truncation: float
     clusters: UInt64 | None = None
+    treatment: Treatment | None = None
 
     @cached_property
     def targeted(self) -> tuple[Float64, ...]:
@@ -113,6 +131,19 @@ class Rows(NamedTuple):
         """Rows of positive weight."""
         return int(np.count_nonzero(self.weights))
 
+    def members(self, arm: int) -> Float64:
+        """Return 1(A = arm) of all rows, also of those without outcome."""
+        whole = self.sample.treatment
+        inside: Float64 = ((self.sample.a if whole is None else whole.a) == arm).astype(np.float64)
+        return inside
+
+    def residuals(self, target: Float64) -> Float64:
+        """Return what rows with outcome add to the influence values of an effect among rows that have W with weight ``target``.
+
+        target / P(A = k, outcome known | W) (Y - Q_k) of arm k, less the same of the reference.
+        """
+        return target * (self.treated * (self.y - self.q1) / self.p1 - self.control * (self.y - self.q0) / self.p0)
+
     @property
     def clipped(self) -> float:
         """Share of the row weight whose propensity of an arm compared was truncated."""
@@ -142,6 +173,7 @@ def prepare(
     truncation: float,
     weights: Float64 | None = None,
     clusters: UInt64 | None = None,
+    treatment: Treatment | None = None,
 ) -> Sample:
     """Check one data set and truncate its propensities.
 
@@ -161,6 +193,8 @@ def prepare(
         Row weights, not negative; only their proportions count.
     clusters : ndarray of uint64, shape (n,), optional
         Hash of each row's cluster.
+    treatment : Treatment, optional
+        Of all rows, where the last arm is that of rows without outcome.
 
     Returns
     -------
@@ -192,7 +226,7 @@ def prepare(
             raise EstimationError(f"{name} of the rows must be in [0, 1]; got values outside.")
     held = truncate_arms(given, truncation)
     w = w * (n / float(np.sum(w)))
-    return Sample(arms.astype(np.int8), clean["outcome"], given, held, w, kind, float(truncation), clusters)
+    return Sample(arms.astype(np.int8), clean["outcome"], given, held, w, kind, float(truncation), clusters, treatment)
 
 
 def _finite(name: str, values: Float64 | Int8, n: int) -> Float64:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.targeting.sample import Treatment
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +33,8 @@ class Observed(NamedTuple):
         Which rows have an outcome.
     level : float or None
         Mean of the outcomes, which is Q of the further arm; None where no cell is missing.
+    treatment : Treatment or None
+        Of all rows, where cells are missing.
     """
 
     a: Int8
@@ -39,6 +42,7 @@ class Observed(NamedTuple):
     nuisances: Nuisances
     present: Mask
     level: float | None
+    treatment: Treatment | None = None
 
 
 def observed_of(
@@ -63,8 +67,8 @@ def observed_of(
     if presence is None:
         return Observed(a, y, nuisances, present, None)
     level = float(np.average(y[present], weights=None if weights is None else weights[present]))
-    extended = with_presence(nuisances, presence, level)
-    return Observed(with_unobserved(a, present, nuisances.arms), placeholders(y, present), extended, present, level)
+    extended, p = with_presence(nuisances, presence, level), nuisances.propensities
+    return Observed(with_unobserved(a, present, nuisances.arms), placeholders(y, present), extended, present, level, Treatment(a, p))
 
 
 def placeholders(y: Float64, observed: Mask) -> Float64:

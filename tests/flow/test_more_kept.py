@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.releases import verify as verify_copy
 from flows.stages.streams import compose
 from infra.store import open_store
 from tasks.contract.errors import EstimationError, SourceError, SpecError, StoreError, StoreForbidden
+from tasks.publish.descriptions.codebook import codebook
 from tasks.publish.export import export
 from tasks.publish.kept import sealed_files
 from tasks.publish.layout import manifest_key, sealed_path
@@ -25,6 +27,7 @@ from tasks.publish.manifest import Manifest
 from tasks.publish.releases import show, verify
 from tests.direct import directly, run_of
 from tests.releasing import spec_of, table, write
+from tests.visits import visits_spec
 
 ROWS = 1_200
 WHERE = "age > 45 and sex == 'f'"
@@ -110,6 +113,39 @@ def test_rows_under_a_condition_have_its_means_and_the_effect_of_the_mechanisms(
     assert calibration["relaxed"] < 0.05
     assert women["manifest"]["spec"]["release"]["where"] == WHERE
     assert describe(women)[-1] == f"rows that meet {WHERE}, from the models of trial v000001: a table of its own"
+
+
+def test_visits_keep_their_models_and_their_mechanisms(tmp_path: Path) -> None:
+    """Two outcomes, the second missing in some rows: the models draw rows of a part of the population without the source."""
+    roles = {"treatment": "drug", "outcomes": ["early", "late"], "exclude": ["person", "lab"], "missing_outcome": "ipcw"}
+    kept = {"release__keep_models": True, "release__include_nuisances": True}
+    values = visits_spec(tmp_path, **kept) | {"roles": roles}
+    reply, _ = directly(mint, run_of(values, tmp_path / "work"))
+    assert reply["status"] == "published", reply["manifest"]["gates"]
+    first, folder = rows_of(reply), Path(reply["uri"].removeprefix("file://"))
+    of_late = {name for name in first if name.endswith("_late")}
+    assert of_late == {"waymint_q0_late", "waymint_q1_late", "waymint_pi0_late", "waymint_pi1_late"}
+    effect = (first["waymint_q1_late"] - first["waymint_q0_late"]).mean()
+    assert {each["outcome"]: each["ate"] for each in reply["manifest"]["effects"]["truth"]["outcomes"]}["late"] == pytest.approx(effect)
+    chance = np.where(first["drug"] == 1, first["waymint_pi1_late"], first["waymint_pi0_late"])
+    assert first["late"].notna().mean() == pytest.approx(chance.mean(), abs=0.03)
+    (laws,) = json.loads((folder / "mechanisms.json").read_text())["laws"]
+    assert [each["outcome"] for each in laws["outcomes"]] == ["early", "late"]
+    assert {label: np.shape(matrix) for label, matrix in laws["ranks"].items()} == {"0": (2, 2), "1": (2, 2)}
+    described = {entry.column: entry.drawn for entry in codebook(Manifest.model_validate(reply["manifest"]))}
+    assert described["waymint_pi1_late"] == "probability that 'late' is known with treatment"
+    (tmp_path / "visits.csv").unlink()
+    spec, original = compose(f"{tmp_path}/store/visits@1", 500, None, [], "age > 47")
+    run = run_of(spec, tmp_path / "older")
+    older, _ = directly(extend, run.model_copy(update={"id": f"{run.id}-older"}), original)
+    assert older["status"] == "published", older["manifest"]["gates"]
+    drawn = rows_of(older)
+    assert drawn["age"].min() > 47
+    inside = first[first["age"] > 47]
+    assert drawn["late"].isna().mean() == pytest.approx(inside["late"].isna().mean(), abs=0.06)
+    for truth in older["manifest"]["effects"]["truth"]["outcomes"]:
+        name = truth["outcome"]
+        assert truth["ate"] == pytest.approx((inside[f"waymint_q1_{name}"] - inside[f"waymint_q0_{name}"]).mean(), abs=0.1)
 
 
 def test_a_version_under_a_condition_is_not_extended(women: dict[str, Any]) -> None:

@@ -111,3 +111,16 @@ def test_pairs_that_do_not_fit_together_give_a_law_nevertheless(world: World) ->
     matrix = fit_ranks([law] * 3, np.zeros(600, dtype=np.int8), y, mean, frame, 1, False, rng).correlations[0]
     assert np.linalg.eigvalsh(matrix).min() > 0.0
     assert np.diag(matrix) == pytest.approx(np.ones(3))
+
+
+def test_rank_correlations_of_weighted_rows_are_those_of_the_rows_repeated(world: World) -> None:
+    """Weights 0, 1, 2: the law is that of a table with rows left out or doubled."""
+    rng = np.random.default_rng(8)
+    x, y, weights = rng.normal(size=500).round(1), rng.normal(size=500), rng.integers(0, 3, 500)
+    y += 0.6 * x
+    assert spearman(x, y, weights.astype(float)) == pytest.approx(spearman(np.repeat(x, weights), np.repeat(y, weights)), abs=1e-12)
+    heavy = np.where(world.y[:, 0] - world.mean[:, 0] > 0.0, 3.0, 1.0)
+    given = (world.laws[:2], world.a, world.y[:, :2], world.mean[:, :2], world.covariates, ARMS, False)
+    plain, equal, other = (fit_ranks(*given, np.random.default_rng(1), w) for w in (None, np.full(ROWS, 2.0), heavy))
+    assert equal.correlations[0][0, 1] == pytest.approx(plain.correlations[0][0, 1], abs=1e-3)
+    assert abs(other.correlations[0][0, 1] - plain.correlations[0][0, 1]) > 0.005

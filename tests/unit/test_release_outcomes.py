@@ -13,7 +13,7 @@ from tasks.contract.spec import parse_spec
 from tasks.mechanisms.presence import PresenceLaw, both_known, draw_presence, fit_presence
 from tests.direct import directly, run_of
 from tests.releasing import write
-from tests.visits import visits, visits_spec
+from tests.visits import village_spec, visits, visits_spec
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"roles__outcomes": ["early", "early"]}, "outcomes must not name a column twice"),
@@ -23,11 +23,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"roles__outcomes": ["early"], "roles__visits": True}, "visits needs two outcomes or more"),
     ({"roles__covariates": ["age", "late"]}, "covariates must not contain the treatment or the outcome"),
     ({"outcomes__lab__kind": "count"}, "outcomes must be named in roles.outcomes, 'early', 'late'; got 'lab'"),
-    ({"release__mode": "full", "release__draws": "iid"}, 'release.mode must be "hybrid" beside roles.outcomes'),
-    ({"release__copies": 2}, "release.copies must be 1 beside roles.outcomes"),
-    ({"release__include_nuisances": True}, "release.include_nuisances must be false beside roles.outcomes"),
+    ({"release__mode": "full", "release__draws": "iid", "roles__visits": True}, 'roles.visits needs release.mode "hybrid"'),
+    (
+        {"release__mode": "full", "release__draws": "iid", "release__complete_outcomes": True},
+        "release.complete_outcomes needs release.mode",
+    ),
+    ({"outcomes__late": {"kind": "survival", "event": "lab", "horizon": 9}}, "kind of outcomes must be another than 'survival'"),
     ({"roles__missing_outcome": "drop", "release__complete_outcomes": True}, "release.complete_outcomes needs roles.missing_outcome"),
-    ({"mechanisms__targets": ["ate", "att"], "mechanisms__treatment": "fitted"}, 'mechanisms.targets must be ["ate"] beside'),
 ]
 
 
@@ -98,7 +100,7 @@ def test_the_chance_to_know_both_is_that_of_two_normal_numbers() -> None:
 
 
 def test_complete_outcomes_of_three_arms_have_no_missing_cell(tmp_path: Path) -> None:
-    """One outcome that rows lack, yes or no: the release has it in every row, and the effect of all rows."""
+    """One outcome that rows lack, yes or no: the release has it in every row, and the effects of all rows, of arms and of the overlap."""
     from flows.release import mint
 
     frame = visits(1500)
@@ -106,7 +108,8 @@ def test_complete_outcomes_of_three_arms_have_no_missing_cell(tmp_path: Path) ->
     frame["drug"] = np.where(frame["drug"] == 0, "none", np.where(rng.random(len(frame)) < 0.5, "low", "high"))
     frame["late"] = (frame["late"] > frame["late"].median()).astype(float).where(frame["late"].notna())
     roles = {"treatment": "drug", "control": "none", "outcome": "late", "exclude": ["early", "lab", "person"], "missing_outcome": "ipcw"}
-    spec = visits_spec(tmp_path, release__complete_outcomes=True)
+    targets = {"mechanisms__targets": ["ate", "att", "ato"], "mechanisms__treatment": "fitted"}
+    spec = visits_spec(tmp_path, release__complete_outcomes=True, **targets)
     spec["roles"] = roles
     spec.setdefault("gates", {})["isolated_rows"] = False  # one table in a hundred is rejected by chance
     write(frame, tmp_path / "visits.csv")
@@ -116,4 +119,62 @@ def test_complete_outcomes_of_three_arms_have_no_missing_cell(tmp_path: Path) ->
     assert set(released["late"]) == {0.0, 1.0}
     effects = reply["manifest"]["effects"]
     assert abs(effects["release"]["ate"]["estimate"] - effects["source"]["ate"]["estimate"]) < 0.5 * effects["source"]["ate"]["se"]
+    source = {(e["estimand"], e["arm"], e["control"]): e for e in effects["source"]["all"] if e["estimator"] == "aipw"}
+    for truth in effects["truth"]["others"]:
+        own = source[truth["estimand"], truth["arm"], truth["control"]]
+        assert abs(truth["value"] - own["estimate"]) < 0.25 * own["se"], truth
     assert [row["release"] for row in reply["manifest"]["fidelity"]["together"]["missing"]] == [0.0] * 3
+
+
+def test_visits_of_people_in_villages_are_released_in_two_copies(tmp_path: Path) -> None:
+    """Clusters beside two outcomes, of which a quarter misses the second: as alike within villages, and both effects kept."""
+    from flows.estimate import estimate
+    from flows.release import mint
+
+    spec = village_spec(tmp_path, release__copies=2, roles__passengers=[], roles__exclude=["lab"])
+    reply, work = directly(mint, run_of(spec, tmp_path / "work"))
+    assert reply["status"] == "published", [gate for gate in work.tables["gates"] if gate["outcome"] == "fail"]
+    told = reply["manifest"]["source"]["study"]["clusters"]
+    assert [each["outcome"] for each in told["outcomes"]] == ["early", "late"]
+    for each in told["outcomes"]:
+        assert each["icc_release"] == pytest.approx(each["icc_source"], abs=0.03)
+    drawn = [pd.read_parquet(path) for path in sorted((tmp_path / "store").rglob("part-*.parquet"))]
+    released = pd.concat(drawn[:2])  # the first copy
+    assert released["village"].nunique() == told["release"]
+    assert 0.1 < released["late"].isna().mean() < 0.4
+    effects = reply["manifest"]["effects"]
+    assert [len(copy["all"]) for copy in effects["release"]["copies"]] == [len(effects["source"]["all"])] * 2
+    truth = {each["outcome"]: each["ate"] for each in effects["truth"]["outcomes"]}
+    source, combined = _ates(effects["source"]["all"]), _ates(effects["release"]["combined"])
+    for outcome, (value, se) in source.items():
+        assert abs(combined[outcome][0] - value) < 2.5 * se
+        assert abs(truth[outcome] - value) < 3.0 * se  # of the first copy, whose rows are a Bayesian bootstrap's
+        assert combined[outcome][1] > se  # the source's error, and that of two draws of the mechanisms
+    page = next((tmp_path / "store").rglob("report.html")).read_text()
+    assert "all copies" in page[page.index('id="outcomes"') :]
+    options = {"estimators": ("tmle",), "seed": 0, "folds": 2, "repeats": 1, "learner": "glm", "propensity": None}
+    estimated, _ = estimate(str(tmp_path / "store" / "visits"), {}, options)
+    assert [(each["outcome"], each["copies"]) for each in estimated["combined"]] == [("early", 2), ("late", 2)]
+
+
+def test_the_synthesizer_alone_draws_both_visits(tmp_path: Path) -> None:
+    """Mode "full": outcomes and their missing cells are columns of one joint law; no effect is built in."""
+    from flows.release import mint
+
+    settings = {"release__mode": "full", "release__draws": "iid", "roles__passengers": [], "roles__exclude": ["lab"]}
+    reply, work = directly(mint, run_of(visits_spec(tmp_path, **settings), tmp_path / "work"))
+    assert reply["status"] == "published", [gate for gate in work.tables["gates"] if gate["outcome"] == "fail"]
+    effects = reply["manifest"]["effects"]
+    assert effects["truth"] is None
+    source, release = _ates(effects["source"]["all"]), _ates(effects["release"]["all"])
+    for outcome, (value, se) in source.items():
+        assert abs(release[outcome][0] - value) < 4.0 * se
+    for row in reply["manifest"]["fidelity"]["together"]["spearman"]:
+        assert row["release"] == pytest.approx(row["source"], abs=0.12)
+    page = next((tmp_path / "store").rglob("report.html")).read_text()
+    assert "Effects on late" in page[page.index('id="outcomes"') :]
+
+
+def _ates(estimates: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    found = (each for each in estimates if (each["estimand"], each["estimator"]) == ("ate", "adaptive"))
+    return {each["outcome"]: (each["estimate"], each["se"]) for each in found}

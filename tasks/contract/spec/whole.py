@@ -100,23 +100,13 @@ class Spec(Section):
         roles, gaps = self.roles, self.roles.missing_outcome == "ipcw"
         if self.release.complete_outcomes and not gaps:
             raise ValueError('release.complete_outcomes needs roles.missing_outcome "ipcw": without it no outcome is missing')
-        if not (roles.outcomes or gaps):
-            return self
-        wish = "roles.outcomes" if roles.outcomes else 'roles.missing_outcome "ipcw"'
-        refused = (
-            ('release.mode must be "hybrid"', self.release.mode == "full"),
-            ("release.copies must be 1", self.release.copies > 1),
-            ("release.include_nuisances must be false", self.release.include_nuisances),
-            ("release.where must be left out", bool(self.release.where)),
-            ("release.keep_models must be false", self.release.keep_models),
-            ("roles.cluster must be left out", roles.cluster is not None),
-            ("kind of outcomes must be another than 'survival'", self._has_times()),
-        )
-        for rule, wrong in refused:
-            if wrong:
-                raise ValueError(f"{rule} beside {wish}: such releases are not built")
-        if gaps and self.mechanisms.targets != ("ate",):
-            raise ValueError('mechanisms.targets must be ["ate"] beside roles.missing_outcome "ipcw": other targets are not built')
+        if self.release.mode == "full":
+            for name, wrong in (("release.complete_outcomes", self.release.complete_outcomes), ("roles.visits", roles.visits)):
+                if wrong:
+                    raise ValueError(f'{name} needs release.mode "hybrid": in mode "full" missing cells are the synthesizer\'s')
+        if (roles.outcomes or gaps) and self._has_times():
+            wish = "roles.outcomes" if roles.outcomes else 'roles.missing_outcome "ipcw"'
+            raise ValueError(f"kind of outcomes must be another than 'survival' beside {wish}: such releases are not built")
         return self
 
     def _has_times(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.estimation.methods.att import on_arm
 from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size
 from tasks.targeting.sample import Rows
 
@@ -22,10 +23,14 @@ class EffectOnControls(InfluenceEstimator):
 
     mean(A (1-g)/g (Y - Q1) - (1-A) (Y - Q1)) / mean(1-A), with influence values (numerator - (1-A) ATC) / mean(1-A): Hahn
     (1998), DOI 10.2307/2998560. Weights, for the effective size: 1 for controls, (1-g)/g for the treated.
+    Where outcomes are missing: :class:`tasks.estimation.methods.att.EffectOnTreated`, of the other arm.
     """
 
     def influence(self, rows: Rows) -> Influence:
         """Return the estimate and its influence values."""
+        whole = rows.sample.treatment
+        if whole is not None and rows.reference is not None:
+            return on_arm(rows, "atc", rows.reference, whole.p[rows.reference])
         odds = rows.treated * rows.p0 / rows.p1
         share = rows.mean(rows.control)
         numerator = (odds - rows.control) * (rows.y - rows.q1)

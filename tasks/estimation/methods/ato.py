@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.contract.errors import EstimationError
 from tasks.numerics.blocked import chosen
 from tasks.targeting.influence import Influence, InfluenceEstimator, effective_size
-from tasks.targeting.sample import Rows
+from tasks.targeting.sample import Rows, Treatment
 
 #: Propensities of more than two arms are taken to be at least this, so that their inverses are finite.
 _LEAST = 1e-12
@@ -38,11 +38,18 @@ class OverlapEffect(InfluenceEstimator):
 
         sum [ (1(A = k) - 1(A = c)) s (Y - Q_A) + s^2 (Q_k - Q_c) ] / sum s^2,   which is the form above where K = 2.
 
+    Where outcomes are missing, of all rows' population, with pi_A the chance that a row's outcome is known,
+
+        sum [ (1(A = k) - 1(A = c)) s delta / pi_A (Y - Q_A) + s^2 (Q_k - Q_c) ] / sum s^2.
+
     Nothing is divided by g alone, so nothing is truncated and ``clipped`` is 0. Weights, for the effective size: s in the two arms.
     """
 
     def influence(self, rows: Rows) -> Influence:
         """Return the estimate and its influence values."""
+        whole = rows.sample.treatment
+        if whole is not None:
+            return _of_observed(rows, whole)
         if rows.sample.nuisances.arms > 2:
             return _of_several(rows)
         p0 = 1.0 - rows.sample.nuisances.g
@@ -68,6 +75,19 @@ def _of_several(rows: Rows) -> Influence:
     point = rows.mean(numerator) / spread
     values = (numerator - share**2 * point) / spread
     return Influence("ato", "aipw", point, values, effective_size(rows.weights * np.abs(tilt)), 0.0)
+
+
+def _of_observed(rows: Rows, whole: Treatment) -> Influence:
+    """Return the effect in the overlap population of all rows, some of which lack the outcome."""
+    p = [np.maximum(each, _LEAST) for each in whole.p]
+    overlap = 1.0 / functools.reduce(np.add, [1.0 / each for each in p])
+    share = overlap / chosen(whole.a, p)
+    spread = rows.mean(share**2)
+    _require_overlap(spread)
+    numerator = rows.residuals(overlap) + share**2 * (rows.q1 - rows.q0)
+    point = rows.mean(numerator) / spread
+    weights = overlap * (rows.treated / rows.p1 + rows.control / rows.p0)
+    return Influence("ato", "aipw", point, (numerator - share**2 * point) / spread, effective_size(rows.weights * weights), rows.clipped)
 
 
 def _require_overlap(spread: float) -> None:

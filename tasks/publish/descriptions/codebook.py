@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from tasks.contract.columns import MARKER, nuisance_columns
+from tasks.contract.columns import MARKER, mechanism_columns
 from tasks.contract.disclosure import FEW, SMALLEST_CELL
+from tasks.contract.nuisance import suffix_of
 from tasks.contract.roles import Column, TableSchema
 from tasks.pages.template import fill
 from tasks.publish.manifest import Manifest
@@ -126,7 +127,15 @@ def truths(schema: TableSchema) -> dict[str, str]:
     if len(schema.arms) > 2:
         means = {f"g{arm}": f"probability of arm '{label}' that the row was drawn by" for arm, label in enumerate(schema.arms) if arm}
         means |= {f"q{arm}": f"mean outcome under arm '{label}' that the row was drawn by" for arm, label in enumerate(schema.arms)}
-    return {column: means[name] for name, column in nuisance_columns(len(schema.arms)).items()}
+    treatments = (
+        ("without treatment", "with treatment") if len(schema.arms) == 2 else tuple(f"under arm '{label}'" for label in schema.arms)
+    )
+    for number, column in enumerate(schema.outcomes):
+        name, suffix = f"'{column.name}'" if len(schema.outcomes) > 1 else "the outcome", suffix_of(number)
+        means |= {f"o{arm}{suffix}": f"probability that {name} is known {text}" for arm, text in enumerate(treatments)}
+        if len(schema.outcomes) > 1:
+            means |= {f"q{arm}{suffix}": f"mean of {name} {text} that the row was drawn by" for arm, text in enumerate(treatments)}
+    return {shown: means[name] for name, shown in mechanism_columns(schema).items()}
 
 
 def _added(name: str, role: str, of: pa.DataType, drawn: str) -> Entry:

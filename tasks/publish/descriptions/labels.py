@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.contract.columns import MARKER, nuisance_columns
+from tasks.contract.columns import MARKER, mechanism_columns
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
@@ -20,7 +20,7 @@ def label_faults(spec: Spec, schema: TableSchema) -> tuple[SpecError, ...]:
         The columns of the release, but for those that waymint adds.
     """
     names = [column.name for column in schema.columns]
-    added = {MARKER, *nuisance_columns(len(schema.arms)).values()}
+    added = {MARKER, *mechanism_columns(schema).values()}
     shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
     return tuple(
         SpecError(f"labels.{name} of SPEC must name a released column; got '{name}'.", f"Released are {shown}.")
