@@ -39,12 +39,11 @@ def time_faults(spec: Spec, command: Purpose) -> list[SpecError]:
     if spec.outcome.kind != "survival":
         return []
     name = spec.roles.outcome
-    if command not in ("release", "audit", "simulate"):
-        hint = "'waymint release', 'simulate', 'audit' and 'estimate' take it; here declare a binary outcome, such as an event by one year."
+    if command not in ("release", "audit", "simulate", "compare"):
+        hint = "All other commands that take a SPEC take it; here declare a binary outcome, such as an event by one year."
         return [SpecError(f"kind of outcomes.{name} must be another than 'survival' in {command}; got 'survival'.", hint)]
     settings, release = spec.mechanisms, spec.release
     wanted = (
-        ("mode of release", release.mode == "full", "'hybrid'", "a joint synthesizer knows nothing of censoring"),
         ("include_nuisances of release", release.include_nuisances, "false", "columns of hazards are not part of a release"),
         ("subgroups of roles", bool(spec.roles.subgroups), "left out", "curves of subgroups are not targeted"),
         ("targets of mechanisms", settings.targets != ("ate",), "['ate']", "curves of all rows are targeted"),

@@ -12,7 +12,7 @@ from tasks.comparison.reading import pair_title, with_error, worst_of
 from tasks.comparison.row import ESTIMATORS
 from tasks.comparison.scatter import Point, scatter
 from tasks.comparison.summary import MAIN, NEAR_AUC, NEAR_RMSE, OFF
-from tasks.pages.numbers import decimals_of, fixed, percent, seconds
+from tasks.pages.numbers import decimals_of, fixed, number, percent, seconds
 from tasks.pages.template import fill
 
 METRICS = {"auc": "AUC (higher is better)", "rmse": "RMSE (lower is better)"}
@@ -62,8 +62,37 @@ def render(record: Mapping[str, Any]) -> bytes:
         of_pairs=_title_of_pairs(measured),
         outcomes=record.get("outcomes", []),
         gaps=any("missing_gap" in each["figures"] for each in measured),
+        curves=[line for each in measured for line in _curve_lines(each)],
+        horizon=number(_horizon(record)) if _horizon(record) is not None else "",
         scores=[_score_line(view) for each in measured for view in _views(each) if record.get("outcomes")],
     )
+
+
+def _horizon(record: Mapping[str, Any]) -> float | None:
+    """Return the time that means are restricted to; None where the outcome is no time to event."""
+    outcome = record["spec"]["outcomes"].get(record["spec"]["roles"]["outcome"]) or {}
+    return outcome["horizon"] if outcome.get("kind") == "survival" else None
+
+
+def _curve_lines(each: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the lines of the table of survival curves, one for each arm."""
+    lines = []
+    for arm in each["curves"]:
+        decimals = decimals_of(arm["source_se"]["mean"])
+        lines.append(
+            {
+                "synthesizer": each["synthesizer"],
+                "mode": each["mode"],
+                "arm": arm["arm"],
+                "distance": with_error(arm["curve_distance"], 3),
+                "rmst": with_error(arm["rmst_error"], decimals),
+                "source": with_error(arm["source_rmst"], decimals),
+                "se": with_error(arm["source_se"], decimals),
+                "events": with_error(arm["event_error"], 3),
+                "far": abs(arm["rmst_error"]["mean"]) > OFF * arm["source_se"]["mean"],
+            }
+        )
+    return lines
 
 
 def _views(each: Mapping[str, Any]) -> list[Mapping[str, Any]]:

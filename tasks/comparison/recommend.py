@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import t as student
 
 from tasks.comparison.row import SOURCE_GATES, Row
-from tasks.comparison.summary import Spread, Summary, squared_error
+from tasks.comparison.spread import Spread
+from tasks.comparison.summary import Summary, squared_error
 from tasks.contract.spec.compare import Mode
 
 LEVEL = 0.95

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.comparison.curves import ArmGap, arm_gaps
 from tasks.comparison.variants import Variant
 from tasks.contract.results import Gate
 from tasks.contract.spec.compare import Mode
@@ -99,6 +100,10 @@ class Row(BaseModel):
         of residuals.
     missing_gap : float or None
         Where outcomes are missing the largest difference, over outcomes and arms, in the share of missing cells.
+    curve_distance : float or None
+        Of a time to event the largest of ``curves``.
+    curves : tuple of ArmGap
+        Of a time to event every arm.
     cate_ratio : float or None
         Gap of single effects on the first outcome to the source over that of a new sample of the source; 1 is as good as that.
     gates_failed : tuple of str
@@ -134,6 +139,8 @@ class Row(BaseModel):
     outcomes: tuple[OutcomeScore, ...] = ()
     spearman_gap: float | None = None
     missing_gap: float | None = None
+    curve_distance: float | None = None
+    curves: tuple[ArmGap, ...] = ()
     cate_ratio: float | None = None
     gates_failed: tuple[str, ...] = ()
     fit_seconds: float | None = None
@@ -191,7 +198,7 @@ def measured_row(
     together : mapping, optional
         Record of :func:`tasks.estimation.together.outcomes_together`.
     """
-    pairs, outcomes = _pair_errors(effects, main), fidelity.get("outcomes", ())
+    pairs, outcomes, curves = _pair_errors(effects, main), fidelity.get("outcomes", ()), arm_gaps(effects)
     first, gaps = pairs[0], together or {}
     two_sample, peaks = apart.get("c2st") or {}, [costs[name].get("peak_mib") for name in ("fit", "sample")]
     return Row(
@@ -211,6 +218,8 @@ def measured_row(
         outcomes=tuple(OutcomeScore(outcome=each["outcome"], **_score(each)) for each in outcomes),
         spearman_gap=_largest(gaps.get("spearman", ())),
         missing_gap=_largest(gaps.get("missing", ())),
+        curve_distance=max((each.curve_distance for each in curves), default=None),
+        curves=curves,
         cate_ratio=people["cate"].get("mean", {}).get("ratio"),
         gates_failed=tuple(gate.name for gate in gates if gate.passed is False),
         fit_seconds=costs["fit"].get("cpu_seconds"),

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.comparison.curves import ArmSummary, summarize_arms
 from tasks.comparison.row import ESTIMATORS, Row
+from tasks.comparison.spread import Spread, spread
 from tasks.contract.spec.compare import Mode
 
 #: A model learnt from the release predicts the source "as well as one learnt from it" within so much AUC, or so much more RMSE.
@@ -20,26 +22,10 @@ OFF = 2.0
 MAIN = "tmle"
 FIGURES = (
     "tstr", "tstr_source", "c2st_auc", "dcr_share", "contrast_term", "covariate_term", "source_effect", "source_se", "spearman_gap",
-    "missing_gap", "cate_ratio", "fit_seconds", "sample_seconds", "peak_mib",
+    "missing_gap", "curve_distance", "cate_ratio", "fit_seconds", "sample_seconds", "peak_mib",
 )  # fmt: skip
 #: Those of :class:`OutcomeSummary`.
 SCORES = ("tstr", "tstr_source", "contrast_term", "covariate_term")
-
-
-class Spread(BaseModel):
-    """A mean over seeds.
-
-    Attributes
-    ----------
-    mean : float
-    mcse : float or None
-        Monte-Carlo standard error, sd / sqrt(seeds); None where there is one seed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mean: float
-    mcse: float | None
 
 
 class PairSummary(BaseModel):
@@ -140,6 +126,8 @@ class Summary(BaseModel):
         Every pair on every outcome; empty where there is one.
     outcomes : tuple of OutcomeSummary
         Of several outcomes each; ``figures``, ``tstr_metric`` and ``predicts`` of the summary are then those of the first.
+    curves : tuple of ArmSummary
+        Of a time to event every arm.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,6 +150,7 @@ class Summary(BaseModel):
     control: str | None = None
     pairs: tuple[PairSummary, ...] = ()
     outcomes: tuple[OutcomeSummary, ...] = ()
+    curves: tuple[ArmSummary, ...] = ()
 
     @property
     def off(self) -> bool:
@@ -222,6 +211,7 @@ def _summary(name: Variety, rows: Sequence[Row]) -> Summary:
         control=None if worst is None else worst.control,
         pairs=pairs,
         outcomes=tuple(_outcome_summary(measured, number, pairs) for number in range(len(measured[0].outcomes))),
+        curves=summarize_arms([row.curves for row in measured]),
     )
 
 
@@ -257,18 +247,6 @@ def _outcome_summary(rows: Sequence[Row], number: int, pairs: Sequence[PairSumma
         arm=worst.arm,
         control=worst.control,
     )
-
-
-def spread(values: Iterable[float | None]) -> Spread | None:
-    """Return mean and Monte-Carlo error of the numbers that are known; None where none is."""
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    if not finite:
-        return None
-    mean = math.fsum(finite) / len(finite)
-    if len(finite) == 1:
-        return Spread(mean=mean, mcse=None)
-    variance = math.fsum((value - mean) ** 2 for value in finite) / (len(finite) - 1)
-    return Spread(mean=mean, mcse=math.sqrt(variance / len(finite)))
 
 
 def scaled_error(row: Row, estimator: str) -> float | None:

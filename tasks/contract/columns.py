@@ -220,14 +220,16 @@ def arm_levels(schema: TableSchema) -> tuple[str, ...]:
 
 
 def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
-    """Describe (W, A, Y) as columns of one joint law: treatment and binary outcomes as categories "0", "1", ..."""
+    """Describe (W, A, Y) as columns of one joint law: treatment, binary outcomes and events as categories "0", "1", ..."""
     two = {"kind": "boolean", "levels": ("0", "1"), "low": None, "high": None, "decimals": None}
     several = two | {"kind": "categorical", "levels": arm_levels(schema)}
     outcomes = (
         outcome.model_copy(update=two) if kind == "binary" else outcome
         for outcome, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True)
     )
-    return (*schema.modelled, schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several), *outcomes)
+    treatment = schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several)
+    event = () if schema.event is None else (schema.event.model_copy(update=two),)
+    return (*schema.modelled, treatment, *outcomes, *event)
 
 
 def constant_array(column: Column, rows: int) -> pa.Array:

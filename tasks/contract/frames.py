@@ -82,12 +82,12 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
     Parameters
     ----------
     table : pyarrow.Table
-        Canonical table with ``a`` and the outcomes.
+        Canonical table with ``a`` and the outcomes, of a time to event with ``e``.
     schema : TableSchema
 
     Returns
     -------
-    pandas.DataFrame, shape (n, d + 2)
+    pandas.DataFrame, shape (n, d + 2) or more
         Columns of :func:`tasks.contract.columns.joint_columns`.
     """
     frame = to_frame(table, schema.modelled)
@@ -97,9 +97,16 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
         values = table.column(column.id)
         frame[column.id] = values.to_numpy()
         if kind == "binary":
-            binary = values.cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
-            frame[column.id] = binary.astype("category").cat.set_categories(["0", "1"])
+            frame[column.id] = _two_levels(values)
+    if schema.event is not None:
+        frame[schema.event.id] = _two_levels(table.column(schema.event.id))
     return frame
+
+
+def _two_levels(values: pa.ChunkedArray) -> pd.Series:
+    """Return cells of 0 and 1 as the categories "0" and "1"."""
+    text: pd.Series = values.cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
+    return text.astype("category").cat.set_categories(["0", "1"])
 
 
 def strata_codes(table: pa.Table, columns: Sequence[Column]) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,13 @@ def _conditional_pool(covariates: Any, schema: TableSchema, size: int, rng: np.r
         parts.append(drawn.filter(pa.array(condition.holds(to_frame(drawn, schema.modelled), schema.modelled))))
         there += parts[-1].num_rows
     return to_frame(pa.concat_tables(parts).unify_dictionaries().slice(0, size), schema.modelled)
+
+
+class Predictor(Protocol):
+    """Mechanisms of any outcome."""
+
+    def predict_all(self, covariates: pd.DataFrame) -> Predictions:
+        """Return g and Q* of some rows."""
 
 
 class Pool(NamedTuple):
@@ -214,9 +221,11 @@ def treat(
 
 
 def joint_block(
-    schema: TableSchema, covariates: Any, mechanisms: Mechanisms, n: int, rng: np.random.Generator, clusters: ClusterLaw | None = None
+    schema: TableSchema, covariates: Any, mechanisms: Predictor, n: int, rng: np.random.Generator, clusters: ClusterLaw | None = None
 ) -> pa.Table:
     """Draw n rows of (W, A, Y) from the synthesizer alone; g and Q are the source's, for comparison only.
+
+    Of a time to event Y is the time, held at 0, and whether the event came: censoring is a column like any other here.
 
     With clusters rows are put together by their covariates; what their outcomes have in common beyond that is lost.
     """
@@ -226,7 +235,11 @@ def joint_block(
     table = from_frame(drawn, schema.modelled)
     predicted = mechanisms.predict_all(to_frame(table, schema.modelled))
     y = np.column_stack([drawn[column.id].astype("float64").to_numpy() for column in schema.outcomes])
+    if schema.event is not None:
+        y = np.maximum(y, 0.0)
     rows = with_outcome(schema, table, pa.array(drawn["a"].astype("int8").to_numpy()), y, predicted)
+    if schema.event is not None:
+        rows = rows.append_column(schema.event.id, pa.array(drawn[schema.event.id].astype("float64").to_numpy()))
     return rows if place is None else rows.append_column("place", pa.array(place))
 
 

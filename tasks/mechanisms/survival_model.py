@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Nuisances
+from tasks.contract.nuisance import Float64, Nuisances, Predictions
 from tasks.contract.roles import Column
 from tasks.contract.survival import TimesToEvent
 from tasks.mechanisms.moments import features
@@ -93,6 +93,10 @@ class TimesMechanisms:
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and the targeted restricted mean of every arm, each of shape (n,)."""
         return self.view(covariates).nuisances
+
+    def predict_all(self, covariates: pd.DataFrame) -> Predictions:
+        """Return the same as predictions of one outcome."""
+        return Predictions(self.predict(covariates))
 
 
 def mean_hazards(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Hazards:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.compare import contest
 from flows.estimate import estimate
 from flows.release import mint
 from flows.simulate import replicate
@@ -182,12 +183,46 @@ def test_a_spec_says_what_a_time_to_event_needs(tmp_path: Path) -> None:
             Spec.model_validate(spec(tmp_path, frame, outcomes={"days": outcome}) | {"outcomes": {"days": outcome}})
 
 
-@pytest.mark.parametrize("command", ["compare", "augment"])
-def test_other_commands_refuse_a_time_to_event(command: Any, tmp_path: Path) -> None:
+def test_augment_refuses_a_time_to_event(tmp_path: Path) -> None:
     from flows.check import check
 
-    reply, _ = check(Spec.model_validate(spec(tmp_path, trial(200))), command)
-    assert any(f"must be another than 'survival' in {command}" in finding["message"] for finding in reply["findings"])
+    reply, _ = check(Spec.model_validate(spec(tmp_path, trial(200))), "augment")
+    assert any("must be another than 'survival' in augment" in finding["message"] for finding in reply["findings"])
+
+
+def test_a_comparison_measures_curves_of_every_arm_in_both_modes(tmp_path: Path) -> None:
+    comparing = {"synthesizers": ["copula"], "seeds": 1, "rows": 900}
+    values = spec(tmp_path, trial(500, arms=2), release={"draws": "iid"}) | {"compare": comparing}
+    reply, _ = directly(contest, run_of(values, tmp_path / "workspace"))
+    assert [row["mode"] for row in reply["rows"]] == ["hybrid", "full"]
+    for row, summary in zip(reply["rows"], reply["summary"], strict=True):
+        assert row["refused"] is None
+        assert [each["arm"] for each in row["curves"]] == ["0", "1"]
+        assert row["curve_distance"] == max(each["curve_distance"] for each in row["curves"])
+        control, treated = row["curves"]
+        # the effect is the difference of restricted means: its AIPW error is that of the curves' areas, but for the source's estimator
+        assert row["effect_error"]["aipw"] == pytest.approx(treated["rmst_error"] - control["rmst_error"], abs=0.05 * row["source_se"])
+        assert summary["curves"][1]["rmst_error"]["mean"] == treated["rmst_error"]
+    hybrid = reply["rows"][0]
+    assert abs(hybrid["effect_error"]["aipw"]) < 1.5 * hybrid["source_se"]
+    assert hybrid["curve_distance"] < 0.15
+    page = (Path(reply["uri"].removeprefix("file://")) / "compare.html").read_text()
+    assert "Survival curves, arm by arm" in page
+    assert "means restricted to 20" in page
+
+
+def test_a_release_of_a_joint_synthesizer_has_times_and_events(tmp_path: Path) -> None:
+    frame = trial(500, arms=2)
+    values = spec(tmp_path, frame, release={"mode": "full", "draws": "iid", "rows": 900}) | {"gates": {"fidelity": False}}
+    reply, _ = directly(mint, run_of(values, tmp_path / "workspace"))
+    assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
+    drawn = pd.read_parquet(Path(reply["uri"].removeprefix("file://")) / "data" / "copy-0")
+    assert (drawn.dtypes == frame.dtypes).all()
+    assert drawn["days"].min() >= 0
+    assert set(drawn["died"]) == {0, 1}
+    assert abs(drawn["died"].mean() - frame["died"].mean()) < 0.08
+    # who has an event has it early: the joint law holds both columns
+    assert drawn.loc[drawn["died"] == 1, "days"].mean() < drawn.loc[drawn["died"] == 0, "days"].mean()
 
 
 def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, released_uri: str) -> None:
