@@ -39,8 +39,9 @@ from tasks.contract.survival import EventRows, Grid, TimesToEvent
 from tasks.estimation.survival.kaplan_meier import Steps, kaplan_meier
 from tasks.estimation.survival.record import survival_record
 from tasks.mechanisms.survival_draw import times_block
+from tasks.nuisance.curve_sums import curves_key
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import cross_fit_times, curves_key
+from tasks.nuisance.survival_fold import cross_fit_times
 from tasks.numerics.normal import Z95
 from tests.direct import DirectWork, run_of
 

@@ -34,13 +34,9 @@ def check_where(run: Run, schema: TableSchema) -> None:
     Raises
     ------
     SpecError
-        If it names no covariate, rows come in clusters, or the outcome is a time to event, for which neither conditions nor kept models
-        are built.
+        If it names no covariate, or rows come in clusters.
     """
     condition = run.spec.release.condition
-    if schema.survival is not None and (condition is not None or run.spec.release.keep_models):
-        key = "where" if condition is not None else "keep_models"
-        raise SpecError(f"{key} of release must be left out where the outcome is a time to event; got one.")
     if condition is None:
         return
     check_condition(condition, schema)

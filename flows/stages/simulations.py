@@ -111,6 +111,11 @@ def _refuse_other_law(manifest: Manifest) -> None:
             f"mode of a release to simulate from must be 'hybrid'; got {this}, of mode 'full', which has no mechanisms.",
             'Mint it with release.mode = "hybrid" and release.include_nuisances = true.',
         )
+    if manifest.table.get("survival") is not None:
+        raise SpecError(
+            f"outcome of a release to simulate from must be no time to event; got {this}, which holds no hazards.",
+            "Simulate from its source.",
+        )
     if not release.get("include_nuisances", False):
         raise SpecError(
             f"include_nuisances of a release to simulate from must be true; got {this}, which did not keep its mechanisms.",

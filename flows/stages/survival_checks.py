@@ -42,9 +42,8 @@ def time_faults(spec: Spec, command: Purpose) -> list[SpecError]:
     if command not in ("release", "audit", "simulate", "compare"):
         hint = "All other commands that take a SPEC take it; here declare a binary outcome, such as an event by one year."
         return [SpecError(f"kind of outcomes.{name} must be another than 'survival' in {command}; got 'survival'.", hint)]
-    settings, release = spec.mechanisms, spec.release
+    settings = spec.mechanisms
     wanted = (
-        ("include_nuisances of release", release.include_nuisances, "false", "columns of hazards are not part of a release"),
         ("subgroups of roles", bool(spec.roles.subgroups), "left out", "curves of subgroups are not targeted"),
         ("targets of mechanisms", settings.targets != ("ate",), "['ate']", "curves of all rows are targeted"),
         ("outcome_range of mechanisms", settings.outcome_range is not None, "left out", "a time has no other bound than the follow-up"),

@@ -23,7 +23,8 @@ def mechanism_columns(schema: TableSchema) -> dict[str, str]:
     """Return the names that ``release.include_nuisances`` adds to a release, by the name of the canonical column.
 
     Those of :func:`nuisance_columns`. Q of several outcomes have the outcome's name behind (``waymint_q0_NAME``), and outcomes with missing
-    cells add the chance to be known in every arm (``waymint_pi0``, or ``waymint_pi0_NAME``).
+    cells add the chance to be known in every arm (``waymint_pi0``, or ``waymint_pi0_NAME``). A time to event adds S* of every arm at the
+    p-th declared time (``waymint_s{p}_0``).
     """
     arms, names = range(len(schema.arms)), nuisance_columns(len(schema.arms))
     shown = {name: label for name, label in names.items() if name.startswith("g")}
@@ -32,6 +33,9 @@ def mechanism_columns(schema: TableSchema) -> dict[str, str]:
         shown |= {f"q{arm}{suffix_of(number)}": f"waymint_q{arm}{named}" for arm in arms}
         if column.missing:
             shown |= {f"o{arm}{suffix_of(number)}": f"waymint_pi{arm}{named}" for arm in arms}
+    if schema.survival is not None:
+        for number in range(1, 1 + len(schema.survival.times)):
+            shown |= {f"s{number}_{arm}": f"waymint_s{number}_{arm}" for arm in arms}
     return shown
 
 

@@ -78,7 +78,9 @@ def effects(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nuisan
     record: dict[str, object] = {"estimates": [estimate._asdict() for estimate in estimates], "overlap": measured}
     if schema.survival is not None:
         full = truncation_bound(len(a), spec.mechanisms.truncation, fitted.arms)
-        record["survival"] = survival_record(schema, table, curves_of(space, nuisances), full, _strata(space, schema, parts))
+        # the nuisances may lie in another folder of the run: their keys are whole
+        curves = curves_of(run.model_copy(update={"folder": ""}).space(), nuisances)
+        record["survival"] = survival_record(schema, table, curves, full, _strata(space, schema, parts))
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.contract.conditions import Condition
-from tasks.contract.frames import from_frame
+from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
@@ -93,6 +93,14 @@ def times_block(
     table = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(a), time, Predictions(drawn))
     table = table.append_column("e", pa.array(came.astype(np.float64)))
     return table if place is None else table.append_column("place", pa.array(place))
+
+
+def with_curves(schema: TableSchema, table: pa.Table, mechanisms: TimesMechanisms) -> pa.Table:
+    """Append S*(t) of every arm at the declared times: ``s1_0``, ``s1_1``, ..."""
+    for number, values in enumerate(mechanisms.view(to_frame(table, schema.modelled)).values, start=1):
+        for arm, chance in enumerate(values):
+            table = table.append_column(f"s{number}_{arm}", pa.array(chance))
+    return table
 
 
 def draw_times(

@@ -40,7 +40,7 @@ from tasks.mechanisms.law_record import law_bytes, outcome_laws_bytes
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.survival_clusters import fit_alike
-from tasks.mechanisms.survival_draw import own_hazards, times_block, times_pool
+from tasks.mechanisms.survival_draw import own_hazards, times_block, times_pool, with_curves
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
 from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
@@ -292,7 +292,7 @@ def draw(run: Run, schema: TableSchema, models: Models, copy: int, part: int, ro
     space, spec, stream = run.space(), run.spec, run.spec.release.stream
     folder, name = f"drawn{f'-{stream}' if stream else ''}/copy-{copy}", part_name(part, stream)
     base = f"{folder}/part-{part:05d}"
-    if spec.release.include_nuisances and part == 0:
+    if spec.release.include_nuisances and part == 0 and schema.survival is None:
         # beside the parts: publishing looks for it there
         space.put_bytes(f"{folder}/law.json", _law_record(schema, space.model(models.mechanisms)))
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
@@ -343,7 +343,8 @@ def _block(run: Run, schema: TableSchema, models: Models, n: int, rng: np.random
     balanced = spec.release.draws == "balanced"
     weighing, condition, complete = space.model(models.balance), spec.release.condition, spec.release.complete_outcomes
     if isinstance(mechanisms, TimesMechanisms):
-        return times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
+        block = times_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition)
+        return with_curves(schema, block, mechanisms) if spec.release.include_nuisances else block
     return hybrid_block(spec.mechanisms, balanced, schema, covariates, mechanisms, weighing, n, rng, clusters, condition, complete)
 
 

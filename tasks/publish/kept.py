@@ -11,7 +11,9 @@ from tasks.publish.layout import MECHANISMS, part_path, sealed_path
 from tasks.publish.manifest import Manifest
 
 
-def kept_files(release: ReleaseSpec, profile: str, parts: Mapping[str, PartitionRef], read: Callable[[str], bytes]) -> dict[str, bytes]:
+def kept_files(
+    release: ReleaseSpec, profile: str, parts: Mapping[str, PartitionRef], read: Callable[[str], bytes], law: bool = True
+) -> dict[str, bytes]:
     """Return the kept files by their path in the release.
 
     Parameters
@@ -24,11 +26,13 @@ def kept_files(release: ReleaseSpec, profile: str, parts: Mapping[str, Partition
         Path in the release to the drawn part in the workspace; the law of a copy lies beside its parts there.
     read : callable
         Returns an object of the workspace by its name.
+    law : bool
+        Whether the outcome has a law around its mean: a time to event has none.
     """
     if profile != "release":
         return {}
     files: dict[str, bytes] = {}
-    if release.include_nuisances:
+    if release.include_nuisances and law:
         first = [parts[part_path(copy, 0)].key.rpartition("/")[0] for copy in range(release.copies)]
         laws = [json.loads(read(f"{folder}/law.json")) for folder in first]
         files[MECHANISMS] = f"{json.dumps({'laws': laws}, sort_keys=True, allow_nan=False)}\n".encode()

@@ -257,7 +257,8 @@ def publish(run: Run, drafted: Draft, facts: Facts, files: Mapping[str, bytes], 
     store, name, sealed = open_store(run.spec.store.uri, options=run.spec.store), run.spec.name, drafted.sealed
     if sealed is None:
         with _all_or_nothing(store, name, drafted.version):
-            small = {**files, **kept_files(run.spec.release, facts.profile, parts, run.space().read)}
+            law = run.spec.outcome.kind != "survival"
+            small = {**files, **kept_files(run.spec.release, facts.profile, parts, run.space().read, law)}
             uploaded = [upload(store, name, drafted.version, path, data) for path, data in sorted(small.items())]
             sealed = seal(store, facts.manifest(drafted.version, (*drafted.parts, *uploaded)), signing_key())
     manifest = show(store, name, sealed.version)

@@ -12,14 +12,19 @@ import pytest
 
 from flows.compare import contest
 from flows.estimate import estimate
+from flows.more import extend
 from flows.release import mint
 from flows.simulate import replicate
+from flows.stages.simulations import resolve_source
+from flows.stages.streams import compose
 from tasks.contract.errors import EstimationError, SourceError, SpecError, WaymintError
 from tasks.contract.spec import Spec
 from tasks.estimation.survival.kaplan_meier import kaplan_meier
 from tasks.estimation.survival.logrank import logrank_test
 from tasks.estimation.survival.risk_sets import ArmRows
 from tasks.mechanisms.clusters import intraclass
+from tasks.publish.descriptions.codebook import codebook
+from tasks.publish.manifest import Manifest
 from tasks.simulation.reading import lines
 from tests.direct import directly, run_of
 
@@ -71,15 +76,15 @@ def released_uri(folder: Path, released: Any) -> str:
 def released(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Mint one release of three arms."""
     frame = trial()
-    reply, _ = directly(mint, run_of(spec(folder, frame), folder / "workspace"))
+    reply, _ = directly(mint, run_of(spec(folder, frame, release={"keep_models": True, "include_nuisances": True}), folder / "workspace"))
     assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
     return reply["manifest"], frame, pd.read_parquet(Path(reply["uri"].removeprefix("file://")) / "data" / "copy-0")
 
 
 def test_rows_are_those_of_a_trial(released: Any) -> None:
     _, frame, drawn = released
-    assert list(drawn.columns) == list(frame.columns)
-    assert (drawn.dtypes == frame.dtypes).all()
+    assert [name for name in drawn.columns if not name.startswith("waymint_")] == list(frame.columns)
+    assert (drawn.dtypes[frame.columns] == frame.dtypes).all()
     assert set(drawn["died"]) == {0, 1}
     assert drawn["days"].min() >= 1
     assert drawn["days"].max() <= frame["days"].max()
@@ -95,6 +100,28 @@ def test_curves_and_means_of_every_arm_are_the_source_s(released: Any) -> None:
         for time in TIMES:
             here = source["survival", str(arm), time]
             assert abs(steps.at(time) - here["estimate"]) < 1.5 * here["se"]
+
+
+def test_columns_of_nuisances_are_what_rows_were_drawn_by(released: Any) -> None:
+    manifest, _, drawn = released
+    truth = manifest["effects"]["truth"]["ate"]
+    assert float((drawn["waymint_q1"] - drawn["waymint_q0"]).mean()) == pytest.approx(truth, rel=1e-9)
+    kept = {(e["arm"], e["time"]): e for e in manifest["effects"]["source"]["survival"]["estimates"] if e["estimand"] == "survival"}
+    for arm in (0, 1, 2):
+        for number, time in enumerate(TIMES, start=1):
+            chance = drawn[f"waymint_s{number}_{arm}"]
+            assert chance.between(0.0, 1.0).all()
+            assert abs(chance.mean() - kept[str(arm), time]["estimate"]) < kept[str(arm), time]["se"]
+        assert (drawn[f"waymint_s1_{arm}"] >= drawn[f"waymint_s2_{arm}"]).all()
+    entries = {entry.column: entry.drawn for entry in codebook(Manifest.model_validate(manifest))}
+    assert entries["waymint_s2_1"] == "chance to be without the event at 10 under arm '1'"
+    assert all(file["path"] != "mechanisms.json" for file in manifest["files"])
+
+
+def test_a_release_of_times_is_no_source_of_a_simulation(released: Any, released_uri: str, folder: Path) -> None:
+    values = spec(folder, trial()) | {"source": {"uri": f"{released_uri}@{released[0]['version']}"}}
+    with pytest.raises(SpecError, match="must be no time to event; got trial version 1, which holds no hazards"):
+        resolve_source(Spec.model_validate(values))
 
 
 def test_the_built_in_effect_is_the_estimate_on_the_source(released: Any) -> None:
@@ -228,7 +255,7 @@ def test_a_release_of_a_joint_synthesizer_has_times_and_events(tmp_path: Path) -
 def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, released_uri: str) -> None:
     manifest, _, _ = released
     options = {"learner": "glm", "folds": 2, "repeats": 1, "seed": 7, "propensity": None, "estimators": ("km", "aipw")}
-    reply, lines = estimate(released_uri, {}, options)
+    reply, lines = estimate(f"{released_uri}@1", {}, options)
     assert reply["horizon"] == HORIZON
     assert {entry["time"] for entry in reply["estimates"]} == {*TIMES, HORIZON}
     drawn = {(e["estimand"], e["arm"], e["control"], e["time"]): e for e in manifest["effects"]["release"]["survival"]["estimates"]}
@@ -241,6 +268,31 @@ def test_a_release_is_estimated_by_what_its_manifest_says(released: Any, release
     assert [(one["arm"], one["control"]) for one in reply["hazard_ratios"]] == [("1", "0"), ("2", "0"), ("2", "1")]
     assert len(reply["logrank"]) == 4
     assert any("valid for the source's population" in line for line in lines)
+
+
+def test_kept_models_draw_times_of_a_part_of_the_population(released: Any, released_uri: str, folder: Path) -> None:
+    _, frame, drawn = released
+    composed, original = compose(f"{released_uri}@1", 800, None, [], "x > 0")
+    assert original.manifest is not None  # the source is not read
+    run = run_of(composed, folder / "further")
+    reply, _ = directly(extend, run.model_copy(update={"id": f"{run.id}-2"}), original)
+    assert reply["status"] == "published", [gate for gate in reply["manifest"]["gates"] if gate["passed"] is False]
+    rows = pd.read_parquet(Path(reply["uri"].removeprefix("file://")) / "data" / "copy-0")
+    assert (rows["x"] > 0).all()
+    assert len(rows) == 800
+    wanted = {e["arm"]: e for e in reply["manifest"]["effects"]["source"]["survival"]["estimates"] if e["estimand"] == "rmst"}
+    for arm in (0, 1, 2):
+        means = [_restricted(table[(table["arm"] == arm) & (table["x"] > 0)]) for table in (rows, drawn, frame)]
+        se = wanted[str(arm)]["se"]
+        assert abs(means[0] - wanted[str(arm)]["estimate"]) < 2.0 * se
+        assert abs(means[0] - means[2]) < 3.5 * se
+        # x brings the event on: means of all rows are longer
+        assert means[0] < _restricted(frame[frame["arm"] == arm]) + se
+
+
+def _restricted(rows: pd.DataFrame) -> float:
+    steps = kaplan_meier(rows["days"].to_numpy(float), rows["died"].to_numpy() == 1, np.ones(len(rows)))
+    return float(steps.area(0.0, HORIZON))
 
 
 def test_estimators_are_tried_on_times_like_the_source_s(tmp_path: Path) -> None:

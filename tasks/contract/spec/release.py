@@ -34,7 +34,8 @@ class ReleaseSpec(Section):
     )
     include_nuisances: bool = Field(
         False,
-        description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them",
+        description="add the columns waymint_g, waymint_q0 and waymint_q1 and the file mechanisms.json; 'waymint simulate' can use them. "
+        "Of a time to event waymint_q are restricted means, waymint_s1_0, ... S(t) of the declared times by arm, and there is no such file",
     )
     complete_outcomes: bool = Field(
         False, description="release an outcome in every row where roles.missing_outcome keeps rows without one; else as many are missing"

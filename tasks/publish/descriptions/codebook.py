@@ -135,6 +135,11 @@ def truths(schema: TableSchema) -> dict[str, str]:
         means |= {f"o{arm}{suffix}": f"probability that {name} is known {text}" for arm, text in enumerate(treatments)}
         if len(schema.outcomes) > 1:
             means |= {f"q{arm}{suffix}": f"mean of {name} {text} that the row was drawn by" for arm, text in enumerate(treatments)}
+    if schema.survival is not None:
+        until, times = f"{schema.survival.horizon:g}", list(enumerate(schema.survival.times, start=1))
+        for arm, label in enumerate(schema.arms):
+            means[f"q{arm}"] = f"mean time without the event up to {until} under arm '{label}' that the row was drawn by"
+            means |= {f"s{at}_{arm}": f"chance to be without the event at {time:g} under arm '{label}'" for at, time in times}
     return {shown: means[name] for name, shown in mechanism_columns(schema).items()}
 
 
