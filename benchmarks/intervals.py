@@ -87,7 +87,7 @@ def estimate(source: minting.Source, release: minting.Release, learner: str, see
     keys = mix(np.arange(len(release.a), dtype=np.uint64), salt(seed, "release key"))
     rows = Rows(keys, release.a, release.y, source.kind)
     # batched where the learner can: the same predictions, to rounding, at less than half the time
-    nuisances = cross_fit_small(Plan("release", seed, FOLDS), resolve("learner", learner), rows, release.frame)
+    nuisances = cross_fit_small(Plan("release", seed, FOLDS), resolve("learner", learner), rows, release.frame).first
     return _pairs(evaluate(release.a, release.y, nuisances, source.kind, ESTIMATORS))
 
 

@@ -89,7 +89,7 @@ def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
     folder = simulation_key(spec.name, run.id, "simulate.json").rpartition("/")[0]
     with stages.stage("keep figures and report"):
         uri = simulation.keep(run, measured, folder, record)
-    return {"uri": uri} | {name: record[name] for name in SHOWN}
+    return {"uri": uri} | {name: record[name] for name in (*SHOWN, "outcomes") if name in record}
 
 
 def _fitted(run: Run, stages: Stages) -> Laws:

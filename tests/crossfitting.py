@@ -86,7 +86,7 @@ def batched(world: World, learner: str, fold_of: np.ndarray, fit_rows: int | Non
     fitter, rows = resolve("learner", learner), world.rows
     assert isinstance(fitter, FoldedLearner)
     assert fit_rows is None
-    return fitter.predict_folds(world.frame, rows.a, rows.y, rows.kind, fold_of)
+    return fitter.predict_folds(world.frame, rows.a, rows.y, rows.kind, fold_of).first
 
 
 def by_tasks(world: World, learner: str, fold_of: np.ndarray, fit_rows: int | None, folder: Path) -> Nuisances:

@@ -21,7 +21,7 @@ def record() -> dict:
         sources = [source_of(population(), cell) for cell in grid]
         known = [truths(source) for source in sources]
         tables = [
-            to_table(cell.key, draw, replicates(source, method("or", "tmle", "att"), cell, 0, draw, range(8)), ("0", "1"))
+            to_table(cell.key, draw, replicates(source, method("or", "tmle", "att"), cell, 0, draw, range(8)))
             for cell, source in zip(grid, sources)
         ]
         own.append([row for cell, table, truth in zip(grid, tables, known) for row in figures(table, [cell], [truth])])

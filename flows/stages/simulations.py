@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.stages.arms import share_faults
 from flows.stages.inputs import find_release
+from flows.stages.study import require_one_outcome
 from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import RolesSpec, Spec
@@ -105,6 +106,12 @@ def _refuse_other_law(manifest: Manifest) -> None:
         raise SpecError(
             f"source of simulate must be a whole table; got {this}, which holds added rows only.",
             "Simulate from a release of the table they were made for.",
+        )
+    require_one_outcome(manifest.table, this, "simulate")
+    if TableSchema.model_validate(manifest.table).cluster is not None:
+        raise SpecError(
+            f"cluster of a release to simulate from must be left out; got {this}, whose mechanisms say nothing of clusters.",
+            "Simulate from the table that it was made from.",
         )
     if release["mode"] == "full":
         raise SpecError(

@@ -51,9 +51,9 @@ def outcome_faults(schema: TableSchema, command: str) -> list[SpecError]:
     schema : TableSchema
         The table.
     command : str
-        Such as ``"compare"``.
+        Such as ``"augment"``.
     """
-    if command in ("release", "compare") or schema.plain:
+    if command in ("release", "compare", "simulate") or schema.plain:
         return []
     if len(schema.outcomes) > 1:
         names = ", ".join(f"'{column.name}'" for column in schema.outcomes)

@@ -319,6 +319,18 @@ class StreamedLearner(Protocol):
 class FoldedLearner(Protocol):
     """A learner that cross-fits a table in one call, for thousands of small tables."""
 
-    def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
-        """Return out-of-fold g, Q0 and Q1, each of shape (n,): up to rounding what fits without each fold's rows predict for them."""
+    def predict_folds(
+        self,
+        covariates: pd.DataFrame,
+        treatment: Int8,
+        outcome: Float64,
+        kind: str,
+        folds: Int8,
+        further: Sequence[tuple[Float64, str]] = (),
+    ) -> Predictions:
+        """Return out-of-fold g and Q of every outcome, each of shape (n,): up to rounding what fits without a fold's rows predict for them.
+
+        ``further`` holds further outcomes and their kinds. Where an outcome is NaN, Q is fitted on the other rows, and the chance to be
+        known on all.
+        """
         ...

@@ -22,6 +22,7 @@ from tasks.contract.nuisance import (
     Learner,
     Nuisances,
     PartitionedLearner,
+    Predictions,
     Refinement,
     StreamedLearner,
 )
@@ -162,30 +163,44 @@ def cross_fit(plan: Plan, learner: Learner, rows: Rows, covariates: Covariates, 
     return CrossFit(_averaged(total, plan.repeats, rows.propensity), tuple(models), used)
 
 
-def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame) -> Nuisances:
-    """Do the same for one of thousands of small tables: all folds at once, where the learner can.
+def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame) -> Predictions:
+    """Do the same for one of thousands of small tables: all folds at once, where the learner can; of several outcomes too.
 
     Predictions of a :class:`tasks.contract.nuisance.FoldedLearner` agree with those of :func:`cross_fit` to about seven digits.
 
     Parameters
     ----------
     plan, learner, rows
-        As in :func:`cross_fit`; no weights, no known propensity.
+        As in :func:`cross_fit`; no weights, no known propensity. Outcomes are NaN where missing.
     frame : DataFrame, n rows
         Canonical covariates.
 
     Returns
     -------
-    Nuisances
+    Predictions
     """
-    if rows.arms > 2 or not isinstance(learner, FoldedLearner):
-        return cross_fit(plan, learner, rows, InMemory(frame)).nuisances
-    total = Nuisances.zeros(len(rows.y))
-    for repeat in range(plan.repeats):
-        fold_of = plan.assign(rows.keys, rows.a, rows.y, rows.kind, repeat)
-        for sums, values in zip(total, learner.predict_folds(frame, rows.a, rows.y, rows.kind, fold_of)):
-            sums += values
-    return _averaged(total, plan.repeats, None)
+    repeats = [_small(plan, learner, rows, frame, repeat) for repeat in range(plan.repeats)]
+    if plan.repeats == 1:
+        return repeats[0]
+    means = iter([np.sum(each, axis=0) / plan.repeats for each in zip(*(one.columns().values() for one in repeats), strict=True)])
+    return repeats[0].map(lambda _: next(means))
+
+
+def _small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, repeat: int) -> Predictions:
+    """Cross-fit a small table once."""
+    known = np.nan_to_num(rows.y, nan=0.0)
+    fold_of = plan.assign(rows.keys, rows.a, known, rows.kind, repeat, rows.clusters)
+    if rows.arms == 2 and isinstance(learner, FoldedLearner):
+        return learner.predict_folds(frame, rows.a, rows.y, rows.kind, fold_of, rows.further)
+    models, _ = fit_folds(plan, learner, rows, InMemory(frame), fold_of, repeat)
+    total = models[0].packed(models[0].zeros(len(fold_of)))
+    with one_thread():
+        for fold, model in enumerate(models):
+            here = np.flatnonzero(fold_of == fold)
+            predicted = model.predict_all(frame.iloc[here])
+            for name, values in total.columns().items():
+                values[here] = predicted.columns()[name]
+    return total
 
 
 def _averaged(total: Nuisances, repeats: int, propensity: Float64 | float | tuple[float, ...] | None) -> Nuisances:

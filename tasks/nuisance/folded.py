@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.nuisance.bounds import require_arms, within
 from tasks.nuisance.cells import Cells, cells_of
 from tasks.nuisance.design import Design, eta_of, with_treatment
@@ -34,7 +36,18 @@ class LinearRules(Protocol):
         ...
 
 
-def predict_folds(rules: LinearRules, reach: float, covariates: pd.DataFrame, a: Int8, y: Float64, kind: str, folds: Int8) -> Nuisances:
+class Fold(NamedTuple):
+    """One fold of a table: its training rows, the rows to predict, the covariates of all rows, and the treatment of all rows."""
+
+    train: npt.NDArray[np.intp]
+    test: npt.NDArray[np.intp]
+    cells: Cells
+    a: Int8
+
+
+def predict_folds(
+    rules: LinearRules, reach: float, covariates: pd.DataFrame, a: Int8, outcomes: Sequence[tuple[Float64, str]], folds: Int8
+) -> Predictions:
     """Cross-fit g and Q and predict each fold by the models of the others.
 
     Parameters
@@ -47,44 +60,75 @@ def predict_folds(rules: LinearRules, reach: float, covariates: pd.DataFrame, a:
         Canonical covariates.
     a : ndarray of int8, shape (n,)
         Treatment, 0 or 1.
-    y : ndarray of float64, shape (n,)
-        Outcome.
-    kind : {"binary", "continuous", "count"}
-        Kind of the outcome.
+    outcomes : sequence of (ndarray of float64, shape (n,), str)
+        Each outcome, NaN where missing, and its kind: "binary", "continuous" or "count".
     folds : ndarray of int8, shape (n,)
         Fold of each row.
 
     Returns
     -------
-    Nuisances
-        Each of shape (n,): what ``fit_propensity`` and ``fit_outcome`` of the learner give fold by fold, up to rounding.
+    Predictions
+        Arrays of shape (n,): what ``fit_propensity`` and ``fit_outcome`` of the learner give fold by fold, up to rounding; where cells
+        are missing, Q as fitted on the other rows, and the chance to be known.
 
     Raises
     ------
     EstimationError
-        If an arm has fewer than two training rows in a fold.
+        If an arm has fewer than two training rows in a fold, or fewer than two of them have an outcome.
     """
     n, cells = len(a), cells_of(covariates)
-    predictions = Nuisances(np.empty(n), np.empty(n), np.empty(n))
-    for fold in np.unique(folds):
-        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        require_arms(a[train])
-        taught = cells.take(train)
+    gaps = [bool(np.isnan(y).any()) for y, _ in outcomes]
+    g, q = np.empty(n), [(np.empty(n), np.empty(n)) for _ in outcomes]
+    presence = [(np.ones(n), np.ones(n)) if gap else None for gap in gaps]
+    for number in np.unique(folds):
+        fold = Fold(np.flatnonzero(folds != number), np.flatnonzero(folds == number), cells, a)
+        require_arms(a[fold.train])
+        taught = cells.take(fold.train)
         design = rules.design(taught)
-        inside, outside = design.matrix(taught), design.matrix(cells.take(test))
+        inside, outside = design.matrix(taught), design.matrix(cells.take(fold.test))
         penalty_g, penalty_q = rules.penalties(design)
-        b = ridge(np.column_stack((np.ones(len(train)), inside)), a[train].astype(np.float64), penalty_g, "binomial")
-        predictions.g[test] = within("binary", mean_of("binomial", b[0] + outside @ b[1:]))
-        x, y_train = with_treatment(inside, a[train], rules.interacts), y[train]
-        centre, scale = standard(y_train) if kind == "continuous" else (0.0, 1.0)
-        b = ridge(x, (y_train - centre) / scale, penalty_q, FAMILY[kind])
-        eta = x @ b
-        for arm, q in ((0, predictions.q0), (1, predictions.q1)):
-            there = eta_of(outside, np.full(len(test), arm, dtype=np.int8), b, rules.interacts)
-            if kind == "count":
-                there = np.clip(there, float(eta.min()) - reach, float(eta.max()) + reach)
-            q[test] = within(kind, centre + scale * mean_of(FAMILY[kind], there))
-    return predictions
+        b = ridge(np.column_stack((np.ones(len(fold.train)), inside)), a[fold.train].astype(np.float64), penalty_g, "binomial")
+        g[fold.test] = within("binary", mean_of("binomial", b[0] + outside @ b[1:]))
+        for (y, kind), regressions, chances in zip(outcomes, q, presence, strict=True):
+            seen = ~np.isnan(y[fold.train])
+            if seen.all():
+                _regress(rules, reach, fold, (inside, outside, penalty_q), y, kind, regressions)
+                continue
+            assert chances is not None  # of every outcome with a gap
+            _regress(rules, reach, fold, (inside, outside, penalty_q), (~np.isnan(y)).astype(np.float64), "binary", chances)
+            _regress_known(rules, reach, fold._replace(train=fold.train[seen]), y, kind, regressions)
+    return Predictions(Nuisances(g, *q[0]), tuple(q[1:]), tuple(presence) if any(gaps) else ())
+
+
+def _regress_known(rules: LinearRules, reach: float, fold: Fold, y: Float64, kind: str, into: tuple[Float64, Float64]) -> None:
+    """Fit Q on the rows that have the outcome, with a design of their own."""
+    require_arms(fold.a[fold.train])
+    taught = fold.cells.take(fold.train)
+    design = rules.design(taught)
+    matrices = (design.matrix(taught), design.matrix(fold.cells.take(fold.test)), rules.penalties(design)[1])
+    _regress(rules, reach, fold, matrices, y, kind, into)
+
+
+def _regress(
+    rules: LinearRules,
+    reach: float,
+    fold: Fold,
+    matrices: tuple[Float64, Float64, Float64],
+    y: Float64,
+    kind: str,
+    into: tuple[Float64, Float64],
+) -> None:
+    """Fit Q of one outcome on training rows and write its predictions of the other rows; ``matrices`` of both, and the penalty of Q."""
+    (inside, outside, penalty), a_train, y_train = matrices, fold.a[fold.train], y[fold.train]
+    x = with_treatment(inside, a_train, rules.interacts)
+    centre, scale = standard(y_train) if kind == "continuous" else (0.0, 1.0)
+    b = ridge(x, (y_train - centre) / scale, penalty, FAMILY[kind])
+    eta = x @ b
+    for arm, q in enumerate(into):
+        there = eta_of(outside, np.full(len(fold.test), arm, dtype=np.int8), b, rules.interacts)
+        if kind == "count":
+            there = np.clip(there, float(eta.min()) - reach, float(eta.max()) + reach)
+        q[fold.test] = within(kind, centre + scale * mean_of(FAMILY[kind], there))
 
 
 def standard(outcome: Float64, weights: Float64 | None = None) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.contract.nuisance import Float64
-from tasks.simulation.contrasts import Contrast, Effect, Series, contrasts
+from tasks.simulation.contrasts import CONTRAST, Contrast, Effect, Series
 from tasks.simulation.performance import Answers, Tally, tally
 from tasks.simulation.population import Truth
 from tasks.simulation.replicate import Replicate
@@ -18,7 +18,6 @@ NUMBERS = ("estimate", "se", "ci_low", "ci_high", "ess", "clipped")
 #: Of more than two arms: the interval that holds together with those of all other pairs.
 JOINT = ("joint_low", "joint_high")
 _FIRST = [("cell", pa.string()), ("draw", pa.int16()), ("replicate", pa.int32()), ("estimator", pa.string()), ("estimand", pa.string())]
-_ARMS = [("arm", pa.string()), ("control", pa.string())]
 
 
 class AnswerSeries(NamedTuple):
@@ -33,7 +32,7 @@ class AnswerSeries(NamedTuple):
         return Answers(*(self.numbers[name] for name in ("estimate", "se", "ci_low", "ci_high")))
 
 
-def to_table(cell: str, draw: int, done: Sequence[Replicate], labels: Sequence[str]) -> pa.Table:
+def to_table(cell: str, draw: int, done: Sequence[Replicate]) -> pa.Table:
     """Return replicates as a table, one row for each contrast of each estimator of each; numbers are null where it failed.
 
     Parameters
@@ -43,12 +42,12 @@ def to_table(cell: str, draw: int, done: Sequence[Replicate], labels: Sequence[s
     draw : int
         Which fit of the law.
     done : sequence of Replicate
-    labels : sequence of K str
-        The arms, the control first. Columns ``arm``, ``control`` and ``JOINT`` are there where there are more than two.
+        At least one. Column ``outcome`` is there where they have several; ``arm``, ``control`` and ``JOINT`` where there are more than
+        two arms.
     """
-    several = len(labels) > 2
-    numbers = (*NUMBERS, *JOINT) if several else NUMBERS
-    schema = pa.schema([*_FIRST, *(_ARMS if several else []), *((name, pa.float64()) for name in numbers)])
+    named = done[0].outcomes[0].contrasts[0].columns
+    numbers = (*NUMBERS, *JOINT) if "arm" in named else NUMBERS
+    schema = pa.schema([*_FIRST, *((name, pa.string()) for name in named), *((name, pa.float64()) for name in numbers)])
     rows = [
         {"cell": cell, "draw": draw, "replicate": one.number, "estimator": each.estimator}
         | contrast.columns
@@ -59,7 +58,7 @@ def to_table(cell: str, draw: int, done: Sequence[Replicate], labels: Sequence[s
         )
         for one in done
         for each in one.outcomes
-        for contrast, estimate in zip(contrasts(labels, each.estimator), each.estimates, strict=True)
+        for contrast, estimate in zip(each.contrasts, each.estimates, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -72,18 +71,18 @@ def by_series(table: pa.Table) -> dict[Series, AnswerSeries]:
     table : pyarrow.Table
         Replicates of one cell and draw, in their order.
     """
-    several = "arm" in table.column_names
-    texts = [np.asarray(table.column(name).to_pylist(), dtype=object) for name in ("estimator", *(("arm", "control") if several else ()))]
+    named = [name for name in CONTRAST if name in table.column_names]
+    texts = [np.asarray(table.column(name).to_pylist(), dtype=object) for name in ("estimator", *named)]
     estimands = np.asarray(table.column("estimand").to_pylist(), dtype=object)
-    columns = (*NUMBERS, *JOINT) if several else NUMBERS
+    columns = (*NUMBERS, *JOINT) if "arm" in named else NUMBERS
     numbers = {name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in columns}
     answers: dict[Series, AnswerSeries] = {}
     for key in dict.fromkeys(zip(*(values.tolist() for values in texts), strict=True)):
         rows = np.logical_and.reduce([values == text for values, text in zip(texts, key, strict=True)])
-        estimator, *arms = key
+        estimator, *values = key
         answered = {estimand for estimand in estimands[rows] if estimand is not None}
-        series = Series(estimator, Contrast(*arms))
-        answers[series] = AnswerSeries(min(answered) if answered else None, {name: values[rows] for name, values in numbers.items()})
+        series = Series(estimator, Contrast(**dict(zip(named, values, strict=True))))
+        answers[series] = AnswerSeries(min(answered) if answered else None, {name: each[rows] for name, each in numbers.items()})
     return answers
 
 

@@ -13,7 +13,7 @@ from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
 from tasks.simulation.unadjusted import UNADJUSTED
-from tasks.targeting.estimators import ALL
+from tasks.targeting.estimators import ALL, OBSERVED
 
 #: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
 ROUND = 200
@@ -50,10 +50,15 @@ def unadjusted_of(settings: SimulateSpec, kind: str) -> tuple[str, ...]:
     return names
 
 
-def estimators_of(settings: SimulateSpec) -> tuple[str, ...]:
-    """Return the names of the estimators: for "all", all of the registry but those of subgroups, the common ones first."""
+def estimators_of(settings: SimulateSpec, missing: str = "drop") -> tuple[str, ...]:
+    """Return the names of the estimators: for "all", all of the registry but those of subgroups, the common ones first.
+
+    With ``missing="ipcw"``, where rows without outcome are kept, "all" are those that are built for them.
+    """
     if settings.estimators != "all":
         return tuple(name for name in settings.estimators if name not in UNADJUSTED)
+    if missing == "ipcw":
+        return OBSERVED
     return tuple(sorted((name for name in names("estimator") if name != "gate"), key=lambda name: (COMMON.get(name, len(COMMON)), name)))
 
 

@@ -1,4 +1,4 @@
-"""Which arms an effect compares, and how a series of answers is named."""
+"""Which arms an effect compares, on which outcome, and how a series of answers is named."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.estimation.contrasts import TREATED, contrasts_of
+from tasks.targeting.sample import Sample
 
 
 class Contrast(NamedTuple):
-    """Two arms compared, by their labels; both None where there are only two."""
+    """Two arms compared on one outcome: labels, both None where there are only two; the outcome's name, None where there is one."""
 
     arm: str | None = None
     control: str | None = None
+    outcome: str | None = None
 
     @property
     def columns(self) -> dict[str, str]:
-        """What a row of figures says of it: nothing where there are only two arms."""
-        return {} if self.arm is None or self.control is None else {"arm": self.arm, "control": self.control}
+        """What a row of figures says of it: nothing where there are only two arms and one outcome."""
+        return {name: value for name, value in zip(CONTRAST, (self.outcome, self.arm, self.control), strict=True) if value is not None}
 
     @property
     def suffix(self) -> str:
-        """What sets its random numbers apart: nothing where there are only two arms."""
+        """What sets its random numbers apart: nothing where there are only two arms and one outcome."""
         return "".join(f"/{label}" for label in self.columns.values())
 
     def places(self, labels: Sequence[str]) -> tuple[int, int]:
@@ -30,12 +32,24 @@ class Contrast(NamedTuple):
 
     @property
     def title(self) -> str:
-        """How pages call it; empty where there are only two arms."""
-        return " − ".join(self.columns.values())
+        """How pages call it; empty where there are only two arms and one outcome."""
+        arms = " − ".join(label for label in (self.arm, self.control) if label is not None)
+        return ": ".join(filter(None, (self.outcome, arms)))
 
 
-#: The only contrast of two arms.
+#: AIPW on the rows that have the outcome, as if there were no others: it stands beside what weights by the chance to be known.
+COMPLETE = "aipw_complete"
+#: Columns that name a contrast, where there is more than one.
+CONTRAST = ("outcome", "arm", "control")
+#: The only contrast of two arms on one outcome.
 ONLY = Contrast()
+
+
+class View(NamedTuple):
+    """One outcome of a data set as estimators see it; its name, None where there is one."""
+
+    outcome: str | None
+    sample: Sample
 
 
 class Effect(NamedTuple):
@@ -52,8 +66,8 @@ class Series(NamedTuple):
     contrast: Contrast = ONLY
 
 
-def contrasts(labels: Sequence[str], estimator: str = "") -> list[Contrast]:
-    """Return what an estimator compares, in the order of its answers.
+def contrasts(labels: Sequence[str], estimator: str = "", outcome: str | None = None) -> list[Contrast]:
+    """Return what an estimator compares on one outcome, in the order of its answers.
 
     Parameters
     ----------
@@ -61,15 +75,17 @@ def contrasts(labels: Sequence[str], estimator: str = "") -> list[Contrast]:
         The arms, the control first.
     estimator : str
         Those of an effect among the rows of one arm compare with the control only.
+    outcome : str, optional
+        Its name, of several.
     """
     if len(labels) == 2:
-        return [ONLY]
-    return [Contrast(labels[arm], labels[control]) for arm, control in contrasts_of(len(labels), pairs=estimator not in TREATED)]
+        return [ONLY._replace(outcome=outcome)]
+    return [Contrast(labels[arm], labels[control], outcome) for arm, control in contrasts_of(len(labels), pairs=estimator not in TREATED)]
 
 
 def contrast_of(row: Mapping[str, Any]) -> Contrast:
     """Return the contrast that a row of figures is of."""
-    return Contrast(row.get("arm"), row.get("control"))
+    return Contrast(row.get("arm"), row.get("control"), row.get("outcome"))
 
 
 def group_key(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tasks.contract.nuisance import Float64
 from tasks.contract.rng import rng_for
 from tasks.simulation.answers import AnswerSeries, by_series
-from tasks.simulation.contrasts import Effect, Series
+from tasks.simulation.contrasts import CONTRAST, Effect, Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import MEASURES, Figure, performance, share
 from tasks.simulation.population import Truth
@@ -35,8 +35,9 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Eff
     -------
     list of dict
         In the order of cells, estimators and contrasts: what the cell is, the estimator, its estimand and truth, number of replicates,
-        and each of ``MEASURES`` with its ``_mcse``; mean effective sample size and share of truncated rows. Of more than two arms also
-        ``arm``, ``control`` and ``joint_coverage``, the same for all contrasts of an estimator: :func:`joint_coverage`.
+        and each of ``MEASURES`` with its ``_mcse``; mean effective sample size and share of truncated rows. Of several outcomes also
+        ``outcome``; of more than two arms ``arm``, ``control`` and ``joint_coverage``, the same for all contrasts of an estimator on one
+        outcome: :func:`joint_coverages`.
     """
     rows = []
     for cell, truth_of in zip(cells, truths, strict=True):
@@ -54,19 +55,19 @@ def figures(table: pa.Table, cells: Sequence[Cell], truths: Sequence[Mapping[Eff
             row["replicates"] = len(numbers["estimate"])
             for measure in MEASURES:
                 row[measure], row[f"{measure}_mcse"] = measured[measure]
-            if series.estimator in together:
-                row["joint_coverage"], row["joint_coverage_mcse"] = together[series.estimator]
+            if (series.estimator, series.contrast.outcome) in together:
+                row["joint_coverage"], row["joint_coverage_mcse"] = together[series.estimator, series.contrast.outcome]
             rows.append(row | {key: _mean(numbers[key]) for key in ("ess", "clipped")})
     return rows
 
 
-def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Effect, Truth]) -> dict[str, Figure]:
-    """Return, by estimator, the share of data sets in which the simultaneous intervals of all its contrasts hold their truths.
+def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Effect, Truth]) -> dict[tuple[str, str | None], Figure]:
+    """Return, by estimator and outcome, the share of data sets in which the simultaneous intervals of all its contrasts hold their truths.
 
     Of data sets in which every contrast was answered; where no arm has an effect, one minus it is the family-wise type-1 error.
     Empty where there are only two arms.
     """
-    inside: dict[str, list[Float64]] = {}
+    inside: dict[tuple[str, str | None], list[Float64]] = {}
     for (estimator, contrast), (estimand, numbers) in answered.items():
         if "joint_low" not in numbers:
             return {}
@@ -75,7 +76,7 @@ def joint_coverages(answered: Mapping[Series, AnswerSeries], truths: Mapping[Eff
         held = (numbers["joint_low"] <= truth) & (truth <= numbers["joint_high"])
         # NaN where a replicate failed or a contrast was never answered
         there = np.isfinite(numbers["joint_low"]) & np.isfinite(truth)
-        inside.setdefault(estimator, []).append(np.where(there, held.astype(np.float64), np.nan))
+        inside.setdefault((estimator, contrast.outcome), []).append(np.where(there, held.astype(np.float64), np.nan))
     return {name: share(values[np.isfinite(values)] > 0.0) for name, held in inside.items() for values in [np.min(held, axis=0)]}
 
 
@@ -83,7 +84,7 @@ def to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return figures as a table whose types don't depend on what happens to be known."""
     whole, texts = (
         ("draw", "n", "replicates"),
-        ("cell", "title", "design", "withheld", "learner", "estimator", "estimand", "arm", "control"),
+        ("cell", "title", "design", "withheld", "learner", "estimator", "estimand", *CONTRAST),
     )
     names = list(rows[0])
     types = {name: pa.int64() if name in whole else pa.string() if name in texts else pa.float64() for name in names}

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.pages.numbers import count, number, percent
 from tasks.pages.template import fill
 from tasks.simulation.advice import LEAST_COVERAGE
-from tasks.simulation.contrasts import by_contrast, contrast_of, first_control, group_key
+from tasks.simulation.contrasts import COMPLETE, by_contrast, contrast_of, first_control, group_key
 from tasks.simulation.plots import chart, lines, look
 from tasks.simulation.sizes_page import label, power_tables
 from tasks.simulation.unadjusted import LOG_RATIO
@@ -58,16 +58,26 @@ def render(record: Mapping[str, Any]) -> bytes:
         scenarios=_scenarios(record["rows"]),
         power=power_tables([each for each in record.get("sizes", []) if each.get("control") == first_control(record["rows"])]),
         times=any(row["estimand"] == LOG_RATIO for row in record["rows"]),
-        several=first_control(record["rows"]) is not None,
+        several=bool(contrast_of(record["rows"][0]).title),
+        arms=first_control(record["rows"]) is not None,
         first=contrast_of(record["rows"][0]).title,
+        further=_further(record),
+        gaps=[each for each in record.get("outcomes", ()) if each["missing"]],
+        complete=any(row["estimator"] == COMPLETE for row in record["rows"]),
         label=label,
     )
+
+
+def _further(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the true effects on further outcomes."""
+    first = contrast_of(record["rows"][0])
+    return [{"title": first._replace(outcome=each["outcome"]).title, **each} for each in record.get("outcomes", ())[1:]]
 
 
 def headlines(record: Mapping[str, Any]) -> list[str]:
     """Return what to conclude, one sentence for each cell that has an effect, or for each where none has.
 
-    Of more than two arms there is one for each contrast with the control.
+    Of more than two arms there is one for each contrast with the control, of several outcomes one for each.
     """
     advice = [each for each in record["recommendation"] if each.get("control") == first_control(record["rows"])]
     shown = [each for each in advice if each["truth"]] or advice
@@ -99,7 +109,13 @@ def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, An
     places = {(place["estimator"], group_key(place)): place for place in record["ranking"] if place["cell"] == key}
     moves = {(each["estimator"], group_key(each)): each for each in record["stability"] if each["cell"] == key}
     ordered = [row for group in by_contrast(rows).values() for row in group]
-    drawn = zip(ordered, lines(ordered, "bias", 0.0), lines(ordered, "rmse", floor=0.0), lines(ordered, "coverage", 0.95), strict=True)
+    # outcomes have units of their own, and so each has a scale
+    by_outcome = [list(of_one) for _, of_one in itertools.groupby(ordered, key=lambda row: row.get("outcome"))]
+    drawn = (
+        line
+        for of_one in by_outcome
+        for line in zip(of_one, lines(of_one, "bias", 0.0), lines(of_one, "rmse", floor=0.0), lines(of_one, "coverage", 0.95), strict=True)
+    )
     shown = [
         {
             "row": row,
@@ -121,12 +137,18 @@ def _cell(title: str, rows: Sequence[Mapping[str, Any]], record: Mapping[str, An
         "key": key,
         "groups": groups,
         "moves": any(each["moved"] for each in shown),
-        "together": [row for row in {row["estimator"]: row for row in rows}.values() if row.get("joint_coverage") is not None],
+        "together": _together(rows),
         "moving": [(name, _heading(name, name, null)) for name in ("bias", "rmse", "coverage", "power")],
         "columns": [(name, _heading(name, heading, null)) for name, heading in COLUMNS],
         "replicates": rows[0]["replicates"],
         "null": null,
     }
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the coverage of simultaneous intervals, one line for each estimator and outcome."""
+    lines_of = {(row["estimator"], row.get("outcome")): row for row in rows if row.get("joint_coverage") is not None}
+    return [{"title": ", ".join(filter(None, (label(name), outcome))), **row} for (name, outcome), row in lines_of.items()]
 
 
 def _same_winner(share: float | None, refits: int) -> str:

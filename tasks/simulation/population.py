@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from tasks.contract.spec import MechanismsSpec
 from tasks.mechanisms.draw import designed, draw_treatment
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.targets import overlap_weight
-from tasks.simulation.contrasts import Effect, contrasts
+from tasks.simulation.contrasts import COMPLETE, Contrast, Effect, contrasts
 from tasks.simulation.grid import Cell
 
 #: Distance that scaled probabilities (and rates) keep from the ends of their range.
@@ -78,6 +78,25 @@ class Population:
     labels: tuple[str, ...]
     mechanisms: MechanismsSpec
     outcome_range: tuple[float, float] | None = None
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Names of the outcomes; None of one."""
+        return (None,)
+
+    @property
+    def incomplete(self) -> tuple[str | None, ...]:
+        """Those of the outcomes that some rows lack."""
+        return ()
+
+    def compared(self, estimator: str = "") -> list[Contrast]:
+        """Return what an estimator compares, in the order of its answers: outcome by outcome, pair by pair of arms."""
+        names = self.incomplete if estimator == COMPLETE else self.names
+        return [contrast for name in names for contrast in contrasts(self.labels, estimator, name)]
+
+    def without_noise(self) -> Population | None:
+        """Return the law whose residuals take no factor; None where they do."""
+        return None if self.kind == "continuous" and self.law.key == "scale" else self
 
     def scaled(self, scale: float) -> tuple[Float64, ...]:
         """Return Qk = Q*0 + scale (Q*k - Q*0) of every arm k, held inside the outcome's range, K arrays of shape (N,)."""
@@ -150,6 +169,11 @@ class Source:
     noise: float
     visible: tuple[str, ...]
 
+    @property
+    def parts(self) -> Sequence[tuple[str | None, Nuisances]]:
+        """Every outcome's name, with the design's propensities and its Q."""
+        return [(None, self.nuisances)]
+
     def draw(self, n: int, rng: np.random.Generator) -> Data:
         """Draw one data set of n rows."""
         law = self.population
@@ -180,9 +204,9 @@ def source_of(population: Population, cell: Cell) -> Source:
     SpecError
         If the withheld covariate is not one, or noise is given for an outcome that is not continuous.
     """
-    residual = population.kind == "continuous" and population.law.key == "scale"
-    if cell.noise != 1.0 and not residual:
-        shape = "n outcome with atoms, bounds or a grid" if population.kind == "continuous" else f" {population.kind} outcome"
+    rigid = population.without_noise()
+    if cell.noise != 1.0 and rigid is not None:
+        shape = "n outcome with atoms, bounds or a grid" if rigid.kind == "continuous" else f" {rigid.kind} outcome"
         raise SpecError(
             f"noise of simulate must be [1.0] for a{shape}; got {cell.noise:g}.",
             "Its spread follows from its mean: scale the effect instead (effect_scales).",
@@ -208,15 +232,16 @@ def truths(source: Source) -> Mapping[Effect, Truth]:
     mapping of Effect to Truth
         In units of the outcome.
     """
-    p, q, labels = source.nuisances.propensities, source.nuisances.outcomes, source.population.labels
-    overlap = p[1] * p[0] if len(p) == 2 else overlap_weight(p)
-    values = {}
-    for contrast in contrasts(labels):
-        arm, control = contrast.places(labels)
-        weights = {"ate": np.ones_like(overlap), "att": p[arm], "atc": p[0], "ato": overlap}
-        for estimand, weight in weights.items():
-            if control == 0 or estimand in ("ate", "ato"):
-                values[Effect(estimand, contrast)] = _weighted(q[arm] - q[control], weight)
+    labels, values = source.population.labels, {}
+    for name, nuisances in source.parts:
+        p, q = nuisances.propensities, nuisances.outcomes
+        overlap = p[1] * p[0] if len(p) == 2 else overlap_weight(p)
+        for contrast in contrasts(labels, outcome=name):
+            arm, control = contrast.places(labels)
+            weights = {"ate": np.ones_like(overlap), "att": p[arm], "atc": p[0], "ato": overlap}
+            for estimand, weight in weights.items():
+                if control == 0 or estimand in ("ate", "ato"):
+                    values[Effect(estimand, contrast)] = _weighted(q[arm] - q[control], weight)
     return values
 
 

@@ -15,9 +15,10 @@ from tasks.contract.rng import rng_for
 from tasks.estimation.contrasts import TREATED, estimates_of
 from tasks.nuisance.crossfit import Rows, cross_fit_small
 from tasks.nuisance.plan import Plan, require_rows_per_fold
-from tasks.simulation.contrasts import contrasts
+from tasks.simulation.contrasts import COMPLETE, Contrast, View, contrasts
 from tasks.simulation.grid import Cell
-from tasks.simulation.population import Data, Source
+from tasks.simulation.population import Data, Population, Source
+from tasks.simulation.study import StudyData, complete_data, views_of
 from tasks.simulation.survival import TimesData, predict_data
 from tasks.simulation.unadjusted import unadjusted
 from tasks.targeting.fluctuation import truncation_bound
@@ -28,6 +29,8 @@ from tasks.targeting.sample import Sample, prepare
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)
 #: Estimands whose truth is known of every law.
 ESTIMANDS = ("ate", "att", "atc", "ato")
+#: What is tried beside an estimator, on other rows.
+TWINS = {COMPLETE: "aipw"}
 
 
 class Method(NamedTuple):
@@ -44,6 +47,7 @@ class Outcome(NamedTuple):
     """The results of one estimator on one data set: of each contrast, None where it failed. ``seconds`` of CPU, cross-fitting apart."""
 
     estimator: str
+    contrasts: tuple[Contrast, ...]
     estimates: tuple[Estimate | None, ...]
     seconds: float
 
@@ -82,24 +86,19 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     if not method.estimators:
         return Replicate(number, drawn - start, 0.0, tuple(_unadjusted(method, data, population.labels)))
     try:
-        if isinstance(data, TimesData):
-            nuisances, y = predict_data(data, method.learner, method.folds, method.truncation, rng)
-        else:
-            nuisances, y = predict(data, method.learner, population.kind, method.folds, rng), data.y
-        bound = truncation_bound(cell.n, method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
-        # of a time to event, what estimators see is a number without censoring
-        kind = "continuous" if population.kind == "survival" else population.kind
-        sample = prepare(data.a, y, nuisances, kind, bound)
+        trials = _trials(data, population, method, cell.n, rng)
     except FAILURES:
         spent = time.thread_time() - drawn
-        nothing = (Outcome(name, (None,) * len(contrasts(population.labels, name)), 0.0) for name in method.estimators)
+        compared = {name: tuple(population.compared(name)) for name in _names(population, method)}
+        nothing = (Outcome(name, each, (None,) * len(each), 0.0) for name, each in compared.items())
         return Replicate(number, drawn - start, spent, (*nothing, *_unadjusted(method, data, population.labels)))
     fitted = time.thread_time()
     outcomes = []
-    for name, estimator in method.estimators.items():
+    for name, views in trials.items():
         began = time.thread_time()
-        estimates = _evaluated(name, estimator, sample, population.labels)
-        outcomes.append(Outcome(name, estimates, time.thread_time() - began))
+        estimator = method.estimators[TWINS.get(name, name)]
+        estimates = tuple(each for view in views for each in _evaluated(name, estimator, view.sample, population.labels))
+        outcomes.append(Outcome(name, tuple(population.compared(name)), estimates, time.thread_time() - began))
     return Replicate(number, drawn - start, fitted - drawn, (*outcomes, *_unadjusted(method, data, population.labels)))
 
 
@@ -111,8 +110,40 @@ def _unadjusted(method: Method, data: Data, labels: Sequence[str]) -> list[Outco
     for name in method.unadjusted:
         began = time.thread_time()
         estimates = unadjusted(name, data, labels)
-        outcomes.append(Outcome(name, estimates, time.thread_time() - began))
+        outcomes.append(Outcome(name, tuple(contrasts(labels, name)), estimates, time.thread_time() - began))
     return outcomes
+
+
+def _names(population: Population, method: Method) -> list[str]:
+    """Return the names of what is tried: the estimators, and AIPW on complete rows where outcomes are missing."""
+    twins = [name for name, of in TWINS.items() if population.incomplete and of in method.estimators]
+    return [*method.estimators, *twins]
+
+
+def _trials(data: Data, population: Population, method: Method, n: int, rng: np.random.Generator) -> dict[str, list[View]]:
+    """Cross-fit one data set; return what each estimator sees of every outcome."""
+    names = _names(population, method)
+    if isinstance(data, StudyData):
+        views = views_of(data, population, method.learner, method.folds, method.truncation, rng)
+        trials = dict.fromkeys(method.estimators, views)
+        if COMPLETE in names:
+            trials[COMPLETE] = [_view(name, left, kind, method, rng) for name, kind, left in complete_data(data, population)]
+        return trials
+    if isinstance(data, TimesData):
+        nuisances, y = predict_data(data, method.learner, method.folds, method.truncation, rng)
+        bound = truncation_bound(n, method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
+        # of a time to event, what estimators see is a number without censoring
+        views = [View(None, prepare(data.a, y, nuisances, "continuous", bound))]
+        return dict.fromkeys(names, views)
+    views = [_view(None, data, population.kind, method, rng)]
+    return dict.fromkeys(names, views)
+
+
+def _view(name: str | None, data: Data, kind: str, method: Method, rng: np.random.Generator) -> View:
+    """Cross-fit rows that all have the outcome."""
+    nuisances = predict(data, method.learner, kind, method.folds, rng)
+    bound = truncation_bound(len(data.y), method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
+    return View(name, prepare(data.a, data.y, nuisances, kind, bound))
 
 
 def replicates(source: Source, method: Method, cell: Cell, seed: int, draw: int, numbers: Sequence[int]) -> list[Replicate]:
@@ -131,17 +162,16 @@ def predict(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.
     require_rows_per_fold(data.a, folds, data.arms)
     plan = Plan("simulate", int(rng.integers(2**62)), folds)
     rows = Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind, arms=data.arms)
-    return cross_fit_small(plan, learner, rows, data.covariates)
+    return cross_fit_small(plan, learner, rows, data.covariates).first
 
 
 def _evaluated(name: str, estimator: Estimator, sample: Sample, labels: Sequence[str]) -> tuple[Estimate | None, ...]:
     """Evaluate one estimator on every contrast; None where it fails or its answer is no number."""
-    compared = contrasts(labels, name)
     try:
         # the means of the arms, which come beside more than two of them, are no effects
         estimates = [each for each in estimates_of(estimator, sample, labels, pairs=name not in TREATED) if each.estimand != "mean"]
     except FAILURES:
-        return (None,) * len(compared)
+        return (None,) * len(contrasts(labels, name))
     stranger = next((each.estimand for each in estimates if each.estimand not in ESTIMANDS), None)
     if stranger is not None:
         raise SpecError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.simulation.contrasts import CONTRAST
+
 #: Measures whose movement is shown.
 MOVING = ("bias", "rmse", "coverage", "power")
 
@@ -30,7 +32,7 @@ def stability(rows: Sequence[Mapping[str, Any]], refits: Sequence[Sequence[Mappi
     """
     spreads = []
     for at, row in enumerate(rows):
-        one = {name: row[name] for name in ("cell", "n", "design", "estimator", "arm", "control") if name in row}
+        one = {name: row[name] for name in ("cell", "n", "design", "estimator", *CONTRAST) if name in row}
         for measure in MOVING:
             estimates = [(refit[at][measure], refit[at][f"{measure}_mcse"]) for refit in refits if refit[at][measure] is not None]
             values = np.array([value for value, _ in estimates])

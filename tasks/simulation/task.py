@@ -21,7 +21,7 @@ from tasks.mechanisms.survival_model import TimesMechanisms
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.batches import Work, estimators_of, unadjusted_of
-from tasks.simulation.contrasts import Effect, Series, contrasts, group_key
+from tasks.simulation.contrasts import COMPLETE, Effect, Series, group_key
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
 from tasks.simulation.grid import Cell, cells
@@ -34,7 +34,9 @@ from tasks.simulation.request import FromRelease
 from tasks.simulation.seconds import WHOLE, Seconds, joined, seconds
 from tasks.simulation.sizes import sizes
 from tasks.simulation.stability import same_winner, stability
+from tasks.simulation.study import StudyPopulation, study_population
 from tasks.simulation.survival import times_population
+from tasks.targeting.estimators import OBSERVED
 
 
 class Batch(NamedTuple):
@@ -71,6 +73,8 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     model = space.model(mechanisms)
     if isinstance(model, TimesMechanisms):
         return space.put_model(key, _possible(run.spec, times_population(schema, table, model, run.spec.mechanisms)))
+    if not schema.plain:
+        return space.put_model(key, _possible(run.spec, study_population(schema, table, model, run.spec)))
     population = population_of(schema, table, model.law, run.spec.mechanisms, run.spec.outcome.range)
     return space.put_model(key, _possible(run.spec, population))
 
@@ -117,14 +121,14 @@ def simulate(run: Run, law: ModelRef, work: Work) -> Batch:
             # its compiled code is loaded before the clock runs
             replicates(source, method, cell, spec.seed, work.draw, numbers[:1])
         outcomes = replicates(source, method, cell, spec.seed, work.draw, numbers)
-        done, spent = space.put_table(key, to_table(cell.key, work.draw, outcomes, population.labels)), seconds(outcomes)
+        done, spent = space.put_table(key, to_table(cell.key, work.draw, outcomes)), seconds(outcomes)
     return Batch(work, done, tallies(space.table(done), truths(source)), spent)
 
 
 def method_of(spec: Spec, cell: Cell, kind: str) -> Method:
     """Return how a cell's data sets are analysed."""
     settings = spec.simulate
-    estimators = {name: resolve("estimator", name) for name in estimators_of(settings)}
+    estimators = {name: resolve("estimator", name) for name in estimators_of(settings, spec.roles.missing_outcome)}
     learner_params = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
     params = settings.params.get(cell.learner, learner_params)
     return Method(
@@ -146,20 +150,23 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
         tables.append(table)
         rows.append(figures(table, grid, truth_of[-1]))
         ranked.append(places(table, grid, truth_of[-1], spec.seed))
-        winners.append({group_key(place): place["estimator"] for place in reversed(ranked[-1]) if place["estimand"] == "ate"})
+        of_ate = [place for place in ranked[-1] if place["estimand"] == "ate" and place["estimator"] != COMPLETE]
+        winners.append({group_key(place): place["estimator"] for place in reversed(of_ate)})
     flat = [{"draw": draw, **row} for draw, of_draw in enumerate(rows) for row in of_draw]
     answers = space.put_table("simulate/replicates.parquet", pa.concat_tables(tables))
     metrics = space.put_table("simulate/metrics.parquet", to_metrics(flat))
     _add_seconds(rows[0], grid, batches)
+    advised = [row for row in rows[0] if row["estimator"] != COMPLETE]
     record = {
         "format": "waymint-simulation/1",
         "rows": rows[0],
         "ranking": ranked[0],
-        "recommendation": advice(rows[0], spec.simulate.power),
-        "sizes": sizes(rows[0], spec.simulate.power),
+        "recommendation": advice(advised, spec.simulate.power),
+        "sizes": sizes(advised, spec.simulate.power),
         "stability": stability(rows[0], rows[1:]) if len(rows) > 1 else [],
         "same_winner": same_winner(winners[0], winners[1:]),
         "truths": [_truth_of(space.model(law), grid[0]) for law in laws],
+        **_outcomes_of(space.model(laws[0]), grid[0]),
         "pool": len(space.model(laws[0]).covariates),
         "speed": _speed(batches),
     }
@@ -170,8 +177,28 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
 def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
     """Return the ATE that the fitted law carries, whatever effects the grid scales it to; of more than two arms of the first contrast."""
     source: Source = source_of(population, cell._replace(effect_scale=1.0))
-    truth: Truth = truths(source)[Effect("ate", contrasts(population.labels)[0])]
+    truth: Truth = truths(source)[Effect("ate", population.compared()[0])]
     return truth._asdict()
+
+
+def _outcomes_of(population: Population, cell: Cell) -> dict[str, Any]:
+    """Return what the fitted law says of several outcomes, or of one that some rows lack: its ATE, and the share of missing cells."""
+    if not isinstance(population, StudyPopulation):
+        return {}
+    source = source_of(population, cell._replace(effect_scale=1.0))
+    effects, missing = truths(source), population.missing_shares(source.nuisances)
+    contrasts = {contrast.outcome: contrast for contrast in reversed(population.compared())}
+    listed = zip(population.names, population.each, missing, strict=True)
+    return {
+        "outcomes": [
+            {"outcome": one.outcome.name, "kind": one.kind, **_named(effects[Effect("ate", contrasts[name])]), "missing": share}
+            for name, one, share in listed
+        ]
+    }
+
+
+def _named(truth: Truth) -> dict[str, float]:
+    return {"truth": truth.value, "truth_se": truth.se}
 
 
 def _add_seconds(rows: list[dict[str, Any]], grid: Sequence[Cell], batches: Sequence[Batch]) -> None:
@@ -248,5 +275,12 @@ def check(spec: Spec) -> None:
         for learner in spec.simulate.learners:
             # a release's own manifest says what its outcome is
             method_of(spec, cell._replace(learner=learner), "survival" if isinstance(spec, FromRelease) else spec.outcome.kind)
-    if "gate" in estimators_of(spec.simulate):
+    names = estimators_of(spec.simulate, spec.roles.missing_outcome)
+    others = [name for name in names if name not in OBSERVED]
+    if others and spec.roles.missing_outcome == "ipcw":
+        raise SpecError(
+            f"estimators of simulate must be among {', '.join(OBSERVED)} where outcomes are missing; got '{others[0]}'.",
+            'Leave it out, or leave the rows out: roles.missing_outcome = "drop".',
+        )
+    if "gate" in names:
         raise SpecError("estimators of simulate must be of the whole table; got 'gate'.", "Simulate the subgroup's rows as a source.")

@@ -6,3 +6,5 @@ from __future__ import annotations
 ATE = ("or", "ipw", "aipw", "tmle")
 #: All that need no subgroup.
 ALL = (*ATE, "adaptive", "att", "atc", "ato")
+#: Those that simulated data sets with missing outcomes are tried with.
+OBSERVED = (*ATE, "adaptive")

@@ -133,7 +133,7 @@ def test_repeats_are_averaged_and_known_propensities_kept() -> None:
     known = np.linspace(0.2, 0.8, len(rows.y))
     np.testing.assert_array_equal(cross_fit(two, learner, rows._replace(propensity=known), covariates).nuisances.g, known)
     assert (cross_fit(two, learner, rows._replace(propensity=0.4), covariates).nuisances.g == 0.4).all()
-    small = cross_fit_small(two, learner, rows, table.frame)
+    small = cross_fit_small(two, learner, rows, table.frame).first
     np.testing.assert_allclose(small.q0, found.nuisances.q0, rtol=1e-6)
 
 

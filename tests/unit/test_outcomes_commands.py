@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from flows.compare import contest
+from flows.simulate import replicate
+from flows.stages.simulations import _refuse_other_law
 from tasks.comparison.reading import lines as comparison_lines
+from tasks.contract.errors import SpecError
+from tasks.contract.roles import Column
+from tasks.simulation.contrasts import COMPLETE
+from tasks.simulation.reading import lines as simulation_lines
 from tests.direct import directly, run_of
-from tests.visits import visits_spec
+from tests.publishing import manifest_of
+from tests.reporting import schema
+from tests.visits import visits, visits_spec
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +71,57 @@ def test_terminal_and_page_name_the_outcome(compared: tuple[dict[str, Any], Path
     assert "Prediction against the effect: late" in page
     assert "outcomes together" in page
     assert "missing cells" in page
+
+
+SIMULATE = {
+    "rows": [300], "designs": ["fitted"], "effect_scales": [1.0, 0.0], "replicates": 20, "draws": 1, "pool": 2_000, "folds": 2,
+    "estimators": ["aipw", "tmle"],
+}  # fmt: skip
+
+
+def test_estimators_are_tried_on_every_outcome(tmp_path: Path) -> None:
+    """The law is fitted to both visits; figures, advice and the refit go by outcome; complete rows stand beside and are not advised."""
+    spec = visits_spec(tmp_path, simulate=SIMULATE, release__draws="iid")
+    reply, _ = directly(replicate, run_of(spec, tmp_path / "work"), None)
+    tried = {(row["outcome"], row["estimator"]) for row in reply["rows"]}
+    assert tried == {("early", "aipw"), ("early", "tmle"), ("late", "aipw"), ("late", "tmle"), ("late", COMPLETE)}
+    early, late = reply["outcomes"]
+    assert (early["outcome"], early["truth"], early["missing"]) == ("early", reply["truth"], 0.0)
+    # the effects that the source was drawn with
+    assert early["truth"] == pytest.approx(1.0, abs=0.3)
+    assert late["truth"] == pytest.approx(2.0, abs=0.6)
+    assert late["missing"] == pytest.approx(float(visits()["late"].isna().mean()), abs=0.04)
+    for row in reply["rows"]:
+        of_law = late if row["outcome"] == "late" else early
+        assert row["truth"] == pytest.approx(row["effect_scale"] * of_law["truth"])
+        assert row["failures"] == 0.0
+    assert {(each["outcome"], each["estimator"] == COMPLETE) for each in reply["recommendation"]} == {("early", False), ("late", False)}
+    assert {each["outcome"] for each in reply["stability"]} == {"early", "late"}
+    folder = next((tmp_path / "store").rglob("simulate.json")).parent
+    assert pq.read_table(folder / "replicates.parquet").column("outcome").unique().to_pylist() == ["early", "late"]
+    text = "\n".join(simulation_lines(reply))
+    assert "true effect (ATE of early) of the fitted law:" in text
+    assert "true effect (ATE of late):" in text
+    assert re.search(r"late is missing in 2\d\.\d% of the rows, at random given covariates and treatment", text)
+    assert "aipw_complete: AIPW on the rows that have the outcome" in text
+    page = (folder / "simulate.html").read_text()
+    assert "AIPW, complete rows" in page
+    assert "drawn together" in page
+    assert "On <b>late</b> it is" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"role": "outcome", "id": "y1"}, "release of simulate must have one outcome, known in every row; got nhefs version 1, which has"),
+        ({"role": "cluster", "id": "cluster"}, "cluster of a release to simulate from must be left out; got nhefs version 1"),
+    ],
+)
+def test_a_release_of_several_outcomes_or_of_clusters_is_no_law(more: dict[str, Any], message: str) -> None:
+    """What a release keeps of its mechanisms is the law of one outcome, row by row."""
+    plain = schema()
+    given = plain.outcome.model_dump() | {"name": "further"} | more
+    table = plain.model_dump(mode="json")
+    table["columns"].append(Column.model_validate(given).model_dump(mode="json"))
+    with pytest.raises(SpecError, match=message):
+        _refuse_other_law(manifest_of(1, "run", table=table, spec={"release": {"mode": "hybrid", "include_nuisances": True}}))

@@ -18,6 +18,7 @@ from tasks.estimation.survival.table import read_survival
 from tasks.numerics.normal import Z95, quantile
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.batches import estimators_of, unadjusted_of
+from tasks.simulation.contrasts import ONLY
 from tasks.simulation.replicate import Outcome, Replicate
 from tasks.simulation.sizes import rows_from_power, sizes
 from tasks.simulation.sizes_page import power_lines, power_tables
@@ -73,7 +74,7 @@ def test_strata_are_kept_apart_and_curves_that_end_too_soon_have_no_mean() -> No
 
 def test_a_test_decides_no_number_of_replicates() -> None:
     estimates = unadjusted("logrank", data(80, 4), "01")
-    table = to_table("cell", 0, [Replicate(0, 0.0, 0.0, (Outcome("logrank", estimates, 0.0),))], "01")
+    table = to_table("cell", 0, [Replicate(0, 0.0, 0.0, (Outcome("logrank", (ONLY,), estimates, 0.0),))])
     assert tallies(table, {}) == {}
 
 

@@ -51,10 +51,12 @@ def curves(rows: Sequence[Mapping[str, Any]], measure: str) -> Plot:
 
 
 def _panel(row: Mapping[str, Any]) -> str:
-    """Name a cell without its sample size."""
-    return f"{row['design']}, effect × {row['effect_scale']:g}" + "".join(
+    """Name a cell without its sample size, and what is compared in it."""
+    arms = f"{row['arm']} - {row['control']}" if row.get("arm") is not None else None
+    cell = f"{row['design']}, effect × {row['effect_scale']:g}" + "".join(
         f", {key} {row[key]}" for key in ("withheld", "noise", "learner") if row.get(key) not in (None, 1.0, "glm")
     )
+    return ", ".join(filter(None, (row.get("outcome"), arms, cell)))
 
 
 def _lines(axis: Any, rows: Sequence[Mapping[str, Any]], measure: str) -> None:

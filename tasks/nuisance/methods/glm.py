@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.contract.nuisance import Float64, Int8, Nuisances, OutcomeModel, PropensityModel
+from tasks.contract.nuisance import Float64, Int8, OutcomeModel, Predictions, PropensityModel
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.cells import Cells
 from tasks.nuisance.descent import Problem
@@ -174,9 +174,17 @@ class GlmLearner:
         low, high = float(eta.min()) - _REACH, float(eta.max()) + _REACH
         return LinearOutcome(design, fit.coefficients, self.params.interactions, kind, centre, scale, low, high, fit.strength, arms)
 
-    def predict_folds(self, covariates: pd.DataFrame, treatment: Int8, outcome: Float64, kind: str, folds: Int8) -> Nuisances:
+    def predict_folds(
+        self,
+        covariates: pd.DataFrame,
+        treatment: Int8,
+        outcome: Float64,
+        kind: str,
+        folds: Int8,
+        further: Sequence[tuple[Float64, str]] = (),
+    ) -> Predictions:
         """Return out-of-fold predictions of a small table (:func:`tasks.nuisance.folded.predict_folds`)."""
-        return predict_folds(self, _REACH, covariates, treatment, outcome, kind, folds)
+        return predict_folds(self, _REACH, covariates, treatment, ((outcome, kind), *further), folds)
 
     @property
     def interacts(self) -> bool:
