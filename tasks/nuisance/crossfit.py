@@ -188,8 +188,8 @@ def cross_fit_small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFram
 
 def _small(plan: Plan, learner: Learner, rows: Rows, frame: pd.DataFrame, repeat: int) -> Predictions:
     """Cross-fit a small table once."""
-    known = np.nan_to_num(rows.y, nan=0.0)
-    fold_of = plan.assign(rows.keys, rows.a, known, rows.kind, repeat, rows.clusters)
+    filled = np.nan_to_num(rows.y, nan=0.0)
+    fold_of = plan.assign(rows.keys, rows.a, filled, rows.kind, repeat, rows.clusters)
     if rows.arms == 2 and isinstance(learner, FoldedLearner):
         return learner.predict_folds(frame, rows.a, rows.y, rows.kind, fold_of, rows.further)
     models, _ = fit_folds(plan, learner, rows, InMemory(frame), fold_of, repeat)

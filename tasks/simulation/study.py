@@ -82,8 +82,8 @@ class StudyPopulation(Population):
         shares = []
         for number in range(len(self.each)):
             chances = self.predictions.chances(number)
-            known = 1.0 if chances is None else float(np.mean(np.sum(np.multiply(design.propensities, chances), axis=0)))
-            shares.append(1.0 - known)
+            here = 1.0 if chances is None else float(np.mean(np.sum(np.multiply(design.propensities, chances), axis=0)))
+            shares.append(1.0 - here)
         return shares
 
     def without_noise(self) -> Population | None:
@@ -117,12 +117,12 @@ class StudySource(Source):
         rows = rng.integers(len(law.covariates), size=n)
         covariates, here = law.covariates.take(rows).reset_index(drop=True), self.predictions.at(rows)
         a = draw_treatment(here.first, rng)
-        known = np.ones((n, len(law.each)), dtype=bool) if law.presence is None else draw_presence(law.presence, a, here, False, rng)
+        present = np.ones((n, len(law.each)), dtype=bool) if law.presence is None else draw_presence(law.presence, a, here, False, rng)
         means = [here.of(number).observed(a) for number in range(len(law.each))]
         designs = [OutcomeDesign(one.law, mean, np.ones(n)) for one, mean in zip(law.each, means, strict=True)]
         drawn = draw_together(designs, a, covariates, law.ranks or RankLaw((np.eye(1),) * here.first.arms), False, rng)
         shown = [self._shown(one, mean, y) for one, mean, y in zip(law.each, means, drawn.T, strict=True)]
-        outcomes = tuple(np.where(seen, y, np.nan) for seen, y in zip(known.T, shown, strict=True))
+        outcomes = tuple(np.where(seen, y, np.nan) for seen, y in zip(present.T, shown, strict=True))
         return StudyData(covariates[list(self.visible)], a, outcomes[0], here.first.arms, outcomes)
 
     def _shown(self, one: Population, mean: Float64, y: Float64) -> Float64:
@@ -191,7 +191,7 @@ def complete_data(data: StudyData, population: Population) -> list[tuple[str | N
     left = []
     for name, one, y in zip(population.names, population.each, data.outcomes, strict=True):
         if name in population.incomplete:
-            known = ~np.isnan(y)
-            frame = data.covariates.loc[known].reset_index(drop=True)
-            left.append((name, one.kind, Data(frame, data.a[known], y[known], data.arms)))
+            present = ~np.isnan(y)
+            frame = data.covariates.loc[present].reset_index(drop=True)
+            left.append((name, one.kind, Data(frame, data.a[present], y[present], data.arms)))
     return left
