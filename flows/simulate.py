@@ -89,14 +89,14 @@ def replicate(run: Run, manifest: Manifest | None) -> dict[str, Any]:
     folder = simulation_key(spec.name, run.id, "simulate.json").rpartition("/")[0]
     with stages.stage("keep figures and report"):
         uri = simulation.keep(run, measured, folder, record)
-    return {"uri": uri} | {name: record[name] for name in (*SHOWN, "outcomes") if name in record}
+    return {"uri": uri} | {name: record[name] for name in (*SHOWN, "outcomes", "clusters") if name in record}
 
 
 def _fitted(run: Run, stages: Stages) -> Laws:
     """Fit the laws to a table."""
     source = read_source(run, stages, "simulate")
     schema = source.described.table
-    small = check_sizes(run.spec, schema.rows, source.described.profile.arms, "simulate")
+    small = check_sizes(run.spec, schema.units, source.described.profile.arms, "simulate")
     run = resolve_synthesizer(run, schema)
     stages.note(profile_line(source.described.profile, schema))
     for warning in source.described.warnings:
@@ -138,7 +138,7 @@ def _law(run: Run, stages: Stages, schema: TableSchema, parts: Sequence[Partitio
     copy_made = make_copy(run.model_copy(update={"spec": law_spec}), stages, schema, parts, draw)
     drawn = [part.canonical for part in copy_made.drawn]
     title = "lay out law" if draw == 0 else f"lay out law of draw {draw}"
-    law: ModelRef = stages.run(title, simulation.lay_out, run, schema, copy_made.models.mechanisms, drawn, draw)
+    law: ModelRef = stages.run(title, simulation.lay_out, run, schema, copy_made.models.mechanisms, drawn, draw, copy_made.models.clusters)
     return law
 
 

@@ -20,7 +20,6 @@ _REFUSED: dict[str, tuple[tuple[Role, ...], str]] = {
         ("id", "cluster", "weight", "passenger"),
         "Added rows have neither keys, clusters, weights nor passengers: leave the column out by roles.exclude.",
     ),
-    "simulate": (("cluster",), "Simulated rows are independent: take one row of each cluster, or leave roles.cluster out."),
 }
 _KEYS: dict[str, str] = {"passenger": "passengers"}
 
@@ -36,6 +35,8 @@ def role_faults(schema: TableSchema, command: Purpose) -> list[SpecError]:
         Such as ``"augment"``.
     """
     refused, hint = _REFUSED.get(command, ((), ""))
+    if command == "simulate" and schema.cluster is not None and not (schema.plain and schema.survival is None):
+        refused, hint = ("cluster",), "Clusters are simulated beside one outcome that is known in every row and no time to event."
     return outcome_faults(schema, command) + [
         SpecError(f"{_KEYS.get(column.role, column.role)} of roles must be left out of {command}; got '{column.name}'.", hint)
         for column in schema.columns

@@ -39,6 +39,10 @@ class Contrast(NamedTuple):
 
 #: AIPW on the rows that have the outcome, as if there were no others: it stands beside what weights by the chance to be known.
 COMPLETE = "aipw_complete"
+#: AIPW with the standard error that takes rows of a cluster as independent: it stands beside that by cluster.
+ROWS = "aipw_rows"
+#: What is tried beside an estimator for comparison, and never recommended.
+TWINS = {COMPLETE: "aipw", ROWS: "aipw"}
 #: Columns that name a contrast, where there is more than one.
 CONTRAST = ("outcome", "arm", "control")
 #: The only contrast of two arms on one outcome.

@@ -64,6 +64,7 @@ def render(record: Mapping[str, Any]) -> bytes:
         further=_further(record),
         gaps=[each for each in record.get("outcomes", ()) if each["missing"]],
         complete=any(row["estimator"] == COMPLETE for row in record["rows"]),
+        clusters=record.get("clusters"),
         label=label,
     )
 

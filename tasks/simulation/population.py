@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances
 from tasks.contract.roles import Column, TableSchema
 from tasks.contract.spec import MechanismsSpec
-from tasks.mechanisms.draw import designed, draw_treatment
+from tasks.mechanisms.draw import clipped, designed, draw_treatment
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.targets import overlap_weight
 from tasks.simulation.contrasts import COMPLETE, Contrast, Effect, contrasts
@@ -78,6 +79,11 @@ class Population:
     labels: tuple[str, ...]
     mechanisms: MechanismsSpec
     outcome_range: tuple[float, float] | None = None
+
+    @property
+    def units(self) -> npt.NDArray[np.intp] | None:
+        """Number of each row's cluster, shape (N,); None where rows come in none."""
+        return None
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -183,12 +189,13 @@ class Source:
         a = draw_treatment(here, rng)
         mean = here.observed(a)
         y = law.law.draw(a, mean, covariates, rng)
-        if self.noise != 1.0:
-            y = mean + self.noise * (y - mean)
-        if law.outcome_range is not None:
-            y = np.clip(y, *law.outcome_range)
-        rounded = np.array(conform(law.outcome, pa.array(y)).to_numpy(zero_copy_only=False), dtype=np.float64)
-        return Data(covariates[list(self.visible)], a, rounded, here.arms)
+        return Data(covariates[list(self.visible)], a, self.shown(law, mean, y), here.arms)
+
+    def shown(self, law: Population, mean: Float64, y: Float64) -> Float64:
+        """Return an outcome as it stands in a table: residuals times the cell's factor, inside the declared range, rounded."""
+        scaled = y if self.noise == 1.0 else mean + self.noise * (y - mean)
+        held = clipped(scaled, law.outcome_range).y
+        return np.array(conform(law.outcome, pa.array(held)).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def source_of(population: Population, cell: Cell) -> Source:
@@ -232,7 +239,7 @@ def truths(source: Source) -> Mapping[Effect, Truth]:
     mapping of Effect to Truth
         In units of the outcome.
     """
-    labels, values = source.population.labels, {}
+    labels, values, units = source.population.labels, {}, source.population.units
     for name, nuisances in source.parts:
         p, q = nuisances.propensities, nuisances.outcomes
         overlap = p[1] * p[0] if len(p) == 2 else overlap_weight(p)
@@ -241,11 +248,13 @@ def truths(source: Source) -> Mapping[Effect, Truth]:
             weights = {"ate": np.ones_like(overlap), "att": p[arm], "atc": p[0], "ato": overlap}
             for estimand, weight in weights.items():
                 if control == 0 or estimand in ("ate", "ato"):
-                    values[Effect(estimand, contrast)] = _weighted(q[arm] - q[control], weight)
+                    values[Effect(estimand, contrast)] = _weighted(q[arm] - q[control], weight, units)
     return values
 
 
-def _weighted(tau: Float64, weight: Float64) -> Truth:
+def _weighted(tau: Float64, weight: Float64, units: npt.NDArray[np.intp] | None) -> Truth:
     total = float(weight.sum())
     value = float(weight @ tau) / total
-    return Truth(value, float(np.sqrt(np.sum((weight * (tau - value)) ** 2))) / total)
+    rest = weight * (tau - value)
+    parts = rest if units is None else np.bincount(units, weights=rest)
+    return Truth(value, float(np.sqrt(np.sum(parts**2))) / total)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.simulation.contrasts import COMPLETE, by_contrast, contrast_of, first_control
+from tasks.simulation.contrasts import COMPLETE, ROWS, by_contrast, contrast_of, first_control
 from tasks.simulation.page import TYPE1, headlines, is_null
 from tasks.simulation.sizes_page import power_lines
 from tasks.simulation.unadjusted import UNADJUSTED
@@ -41,6 +41,8 @@ def lines(reply: Mapping[str, Any]) -> list[str]:
                 text += _cell(", ".join(filter(None, (title, contrast.title))), rows)
     if any(row["estimator"] == COMPLETE for row in reply["rows"]):
         text += ["", f"{COMPLETE}: AIPW on the rows that have the outcome; it is shown for comparison and never recommended."]
+    if "clusters" in reply:
+        text += ["", f"{ROWS}: AIPW with the standard error that takes rows of a cluster as independent; it is never recommended."]
     if control is not None:
         text += ["", f"Arms are compared with '{control}' here; every other pair, and simultaneous intervals, are in the report."]
     shown = [each for each in reply.get("sizes", []) if each.get("control") == control]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.nuisance import Learner, Nuisances
 from tasks.contract.results import Estimate
-from tasks.contract.rng import rng_for
+from tasks.contract.rng import UInt64, rng_for
 from tasks.estimation.contrasts import TREATED, estimates_of
 from tasks.nuisance.crossfit import Rows, cross_fit_small
 from tasks.nuisance.plan import Plan, require_rows_per_fold
-from tasks.simulation.contrasts import COMPLETE, Contrast, View, contrasts
+from tasks.simulation.clustered import ClusterData
+from tasks.simulation.contrasts import COMPLETE, ROWS, TWINS, Contrast, View, contrasts
 from tasks.simulation.grid import Cell
 from tasks.simulation.population import Data, Population, Source
 from tasks.simulation.study import StudyData, complete_data, views_of
@@ -29,8 +31,6 @@ from tasks.targeting.sample import Sample, prepare
 FAILURES = (EstimationError, ArithmeticError, np.linalg.LinAlgError)
 #: Estimands whose truth is known of every law.
 ESTIMANDS = ("ate", "att", "atc", "ato")
-#: What is tried beside an estimator, on other rows.
-TWINS = {COMPLETE: "aipw"}
 
 
 class Method(NamedTuple):
@@ -115,8 +115,9 @@ def _unadjusted(method: Method, data: Data, labels: Sequence[str]) -> list[Outco
 
 
 def _names(population: Population, method: Method) -> list[str]:
-    """Return the names of what is tried: the estimators, and AIPW on complete rows where outcomes are missing."""
-    twins = [name for name, of in TWINS.items() if population.incomplete and of in method.estimators]
+    """Return the names of what is tried: the estimators, and what stands beside them for comparison."""
+    apt = {COMPLETE: bool(population.incomplete), ROWS: population.units is not None}
+    twins = [name for name, of in TWINS.items() if apt[name] and of in method.estimators]
     return [*method.estimators, *twins]
 
 
@@ -136,14 +137,22 @@ def _trials(data: Data, population: Population, method: Method, n: int, rng: np.
         views = [View(None, prepare(data.a, y, nuisances, "continuous", bound))]
         return dict.fromkeys(names, views)
     views = [_view(None, data, population.kind, method, rng)]
-    return dict.fromkeys(names, views)
+    trials = dict.fromkeys(names, views)
+    if ROWS in names:
+        trials[ROWS] = [view._replace(sample=replace(view.sample, clusters=None)) for view in views]
+    return trials
 
 
 def _view(name: str | None, data: Data, kind: str, method: Method, rng: np.random.Generator) -> View:
     """Cross-fit rows that all have the outcome."""
     nuisances = predict(data, method.learner, kind, method.folds, rng)
     bound = truncation_bound(len(data.y), method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
-    return View(name, prepare(data.a, data.y, nuisances, kind, bound))
+    return View(name, prepare(data.a, data.y, nuisances, kind, bound, clusters=_clusters(data)))
+
+
+def _clusters(data: Data) -> UInt64 | None:
+    """Return the number of each row's cluster, where rows come in clusters."""
+    return data.clusters if isinstance(data, ClusterData) else None
 
 
 def replicates(source: Source, method: Method, cell: Cell, seed: int, draw: int, numbers: Sequence[int]) -> list[Replicate]:
@@ -161,7 +170,7 @@ def predict(data: Data, learner: Learner, kind: str, folds: int, rng: np.random.
     """
     require_rows_per_fold(data.a, folds, data.arms)
     plan = Plan("simulate", int(rng.integers(2**62)), folds)
-    rows = Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind, arms=data.arms)
+    rows = Rows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, kind, clusters=_clusters(data), arms=data.arms)
     return cross_fit_small(plan, learner, rows, data.covariates).first
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.pages.numbers import count, percent
-from tasks.simulation.contrasts import COMPLETE, contrast_of
+from tasks.simulation.contrasts import COMPLETE, ROWS, contrast_of
 
 Record = Mapping[str, Any]
 
 LABELS = {
     "or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE", "adaptive": "adaptive TMLE", "att": "ATT", "atc": "ATC", "ato": "ATO",
     "km": "Kaplan–Meier", "logrank": "log-rank test", COMPLETE: "AIPW, complete rows",
+    ROWS: "AIPW, rows as independent",
 }  # fmt: skip
 
 

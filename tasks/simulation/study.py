@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.contract.columns import conform, predictions_of
+from tasks.contract.columns import predictions_of
 from tasks.contract.frames import to_frame
 from tasks.contract.nuisance import Float64, Learner, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
-from tasks.mechanisms.draw import clipped, draw_treatment
+from tasks.mechanisms.draw import draw_treatment
 from tasks.mechanisms.joint import OutcomeDesign, draw_together
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.presence import PresenceLaw, draw_presence
@@ -121,15 +121,9 @@ class StudySource(Source):
         means = [here.of(number).observed(a) for number in range(len(law.each))]
         designs = [OutcomeDesign(one.law, mean, np.ones(n)) for one, mean in zip(law.each, means, strict=True)]
         drawn = draw_together(designs, a, covariates, law.ranks or RankLaw((np.eye(1),) * here.first.arms), False, rng)
-        shown = [self._shown(one, mean, y) for one, mean, y in zip(law.each, means, drawn.T, strict=True)]
+        shown = [self.shown(one, mean, y) for one, mean, y in zip(law.each, means, drawn.T, strict=True)]
         outcomes = tuple(np.where(seen, y, np.nan) for seen, y in zip(present.T, shown, strict=True))
         return StudyData(covariates[list(self.visible)], a, outcomes[0], here.first.arms, outcomes)
-
-    def _shown(self, one: Population, mean: Float64, y: Float64) -> Float64:
-        """Return an outcome as it stands in a table: residuals times the cell's factor, inside the declared range, rounded."""
-        scaled = y if self.noise == 1.0 else mean + self.noise * (y - mean)
-        held = clipped(scaled, one.outcome_range).y
-        return np.array(conform(one.outcome, pa.array(held)).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def study_population(schema: TableSchema, rows: pa.Table, mechanisms: Mechanisms, spec: Spec) -> StudyPopulation:

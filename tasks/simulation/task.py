@@ -21,7 +21,8 @@ from tasks.mechanisms.survival_model import TimesMechanisms
 from tasks.simulation.advice import advice
 from tasks.simulation.answers import tallies, to_table
 from tasks.simulation.batches import Work, estimators_of, unadjusted_of
-from tasks.simulation.contrasts import COMPLETE, Effect, Series, group_key
+from tasks.simulation.clustered import ClusterPopulation, cluster_population
+from tasks.simulation.contrasts import TWINS, Effect, Series, group_key
 from tasks.simulation.figures import figures, places
 from tasks.simulation.figures import to_table as to_metrics
 from tasks.simulation.grid import Cell, cells
@@ -57,7 +58,9 @@ class Results(NamedTuple):
 
 
 @coarse("lay out law", "lay out the law of draw {draw}")
-def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int) -> ModelRef:
+def lay_out(
+    run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence[PartitionRef], draw: int, clusters: ModelRef | None = None
+) -> ModelRef:
     """Put together what data sets are sampled from: drawn, calibrated covariate rows with their nuisances, and the law of Y around Q*.
 
     Raises
@@ -73,6 +76,8 @@ def lay_out(run: Run, schema: TableSchema, mechanisms: ModelRef, drawn: Sequence
     model = space.model(mechanisms)
     if isinstance(model, TimesMechanisms):
         return space.put_model(key, _possible(run.spec, times_population(schema, table, model, run.spec.mechanisms)))
+    if clusters is not None:
+        return space.put_model(key, _possible(run.spec, cluster_population(schema, table, model, space.model(clusters), run.spec)))
     if not schema.plain:
         return space.put_model(key, _possible(run.spec, study_population(schema, table, model, run.spec)))
     population = population_of(schema, table, model.law, run.spec.mechanisms, run.spec.outcome.range)
@@ -150,13 +155,13 @@ def measure(run: Run, laws: Sequence[ModelRef], batches: Sequence[Batch]) -> Res
         tables.append(table)
         rows.append(figures(table, grid, truth_of[-1]))
         ranked.append(places(table, grid, truth_of[-1], spec.seed))
-        of_ate = [place for place in ranked[-1] if place["estimand"] == "ate" and place["estimator"] != COMPLETE]
+        of_ate = [place for place in ranked[-1] if place["estimand"] == "ate" and place["estimator"] not in TWINS]
         winners.append({group_key(place): place["estimator"] for place in reversed(of_ate)})
     flat = [{"draw": draw, **row} for draw, of_draw in enumerate(rows) for row in of_draw]
     answers = space.put_table("simulate/replicates.parquet", pa.concat_tables(tables))
     metrics = space.put_table("simulate/metrics.parquet", to_metrics(flat))
     _add_seconds(rows[0], grid, batches)
-    advised = [row for row in rows[0] if row["estimator"] != COMPLETE]
+    advised = [row for row in rows[0] if row["estimator"] not in TWINS]
     record = {
         "format": "waymint-simulation/1",
         "rows": rows[0],
@@ -182,7 +187,9 @@ def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
 
 
 def _outcomes_of(population: Population, cell: Cell) -> dict[str, Any]:
-    """Return what the fitted law says of several outcomes, or of one that some rows lack: its ATE, and the share of missing cells."""
+    """Return what the law says of clusters; of several outcomes, or one that some rows lack, each one's ATE and share of missing cells."""
+    if isinstance(population, ClusterPopulation):
+        return {"clusters": population.facts}
     if not isinstance(population, StudyPopulation):
         return {}
     source = source_of(population, cell._replace(effect_scale=1.0))
