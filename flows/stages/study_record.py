@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from infra.workspace import Run
 from tasks.contract.columns import prediction_names, predictions_of, survey_weights, unit_keys
@@ -15,6 +14,9 @@ from tasks.mechanisms.clusters import ClusterLaw, Intp, intraclass
 from tasks.mechanisms.task import Copy
 from tasks.nuisance.task import columns_of
 from tasks.targeting.influence import effective_size
+
+#: Released rows that tell how alike rows of one cluster are, at most.
+ALIKE_ROWS = 1_000_000
 
 
 def study_section(run: Run, schema: TableSchema, copies: Sequence[Copy]) -> dict[str, Any]:
@@ -37,12 +39,13 @@ def study_section(run: Run, schema: TableSchema, copies: Sequence[Copy]) -> dict
     if first.models.clusters is not None:
         law: ClusterLaw = space.model(first.models.clusters)
         columns = ["a", *(column.id for column in schema.outcomes), *prediction_names(schema), "c"]
-        drawn = pa.concat_tables([space.table(part.canonical, columns) for part in first.drawn])
-        names, place = np.unique(unit_keys(drawn), return_inverse=True)
+        parts = [part.canonical for part in first.drawn]
+        drawn = space.first_rows(parts, ALIKE_ROWS, columns)
+        place = np.unique(unit_keys(drawn), return_inverse=True)[1]
         alike = _likeness(schema, law, drawn, place)
         section["clusters"] = {
             "source": len(law.sizes),
-            "release": len(names),
+            "release": sum(len(np.unique(unit_keys(space.table(part, ["c"])))) for part in parts),
             **alike[0],
             "constant": [column.name for column in schema.covariates if column.constant or column.id in law.constant],
             "treated_whole": law.treated_whole,

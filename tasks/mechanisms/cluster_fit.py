@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,27 +15,30 @@ from tasks.contract.roles import TableSchema
 from tasks.mechanisms.clusters import Alike, ClusterLaw, Intp, constant_within, fit_rho, likeness_of
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.ranks import positive
-from tasks.nuisance.crossfit import Covariates
 
 #: Rows that tell how alike rows of one cluster are.
-_ROWS = 20_000
+ALIKE_ROWS = 20_000
 #: Largest correlation of what a cluster shares of two outcomes.
 _MOST = 0.98
+#: What the treatment is called beside covariates' ids.
+_TREATMENT = "a"
 
 
 class ClusteredRows(NamedTuple):
-    """Source rows in clusters; each of shape (n,).
+    """Source rows in clusters, whole ones; n rows.
 
     Attributes
     ----------
-    clusters : ndarray of uint64
+    covariates : DataFrame
+    clusters : ndarray of uint64, shape (n,)
         Hash of each row's cluster; rows of one stand together.
-    a : ndarray of int8
+    a : ndarray of int8, shape (n,)
         Treatment.
-    weights : ndarray of float64, optional
+    weights : ndarray of float64, shape (n,), optional
         Survey weights.
     """
 
+    covariates: pd.DataFrame
     clusters: UInt64
     a: Int8
     weights: Float64 | None
@@ -43,8 +46,7 @@ class ClusteredRows(NamedTuple):
 
 def fit_clusters(
     schema: TableSchema,
-    rows: ClusteredRows,
-    covariates: Covariates,
+    parts: Iterable[ClusteredRows],
     relations: Sequence[Sequence[str]],
     fit: Callable[[pd.DataFrame, Intp], Alike],
 ) -> ClusterLaw:
@@ -53,9 +55,8 @@ def fit_clusters(
     Parameters
     ----------
     schema : TableSchema
-    rows : ClusteredRows
-    covariates : Covariates
-        Of the same rows; each batch holds whole clusters.
+    parts : iterable of ClusteredRows
+        The source's partitions: one is in memory at a time, and three numbers for each cluster.
     relations : sequence of sequence of str
         Names of columns that are declared to hang together.
     fit : callable
@@ -70,22 +71,36 @@ def fit_clusters(
     EstimationError
         If a relation joins a column that is constant within clusters with one that is not.
     """
-    place = _numbered(rows.clusters)
-    same = [constant_within(frame, _numbered(rows.clusters[at.start : at.start + len(frame)])) for at, frame in covariates.batches()]
-    constant = set.intersection(*same)
-    _refuse_linked({column.name for column in schema.covariates if column.constant or column.id in constant}, relations)
-    n = min(len(rows.a), _ROWS)
-    first, some = covariates.take(np.arange(len(rows.a)) < n), place[:n]
-    some = np.unique(some, return_inverse=True)[1].astype(np.intp)
+    frames: list[pd.DataFrame] = []
+    hashes: list[UInt64] = []
+    names, sizes, weights = [], [], []
+    constant: set[str] | None = None
+    for part in parts:
+        distinct, place = np.unique(part.clusters, return_inverse=True)
+        same = constant_within(part.covariates.assign(**{_TREATMENT: part.a.astype(np.float64)}), place.astype(np.intp))
+        constant = same if constant is None else constant & same
+        names.append(distinct)
+        sizes.append(np.bincount(place))
+        weights.append(sizes[-1].astype(np.float64) if part.weights is None else np.bincount(place, weights=part.weights))
+        wanted = ALIKE_ROWS - sum(map(len, frames))
+        if wanted > 0:
+            frames.append(part.covariates.iloc[:wanted])
+            hashes.append(part.clusters[:wanted])
+    within = set(constant or ())
+    treated_whole = _TREATMENT in within
+    within.discard(_TREATMENT)
+    _refuse_linked({column.name for column in schema.covariates if column.constant or column.id in within}, relations)
+    first, some = pd.concat(frames, ignore_index=True), np.unique(np.concatenate(hashes), return_inverse=True)[1].astype(np.intp)
     alike = fit(first, some)
-    sizes = np.bincount(place)
-    shares = np.ones(len(sizes)) if rows.weights is None else np.bincount(place, weights=rows.weights) / sizes
+    order = np.argsort(np.concatenate(names))
+    size = np.concatenate(sizes)[order]
+    shares = np.concatenate(weights)[order] / size
     return ClusterLaw(
-        sizes=sizes,
+        sizes=size,
         shares=shares / shares.sum(),
-        constant=tuple(sorted(constant)),
-        likeness=likeness_of(first[[name for name in first if name not in constant]], some),
-        treated_whole=bool(constant_within(pd.DataFrame({"a": rows.a.astype(np.float64)}), place)),
+        constant=tuple(sorted(within)),
+        likeness=likeness_of(first[[name for name in first if name not in within]], some),
+        treated_whole=treated_whole,
         rho=alike.rho,
         icc=alike.icc,
         lost=alike.lost,

@@ -33,7 +33,7 @@ from tasks.contract.spec import Spec
 from tasks.mechanisms.assembly import OutcomeRows, assemble_outcomes
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
-from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters, fit_outcomes
+from tasks.mechanisms.cluster_fit import ALIKE_ROWS, ClusteredRows, fit_clusters, fit_outcomes
 from tasks.mechanisms.clusters import Alike, Intp, intraclass
 from tasks.mechanisms.fresh import FreshKeys, first_row, key_form, with_keys
 from tasks.mechanisms.law_record import law_bytes, outcome_laws_bytes
@@ -93,7 +93,7 @@ def assemble(
     y = np.column_stack([rows.column(column.id).to_numpy() for column in schema.outcomes])
     targets, members = _targets(space, spec, schema, table)
     # laws need rows in memory: the first in hash order are a random sample
-    some = Partitions(space, schema, table.parts).take(np.arange(len(a)) < min(len(a), spec.mechanisms.fit_rows))
+    some = Partitions(space, schema, table.parts).first(spec.mechanisms.fit_rows)
     averaged = predictions_of(columns_of(space, predicted) if one else space.table(predicted))
     of_source = OutcomeRows(a, y, predictions_of(rows), averaged, weight, some, members)
     mechanisms, facts = assemble_outcomes(spec, schema, table.name, [space.model(fit.model) for fit in fits], of_source, targets)
@@ -111,7 +111,7 @@ def _assemble_times(
     n, nuisances = min(len(a), spec.mechanisms.fit_rows), nuisances_of(rows)
     bound = truncation_bound(len(a), spec.mechanisms.truncation, arms)
     targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
-    frame = Partitions(space, schema, table.parts).take(np.arange(len(a)) < n)
+    frame = Partitions(space, schema, table.parts).first(n)
     models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
     hazards = held_hazards(models, held_rows(space, fits, n), frame, len({fit.repeat for fit in fits}))
     periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
@@ -207,7 +207,7 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Seque
     key = f"{table.name}/clusters.model"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
-    columns = space.table(nuisances)
+    columns = space.first_rows(nuisances, ALIKE_ROWS)
     a, predictions = columns.column("a").to_numpy(), predictions_of(columns)
     y = np.column_stack([columns.column(column.id).to_numpy() for column in schema.outcomes])
     mean = np.column_stack([predictions.of(number).observed(a) for number in range(len(schema.outcomes))])
@@ -222,8 +222,12 @@ def learn_clusters(run: Run, schema: TableSchema, table: Table, nuisances: Seque
         wanted = intraclass((y - mean)[:n, 0], place), intraclass(columns.column("lost").to_numpy()[:n], place)
         return fit_alike(model.law, own_hazards(model, a[:n], first), wanted, place, rng)
 
-    rows = ClusteredRows(unit_keys(columns), a, survey_weights(columns))
-    return space.put_model(key, fit_clusters(schema, rows, Partitions(space, schema, table.parts), relations, alike))
+    def rows(part: PartitionRef) -> ClusteredRows:
+        counted = space.table(part, ["key", "a", *schema.beside])
+        covariates = Partitions(space, schema, table.parts).frame(part)
+        return ClusteredRows(covariates, unit_keys(counted), counted.column("a").to_numpy(), survey_weights(counted))
+
+    return space.put_model(key, fit_clusters(schema, map(rows, table.parts), relations, alike))
 
 
 @coarse("calibrate covariates", "calibrate covariates of {table.name}")

@@ -83,31 +83,15 @@ class Passed(NamedTuple):
 
 
 class Partitions(NamedTuple):
-    """Covariates of a table in the workspace (:class:`tasks.nuisance.crossfit.Covariates`): one partition in memory at a time."""
+    """Covariates of a table in the workspace, partition by partition."""
 
     space: Workspace
     schema: TableSchema
     parts: tuple[PartitionRef, ...]
 
-    def batches(self) -> Iterator[tuple[slice, pd.DataFrame]]:
-        """Yield each partition's covariates with the rows they stand for."""
-        start = 0
-        for part in self.parts:
-            yield slice(start, start + part.rows), self.frame(part)
-            start += part.rows
-
-    def take(self, mask: Mask) -> pd.DataFrame:
-        """Read the masked rows, partition by partition."""
-        return pd.concat([frame for _, frame in self.masked(mask)], ignore_index=True)
-
-    def masked(self, mask: Mask) -> Iterator[tuple[npt.NDArray[np.intp], pd.DataFrame]]:
-        """Yield the masked rows of each partition that has some: their numbers in the table, and their covariates."""
-        start = 0
-        for part in self.parts:
-            here = mask[start : start + part.rows]
-            if here.any():
-                yield start + np.flatnonzero(here), self.frame(part, here)
-            start += part.rows
+    def first(self, rows: int) -> pd.DataFrame:
+        """Read the first rows."""
+        return to_frame(self.space.first_rows(self.parts, rows, [column.id for column in self.schema.modelled]), self.schema.modelled)
 
     def frame(self, part: PartitionRef, mask: Mask | None = None) -> pd.DataFrame:
         """Read the covariates of one partition, or of its masked rows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,14 @@ from scipy.special import ndtr
 from scipy.stats import poisson
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.mechanisms.clusters import ClusterLaw, constant_within, draw_alike, fit_rho, intraclass, likeness_of, treat_clusters
+from tasks.mechanisms.cluster_fit import ClusteredRows, fit_clusters
+from tasks.mechanisms.clusters import Alike, ClusterLaw, constant_within, draw_alike, fit_rho, intraclass, likeness_of, treat_clusters
 from tasks.mechanisms.gathering import choose_clusters, cluster_means, form_clusters
 from tasks.mechanisms.laws.counts import CountLaw
 from tasks.mechanisms.laws.methods.binary import BinaryLaw
 from tasks.mechanisms.laws.protocol import OutcomeLaw
 from tasks.mechanisms.sampling import inclusion
+from tests.unit.test_nuisance_crossfit import world
 
 VILLAGES, PEOPLE = 300, 10
 
@@ -160,3 +164,25 @@ def test_whole_clusters_get_one_of_three_arms(balanced: bool) -> None:
         size = np.sum(draws == arm, axis=1)
         assert size.mean() == pytest.approx(p[:, arm].sum(), rel=0.03)
         assert (size.std() < 6.0) == balanced
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_law_of_clusters_does_not_depend_on_partitions_of_whole_ones(weighted: bool) -> None:
+    rng, place = np.random.default_rng(8), place_of(40, 6)
+    n, hashes = len(place), rng.permutation(40).astype(np.uint64)[place]
+    frame = pd.DataFrame({"w0": rng.normal(size=40)[place], "w1": rng.normal(size=n) + rng.normal(size=40)[place]})
+    a, weights = rng.integers(0, 2, 40)[place].astype(np.int8), rng.exponential(size=n) if weighted else None
+
+    def law(cuts: tuple[int, ...]) -> ClusterLaw:
+        edges = (0, *(6 * cut for cut in cuts), n)
+        rows = [np.arange(*pair) for pair in pairwise(edges)]
+        parts = (
+            ClusteredRows(frame.iloc[at].reset_index(drop=True), hashes[at], a[at], None if weights is None else weights[at]) for at in rows
+        )
+        return fit_clusters(world().schema, parts, (), lambda first, of: Alike(float(len(first)), intraclass(first["w1"].to_numpy(), of)))
+
+    whole = law(())
+    assert (whole.constant, whole.treated_whole, whole.rho) == (("w0",), True, 240.0)
+    for cuts in ((1,), (7, 20, 33)):
+        for one, other in zip(law(cuts), whole, strict=True):
+            np.testing.assert_equal(one, other)
