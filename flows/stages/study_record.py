@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from infra.workspace import Run
 from tasks.contract.columns import prediction_names, predictions_of, survey_weights, unit_keys
