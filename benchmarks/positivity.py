@@ -138,16 +138,17 @@ def augmented(
     )
     pool = minting.conformed(model.sample(max(CANDIDATES * chosen.rows, 400), rng), source.schema.modelled)
     g = np.mean([fold.propensity.predict(pool) for fold in own.models], axis=0)
-    predicted, filling = made.predict(pool), fill(g, chosen.level)
-    taken = choose_rows(filling, chosen.rows, predicted.q1 - predicted.q0, rng)
+    predicted, filling = made.predict(pool), fill((1.0 - g, g), chosen.level)
+    tau = predicted.q1 - predicted.q0
+    taken = choose_rows(filling, chosen.rows, (tau, tau), rng)
     frame = pool.iloc[taken.rows].reset_index(drop=True)
-    design = Nuisances((filling.arm1 / (filling.arm0 + filling.arm1))[taken.rows], predicted.q0[taken.rows], predicted.q1[taken.rows])
+    design = Nuisances(*(values[taken.rows] for values in (*filling.design, *predicted.outcomes)))
     drawn = balanced_outcome(made.law, taken.arm, design, frame, rng)
     y = conform(source.schema.outcome, pa.array(drawn)).to_numpy(zero_copy_only=False).astype(np.float64)
     keys = mix(np.arange(len(y), dtype=np.uint64), salt(seed, "added"))
     both = together(source, minting.Source(source.schema, frame, taken.arm, y, keys), seed)
     refit = minting.fit(both, study.learner, seed, FOLDS, repeats=study.repeats)
-    tilt = np.concatenate((fill(own.nuisances.g, chosen.level).tilt, filling.tilt[taken.rows]))
+    tilt = np.concatenate((fill(own.nuisances.propensities, chosen.level).tilt, filling.tilt[taken.rows]))
     table = Augmented(both.a, both.y, refit.nuisances, tilt, len(source.y), source.kind, truncation_bound(len(both.y), "auto"))
     variance = chosen.borrowed
     return Answer(points(effects(table, "real", variance)), points(effects(table, "pooled", variance)), ways, len(y), variance)
@@ -174,7 +175,7 @@ def one_seed(study: Study, seed: int) -> dict[str, Any]:
             given = minting.fit(donor, study.learner, seed, FOLDS, repeats=study.repeats)
             stacked = together(source, donor, seed)
             fitted = minting.fit(stacked, study.learner, seed, FOLDS, repeats=study.repeats)
-            pooled = Pooled(stacked.a, stacked.y, fitted.nuisances, given.nuisances.q1 - given.nuisances.q0)
+            pooled = Pooled(stacked.a, stacked.y, fitted.nuisances, given.nuisances.outcomes)
             found = augmented(study, source, own, donor, given, pooled, seed)
             answers[f"external {share:g}"] = found._asdict() | {
                 "refused": worth(found.rivals) > tolerance(WORTH, True),

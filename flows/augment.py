@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import threading
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ from flows.stages.source import read_source
 from flows.stages.verdicts import judge_release
 from infra.stages import Stages
 from infra.workspace import Run
-from tasks.augmentation.page import render, verdict
+from tasks.augmentation.page import arms_line, effect_name, render, verdict
 from tasks.augmentation.settings import check_settings
 from tasks.augmentation.task import Added, Analysed, Donor
 from tasks.checks.measured import Measured
@@ -134,15 +135,26 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     files = {f"worth/{path}": data for path, data in worth.files.items()}
     record = read_json(run, before)
     if any(gate.passed is False for gate in worth.gates):
-        summary = section(run, decided, other, augmentation.before_of(record), None)
+        summary = section(run, decided, other, augmentation.before_of(record, schema), None)
         outcome = Outcome(worth.gates, summary, {"source": effects_of(record)}, {"source": record["overlap"]}, None, _notes(other))
         return _keep(run, stages, source, other, outcome, files)
     model = stages.wait(f"fit covariates ({spec.covariates.synthesizer})", [synthesizer])[0]
     sizes = part_sizes(decided["chosen"]["rows"], spec.release.part_rows)
-    donor_models = Donor(model, tuple(fit.model for fit in fit_of_source.fits), donor)
-    adding = [(run, schema, donor_models, decision, part, rows) for part, rows in enumerate(sizes)]
+    ends = [0, *itertools.accumulate(augmentation.room(rows, len(schema.arms)) for rows in sizes)]
+    donor_models = _beside(run, stages, source, Donor(model, tuple(fit.model for fit in fit_of_source.fits), donor), ends[-1])
+    adding = [(run, schema, donor_models, decision, part, rows, ends[part]) for part, rows in enumerate(sizes)]
     added: list[Added] = stages.map("add rows", augmentation.add, adding)
     return _conclude(run, stages, source, fit_of_source, other, decision, before, added, (worth.gates, files))
+
+
+def _beside(run: Run, stages: Stages, source: Source, donor: Donor, rows: int) -> Donor:
+    """Add what rows need beside (W, A, Y): laws of the source's passengers, the form of so many fresh ids."""
+    schema, parts = source.described.table, source.parts
+    if any(not column.constant for column in schema.passengers):
+        donor = donor._replace(passengers=stages.run("fit passengers", covariates.fit_passengers, run, schema, parts))
+    if schema.ids:
+        donor = donor._replace(keys=stages.run("learn form of keys", mechanisms.learn_keys, run, schema, parts, rows))
+    return donor
 
 
 def _decide(run: Run, stages: Stages, source: Source, fit_of_source: Fitted, other: Other | None) -> tuple[ModelRef, Ref]:
@@ -184,7 +196,7 @@ def _conclude(
     wanted = [gate for gate in said.judgement.gates if gate.status != "off" or getattr(run.spec.gates, gate.name, None) is False]
     gates = (*judged[0], *wanted)
     records = {"source": read_json(run, before), "augmented": read_json(run, measured.release)}
-    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"]), after)
+    summary = section(run, read_json(run, decision), other, augmentation.before_of(records["source"], source.described.table), after)
     effects = {"source": effects_of(records["source"]), "augmented": effects_of({"estimates": summary["estimates"]["after"]})}
     overlap = {name: each["overlap"] for name, each in records.items()}
     outcome = Outcome(gates, summary, effects, overlap, said.holdout, (*_notes(other), *cautions(said.judgement.gates)))
@@ -214,7 +226,8 @@ def _measure(
         sample = stage.wait([sampled])[0]
         distances, isolated = submit_distances(run, stages, schema, sample), submit_isolated(run, stages, schema, sample)
         watched, approached = approach(run, stages, stage, schema, sample, isolated, [(0, part) for part in rows])
-        nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None}).encode())
+        by_outcome = [{"outcome": column.name, "truth": None} for column in schema.outcomes] if len(schema.outcomes) > 1 else []
+        nothing = run.space().put_bytes("augmentation/nothing.json", json.dumps({"truth": None, "outcomes": by_outcome}).encode())
         measured = Measured(
             source=before,
             release=stage.wait([whole])[0],
@@ -259,12 +272,13 @@ def _rejection(reply: dict[str, Any]) -> GateFailed:
 def describe(reply: dict[str, Any]) -> list[str]:
     """Return the lines a user reads at the end of a run that was not rejected."""
     summary, uri = reply["manifest"]["augmentation"], reply["uri"]
-    lines = [f"{reply['manifest']['name']} v{reply['version']:06d}  {summary['rows']:,} rows added, {summary['treated']:,} of them treated"]
+    name = f"{reply['manifest']['name']} v{reply['version']:06d}"
+    lines = [f"{name}  {summary['rows']:,} rows added, {arms_line(summary)}"]
     lines += [f"outcomes  {summary['outcome']['source']}", *(f"missing   {each['sentence']}" for each in summary["regions"])]
-    before = {(each["estimand"], each["estimator"]): each for each in summary["estimates"]["before"]}
+    before = {effect_name(each): each for each in summary["estimates"]["before"]}
     for each in summary["estimates"]["after"]:
-        name = "ato" if each["estimand"] == "ato" else each["estimator"]
-        was = before.get((each["estimand"], each["estimator"]))
+        name = effect_name(each)
+        was = before.get(name)
         text = "" if was is None else f"{was['estimate']:9.4g} (SE {was['se']:.2g})  to"
         lines.append(f"{name:<10}{text}{each['estimate']:9.4g} (SE {each['se']:.2g})")
     lines.append(verdict(summary))

@@ -98,7 +98,7 @@ def check(spec: Spec, purpose: Purpose = "release") -> tuple[dict[str, Any], lis
             if concluded.schema is not None and concluded.profile is not None:
                 described = concluded.schema, concluded.profile
                 faults += label_faults(spec, concluded.schema)
-                faults += [*arm_faults(concluded.schema, spec, purpose), *role_faults(concluded.schema, purpose)]
+                faults += [*arm_faults(concluded.schema, spec), *role_faults(concluded.schema, purpose)]
                 faults += size_faults(spec, concluded.schema.units, concluded.profile.arms, purpose)
                 warnings += size_warnings(spec, concluded.schema.units, concluded.profile.arms, purpose)
         except WaymintError as fault:

@@ -25,6 +25,11 @@ class Small(NamedTuple):
     q0: Float64
     q1: Float64
 
+    @property
+    def chances(self) -> tuple[Float64, Float64]:
+        """P(A = 0 | W) and P(A = 1 | W)."""
+        return 1.0 - self.g, self.g
+
 
 def small(n: int, rng: np.random.Generator, randomised: bool = False, shift: float = 0.0) -> Small:
     """Draw from a world where hardly anybody with x < 0 is treated; binary outcomes, effects between 0.3 and 0.5."""

@@ -1,10 +1,10 @@
-"""Which commands a treatment of more than two arms is built for; the others refuse it."""
+"""What a treatment of more than two arms asks of a SPEC."""
 
 from __future__ import annotations
 
-from tasks.contract.errors import SourceError, SpecError, WaymintError
+from tasks.contract.errors import SpecError
 from tasks.contract.roles import TableSchema
-from tasks.contract.spec import Purpose, Spec
+from tasks.contract.spec import Spec
 
 
 def arm_notes(schema: TableSchema, spec: Spec) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def share_faults(schema: TableSchema, spec: Spec) -> list[SpecError]:
     return faults
 
 
-def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[WaymintError]:
+def arm_faults(schema: TableSchema, spec: Spec) -> list[SpecError]:
     """Return what a SPEC asks for that is not built for the table's number of arms, or names arms that are not there.
 
     Parameters
@@ -46,20 +46,10 @@ def arm_faults(schema: TableSchema, spec: Spec, command: Purpose) -> list[Waymin
     schema : TableSchema
         The table.
     spec : Spec
-    command : str
-        Such as ``"release"``.
     """
-    faults: list[WaymintError] = [*share_faults(schema, spec)]
+    faults = share_faults(schema, spec)
     if len(schema.arms) == 2:
         return faults
-    if command == "augment":
-        faults.append(
-            SourceError(
-                f"treatment '{schema.treatment.name}' of {command} must have two arms; got {len(schema.arms)}.",
-                "Every other command takes them all; for this one keep the rows of two: name the other labels in "
-                f'source.missing_values.{schema.treatment.name} and set roles.missing_treatment = "drop".',
-            )
-        )
     settings = spec.mechanisms
     chance = isinstance(settings.propensity, float)
     two = (

@@ -89,6 +89,7 @@ def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
     uri, release = find_other(run.spec)
     manifest = None if release is None else release.manifest
     _refuse_release(manifest, schema)
+    schema = _asked_of(schema)
     table_run = another_table(run, "other", uri)
     plan = read_plan(table_run, stages, "other table")
     lacking = sorted({column.name for column in schema.columns} - set(plan.names))
@@ -111,6 +112,11 @@ def read_other(run: Run, stages: Stages, schema: TableSchema) -> Other:
     return Other(rows_read, sum(part.rows for part in rows_read), plan.fingerprint, parent)
 
 
+def _asked_of(schema: TableSchema) -> TableSchema:
+    """Return the columns that the other table must hold: its ids and passengers are of no use."""
+    return schema.model_copy(update={"columns": tuple(column for column in schema.columns if column.role not in ("id", "passenger"))})
+
+
 def marked(schema: TableSchema) -> TableSchema:
     """Return the schema with the marker's column: what table the name of an augmentation stands for."""
     field = pack_field(pa.field(MARKER, pa.bool_()))
@@ -123,9 +129,11 @@ def judge_worth(run: Run, decision: Mapping[str, Any]) -> Judgement:
     """Judge whether the augmentation is expected to err less than everything that could be done instead."""
     from tasks.checks.expectations import judge  # takes seconds to import
 
-    mine, *others = decision["rivals"]
+    worst = max(decision.get("outcomes", [decision]), key=lambda each: each["worth"])
+    mine, *others = worst["rivals"]
     ways = ", ".join(f"{each['name']} {each['error']:.3g}" for each in others if each["error"] is not None)
-    detail = f"expected squared error {mine['error']:.3g}; {ways}"
+    on = f"on '{worst['outcome']}': " if "outcomes" in decision else ""
+    detail = f"{on}expected squared error {mine['error']:.3g}; {ways}"
     metric = Metric(WORTH, float(decision["worth"]), "at most", decision["tolerance"], detail=detail)
     with tempfile.TemporaryDirectory(prefix="waymint-checks-") as scratch:
         return judge([metric], Path(scratch), run.created)
@@ -152,8 +160,9 @@ def section(
             "after": None if after is None else after[settings.averaging],
             "other_averaging": _other(settings, after),
         },
-        "rows": None if after is None else after["rows"],
-        "treated": None if after is None else after["treated"],
+        **{name: None if after is None else after[name] for name in ("rows", "treated")},
+        **({"outcomes": decision["outcomes"]} if "outcomes" in decision else {}),
+        **({"arms": decision["arms"], "added": None if after is None else after["arms"]} if "arms" in decision else {}),
     }
 
 
@@ -216,5 +225,5 @@ def _refuse_release(manifest: Manifest | None, schema: TableSchema) -> None:
     if manifest is not None and manifest.profile == "augment":
         raise SpecError(
             f"augment.outcome must be a whole table; got {manifest.name} version {manifest.version}, which holds added rows only.",
-            f"Name a release of another source of {len(schema.columns)} such columns.",
+            f"Name a release of another source of {len(_asked_of(schema).columns)} such columns.",
         )

@@ -31,7 +31,7 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     rows = run.space().first_rows(parts, MOST_ROWS)
     schema = with_periods(schema, rows, spec.outcome)
     declared = (*relation_faults(rows, schema, spec.roles), *visit_faults(rows, schema, spec.roles))
-    for fault in (*arm_faults(schema, spec, command), *role_faults(schema, command), *declared):
+    for fault in (*arm_faults(schema, spec), *role_faults(schema, command), *declared):
         raise fault
     warnings = (*described.warnings, *near_functions(rows, schema), *study_notes(schema), *arm_notes(schema, spec))
     return Source(plan, described._replace(table=schema, warnings=warnings), parts)

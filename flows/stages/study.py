@@ -17,11 +17,10 @@ from tasks.contract.spec import Purpose, RolesSpec
 #: Roles that a command can't do with, and why.
 _REFUSED: dict[str, tuple[tuple[Role, ...], str]] = {
     "augment": (
-        ("id", "cluster", "weight", "passenger"),
-        "Added rows have neither keys, clusters, weights nor passengers: leave the column out by roles.exclude.",
+        ("cluster", "weight"),
+        "Added rows belong to no cluster and weigh nothing: leave the column out by roles.exclude.",
     ),
 }
-_KEYS: dict[str, str] = {"passenger": "passengers"}
 
 
 def role_faults(schema: TableSchema, command: Purpose) -> list[SpecError]:
@@ -37,35 +36,10 @@ def role_faults(schema: TableSchema, command: Purpose) -> list[SpecError]:
     refused, hint = _REFUSED.get(command, ((), ""))
     if command == "simulate" and schema.cluster is not None and not (schema.plain and schema.survival is None):
         refused, hint = ("cluster",), "Clusters are simulated beside one outcome that is known in every row and no time to event."
-    return outcome_faults(schema, command) + [
-        SpecError(f"{_KEYS.get(column.role, column.role)} of roles must be left out of {command}; got '{column.name}'.", hint)
+    return [
+        SpecError(f"{column.role} of roles must be left out of {command}; got '{column.name}'.", hint)
         for column in schema.columns
         if column.role in refused
-    ]
-
-
-def outcome_faults(schema: TableSchema, command: str) -> list[SpecError]:
-    """Return the refusal of several outcomes, or of one with missing cells, where a command is not built for them.
-
-    Parameters
-    ----------
-    schema : TableSchema
-        The table.
-    command : str
-        Such as ``"augment"``.
-    """
-    if command in ("release", "compare", "simulate") or schema.plain:
-        return []
-    if len(schema.outcomes) > 1:
-        names = ", ".join(f"'{column.name}'" for column in schema.outcomes)
-        return [
-            SpecError(f"outcomes of {command} must be one; got {names}.", "Name one in roles.outcome, and the others in roles.exclude.")
-        ]
-    return [
-        SpecError(
-            f"outcome '{schema.outcome.name}' of {command} must be known in every row; got missing cells that stay.",
-            'Set roles.missing_outcome = "drop".',
-        )
     ]
 
 

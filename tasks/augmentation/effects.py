@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ from tasks.contract.registry import resolve
 from tasks.contract.results import Estimate
 from tasks.numerics.normal import Z95
 from tasks.targeting.estimators import ATE
-from tasks.targeting.fluctuation import fluctuate, truncate
+from tasks.targeting.fluctuation import fluctuate, truncate_arms
+from tasks.targeting.influence import Estimator, interval
+from tasks.targeting.sample import Sample, prepare
 
 ESTIMATORS = (*ATE, "ato")
 Averaging = Literal["real", "pooled"]
@@ -25,11 +28,11 @@ class Augmented(NamedTuple):
     Attributes
     ----------
     a : ndarray of int8
-        Treatment.
+        Treatment, 0, ..., K - 1; K where the outcome is missing.
     y : ndarray of float64
         Outcome.
     nuisances : Nuisances
-        Out-of-fold predictions, cross-fitted on all rows.
+        Out-of-fold predictions, cross-fitted on all rows; of K + 1 arms where outcomes are missing.
     tilt : ndarray of float64
         :attr:`tasks.augmentation.filling.Filling.tilt` at each row: weights that give all rows the source's covariate law.
     real : int
@@ -37,7 +40,7 @@ class Augmented(NamedTuple):
     kind : str
         Kind of the outcome.
     truncation : float
-        d, in [0, 0.5).
+        d, in [0, 1/K).
     """
 
     a: Int8
@@ -49,8 +52,8 @@ class Augmented(NamedTuple):
     truncation: float
 
 
-def effects(table: Augmented, averaging: Averaging, borrowed: float = 0.0) -> list[Estimate]:
-    """Estimate by OR, IPW, AIPW, TMLE (ATE) and ATO on an augmented table.
+def effects(table: Augmented, averaging: Averaging, borrowed: float | Sequence[float] = 0.0, labels: Sequence[str] = ()) -> list[Estimate]:
+    """Estimate by OR, IPW, AIPW, TMLE (ATE) and ATO on an augmented table; of K > 2 arms the effect of each against the control.
 
     With averaging ``real``, psi = (1/n) sum over real rows of Q1 - Q0, plus (AIPW) residuals over all rows,
 
@@ -66,19 +69,28 @@ def effects(table: Augmented, averaging: Averaging, borrowed: float = 0.0) -> li
     ----------
     table : Augmented
     averaging : {"real", "pooled"}
-    borrowed : float
+    borrowed : float, or sequence of K - 1 float
         Variance of what added rows have in common, the error of the model that gave them their outcomes: it is added to every squared
-        standard error, for no number of added rows makes it smaller.
+        standard error, for no number of added rows makes it smaller. One for each effect.
+    labels : sequence of K str
+        Of more than two arms: their labels, the control's first.
 
     Returns
     -------
     list of Estimate
     """
-    if averaging == "pooled":
-        plain = [_registered(name, table, np.ones(len(table.y))) for name in ESTIMATORS]
-        return [_widened(each, borrowed) for each in plain]
-    estimates = _over_real(table)
-    return [_widened(each, borrowed) for each in (*estimates, _registered("ato", table, table.tilt))]
+    variances = [borrowed] if isinstance(borrowed, float | int) else borrowed
+    gaps = table.nuisances.arms > len(variances) + 1
+    names = [name for name in ESTIMATORS if name != "ato" or not gaps]  # overlap weights need g apart from the chance to be known
+    results: list[Estimate] = []
+    for arm, variance in enumerate(variances, start=1):
+        if averaging == "pooled":
+            plain = [_registered(name, table, np.ones(len(table.y)), arm) for name in names]
+        else:
+            plain = [*_over_real(table, arm), *(_registered(name, table, table.tilt, arm) for name in names[len(ATE) :])]
+        label, control = (labels[arm], labels[0]) if len(variances) > 1 else (None, None)
+        results += [_widened(each, variance)._replace(arm=label, control=control) for each in plain]
+    return results
 
 
 @functools.cache
@@ -87,20 +99,26 @@ def estimator(name: str) -> Any:
     return resolve("estimator", name)
 
 
-def _registered(name: str, table: Augmented, weights: Float64) -> Estimate:
-    estimate: Estimate = estimator(name).evaluate(table.a, table.y, table.nuisances, table.kind, table.truncation, weights)
-    return estimate
+def between(method: Estimator, sample: Sample, arm: int) -> Estimate:
+    """Evaluate an estimator on one arm against the control."""
+    rows = sample.between(arm, 0)
+    return interval(method.influence(rows), rows)
 
 
-def _over_real(table: Augmented) -> list[Estimate]:
+def _registered(name: str, table: Augmented, weights: Float64, arm: int) -> Estimate:
+    return between(estimator(name), prepare(table.a, table.y, table.nuisances, table.kind, table.truncation, weights), arm)
+
+
+def _over_real(table: Augmented, arm: int) -> list[Estimate]:
     n = table.real
     v = table.tilt * (n / float(np.sum(table.tilt)))
     is_real = np.arange(len(table.y)) < n
-    p0, p1 = truncate(table.nuisances.g, table.truncation)
-    one, zero = v * (table.a == 1) / p1, v * (table.a == 0) / p0
-    clipped = float(np.mean((table.nuisances.g < table.truncation) | (table.nuisances.g > 1.0 - table.truncation)))
+    p = truncate_arms(table.nuisances, table.truncation)
+    one, zero = v * (table.a == arm) / p[arm], v * (table.a == 0) / p[0]
+    raw = truncate_arms(table.nuisances, 0.0)
+    clipped = float(np.mean((raw[arm] < table.truncation) | (raw[0] < table.truncation)))
     ess = float(np.sum(one + zero)) ** 2 / float(np.sum((one + zero) ** 2))
-    q0, q1 = table.nuisances.outcomes
+    q0, q1 = table.nuisances.outcomes[0], table.nuisances.outcomes[arm]
 
     def plug_in(q0: Float64, q1: Float64) -> float:
         return float(np.mean((q1 - q0)[:n]))
@@ -111,7 +129,8 @@ def _over_real(table: Augmented) -> list[Estimate]:
 
     efficient = values(q0, q1)
     step = fluctuate(table.a, table.y, table.nuisances, table.kind, table.truncation, v)
-    star0, star1 = step.apply(table.nuisances)
+    stars = step.apply(table.nuisances)
+    star0, star1 = stars[0], stars[arm]
     mass1, mass0 = float(np.sum(one)), float(np.sum(zero))
     mu1, mu0 = float(one @ table.y) / mass1, float(zero @ table.y) / mass0
     weighted = n * (one * (table.y - mu1) / mass1 - zero * (table.y - mu0) / mass0)

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Learner
 
 
-class Ensemble(NamedTuple):
-    """Predictions of the source's rows by models of one table redrawn by the Bayesian bootstrap; arrays of shape (b, n): draw, row.
+class Ensemble(tuple[Float64, ...]):
+    """Predictions of the source's rows by models of one table redrawn by the Bayesian bootstrap; K arrays of shape (b, n): draw, row.
 
-    Attributes
-    ----------
-    q0, q1 : ndarray of float64
-        E[Y | A = 0, W] and E[Y | A = 1, W], in units of the outcome.
+    E[Y | A = a, W] of every arm, the control first, in units of the outcome.
     """
 
-    q0: Float64
-    q1: Float64
+    __slots__ = ()
+
+    def __new__(cls, *arrays: Float64) -> Ensemble:
+        """Take the arrays in the order of the arms."""
+        return super().__new__(cls, arrays)
+
+    def __getnewargs__(self) -> tuple[Float64, ...]:
+        return tuple(self)
 
     @property
-    def mean(self) -> tuple[Float64, Float64]:
-        """Mean predictions of either arm, shape (n,)."""
-        return self.q0.mean(axis=0), self.q1.mean(axis=0)
+    def mean(self) -> tuple[Float64, ...]:
+        """Mean predictions of every arm, shape (n,)."""
+        return tuple(draws.mean(axis=0) for draws in self)
 
-    def variance(self, weight0: Float64, weight1: Float64) -> float:
-        """Return the variance of ``mean(weight1 Q1 - weight0 Q0)`` over the source's rows, rows held fixed.
+    def of(self, a: Int8) -> Float64:
+        """Return each row's predictions of its own arm, shape (b, n)."""
+        values = self[0]
+        for arm in range(1, len(self)):
+            values = np.where(a == arm, self[arm], values)
+        return values
+
+    def variance(self, weight0: Float64, weight: Float64, arm: int = 1) -> float:
+        """Return the variance of ``mean(weight Q_arm - weight0 Q_0)`` over the source's rows, rows held fixed.
 
         That is the spread of the value over the draws. An average effect errs by what the errors of its rows have in common, so a model of
         each row's own squared error (direct prediction of the excess risk: Lahlou et al. 2023, arXiv 2102.08501) can't be summed up to it;
@@ -36,15 +44,17 @@ class Ensemble(NamedTuple):
 
         Parameters
         ----------
-        weight0, weight1 : ndarray of float64, shape (n,)
+        weight0, weight : ndarray of float64, shape (n,)
             Weights of the rows' predictions.
+        arm : int
+            Which is held against the control.
 
         Returns
         -------
         float
             In squared units of the outcome.
         """
-        return float(np.var((self.q1 @ weight1 - self.q0 @ weight0) / len(weight0), ddof=1))
+        return float(np.var((self[arm] @ weight - self[0] @ weight0) / len(weight0), ddof=1))
 
 
 def redrawn(
@@ -54,6 +64,7 @@ def redrawn(
     at: pd.DataFrame,
     draws: int,
     rng: np.random.Generator,
+    arms: int = 2,
 ) -> Ensemble:
     """Fit the outcome's regression on Bayesian bootstrap draws of a table (Rubin 1981, DOI 10.1214/aos/1176345338).
 
@@ -69,15 +80,17 @@ def redrawn(
     draws : int
         Models, at least 2.
     rng : numpy.random.Generator
+    arms : int
+        K.
 
     Returns
     -------
     Ensemble
     """
     frame, a, y = table
-    found0, found1 = [], []
+    predictions: list[list[Float64]] = [[] for _ in range(arms)]
     for _ in range(draws):
         model = learner.fit_outcome(frame, a, y, kind, rng, rng.exponential(size=len(y)))
-        found0.append(model.predict(at, np.zeros(len(at), dtype=np.int8)))
-        found1.append(model.predict(at, np.ones(len(at), dtype=np.int8)))
-    return Ensemble(np.stack(found0), np.stack(found1))
+        for arm, of_arm in enumerate(predictions):
+            of_arm.append(model.predict(at, np.full(len(at), arm, dtype=np.int8)))
+    return Ensemble(*(np.stack(of_arm) for of_arm in predictions))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier
 
-from tasks.contract.nuisance import Float64, Int8
+from tasks.contract.nuisance import Int8, Nuisances
 from tasks.contract.roles import Column
 
 #: Deepest question of a region.
@@ -27,7 +27,7 @@ class Region(NamedTuple):
     Attributes
     ----------
     arm : int
-        The arm that is missing, 0 or 1.
+        The arm that is missing.
     words : str
         Its description: "age > 61 and cd40 <= 200".
     rows : int
@@ -44,9 +44,9 @@ class Region(NamedTuple):
     of_arm: int
     lacking: int
 
-    def sentence(self) -> str:
-        """Return the region as a line: where, and how many of how many."""
-        return f"{self.words}: {self.of_arm} {'treated' if self.arm else 'control'} of {self.rows:,}"
+    def sentence(self, labels: Sequence[str] = ("control", "treated")) -> str:
+        """Return the region as a line: where, and how many of how many; with the arms' labels."""
+        return f"{self.words}: {self.of_arm} {labels[self.arm]} of {self.rows:,}"
 
 
 class _Question(NamedTuple):
@@ -66,8 +66,15 @@ class _Question(NamedTuple):
         return np.asarray(values.to_numpy(dtype=np.float64) > self.bound)
 
 
-def regions(frame: pd.DataFrame, columns: Sequence[Column], a: Int8, g: Float64, bound: float, leaf: int) -> list[Region]:
-    """Describe where propensities lie outside [d, 1-d], arm by arm.
+def lacking_rows(nuisances: Nuisances, bound: float) -> tuple[_Bools, ...]:
+    """Return which rows lack each arm: its propensity is below d; K arrays of shape (n,)."""
+    if nuisances.arms == 2:
+        return nuisances.g > 1.0 - bound, nuisances.g < bound
+    return tuple(np.asarray(p < bound) for p in nuisances.propensities)
+
+
+def regions(frame: pd.DataFrame, columns: Sequence[Column], a: Int8, lacking_arms: Sequence[_Bools], leaf: int) -> list[Region]:
+    """Describe where propensities are below d, arm by arm.
 
     A tree of depth 3 predicts which rows lack the arm. Its questions are levels, gaps and thresholds that are rounded before they are
     used, so no exact value of a row shows; no leaf holds fewer than ``leaf`` rows. Leaves where at least half of the rows lack the arm
@@ -81,24 +88,23 @@ def regions(frame: pd.DataFrame, columns: Sequence[Column], a: Int8, g: Float64,
         Covariates that vary.
     a : ndarray of int8, shape (n,)
         Treatment.
-    g : ndarray of float64, shape (n,)
-        Out-of-fold P(A = 1 | W).
-    bound : float
-        d, in (0, 0.5).
+    lacking_arms : sequence of K ndarray of bool, shape (n,)
+        Of :func:`lacking_rows`.
     leaf : int
         Fewest rows of a leaf, at least 1.
 
     Returns
     -------
     list of Region
-        Treated first, larger ones first.
+        The last arm first, the control last; larger ones first.
     """
     questions = _questions(frame, columns)
     kept: list[Region] = []
-    for arm, lacking in ((1, g < bound), (0, g > 1.0 - bound)):
+    for arm in range(len(lacking_arms) - 1, -1, -1):
+        lacking = lacking_arms[arm]
         if not lacking.any() or not questions:
             continue
-        leaves = _leaves(frame, questions, lacking, leaf) if lacking.sum() < len(g) else [("all rows", np.ones(len(g), dtype=bool))]
+        leaves = _leaves(frame, questions, lacking, leaf) if lacking.sum() < len(a) else [("all rows", np.ones(len(a), dtype=bool))]
         here = [
             Region(arm, words, int(rows.sum()), int(np.count_nonzero(a[rows] == arm)), int(np.count_nonzero(lacking[rows])))
             for words, rows in leaves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +19,16 @@ class Chosen(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int64
-        Positions among the candidates; one that is added to both arms comes twice.
+        Positions among the candidates; one that is added to several arms comes several times.
     arm : ndarray of int8
-        0 or 1.
+        0, ..., K - 1.
     """
 
     rows: npt.NDArray[np.int64]
     arm: Int8
 
 
-def choose_rows(filling: Filling, rows: int, order_by: Float64, rng: np.random.Generator) -> Chosen:
+def choose_rows(filling: Filling, rows: int, order_by: Sequence[Float64], rng: np.random.Generator) -> Chosen:
     """Take rows from candidates, each arm's in proportion to what the filling adds to it around them.
 
     Systematic sampling along an order: the sample is stratified by it. A candidate comes at most once per arm.
@@ -38,20 +39,20 @@ def choose_rows(filling: Filling, rows: int, order_by: Float64, rng: np.random.G
         Of the candidates, drawn from the source's covariate law.
     rows : int
         m, at least 1; rounded down where there are too few candidates that need rows.
-    order_by : ndarray of float64, shape (N,)
-        What the sample is stratified by, such as the conditional effect.
+    order_by : sequence of K ndarray of float64, shape (N,)
+        What each arm's sample is stratified by, such as the conditional effect.
     rng : numpy.random.Generator
-        Two numbers are spent.
+        One number for each arm is spent.
 
     Returns
     -------
     Chosen
         The control arm's rows first, each arm's in ascending order of the candidates.
     """
-    order = np.argsort(order_by, kind="stable")
-    total = float(np.sum(filling.added0) + np.sum(filling.added1))
+    total = float(sum(np.sum(added) for added in filling.added))
     filled, arms = [], []
-    for arm, added in enumerate((filling.added0, filling.added1)):
+    for arm, (added, by) in enumerate(zip(filling.added, order_by, strict=True)):
+        order = np.argsort(by, kind="stable")
         start = rng.random()
         wanted = np.minimum(added * (rows / total if total > 0.0 else 0.0), 1.0)
         edges = np.cumsum(wanted[order])

@@ -20,6 +20,8 @@ def check_settings(spec: Spec, schema: TableSchema) -> None:
         raise SpecError('release of an augmentation must have copies = 1 and mode = "hybrid"; got others.', "Leave them out.")
     if spec.augment.flip and spec.augment.outcome == "self":
         raise SpecError(f'flip of augment must be 0 where outcome is "self"; got {spec.augment.flip}.', "It tests another table's labels.")
+    if spec.augment.flip and len(schema.outcomes) > 1:
+        raise SpecError(f"flip of augment must be 0 with several outcomes; got {spec.augment.flip}.", "It tests one outcome's labels.")
     if spec.augment.flip and schema.outcome_kind != "binary":
         raise SpecError(
             f"flip of augment must be 0 for a {schema.outcome_kind} outcome; got {spec.augment.flip}.", "Only labels can be flipped."

@@ -8,39 +8,41 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from infra.cluster import coarse
 from infra.provenance import product_version
 from infra.workspace import Run, Workspace, parquet_bytes
-from tasks.augmentation.agreement import Recalibration, conflict, recalibrate
-from tasks.augmentation.criterion import Inputs, Point, choose, curve
+from tasks.augmentation.criterion import Inputs, Point, levels_of
 from tasks.augmentation.effects import ESTIMATORS, Augmented, Averaging, effects
 from tasks.augmentation.ensemble import Ensemble, redrawn
-from tasks.augmentation.filling import fill
-from tasks.augmentation.regions import regions
-from tasks.augmentation.rivals import Pooled, rivals, tolerance, worth
+from tasks.augmentation.filling import Filling, fill, fill_known
+from tasks.augmentation.regions import lacking_rows, regions
+from tasks.augmentation.rivals import tolerance
 from tasks.augmentation.rows import choose_rows, flipped
-from tasks.contract.columns import MARKER, conform, constant_array, decode
+from tasks.augmentation.weighing import Tables, Weighed, choose_for_all, inputs_of, record_of, view, weigh
+from tasks.contract.columns import MARKER, constant_array, decode
 from tasks.contract.errors import EstimationError
 from tasks.contract.footer import with_footer
 from tasks.contract.frames import from_frame, to_frame
-from tasks.contract.nuisance import Float64, Int8, Nuisances
+from tasks.contract.nuisance import Float64, Nuisances, suffix_of
 from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.registry import resolve
 from tasks.contract.rng import mix, rng_for, salt
 from tasks.contract.roles import TableSchema
-from tasks.mechanisms.balanced import balanced_outcome
+from tasks.mechanisms.blocks import with_outcome, with_passengers
+from tasks.mechanisms.fresh import with_keys
 from tasks.mechanisms.model import Mechanisms
-from tasks.nuisance.fold_model import FoldModel
+from tasks.mechanisms.outcomes import draw_outcomes
+from tasks.nuisance.fold_model import FoldModel, averaged_all
 from tasks.targeting.fluctuation import truncation_bound
 
 #: Candidates drawn per added row: at least, at most.
 CANDIDATES = (4.0, 60.0)
 #: Rows added at a time: bounds memory, and is part of what decides the bytes.
 BLOCK = 10_000
-NUISANCES = ("g", "q0", "q1")
 
 
 @coarse("flip labels", "flip labels")
@@ -60,22 +62,27 @@ def flip(run: Run, parts: Sequence[PartitionRef]) -> list[PartitionRef]:
 
 @coarse("redraw outcome model", "redraw outcome model of {name}")
 def redraw(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], at: Sequence[PartitionRef], name: str) -> ModelRef:
-    """Fit Q on bootstrap draws of one table and predict the source's rows: an Ensemble."""
+    """Fit Q of every outcome on bootstrap draws of one table and predict the source's rows: a tuple of Ensembles."""
     space, spec = run.space(), run.spec
     key = f"augmentation/ensemble-{name}"
     if (done := space.finished(key, ModelRef)) is not None:
         return done
     # the snapshot is in hash order: the first rows are a random sample
     rows = space.first_rows(parts, spec.augment.fit_rows).unify_dictionaries()
-    table = (to_frame(rows, schema.modelled), rows["a"].to_numpy().astype(np.int8), rows["y"].to_numpy().astype(np.float64))
+    covariates, a = to_frame(rows, schema.modelled), rows["a"].to_numpy().astype(np.int8)
     learner = resolve("learner", spec.mechanisms.learner, spec.mechanisms.params)
-    frame = _frame(space, schema, at)
-    redrawn_outcomes = redrawn(learner, table, schema.outcome_kind, frame, spec.augment.draws, rng_for(spec.seed, "ensemble", name))
-    return space.put_model(key, redrawn_outcomes)
+    frame, ensembles = _frame(space, schema, at), []
+    for number, (column, kind) in enumerate(zip(schema.outcomes, schema.outcome_kinds, strict=True)):
+        y = rows[column.id].to_numpy().astype(np.float64)
+        places = np.flatnonzero(~np.isnan(y))
+        table = (covariates.iloc[places].reset_index(drop=True), a[places], y[places])
+        rng = rng_for(spec.seed, "ensemble", f"{name}{suffix_of(number)}")
+        ensembles.append(redrawn(learner, table, kind, frame, spec.augment.draws, rng, len(schema.arms)))
+    return space.put_model(key, tuple(ensembles))
 
 
 class Analysed(NamedTuple):
-    """What has been cross-fitted before rows are added; each with columns key, a, y, g, q0, q1.
+    """What has been cross-fitted before rows are added; each with columns key, a, y, g, q0, q1 (of more arms as many more).
 
     Attributes
     ----------
@@ -106,60 +113,61 @@ def decide(
     key = "augmentation/decision.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    a, y, nuisances = _analysis(space, analysed.observed)
-    bound = truncation_bound(len(y), spec.mechanisms.truncation)
-    mine: Ensemble = space.model(observed)
-    theirs: Ensemble = mine if given is None else space.model(given)
-    inputs = Inputs(a, y, nuisances, mine, theirs, schema.outcome_kind, bound, given is not None)
-    recalibration = recalibrate(a, y, theirs, schema.outcome_kind) if given is not None else None
-    points = curve(inputs, spec.augment.most, spec.augment.averaging, recalibration)
-    chosen = choose(points)
-    ways = rivals(
-        inputs, chosen, recalibration, _pooled(space, analysed), truncation_bound(max(_rows(analysed), 2), spec.mechanisms.truncation)
-    )
-    areas = regions(_frame(space, schema, parts), schema.modelled, a, nuisances.g, bound, spec.augment.leaf)
+    arms, rule = len(schema.arms), spec.mechanisms.truncation
+    tables = Tables(*(None if ref is None else space.table(ref) for ref in analysed))
+    mine: tuple[Ensemble, ...] = space.model(observed)
+    theirs: tuple[Ensemble | None, ...] = (None,) * len(mine) if given is None else space.model(given)
+    n = tables.observed.num_rows
+    bound = truncation_bound(n, rule, arms)
+    weighed: list[Weighed] = []
+    reference, levels = None, None
+    for number, ensembles in enumerate(zip(mine, theirs, strict=True)):
+        inputs = inputs_of(tables, schema, number, ensembles, bound, reference)
+        if not number:  # rows are added by the first outcome's chances to be known in each arm
+            reference, levels = inputs.chances, levels_of(inputs, spec.augment.most)
+        weighed.append(weigh(tables, schema, number, inputs, spec.augment.most, spec.augment.averaging, levels))
+    place = choose_for_all(weighed)
+    pooled_bound = truncation_bound(max(_rows(analysed), 2), rule, arms)
+    records = [record_of(each, place, pooled_bound, schema.arms) for each in weighed]
+    first = weighed[0].inputs
+    lacking = tuple(p < bound for p in first.chances) if first.gaps else lacking_rows(first.nuisances, bound)
+    a = tables.observed.column("a").to_numpy().astype(np.int8)
+    areas = regions(_frame(space, schema, parts), schema.modelled, a, lacking, spec.augment.leaf)
+    titles = ("control", "treated") if arms == 2 else schema.arms
     record = {
         "bound": bound,
-        "lacking": {"treated": int(np.sum(nuisances.g < bound)), "control": int(np.sum(nuisances.g > 1.0 - bound)), "rows": len(y)},
-        "regions": [{**each._asdict(), "sentence": each.sentence()} for each in areas],
-        "curve": [each._asdict() for each in points],
-        "chosen": chosen._asdict(),
-        "conflict": _conflict(inputs, chosen, recalibration),
-        "rivals": [each._asdict() for each in ways],
-        "worth": worth(ways),
+        "lacking": _counts(titles, lacking) | {"rows": n},
+        "regions": [{**each._asdict(), "sentence": each.sentence(titles)} for each in areas],
+        **records[0],
+        "worth": max(each["worth"] for each in records),
         "tolerance": None if spec.augment.worth is False else tolerance(spec.augment.worth, given is not None),
-        "candidates": _candidates(nuisances.g, chosen),
+        "candidates": _candidates(first, weighed[0].points[place]),
     }
+    if arms > 2:
+        record["arms"] = list(schema.arms)
+        record["lacking"] = {"arms": _counts(titles, lacking), "rows": n}
+    if len(records) > 1:
+        record["outcomes"] = [{"outcome": column.name, **each} for column, each in zip(schema.outcomes, records, strict=True)]
     return space.put_bytes(key, json.dumps(record, sort_keys=True, default=float).encode())
 
 
-def _conflict(inputs: Inputs, chosen: Point, recalibration: Recalibration | None) -> dict[str, float] | None:
-    if recalibration is None:
-        return None
-    seen = conflict(recalibration, *inputs.given.mean, *fill(inputs.nuisances.g, chosen.level).borrowed, chosen.borrowed)
-    return {"change": seen.change, "se": seen.se, "chance": seen.chance, "squared": seen.squared}
-
-
-def _pooled(space: Workspace, analysed: Analysed) -> Pooled | None:
-    if analysed.pooled is None or analysed.other is None:
-        return None
-    _, _, other = _analysis(space, analysed.other)
-    return Pooled(*_analysis(space, analysed.pooled), other.q1 - other.q0)
+def _counts(titles: Sequence[str], lacking: Sequence[npt.NDArray[np.bool_]]) -> dict[str, int]:
+    return {title: int(np.sum(rows)) for title, rows in zip(titles, lacking, strict=True)}
 
 
 def _rows(analysed: Analysed) -> int:
     return sum(part.rows for part in analysed.pooled or analysed.observed)
 
 
-def _candidates(g: Float64, chosen: Point) -> float:
+def _candidates(inputs: Inputs, chosen: Point) -> float:
     """Return how many candidates are needed per added row so that few are taken twice."""
-    filling = fill(g, chosen.level)
-    largest = max(float(filling.added0.max()), float(filling.added1.max()))
+    filling = inputs.filling(chosen.level)
+    largest = max(float(added.max()) for added in filling.added)
     return float(np.clip(1.5 * largest / max(filling.rows, 1e-12), *CANDIDATES))
 
 
 class Added(NamedTuple):
-    """One part of added rows: canonical with key, g, q0, q1 and tilt beside, and as it will be published."""
+    """One part of added rows: canonical with key, nuisances and tilt beside, and as it will be published."""
 
     canonical: PartitionRef
     released: PartitionRef
@@ -176,16 +184,25 @@ class Donor(NamedTuple):
         The source's fold models: their g says where an arm is missing.
     mechanisms : ModelRef
         The targeted outcome model of the table that outcomes come from.
+    passengers, keys : ModelRef or None
+        Laws of the source's passengers, and the form of fresh ids, where there are such columns.
     """
 
     covariates: ModelRef
     folds: tuple[ModelRef, ...]
     mechanisms: ModelRef
+    passengers: ModelRef | None = None
+    keys: ModelRef | None = None
+
+
+def room(rows: int, arms: int) -> int:
+    """Return the most rows that so many wanted ones become: each arm of a block is rounded to a whole number."""
+    return rows + arms * -(-rows // BLOCK)
 
 
 @coarse("add rows", "add rows, part {part}")
-def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, rows: int) -> Added:
-    """Draw covariates where an arm is missing, give them that arm, draw their outcomes."""
+def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, rows: int, before: int = 0) -> Added:
+    """Draw covariates where an arm is missing, give them that arm, draw what follows; ``before``: room for earlier parts."""
     space, spec = run.space(), run.spec
     base = f"augmentation/part-{part:05d}"
     canonical, released = (space.finished(f"{base}.{kind}.parquet", PartitionRef) for kind in ("canonical", "released"))
@@ -195,17 +212,22 @@ def add(run: Run, schema: TableSchema, donor: Donor, decision: Ref, part: int, r
     blocks = []
     for number, start in enumerate(range(0, rows, BLOCK)):
         rng = rng_for(spec.seed, "augment", f"{part}/{number}")
-        blocks.append(_block(run, space, schema, donor, decided, min(BLOCK, rows - start), rng))
+        block = _block(run, space, schema, donor, decided, min(BLOCK, rows - start), rng)
+        if donor.passengers is not None and block.num_rows:
+            beside = rng_for(spec.seed, "augment passengers", f"{part}/{number}")
+            block = with_passengers(schema, block, space.model(donor.passengers), beside)
+        keys = {} if donor.keys is None else space.model(donor.keys)
+        blocks.append(with_keys(schema, block, keys, before + room(start, len(schema.arms)), spec.seed))
     table = pa.concat_tables(blocks).unify_dictionaries()
     if not table.num_rows:
         raise EstimationError(
             "rows of an augmentation must be at least 1; got 0.", "Raise augment.most, or take another covariates.synthesizer."
         )
-    for column in schema.covariates:
+    for column in (*schema.covariates, *schema.passengers):
         if column.constant:
             table = table.append_column(column.id, constant_array(column, table.num_rows))
-    keys = mix(np.arange(table.num_rows, dtype=np.uint64), salt(spec.seed, "added key", part))
-    table = table.append_column("key", pa.array(keys))
+    row_keys = mix(np.arange(table.num_rows, dtype=np.uint64), salt(spec.seed, "added key", part))
+    table = table.append_column("key", pa.array(row_keys))
     published = decode(schema, table).append_column(MARKER, pa.array(np.ones(table.num_rows, dtype=bool)))
     published = with_footer(published, spec, schema, product_version(), 0, part)
     return Added(
@@ -226,23 +248,34 @@ def _block(
     size = math.ceil(decided["candidates"] * rows)
     pool = to_frame(from_frame(space.model(donor.covariates).sample(size, rng), schema.modelled), schema.modelled)
     model: Mechanisms = space.model(donor.mechanisms)
-    predicted = model.predict(pool)
-    folds: list[FoldModel] = [space.model(ref) for ref in donor.folds]
-    g = np.mean([np.asarray(fold.propensity.predict(pool), dtype=np.float64) for fold in folds], axis=0)
-    filling = fill(g, decided["chosen"]["level"])
-    chosen = choose_rows(filling, rows, predicted.q1 - predicted.q0, rng)
+    predicted = model.predict_all(pool)
+    filling = _filling([space.model(ref) for ref in donor.folds], pool, decided["chosen"]["level"])
+    chosen = choose_rows(filling, rows, _effects_of(predicted.first), rng)
     frame = pool.iloc[chosen.rows].reset_index(drop=True)
-    design = (filling.arm1 / (filling.arm0 + filling.arm1))[chosen.rows]
-    y = balanced_outcome(model.law, chosen.arm, Nuisances(design, predicted.q0[chosen.rows], predicted.q1[chosen.rows]), frame, rng)
-    if run.spec.outcome.range is not None:
-        y = np.clip(y, *run.spec.outcome.range)
-    table = (
-        from_frame(frame, schema.modelled).append_column("a", pa.array(chosen.arm)).append_column("y", conform(schema.outcome, pa.array(y)))
-    )
-    beside = {"g": design, "q0": predicted.q0[chosen.rows], "q1": predicted.q1[chosen.rows], "tilt": filling.tilt[chosen.rows]}
-    for name, values in beside.items():
-        table = table.append_column(name, pa.array(values))
-    return table
+    mine = predicted.at(chosen.rows)
+    # an added row has every outcome
+    mine = mine._replace(first=mine.first.with_propensities(*(share[chosen.rows] for share in filling.design)), presence=())
+    y = draw_outcomes(model, chosen.arm, mine, frame, True, True, rng, run.spec.outcome.range)
+    table = with_outcome(schema, from_frame(frame, schema.modelled), pa.array(chosen.arm), y, mine)
+    return table.append_column("tilt", pa.array(filling.tilt[chosen.rows]))
+
+
+def _filling(folds: Sequence[FoldModel], pool: pd.DataFrame, level: float) -> Filling:
+    """Fill the arms around candidates as the source's models see them, by the first outcome's chances to be known."""
+    if any(fold.presence and fold.presence[0] is not None for fold in folds):
+        averaged = averaged_all(folds, pool)
+        presence = averaged.chances(0)
+        assert presence is not None  # some fold has its presence
+        return fill_known(tuple(p * pi for p, pi in zip(averaged.first.propensities, presence, strict=True)), level)
+    g = np.mean([np.asarray(fold.propensity.predict(pool), dtype=np.float64) for fold in folds], axis=0)
+    return fill((1.0 - g, g) if g.ndim == 1 else tuple(g.T), level)
+
+
+def _effects_of(predicted: Nuisances) -> list[Float64]:
+    """Return what each arm's rows are spread evenly over: its effect against the control; the control's own rows over the first's."""
+    control, *others = predicted.outcomes
+    effects = [np.asarray(q - control, dtype=np.float64) for q in others]
+    return [effects[0], *effects]
 
 
 @coarse("estimate after", "estimate on the augmented table")
@@ -259,30 +292,41 @@ def after(
     key = "augmentation/after.json"
     if (done := space.finished(key, Ref)) is not None:
         return done
-    chosen = json.loads(space.read(decision.key))["chosen"]
-    _, y, before = _analysis(space, observed)
-    a, outcome, nuisances = _analysis(space, augmented)
-    tilts = [fill(before.g, chosen["level"]).tilt, *(space.table(part, ["tilt"])["tilt"].to_numpy() for part in added)]
-    bound = truncation_bound(len(outcome), spec.mechanisms.truncation)
-    table = Augmented(a, outcome, nuisances, np.concatenate(tilts), len(y), schema.outcome_kind, bound)
-    record: dict[str, Any] = {"rows": len(outcome) - len(y), "treated": int(np.sum(a[len(y) :]))}
+    decided, arms = json.loads(space.read(decision.key)), len(schema.arms)
+    before, table = space.table(observed), space.table(augmented)
+    n, m = before.num_rows, table.num_rows - before.num_rows
+    first = view(before, schema, 0)
+    chances, level = first.nuisances.propensities[:arms], decided["chosen"]["level"]
+    filling = fill(chances, level) if first.level is None else fill_known(chances, level)
+    tilt = np.concatenate([filling.tilt, *(space.table(part, ["tilt"])["tilt"].to_numpy() for part in added)])
+    bound = truncation_bound(n + m, spec.mechanisms.truncation, arms)
+    added_arms = table.column("a").to_numpy().astype(np.int8)[n:]
+    record: dict[str, Any] = {"rows": m, "treated": int(np.sum(added_arms > 0))}
+    if arms > 2:
+        record["arms"] = {label: int(np.sum(added_arms == arm)) for arm, label in enumerate(schema.arms)}
     ways: tuple[Averaging, ...] = ("real", "pooled")
-    for averaging in ways:
-        record[averaging] = [each._asdict() for each in effects(table, averaging, chosen["borrowed"])]
+    record |= {averaging: [] for averaging in ways}
+    for number, (column, kind) in enumerate(zip(schema.outcomes, schema.outcome_kinds, strict=True)):
+        seen = view(table, schema, number)
+        chosen = decided["outcomes"][number]["chosen"] if "outcomes" in decided else decided["chosen"]
+        borrowed = [each["borrowed"] for each in chosen.get("pairs", [chosen])]
+        whole = Augmented(seen.a, seen.y, seen.nuisances, tilt, n, kind, bound)
+        name = column.name if len(schema.outcomes) > 1 else None
+        for averaging in ways:
+            record[averaging] += [each._replace(outcome=name)._asdict() for each in effects(whole, averaging, borrowed, schema.arms)]
     return space.put_bytes(key, json.dumps(record, sort_keys=True).encode())
 
 
-def before_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+def before_of(record: dict[str, Any], schema: TableSchema) -> list[dict[str, Any]]:
     """Return the estimates of the source that stand beside those of the augmented table."""
-    wanted = [("ate", name) for name in ESTIMATORS[:4]] + [("ato", "aipw")]
-    estimates = {(each["estimand"], each["estimator"]): each for each in record["estimates"]}
+    arms = schema.arms
+    outcomes = [column.name for column in schema.outcomes] if len(schema.outcomes) > 1 else [None]
+    pairs = [(None, None)] if len(arms) == 2 else [(label, arms[0]) for label in arms[1:]]
+    names = [("ate", name) for name in ESTIMATORS[:4]] + [("ato", "aipw")]
+    keys = ("estimand", "estimator", "arm", "control", "outcome")
+    estimates = {tuple(each.get(key) for key in keys): each for each in record["estimates"]}
+    wanted = [(*name, *pair, outcome) for outcome in outcomes for pair in pairs for name in names]
     return [estimates[each] for each in wanted if each in estimates]
-
-
-def _analysis(space: Workspace, ref: Sequence[PartitionRef]) -> tuple[Int8, Float64, Nuisances]:
-    table = space.table(ref, ["a", "y", *NUISANCES])
-    nuisances = Nuisances(*(table[name].to_numpy() for name in NUISANCES))
-    return table["a"].to_numpy().astype(np.int8), table["y"].to_numpy().astype(np.float64), nuisances
 
 
 def _frame(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef]) -> pd.DataFrame:

@@ -183,8 +183,11 @@ def anchor(
 
 
 @coarse("learn form of keys", "learn form of keys")
-def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef]) -> ModelRef:
-    """Learn what fresh keys of ids and clusters look like: a dict of :class:`tasks.mechanisms.fresh.FreshKeys` by column."""
+def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], needed: int | None = None) -> ModelRef:
+    """Learn what fresh keys of ids and clusters look like: a dict of :class:`tasks.mechanisms.fresh.FreshKeys` by column.
+
+    ``needed``: how many keys, by default one for each row of the release.
+    """
     space, release = run.space(), run.spec.release
     key = "mechanisms/keys.model"
     if (done := space.finished(key, ModelRef)) is not None:
@@ -195,7 +198,7 @@ def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef]) -> 
         texts: set[str] = set()
         for part in parts:
             texts |= set(space.table(part, [stored]).column(stored).cast(pa.string()).unique().to_pylist())
-        form = key_form(sorted(texts), column.arrow().type, release.copies * release.rows, column.id)
+        form = key_form(sorted(texts), column.arrow().type, needed or release.copies * release.rows, column.id)
         forms[column.id] = FreshKeys(form, column.role == "cluster" or (schema.cluster is not None and len(texts) < schema.rows))
     return space.put_model(key, forms)
 

@@ -200,14 +200,12 @@ def test_a_check_names_what_several_arms_do_not_allow(tmp_path: Path, settings: 
     assert any(message in finding["message"] for finding in reply["findings"]), reply["findings"]
 
 
-def test_augment_refuses_several_arms_and_names_the_way_out(tmp_path: Path) -> None:
+def test_two_arms_of_several_are_kept_by_naming_the_others_as_missing(tmp_path: Path) -> None:
     source = write(trial(900), tmp_path / "source.parquet")
-    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", roles=ROLES)), "augment")
-    (refusal,) = [finding for finding in reply["findings"] if "of augment must have two arms; got 3" in finding["message"]]
-    assert 'source.missing_values.arm and set roles.missing_treatment = "drop"' in refusal["hint"]
     two = {"roles": ROLES | {"missing_treatment": "drop"}, "source__missing_values": {"arm": ["high"]}}
-    reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", **two)), "augment")
-    assert reply["code"] == 0, reply["findings"]
+    for settings in ({"roles": ROLES}, two):
+        reply, _ = check(Spec.model_validate(spec_of(source, tmp_path / "store", **settings)), "augment")
+        assert reply["code"] == 0, reply["findings"]
 
 
 def test_a_sample_that_models_of_several_arms_are_fitted_on_is_named() -> None:

@@ -30,7 +30,7 @@ def both(world: Small, other: Small) -> Pooled:
     joined = [np.concatenate(pair) for pair in zip(world, other)]
     share = (len(world.y) * joined[3][: len(world.y)] + 0.5 * len(other.y)) / (len(world.y) + len(other.y))
     g = np.concatenate((share, np.full(len(other.y), float(share.mean()))))
-    return Pooled(joined[1].astype(np.int8), joined[2], Nuisances(g, joined[4], joined[5]), other.q1 - other.q0)
+    return Pooled(joined[1].astype(np.int8), joined[2], Nuisances(g, joined[4], joined[5]), (other.q0, other.q1))
 
 
 def test_a_good_other_table_is_worth_its_rows() -> None:
@@ -61,9 +61,9 @@ def test_expected_error_is_about_the_actual_one() -> None:
         world = small(300, rng)
         miss = 0.03 * rng.normal(size=2)
         found = known(world, rng, external=True)
-        off = Ensemble(found.given.q0 + miss[0], found.given.q1 + miss[1])
+        off = Ensemble(found.given[0] + miss[0], found.given[1] + miss[1])
         chosen = choose(curve(found._replace(given=off), 0.9, "real", recalibrate(world.a, world.y, off, "binary")))
-        error.append((fused(found, fill(world.g, chosen.level), off.mean) - 0.4) ** 2)
+        error.append((fused(found, fill(world.chances, chosen.level), off.mean) - 0.4) ** 2)
         expected.append(chosen.error - chosen.conflict)
     assert np.mean(expected) == pytest.approx(np.mean(error), rel=0.4)
 
@@ -133,7 +133,7 @@ def test_agreement_is_doubted_about_as_often_as_chance_says(kind: str, rows: int
         world = small(rows, rng)
         y = world.y if kind == "binary" else np.where(world.a == 1, world.q1, world.q0) + 0.2 * rng.normal(size=rows)
         found = recalibrate(world.a, y, exactly(world), kind)
-        doubted.append(conflict(found, world.q0, world.q1, *fill(world.g, 0.5).borrowed, 0.0).squared > 0.0)
+        doubted.append(conflict(found, (world.q0, world.q1), fill(world.chances, 0.5).borrowed, 0.0).squared > 0.0)
     assert 0.01 <= np.mean(doubted) <= 0.09
 
 
@@ -145,7 +145,7 @@ def test_predictions_off_by_no_more_than_their_own_error_agree() -> None:
         miss, draws = 0.05 * rng.normal(size=2), 0.05 * rng.normal(size=(40, 2))
         off = Ensemble(world.q0 + miss[0] + draws[:, :1], world.q1 + miss[1] + draws[:, 1:])
         doubted.append(recalibrate(world.a, world.y, off, "binary").chance < 0.05)
-        alike = Ensemble(np.tile(off.q0.mean(axis=0), (2, 1)), np.tile(off.q1.mean(axis=0), (2, 1)))
+        alike = Ensemble(np.tile(off[0].mean(axis=0), (2, 1)), np.tile(off[1].mean(axis=0), (2, 1)))
         sure.append(recalibrate(world.a, world.y, alike, "binary").chance < 0.05)
     assert np.mean(doubted) <= 0.12
     assert np.mean(sure) >= 0.4
@@ -165,7 +165,7 @@ def test_a_difference_of_effects_shows_in_the_intercepts() -> None:
     rng = np.random.default_rng(8)
     world = small(20_000, rng, randomised=True)
     found = recalibrate(world.a, world.y, exactly(world, -0.2), "binary")
-    seen = conflict(found, world.q0, world.q1 - 0.2, np.ones(20_000), np.ones(20_000), 0.0)
+    seen = conflict(found, (world.q0, world.q1 - 0.2), (np.ones(20_000), np.ones(20_000)), 0.0)
     assert seen.chance < 1e-6
     assert seen.change == pytest.approx(0.2, abs=0.03)
     assert seen.squared == pytest.approx(0.04, rel=0.3)

@@ -41,12 +41,12 @@ def test_borrowed_error_widens_every_interval() -> None:
 def augmented(rng: np.random.Generator, level: float, wrong: float = 0.0) -> tuple[Augmented, float]:
     """Fill up a draw by true outcomes; ``wrong`` is the error of the Q1 that estimators use. Also return the effect over the real rows."""
     world, candidates = small(300, rng), small(3_000, rng)
-    filling = fill(candidates.g, level)
-    own = fill(world.g, level)
-    chosen = choose_rows(filling, round(own.rows * 300), candidates.x, rng)
+    filling = fill(candidates.chances, level)
+    own = fill(world.chances, level)
+    chosen = choose_rows(filling, round(own.rows * 300), (candidates.x, candidates.x), rng)
     rows = chosen.rows
     mean = np.where(chosen.arm == 1, candidates.q1[rows], candidates.q0[rows])
-    g = np.concatenate((own.arm1 * own.tilt, (filling.arm1 * filling.tilt)[rows]))
+    g = np.concatenate((own.arms[1] * own.tilt, (filling.arms[1] * filling.tilt)[rows]))
     q0, q1 = (np.concatenate((one, other[rows])) for one, other in ((world.q0, candidates.q0), (world.q1, candidates.q1)))
     a = np.concatenate((world.a, chosen.arm)).astype(np.int8)
     y = np.concatenate((world.y, (rng.random(len(rows)) < mean).astype(np.float64)))

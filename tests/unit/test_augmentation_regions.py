@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from tasks.augmentation.regions import regions
+from tasks.augmentation.regions import lacking_rows, regions
+from tasks.contract.nuisance import Nuisances
 from tasks.contract.roles import Column
 
 FIELD = "unused"
@@ -19,6 +20,11 @@ def columns() -> tuple[Column, ...]:
         Column(id="w1", name="site", role="covariate", kind="categorical", field=FIELD, levels=("east", "north", "west")),
         Column(id="w2", name="smoker", role="covariate", kind="boolean", field=FIELD, levels=("false", "true")),
     )
+
+
+def lacking(g: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the rows that lack control and treated, by P(A = 1 | W)."""
+    return lacking_rows(Nuisances(g, g, g), 0.05)
 
 
 def frame(n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -38,7 +44,7 @@ def test_a_planted_region_is_found_and_its_rows_are_counted() -> None:
     table = frame(2_000, rng)
     inside = np.asarray((table["w0"] > 61) & (table["w1"] == "north"))
     a = (rng.random(2_000) < np.where(inside, 0.01, 0.5)).astype(np.int8)
-    found = regions(table, columns(), a, np.where(inside, 0.01, 0.5), 0.05, 20)
+    found = regions(table, columns(), a, lacking(np.where(inside, 0.01, 0.5)), 20)
     assert sum(region.lacking for region in found) > 0.9 * inside.sum()
     for region in found:
         assert region.arm == 1
@@ -54,7 +60,7 @@ def test_both_arms_are_told_and_gaps_are_words() -> None:
     table = frame(1_500, rng)
     gone = np.asarray(table["w2"].isna())
     g = np.where(gone, 0.99, np.where(table["w0"] < 40, 0.01, 0.5))
-    found = regions(table, columns(), (rng.random(1_500) < g).astype(np.int8), g, 0.05, 20)
+    found = regions(table, columns(), (rng.random(1_500) < g).astype(np.int8), lacking(g), 20)
     assert {region.arm for region in found} == {0, 1}
     control = next(region for region in found if region.arm == 0)
     assert "smoker missing" in control.words
@@ -65,7 +71,7 @@ def test_no_leaf_is_small_and_no_exact_value_shows() -> None:
     rng = np.random.default_rng(3)
     table = frame(300, rng)
     g = np.where(np.abs(table["w0"] - 50) > 20, 0.01, 0.5)
-    found = regions(table, columns(), (rng.random(300) < g).astype(np.int8), g, 0.05, 20)
+    found = regions(table, columns(), (rng.random(300) < g).astype(np.int8), lacking(g), 20)
     for region in found:
         assert region.rows >= 20
     shown = {float(text) for region in found for text in re.findall(r"-?\d+\.?\d*", region.words)}
@@ -77,11 +83,11 @@ def test_no_leaf_is_small_and_no_exact_value_shows() -> None:
 def test_full_support_has_no_region() -> None:
     rng = np.random.default_rng(4)
     table = frame(200, rng)
-    assert regions(table, columns(), (rng.random(200) < 0.5).astype(np.int8), np.full(200, 0.5), 0.05, 20) == []
+    assert regions(table, columns(), (rng.random(200) < 0.5).astype(np.int8), lacking(np.full(200, 0.5)), 20) == []
 
 
 def test_where_everybody_lacks_an_arm_all_rows_are_the_region() -> None:
     rng = np.random.default_rng(5)
     table = frame(100, rng)
-    found = regions(table, columns(), np.zeros(100, dtype=np.int8), np.full(100, 0.001), 0.05, 20)
+    found = regions(table, columns(), np.zeros(100, dtype=np.int8), lacking(np.full(100, 0.001)), 20)
     assert [(region.words, region.rows, region.of_arm) for region in found] == [("all rows", 100, 0)]
