@@ -320,12 +320,14 @@ def after(
 def before_of(record: dict[str, Any], schema: TableSchema) -> list[dict[str, Any]]:
     """Return the estimates of the source that stand beside those of the augmented table."""
     arms = schema.arms
-    outcomes = [column.name for column in schema.outcomes] if len(schema.outcomes) > 1 else [None]
+    several = len(schema.outcomes) > 1
+    outcomes = [(column.name if several else None, column.missing > 0) for column in schema.outcomes]
     pairs = [(None, None)] if len(arms) == 2 else [(label, arms[0]) for label in arms[1:]]
     names = [("ate", name) for name in ESTIMATORS[:4]] + [("ato", "aipw")]
     keys = ("estimand", "estimator", "arm", "control", "outcome")
     estimates = {tuple(each.get(key) for key in keys): each for each in record["estimates"]}
-    wanted = [(*name, *pair, outcome) for outcome in outcomes for pair in pairs for name in names]
+    # overlap weights are not offered where an outcome is missing
+    wanted = [(*name, *pair, outcome) for outcome, gaps in outcomes for pair in pairs for name in names if not (gaps and name[0] == "ato")]
     return [estimates[each] for each in wanted if each in estimates]
 
 
