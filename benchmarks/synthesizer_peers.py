@@ -43,7 +43,7 @@ def _gan(kind: Any, table: pd.DataFrame, discrete: list[str], params: dict[str, 
 
 def arf(table: pd.DataFrame, discrete: list[str], params: dict[str, Any]) -> Drawer:
     if not hasattr(np, "in1d"):
-        np.in1d = np.isin  # arfpy 0.1.1 calls what NumPy 2 has renamed
+        np.in1d = np.isin  # type: ignore[attr-defined]  # arfpy 0.1.1 calls what NumPy 2 has renamed
     from arfpy import arf as package
 
     typed = table.astype(dict.fromkeys(discrete, "category"))
