@@ -1,6 +1,6 @@
 """Whether a release carries the effect of a study that is more than two arms of independent rows.
 
-    python -m benchmarks.study_worlds [--seeds 100] [--worlds arms clusters ...] [--jobs 2] [--out FILE]
+    python -m benchmarks.study_worlds [--seeds 100] [--worlds arms clusters ...] [--draws balanced] [--jobs 2] [--out FILE]
 
 Five worlds of known truth, each with confounded treatment and effects that vary with a covariate:
 
@@ -60,6 +60,7 @@ class Study(NamedTuple):
     """What is studied; two runs with the same values add up."""
 
     rows: int
+    draws: str = "iid"
 
 
 class Job(NamedTuple):
@@ -148,7 +149,7 @@ def one(study: Study, job: Job) -> dict[str, Any]:
             "roles": world.roles,
             "covariates": {"synthesizer": "copula"},
             "mechanisms": {"learner": "glm", "repeats": 1},
-            "release": {"rows": study.rows, "part_rows": study.rows},
+            "release": {"rows": study.rows, "part_rows": study.rows, "draws": study.draws},
             "gates": dict.fromkeys(DISTANCES, False),
             "store": {"uri": str(folder / "store")},
             "engine": {"dask": "threads", "workers": 1},
@@ -190,10 +191,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--rows", type=int, default=RELEASED)
+    parser.add_argument("--draws", choices=["iid", "balanced"], default="iid")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/study_worlds.jsonl"))
     options = parser.parse_args()
-    study, jobs = Study(options.rows), [Job(world, seed) for seed in range(options.seeds) for world in options.worlds]
+    study, jobs = Study(options.rows, options.draws), [Job(world, seed) for seed in range(options.seeds) for world in options.worlds]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lines, _ = work_off(
         study, jobs, one, options.out, options.jobs, job_of=lambda line: Job(line["world"], line["seed"]), told="{} of {} sources"
