@@ -31,7 +31,6 @@ from tasks.checks.evidence import Evidence
 from tasks.checks.methods.survival import SurvivalCheck
 from tasks.checks.survival import survival_evidence
 from tasks.checks.verdict import outcome
-from tasks.contract.refs import ModelRef
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
 from tasks.contract.roles import TableSchema
@@ -40,9 +39,9 @@ from tasks.contract.survival import EventRows, Grid, TimesToEvent
 from tasks.estimation.survival.kaplan_meier import Steps, kaplan_meier
 from tasks.estimation.survival.record import survival_record
 from tasks.mechanisms.survival_draw import times_block
-from tasks.nuisance.curve_sums import curves_key
 from tasks.nuisance.plan import Plan
 from tasks.nuisance.survival_fold import cross_fit_times
+from tasks.nuisance.task import curves_of
 from tasks.numerics.normal import Z95
 from tests.direct import DirectWork, run_of
 
@@ -143,10 +142,9 @@ class Draws:
             self.schema, self.settings = source.described.table, run.spec.mechanisms
             fitted = fit_models(run, stages, self.schema, source.parts, 0)
             space = run.space()
-            curves = space.finished(curves_key(fitted.fitted.nuisances.key), ModelRef)
-            assert curves is not None  # written beside the nuisances
-            rows = space.table(fitted.fitted.nuisances)
-            self.record = survival_record(self.schema, rows, space.model(curves), BOUND)
+            nuisances = fitted.fitted.nuisances
+            rows = pa.concat_tables([space.table(part) for part in nuisances])
+            self.record = survival_record(self.schema, rows, curves_of(space, nuisances), BOUND)
             refs = (fitted.models.covariates, fitted.models.mechanisms, fitted.models.balance)
             self.models = tuple(space.model(ref) for ref in refs if ref is not None)
 
