@@ -139,6 +139,11 @@ def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> Ran:
     return Ran(process.returncode, out, err)
 
 
+def fitted_folds(work: Path) -> list[Path]:
+    """Return the receipts of the folds that a run under a workspace has fitted."""
+    return list(work.glob("*/mechanisms/copy-0/fold-*.receipt"))
+
+
 def wait_for(found: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait until something is found, while a command runs."""
     end = time.monotonic() + 300

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infra.cli import signals
-from tests.releasing import ROOT, Command, Ran, finished, save, spec_of, wait_for
+from tests.releasing import ROOT, Command, Ran, finished, fitted_folds, save, spec_of, wait_for
 
 STUCK = """
 import signal, sys, time, threading
@@ -105,7 +105,7 @@ def test_sigterm_ends_a_release_and_the_same_command_resumes(command: Command, s
     work = tmp_path / "work"
     spec = save(spec_of(source, tmp_path / "store", engine__dask=dask, engine__workspace=str(work)), tmp_path / "spec.yaml")
     process = command.start("release", spec)
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     answer, seconds = ended(process, signal.SIGTERM)
     assert answer.code == 143, answer.err
     assert seconds < 20
@@ -122,7 +122,7 @@ def test_sigterm_ends_a_release_whose_prefect_server_is_dead(command: Command, s
     home, work = tmp_path / "home", tmp_path / "work"
     spec = save(spec_of(source, tmp_path / "store", engine__workspace=str(work)), tmp_path / "spec.yaml")
     process = command.start("release", spec, WAYMINT_HOME=str(home), PREFECT_API_URL="")
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     keeper = psutil.Process(json.loads((home / "prefect/server.json").read_text())["keeper"])
     for each in [*keeper.children(recursive=True), keeper]:
         each.kill()
@@ -139,7 +139,7 @@ def test_a_release_whose_prefect_server_dies_ends_with_one_line(command: Command
     home, work = tmp_path / "home", tmp_path / "work"
     spec = save(spec_of(source, tmp_path / "store", engine__workspace=str(work)), tmp_path / "spec.yaml")
     process = command.start("release", spec, WAYMINT_HOME=str(home), PREFECT_API_URL="")
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     keeper = psutil.Process(json.loads((home / "prefect/server.json").read_text())["keeper"])
     for each in [*keeper.children(recursive=True), keeper]:
         each.kill()

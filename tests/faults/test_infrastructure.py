@@ -24,7 +24,7 @@ from infra.faults import ClusterLost, infrastructure
 from infra.workspace import Run
 from tasks.contract.errors import InfrastructureError, SourceError
 from tasks.contract.spec import EngineSpec, parse_spec
-from tests.releasing import Command, files, finished, save, spec_of, wait_for
+from tests.releasing import Command, files, finished, fitted_folds, save, spec_of, wait_for
 
 CLUSTER = [FutureCancelledError("key", "lost"), CommClosedError("closed"), TimeoutError("late"), KilledWorker("task", None, 3)]
 SERVER = [httpx.ConnectError("refused"), httpx.ReadTimeout("late"), RuntimeError("Failed to reach API at http://127.0.0.1:1/api/")]
@@ -160,7 +160,7 @@ def test_relative_paths_reach_a_worker_in_another_folder_and_a_dead_scheduler_is
     values = spec_of("table.parquet", "file://./store", engine__dask=site.address, engine__workspace="work")
     spec = save(values, tmp_path / "spec.yaml")
     process = command.start("release", spec, cwd=tmp_path)
-    wait_for(lambda: list((tmp_path / "work").glob("*/**/fold-*.receipt")), process)
+    wait_for(lambda: fitted_folds(tmp_path / "work"), process)
     site.processes[0].send_signal(signal.SIGKILL)
     answer = finished(process)
     assert answer.code == 6, answer.err

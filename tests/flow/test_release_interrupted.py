@@ -11,7 +11,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.releasing import Command, Published, files, finished, kill, manifest, parts, save, spec_of, wait_for
+from tests.releasing import Command, Published, files, finished, fitted_folds, kill, manifest, parts, save, spec_of, wait_for
 
 
 def _finished(work: Path) -> dict[str, tuple[int, int]]:
@@ -40,7 +40,7 @@ def test_killed_again_and_again_and_resumed(
     store, work = tmp_path / "store", tmp_path / "work"
     spec = save(spec_of(source, store, engine__dask=dask, engine__workspace=str(work)), tmp_path / "spec.yaml")
     moments = {
-        "the first fold is fitted": lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")),
+        "the first fold is fitted": lambda: fitted_folds(work),
         "the first part is drawn": lambda: list(work.glob("*/drawn/copy-0/*.released.parquet.receipt")),
         "the number is claimed": lambda: list(store.glob("trial/claims/v000001/owner.json")),
     }
@@ -74,7 +74,7 @@ def test_a_killed_worker_changes_nothing(command: Command, published: Published,
     store, work = tmp_path / "store", tmp_path / "work"
     spec = save(spec_of(source, store, engine__dask="local", engine__workspace=str(work)), tmp_path / "spec.yaml")
     process = command.start("release", spec)
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
     assert len(workers) == 2
     os.kill(workers[0].pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_an_interrupt_is_told_and_resumed(command: Command, published: Published
     spec = save(spec_of(source, store, engine__workspace=str(work)), tmp_path / "spec.yaml")
     # whatever the shell that runs the tests has made of the signal
     process = command.start("release", spec, preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     answer = kill(process, signal.SIGINT)
     assert answer.code == 130, answer.err
     assert answer.err.splitlines()[-1] == "interrupted: the same command resumes where this one stopped."
@@ -109,7 +109,7 @@ def test_a_changed_source_is_not_resumed(command: Command, waymint, source: Path
     here.write_bytes(source.read_bytes())
     spec = save(spec_of(here, store, engine__workspace=str(work)), tmp_path / "spec.yaml")
     process = command.start("release", spec)
-    wait_for(lambda: list(work.glob("*/mechanisms/copy-0/fold-*.parquet.receipt")), process)
+    wait_for(lambda: fitted_folds(work), process)
     kill(process)
     before = pd.read_parquet(source)
     before["score"] = before["score"] + 100
