@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.tree import DecisionTreeClassifier
 
+from tasks.contract.disclosure import few, shown_count
 from tasks.contract.nuisance import Int8, Nuisances
 from tasks.contract.roles import Column
 
@@ -46,7 +47,12 @@ class Region(NamedTuple):
 
     def sentence(self, labels: Sequence[str] = ("control", "treated")) -> str:
         """Return the region as a line: where, and how many of how many; with the arms' labels."""
-        return f"{self.words}: {self.of_arm} {labels[self.arm]} of {self.rows:,}"
+        return f"{self.words}: {few(self.of_arm)} {labels[self.arm]} of {self.rows:,}"
+
+    def record(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Return what records show of the region: counts of 1 to 4 are all written as 4."""
+        counts = {name: shown_count(getattr(self, name)) for name in ("rows", "of_arm", "lacking")}
+        return {**self._asdict(), **counts, "sentence": self.sentence(labels)}
 
 
 class _Question(NamedTuple):

@@ -137,7 +137,7 @@ def decide(
     record = {
         "bound": bound,
         "lacking": _counts(titles, lacking) | {"rows": n},
-        "regions": [{**each._asdict(), "sentence": each.sentence(titles)} for each in areas],
+        "regions": [each.record(titles) for each in areas],
         **records[0],
         "worth": max(each["worth"] for each in records),
         "tolerance": None if spec.augment.worth is False else tolerance(spec.augment.worth, given is not None),

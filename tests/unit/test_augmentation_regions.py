@@ -6,8 +6,10 @@ import re
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from tasks.augmentation.regions import lacking_rows, regions
+from tasks.augmentation.regions import Region, lacking_rows, regions
+from tasks.contract.disclosure import few
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.roles import Column
 
@@ -52,7 +54,15 @@ def test_a_planted_region_is_found_and_its_rows_are_counted() -> None:
         assert "site = north" in region.words
         assert region.lacking / region.rows >= 0.5
         assert region.of_arm <= region.rows - region.lacking + 5
-        assert region.sentence() == f"{region.words}: {region.of_arm} treated of {region.rows}"
+        assert region.sentence() == f"{region.words}: {few(region.of_arm)} treated of {region.rows}"
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_region_shows_no_count_of_one_to_four(count: int) -> None:
+    region = Region(1, "age > 61", 209, count, 150)
+    shown = "fewer than 5" if 0 < count < 5 else str(count)
+    assert region.sentence() == f"age > 61: {shown} treated of 209"
+    assert region.record(("control", "treated"))["of_arm"] == (4 if 0 < count < 5 else count)
 
 
 def test_both_arms_are_told_and_gaps_are_words() -> None:
