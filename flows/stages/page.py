@@ -43,17 +43,7 @@ def release_page(reply: Mapping[str, Any]) -> str:
 
 def _effects(effects: Mapping[str, Any]) -> str:
     tables = [(name, main_effect(effects, name)) for name in effects if name != "truth"]
-    rows = [
-        (
-            name,
-            _number(each["estimate"]),
-            _number(each["se"]),
-            f"{_number(each['ci_low'])} to {_number(each['ci_high'])}",
-            each["estimator"],
-        )
-        for name, each in tables
-        if each
-    ]
+    rows = [(name, _number(each["estimate"]), _number(each["se"]), _interval(each), each["estimator"]) for name, each in tables if each]
     carried = built_in(effects)
     rows += [] if carried is None else [("built into the release", _number(carried.value), "", "", "exact")]
     return _section(f"Effect ({main_estimand(effects).upper()})", ("", "estimate", "SE", "95 % interval", "estimator"), rows)
