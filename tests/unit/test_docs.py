@@ -26,7 +26,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^|(?<=\n\n))((?: {4}.*\n)(?:(?: {4}.*)?\n)*)")
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"(?:\.ci|[a-z]\w*)/(?:[a-z_.*][\w.*-]*/?)*")
+PATH = re.compile(r"(?:\.ci|[a-z]\w*)/(?:[a-z_.*][\w.*-]*/)*(?:[a-z_.*][\w.*-]*)?")  # one "/" between names: no second way to match
 PRIVATE = {"infra/secrets", "infra/secrets/"}  # what the reader makes and git ignores
 FOLDERS = {"tasks", "flows", "infra", "waymint", "tests", "benchmarks", "docs", "examples", ".ci"}
 STEPS = {path.name for path in (ROOT / "tasks").iterdir() if path.is_dir()}
