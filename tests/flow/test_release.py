@@ -178,7 +178,7 @@ def test_one_thread_gives_the_bytes_of_two_processes(published: Published, sourc
     spec = save(spec_of(source, tmp_path / "store", engine__workers=1), tmp_path / "spec.yaml")
     answer = waymint("release", spec)
     assert answer.code == 0, answer.err
-    assert manifest(tmp_path / "store")["warnings"] == []  # what stderr says of a busy Prefect server is no caution of the release
+    assert "warning" not in answer.err
     assert parts(tmp_path / "store") == parts(published.store)
     # and the next release of the same name counts on
     assert waymint("release", spec, "--set", "release.rows=450", "--json").json()["version"] == 2
