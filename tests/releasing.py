@@ -186,6 +186,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect(home: Path) -> Iterator[str]:
     """Hold the embedded Prefect server, and make this process use it whether or not Prefect is imported already."""
+    import prefect.main  # noqa: F401 - it sets up logging and closes older handlers' streams: absl's is pytest's capture, if it came first
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,

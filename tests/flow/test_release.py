@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 import frictionless
-import mlcroissant
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -148,6 +147,8 @@ def test_the_commands_of_the_page_on_handing_over_run(
 
 
 def test_the_descriptions_name_the_columns_that_are_there(published: Published) -> None:
+    import mlcroissant
+
     folder = published.store / "trial" / "v000001"
     part = pq.read_schema(folder / "data/copy-0/part-00001.parquet")
     assert json.loads(part.metadata[b"waymint"])["release"] == "trial"
