@@ -24,6 +24,7 @@ from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import features
 from tasks.mechanisms.outcomes import Within, draw_outcomes
 from tasks.mechanisms.sampling import inclusion, systematic_sample
+from tasks.mechanisms.survival_model import TimesMechanisms
 
 # Rows whose design matrices and features are in memory at a time.
 SLICE = 12_500
@@ -109,7 +110,7 @@ class Pool(NamedTuple):
 def predicted_pool(
     schema: TableSchema,
     covariates: Any,
-    mechanisms: Mechanisms,
+    mechanisms: Mechanisms | TimesMechanisms,
     size: int,
     rng: np.random.Generator,
     clusters: ClusterLaw | None = None,
@@ -119,8 +120,7 @@ def predicted_pool(
     frame, place = draw_pool(covariates, schema, size, rng, condition), None
     if clusters is not None:
         frame, place = form_clusters(frame, clusters, rng)
-    predicted = mechanisms.predict_all(frame)
-    values = features(frame, predicted, schema.modelled, mechanisms.targets)
+    predicted, values = mechanisms.describe(frame, schema.modelled)
     return Pool(frame, predicted, values if place is None else cluster_means(values, place), place)
 
 

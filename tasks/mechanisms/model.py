@@ -10,7 +10,9 @@ import pandas as pd
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
+from tasks.contract.roles import Column
 from tasks.mechanisms.laws.protocol import OutcomeLaw
+from tasks.mechanisms.moments import features
 from tasks.mechanisms.presence import PresenceLaw
 from tasks.mechanisms.ranks import RankLaw
 from tasks.mechanisms.targeting import Targeting
@@ -98,6 +100,11 @@ class Mechanisms:
     def predict_all(self, covariates: pd.DataFrame) -> Predictions:
         """Return g and Q* of all outcomes of canonical covariates, each of shape (n,)."""
         return self.anchored_all(averaged_all(self.models, covariates), covariates)
+
+    def describe(self, covariates: pd.DataFrame, columns: Sequence[Column]) -> tuple[Predictions, Float64]:
+        """Return predictions of some rows with their :func:`tasks.mechanisms.moments.features`."""
+        predicted = self.predict_all(covariates)
+        return predicted, features(covariates, predicted, columns, self.targets)
 
     def anchored_all(self, raw: Predictions, covariates: pd.DataFrame) -> Predictions:
         """Return g and Q* of all outcomes of rows whose averaged predictions are known already."""

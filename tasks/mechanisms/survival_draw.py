@@ -13,33 +13,14 @@ from tasks.contract.frames import from_frame, to_frame
 from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import MechanismsSpec
-from tasks.mechanisms.blocks import Pool, choose, draw_pool, treat, with_outcome
+from tasks.mechanisms.blocks import choose, predicted_pool, treat, with_outcome
 from tasks.mechanisms.calibration import Balance
 from tasks.mechanisms.clusters import ClusterLaw, balance_directions
-from tasks.mechanisms.gathering import cluster_means, form_clusters
 from tasks.mechanisms.survival_clusters import Mask, OwnHazards, draw_alike_times
 from tasks.mechanisms.survival_law import spread_evenly
-from tasks.mechanisms.survival_model import TimesMechanisms, times_features
+from tasks.mechanisms.survival_model import TimesMechanisms
 
 _BLOCK = 8_192
-
-
-def times_pool(
-    schema: TableSchema,
-    covariates: Any,
-    mechanisms: TimesMechanisms,
-    size: int,
-    rng: np.random.Generator,
-    clusters: ClusterLaw | None = None,
-    condition: Condition | None = None,
-) -> Pool:
-    """Draw a pool, put its rows together in clusters where the source has them, and predict it; arguments as in :func:`times_block`."""
-    frame, place = draw_pool(covariates, schema, size, rng, condition), None
-    if clusters is not None:
-        frame, place = form_clusters(frame, clusters, rng)
-    view = mechanisms.view(frame)
-    values = times_features(frame, view, schema.modelled)
-    return Pool(frame, Predictions(view.nuisances), values if place is None else cluster_means(values, place), place)
 
 
 def times_block(
@@ -81,7 +62,7 @@ def times_block(
         Canonical covariates, ``a``, ``y`` (the time), ``e`` (1 for an event), and nuisances by name: propensities of the design and
         restricted means; with clusters also ``place``, their number from 0.
     """
-    pool = times_pool(schema, covariates, mechanisms, int(np.ceil(n * spec.pool)), rng, clusters, condition)
+    pool = predicted_pool(schema, covariates, mechanisms, int(np.ceil(n * spec.pool)), rng, clusters, condition)
     frame, every, place = choose(pool, balance, n, rng)
     treated, a = treat(spec, balanced, schema, frame, every, rng, clusters, place)
     drawn = treated.first

@@ -98,6 +98,11 @@ class TimesMechanisms:
         """Return the same as predictions of one outcome."""
         return Predictions(self.predict(covariates))
 
+    def describe(self, covariates: pd.DataFrame, columns: Sequence[Column]) -> tuple[Predictions, Float64]:
+        """Return predictions of some rows with their :func:`times_features`."""
+        view = self.view(covariates)
+        return Predictions(view.nuisances), times_features(covariates, view, columns)
+
 
 def mean_hazards(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Hazards:
     """Return the means of both hazards over fold models, not targeted."""

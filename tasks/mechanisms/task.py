@@ -40,7 +40,7 @@ from tasks.mechanisms.law_record import law_bytes, outcome_laws_bytes
 from tasks.mechanisms.model import Mechanisms
 from tasks.mechanisms.moments import Moments, effect_features, features, merge, moments
 from tasks.mechanisms.survival_clusters import fit_alike
-from tasks.mechanisms.survival_draw import own_hazards, times_block, times_pool, with_curves
+from tasks.mechanisms.survival_draw import own_hazards, times_block, with_curves
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
 from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
@@ -257,11 +257,10 @@ def calibrate(
     law = None if clusters is None else space.model(clusters)
     condition = spec.release.condition
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
+    pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     if isinstance(model, TimesMechanisms):
-        pool = times_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
         kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
         return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
-    pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     kept, rank = effect_features(model.targets, len(model.every)), ONE_RANK if model.plain else SEVERAL_RANK
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank))
 
