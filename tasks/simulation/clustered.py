@@ -27,14 +27,14 @@ Intp = npt.NDArray[np.intp]
 _STEPS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterData(Data):
     """One data set; ``clusters`` is the number of each row's cluster, (n,)."""
 
-    clusters: UInt64 | None = None
+    clusters: UInt64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterPopulation(Population):
     """Calibrated covariate rows in clusters.
 
@@ -44,19 +44,17 @@ class ClusterPopulation(Population):
         Rows, cluster by cluster.
     starts : ndarray of intp, shape (G + 1,)
         Where clusters begin in ``order``, and N.
-    alike : ClusterLaw or None
+    alike : ClusterLaw
         How rows of a cluster hang together.
     """
 
-    order: Intp | None = None
-    starts: Intp | None = None
-    alike: ClusterLaw | None = None
+    order: Intp
+    starts: Intp
+    alike: ClusterLaw
 
     @property
     def units(self) -> Intp:
         """Number of each row's cluster, shape (N,)."""
-        assert self.order is not None  # of every such population
-        assert self.starts is not None
         place = np.empty(len(self.order), dtype=np.intp)
         place[self.order] = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         return place
@@ -64,16 +62,12 @@ class ClusterPopulation(Population):
     @property
     def facts(self) -> dict[str, Any]:
         """What a record says of clusters."""
-        assert self.starts is not None  # of every such population
-        assert self.alike is not None
         sizes = np.diff(self.starts)
         alike = {"icc": self.alike.icc, "treated_whole": self.alike.treated_whole}
         return {"pool": len(sizes), "mean_size": float(sizes.mean()), **alike}
 
     def sampled(self, n: int, rng: np.random.Generator) -> tuple[Intp, Intp]:
         """Sample whole clusters with replacement until there are n rows, the last one cut; return rows and their clusters' numbers."""
-        assert self.order is not None  # of every such population
-        assert self.starts is not None
         sizes = np.diff(self.starts)
         chosen, rows = np.empty(0, dtype=np.intp), 0
         while rows < n:
@@ -95,7 +89,6 @@ class ClusterSource(Source):
         """Draw one data set of n rows: whole clusters, treated whole where the source's are, outcomes by a one-factor copula of ranks."""
         law = self.population
         assert isinstance(law, ClusterPopulation)  # ClusterPopulation.source makes it
-        assert law.alike is not None
         rows, place = law.sampled(n, rng)
         covariates = law.covariates.take(rows).reset_index(drop=True)
         here = Nuisances(*(values[rows] for values in self.nuisances))
@@ -103,7 +96,7 @@ class ClusterSource(Source):
         mean, rho = here.observed(a), law.alike.rho
         scores = np.sqrt(rho) * rng.normal(size=int(place.max()) + 1)[place] + np.sqrt(1.0 - rho) * rng.normal(size=n)
         y = step_at(lay_out(law.law, a, mean, covariates, _STEPS, rng), ndtr(scores))
-        return ClusterData(covariates[list(self.visible)], a, self.shown(law, mean, y), here.arms, place.astype(np.uint64))
+        return ClusterData(covariates[list(self.visible)], a, self.shown(law, mean, y), here.arms, clusters=place.astype(np.uint64))
 
 
 def cluster_population(schema: TableSchema, rows: pa.Table, mechanisms: Mechanisms, alike: ClusterLaw, spec: Spec) -> ClusterPopulation:

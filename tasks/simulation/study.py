@@ -32,7 +32,7 @@ from tasks.targeting.unobserved import observed_of
 _BLOCK = 8_192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyData(Data):
     """One data set; ``y`` is the first outcome.
 
@@ -42,10 +42,10 @@ class StudyData(Data):
         All of them, NaN where missing.
     """
 
-    outcomes: tuple[Float64, ...] = ()
+    outcomes: tuple[Float64, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyPopulation(Population):
     """Calibrated covariate rows with what the mechanisms say of every outcome; the attributes of a population are the first one's.
 
@@ -61,8 +61,8 @@ class StudyPopulation(Population):
         Which outcomes are missing.
     """
 
-    each: tuple[Population, ...] = ()
-    predictions: Predictions | None = None
+    each: tuple[Population, ...]
+    predictions: Predictions
     ranks: RankLaw | None = None
     presence: PresenceLaw | None = None
 
@@ -78,7 +78,6 @@ class StudyPopulation(Population):
 
     def missing_shares(self, design: Nuisances) -> list[float]:
         """Return the share of missing cells of every outcome under a design, in [0, 1]."""
-        assert self.predictions is not None  # of every such population
         shares = []
         for number in range(len(self.each)):
             chances = self.predictions.chances(number)
@@ -92,28 +91,26 @@ class StudyPopulation(Population):
 
     def source(self, nuisances: Nuisances, scale: float, noise: float, visible: tuple[str, ...]) -> Source:
         """Return the law of a cell, whose nuisances know the scale of the effect on the first outcome already."""
-        assert self.predictions is not None  # of every such population
         further = tuple(one.scaled(scale) for one in self.each[1:])
-        return StudySource(self, nuisances, noise, visible, Predictions(nuisances, further, self.predictions.presence))
+        predictions = Predictions(nuisances, further, self.predictions.presence)
+        return StudySource(self, nuisances, noise, visible, predictions=predictions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudySource(Source):
     """The law of one cell; ``predictions`` hold the design's propensities, every outcome's scaled Q, and the chances to be known."""
 
-    predictions: Predictions | None = None
+    predictions: Predictions
 
     @property
     def parts(self) -> Sequence[tuple[str | None, Nuisances]]:
         """Every outcome's name, with the design's propensities and its Q."""
-        assert self.predictions is not None  # StudyPopulation.source makes it
         return [(name, self.predictions.of(number)) for number, name in enumerate(self.population.names)]
 
     def draw(self, n: int, rng: np.random.Generator) -> Data:
         """Draw one data set of n rows: covariates, treatment, which cells are known, all outcomes together."""
         law = self.population
         assert isinstance(law, StudyPopulation)  # StudyPopulation.source makes it
-        assert self.predictions is not None
         rows = rng.integers(len(law.covariates), size=n)
         covariates, here = law.covariates.take(rows).reset_index(drop=True), self.predictions.at(rows)
         a = draw_treatment(here.first, rng)
@@ -123,7 +120,7 @@ class StudySource(Source):
         drawn = draw_together(designs, a, covariates, law.ranks or RankLaw((np.eye(1),) * here.first.arms), False, rng)
         shown = [self.shown(one, mean, y) for one, mean, y in zip(law.each, means, drawn.T, strict=True)]
         outcomes = tuple(np.where(seen, y, np.nan) for seen, y in zip(present.T, shown, strict=True))
-        return StudyData(covariates[list(self.visible)], a, outcomes[0], here.first.arms, outcomes)
+        return StudyData(covariates[list(self.visible)], a, outcomes[0], here.first.arms, outcomes=outcomes)
 
 
 def study_population(schema: TableSchema, rows: pa.Table, mechanisms: Mechanisms, spec: Spec) -> StudyPopulation:

@@ -29,16 +29,16 @@ from tasks.targeting.survival import survival
 _BLOCK = 8_192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimesData(Data):
     """One data set of times: ``y`` is the time, ``event`` whether it is that of an event, ``strata`` each row's stratum, each (n,)."""
 
-    event: npt.NDArray[np.bool_] | None = None
-    outcome: TimesToEvent | None = None
+    event: npt.NDArray[np.bool_]
+    outcome: TimesToEvent
     strata: npt.NDArray[np.int64] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimesPopulation(Population):
     """Calibrated covariate rows with their hazards; Q of an arm is its restricted mean.
 
@@ -50,12 +50,11 @@ class TimesPopulation(Population):
         Where within periods times lie.
     """
 
-    hazards: Hazards | None = None
-    times: TimesLaw | None = None
+    hazards: Hazards
+    times: TimesLaw
 
     def event_hazards(self, scale: float) -> Float64:
         """Return hazards whose logits are those of the control plus ``scale`` times the difference from it, shape (K, N, m)."""
-        assert self.hazards is not None  # of every such population
         event = self.hazards.event
         if scale == 1.0:
             return event
@@ -64,28 +63,24 @@ class TimesPopulation(Population):
 
     def scaled(self, scale: float) -> tuple[Float64, ...]:
         """Return the restricted mean of every arm under such hazards, K arrays of shape (N,)."""
-        assert self.times is not None  # of every such population
         mean = self.times.outcome.functionals[0]
         return tuple(mean.value(survival(hazard)) for hazard in self.event_hazards(scale))
 
     def source(self, nuisances: Nuisances, scale: float, noise: float, visible: tuple[str, ...]) -> Source:
         """Return the law of a cell; without a factor on residuals."""
-        return TimesSource(self, nuisances, noise, visible, self.event_hazards(scale))
+        return TimesSource(self, nuisances, noise, visible, event=self.event_hazards(scale))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimesSource(Source):
     """The law of one cell; ``event`` are the hazards of the event under the cell's effect, shape (K, N, m)."""
 
-    event: Float64 | None = None
+    event: Float64
 
     def draw(self, n: int, rng: np.random.Generator) -> Data:
         """Draw one data set of n rows."""
         law = self.population
         assert isinstance(law, TimesPopulation)  # TimesPopulation.source makes it
-        assert law.hazards is not None
-        assert law.times is not None
-        assert self.event is not None
         rows = rng.integers(len(law.covariates), size=n)
         covariates = law.covariates.take(rows).reset_index(drop=True)
         here = Nuisances(*(values[rows] for values in self.nuisances))
@@ -94,7 +89,8 @@ class TimesSource(Source):
         rounded = np.array(conform(law.outcome, pa.array(time)).to_numpy(zero_copy_only=False), dtype=np.float64)
         visible = covariates[list(self.visible)]
         names = [column.id for column in law.columns if column.role == "stratum" and column.id in self.visible]
-        return TimesData(visible, a, rounded, here.arms, came, law.times.outcome, _strata(visible[names]))
+        strata = _strata(visible[names])
+        return TimesData(visible, a, rounded, here.arms, event=came, outcome=law.times.outcome, strata=strata)
 
 
 def _strata(columns: pd.DataFrame) -> npt.NDArray[np.int64] | None:
@@ -124,9 +120,8 @@ def times_population(schema: TableSchema, rows: pa.Table, mechanisms: TimesMecha
     columns, outcome, arms = schema.modelled, schema.outcome, schema.arms
     # the law of means has no part in it: times are drawn from hazards
     law: object = None
-    return TimesPopulation(
-        covariates, nuisances, law, "survival", columns, outcome, arms, design, None, hazards, mechanisms.law  # type: ignore[arg-type]
-    )  # fmt: skip
+    given = (covariates, nuisances, law, "survival", columns, outcome, arms, design)
+    return TimesPopulation(*given, hazards=hazards, times=mechanisms.law)  # type: ignore[arg-type]
 
 
 def predict_data(
@@ -139,8 +134,6 @@ def predict_data(
     EstimationError
         If an arm has fewer than two rows per fold, or training rows lack events.
     """
-    assert data.event is not None  # of every such data set
-    assert data.outcome is not None
     require_rows_per_fold(data.a, folds, data.arms)
     plan = Plan("simulate", int(rng.integers(2**62)), folds)
     rows = EventRows(np.arange(len(data.y), dtype=np.uint64), data.a, data.y, data.event)

@@ -42,19 +42,13 @@ def unadjusted(name: str, data: TimesData, labels: Sequence[str]) -> tuple[Estim
     tuple of Estimate or None
         None where an arm is not followed up to the horizon, or arms are never at risk together.
     """
-    assert data.event is not None  # of every such data set
     rows = ArmRows(data.a, data.y, data.event, strata=data.strata)
     pairs = contrasts_of(len(labels))
-    estimates = _tests(rows, pairs) if name == "logrank" else _means(rows, pairs, _horizon(data), len(labels))
+    estimates = _tests(rows, pairs) if name == "logrank" else _means(rows, pairs, data.outcome.horizon, len(labels))
     return tuple(
         None if each is None else each._replace(arm=labels[arm], control=labels[control])
         for each, (arm, control) in zip(estimates, pairs, strict=True)
     )
-
-
-def _horizon(data: TimesData) -> float:
-    assert data.outcome is not None  # of every such data set
-    return data.outcome.horizon
 
 
 def _tests(rows: ArmRows, pairs: Sequence[tuple[int, int]]) -> list[Estimate | None]:

@@ -36,7 +36,9 @@ def data(n: int, seed: int, ratio: float = 0.6, arms: int = 2, strata: bool = Fa
     until, lost = rng.exponential(10.0 / ratio**a), np.minimum(rng.exponential(25.0, n), 12.0)
     outcome = TimesToEvent(horizon=HORIZON, edges=(4.0, HORIZON, 12.0), centres=(0.5, 0.5))
     numbers = rng.integers(0, 3, n) if strata else None
-    return TimesData(pd.DataFrame({"w0": rng.normal(size=n)}), a, np.minimum(until, lost), arms, until <= lost, outcome, numbers)
+    return TimesData(
+        pd.DataFrame({"w0": rng.normal(size=n)}), a, np.minimum(until, lost), arms, event=until <= lost, outcome=outcome, strata=numbers
+    )
 
 
 def test_power_of_the_test_is_that_of_schoenfeld_s_formula() -> None:
@@ -68,7 +70,7 @@ def test_strata_are_kept_apart_and_curves_that_end_too_soon_have_no_mean() -> No
     plain, apart = (unadjusted("logrank", data(200, 2, strata=strata), "01")[0] for strata in (False, True))
     assert plain.se < apart.se
     draw = data(60, 3)
-    short = TimesData(draw.covariates, draw.a, np.minimum(draw.y, 5.0), 2, draw.event & (draw.y <= 5.0), draw.outcome)
+    short = TimesData(draw.covariates, draw.a, np.minimum(draw.y, 5.0), 2, event=draw.event & (draw.y <= 5.0), outcome=draw.outcome)
     assert unadjusted("km", short, "01") == (None,)
 
 
