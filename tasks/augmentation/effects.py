@@ -115,7 +115,7 @@ def _over_real(table: Augmented, arm: int) -> list[Estimate]:
     is_real = np.arange(len(table.y)) < n
     p = truncate_arms(table.nuisances, table.truncation)
     one, zero = v * (table.a == arm) / p[arm], v * (table.a == 0) / p[0]
-    raw = truncate_arms(table.nuisances, 0.0)
+    raw = table.nuisances.propensities
     clipped = float(np.mean((raw[arm] < table.truncation) | (raw[0] < table.truncation)))
     ess = float(np.sum(one + zero)) ** 2 / float(np.sum((one + zero) ** 2))
     q0, q1 = table.nuisances.outcomes[0], table.nuisances.outcomes[arm]

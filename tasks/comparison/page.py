@@ -63,15 +63,15 @@ def render(record: Mapping[str, Any]) -> bytes:
         outcomes=record.get("outcomes", []),
         gaps=any("missing_gap" in each["figures"] for each in measured),
         curves=[line for each in measured for line in _curve_lines(each)],
-        horizon=number(_horizon(record)) if _horizon(record) is not None else "",
+        horizon=_horizon(record),
         scores=[_score_line(view) for each in measured for view in _views(each) if record.get("outcomes")],
     )
 
 
-def _horizon(record: Mapping[str, Any]) -> float | None:
-    """Return the time that means are restricted to; None where the outcome is no time to event."""
+def _horizon(record: Mapping[str, Any]) -> str:
+    """Return the time that means are restricted to; empty where the outcome is no time to event."""
     outcome = record["spec"]["outcomes"].get(record["spec"]["roles"]["outcome"]) or {}
-    return outcome["horizon"] if outcome.get("kind") == "survival" else None
+    return number(outcome["horizon"]) if outcome.get("kind") == "survival" else ""
 
 
 def _curve_lines(each: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -105,10 +105,15 @@ def _named(each: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (each["synthesizer"], each["mode"], each["outcome"])))
 
 
+def _pair_of(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the effect of a row, or a summary, on the outcome and arms that a summary names; None where it has one effect."""
+    named = ("outcome", "arm", "control")
+    return next((pair for pair in row["pairs"] if all(pair[key] == each[key] for key in named)), None)
+
+
 def _decimals(each: Mapping[str, Any]) -> int:
     """Return how many decimals effects have that a summary shows: by the source's standard error for the outcome and arms it names."""
-    named = ("outcome", "arm", "control")
-    seen = next((pair for pair in each["pairs"] if all(pair[key] == each[key] for key in named)), None)
+    seen = _pair_of(each, each)
     error = each["figures"].get("source_se") if seen is None else seen["source_se"]
     return decimals_of(None if error is None else error["mean"])
 
@@ -193,8 +198,7 @@ def _point(each: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], titles: S
 
 def _of_worst(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the effect of a row that its summary shows: the worst one, of several outcomes or more than two arms."""
-    named = ("outcome", "arm", "control")
-    return next((pair for pair in row["pairs"] if all(pair[key] == each[key] for key in named)), row)
+    return _pair_of(row, each) or row
 
 
 def _scored(row: Mapping[str, Any], each: Mapping[str, Any]) -> Mapping[str, Any]:

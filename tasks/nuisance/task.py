@@ -111,9 +111,14 @@ def learner_of(spec: Spec) -> Learner:
     return learner
 
 
+def _held(parts: Sequence[PartitionRef]) -> bool:
+    """Return whether vectors of all rows are in memory together."""
+    return len(parts) == 1 or sum(part.rows for part in parts) <= HELD_ROWS
+
+
 def columns_of(space: Workspace, parts: Sequence[PartitionRef], names: list[str] | None = None) -> pa.Table:
     """Return a table in partitions, or some of its columns: beyond :data:`HELD_ROWS` as a :class:`tasks.numerics.blocked.BlockedTable`."""
-    if len(parts) == 1 or sum(part.rows for part in parts) <= HELD_ROWS:
+    if _held(parts):
         return space.table(parts, names)
     names = space.table(parts[0]).column_names if names is None else names
     return BlockedTable(lambda number, wanted: space.table(parts[number], wanted), [part.rows for part in parts], names, space.folder)
@@ -134,7 +139,7 @@ def by_partition(space: Workspace, parts: Sequence[PartitionRef], columns: Seque
     def read(refs: Sequence[PartitionRef]) -> Array:
         return of(to_frame(space.table(refs, [column.id for column in columns]), columns))
 
-    if len(parts) == 1 or sum(part.rows for part in parts) <= HELD_ROWS:
+    if _held(parts):
         return np.concatenate([read((part,)) for part in parts])
     return blocked(lambda number: read((parts[number],)), [part.rows for part in parts])
 
