@@ -171,7 +171,7 @@ def _solve(rows: npt.NDArray[np.int64], columns: Int64, counts: Float64, n: int)
     bounds = np.column_stack([np.zeros(n + 2 * q), np.concatenate([np.ones(n), np.full(2 * q, np.inf)])])
     solved = linprog(cost, A_eq=equations, b_eq=counts, bounds=bounds, method="highs")
     if solved.x is None:
-        raise WaymintError(f"linear program of attack 'reconstruction' must be solved; the solver said status {solved.status}.")
+        raise WaymintError(f"linear program of an attack must be solved; the solver said status {solved.status}.")
     return np.asarray(solved.x[:n], dtype=np.float64)
 
 
