@@ -7,7 +7,8 @@
 * gates: how often each gate rejects a fresh table of the source's own law, and how often it sees one of four other laws;
 * actg: ACTG 175, four arms: differences of restricted means to 1,000 days of release and source, in the source's standard errors; each
   run splits, fits and draws anew;
-* worlds: errors of the effect in release and source about the known truth of a world of ``benchmarks.survival``.
+* worlds: errors of the effect in release and source about the known truth of a world of ``benchmarks.survival``; beside them those of
+  a naive generator, where one synthesizer draws covariates, arm, time and event together.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tasks.contract.spec import GatesSpec
 from tasks.contract.survival import EventRows, Grid, TimesToEvent
 from tasks.estimation.survival.kaplan_meier import Steps, kaplan_meier
 from tasks.estimation.survival.record import survival_record
+from tasks.mechanisms.blocks import joint_block
 from tasks.mechanisms.survival_draw import times_block
 from tasks.nuisance.plan import Plan
 from tasks.nuisance.survival_fold import cross_fit_times
@@ -50,6 +52,7 @@ GATES = ("rmst_fidelity", "curve_distance", "event_share")
 SOURCE_ROWS, RELEASE_ROWS = 800, 2_000
 FOLDS, BOUND = 2, 0.02
 BLOCK = 25_000
+NAIVE = "naive generator"
 Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
 
 
@@ -139,7 +142,7 @@ class Draws:
             whole = values | {"name": "study", "source": {"uri": f"{folder}/source.parquet"}, "store": {"uri": f"file://{folder}/store"}}
             run, stages = run_of(whole, Path(folder) / "workspace"), Stages(PlainDisplay(), work=DirectWork())
             source = read_source(run, stages)
-            self.schema, self.settings = source.described.table, run.spec.mechanisms
+            self.schema, self.settings, self.full = source.described.table, run.spec.mechanisms, run.spec.release.mode == "full"
             fitted = fit_models(run, stages, self.schema, source.parts, 0)
             space = run.space()
             nuisances = fitted.fitted.nuisances
@@ -149,16 +152,22 @@ class Draws:
             self.models = tuple(space.model(ref) for ref in refs if ref is not None)
 
     def curves(self, rows: int, seed: int) -> dict[str, Steps]:
-        """Draw a release and return the product-limit curve of each arm."""
-        covariates, mechanisms, balance = self.models
+        """Draw a release and return the product-limit curve of each arm; in mode "full" the synthesizer draws everything."""
         parts = []
         for number, start in enumerate(range(0, rows, BLOCK)):
             rng = rng_for(seed, "benchmark", number)
             size = min(BLOCK, rows - start)
-            parts.append(times_block(self.settings, True, self.schema, covariates, mechanisms, balance, size, rng))
+            parts.append(self._block(size, rng))
         a, time, e = (np.concatenate([part.column(name).to_numpy() for part in parts]) for name in ("a", "y", "e"))
         arms = enumerate(self.schema.arms)
         return {label: kaplan_meier(time[a == arm], e[a == arm] > 0.5, np.ones(int((a == arm).sum()))) for arm, label in arms}
+
+    def _block(self, rows: int, rng: np.random.Generator) -> pa.Table:
+        """Draw one block of rows."""
+        if self.full:
+            return joint_block(self.schema, self.models[0], self.models[1], rows, rng)
+        covariates, mechanisms, balance = self.models
+        return times_block(self.settings, True, self.schema, covariates, mechanisms, balance, rows, rng)
 
     def estimates(self, estimand: str) -> list[dict[str, Any]]:
         """Return the source's own estimates."""
@@ -194,10 +203,10 @@ def actg(runs: int, rows: int) -> list[str]:
 
 
 def worlds(runs: int, world: str, rows: int) -> list[str]:
-    """Return the errors of source and release about the truth of a world."""
+    """Return the errors of source, release and naive generator about the truth of a world."""
     exact = truth(world)["rmst_difference"]
-    errors: dict[str, list[float]] = {"source": [], "release": []}
-    covered = {"source": 0, "release": 0}
+    errors: dict[str, list[float]] = {"source": [], "release": [], NAIVE: []}
+    covered = dict.fromkeys(errors, 0)
     for seed in range(runs):
         values = {
             "seed": seed,
@@ -206,14 +215,13 @@ def worlds(runs: int, world: str, rows: int) -> list[str]:
             "covariates": {"synthesizer": "copula"},
             "mechanisms": {"learner": "glm", "folds": 3, "repeats": 1},
         }
-        draws = Draws(table(world, rows, seed).round(4), values)
-        drawn = draws.curves(10 * rows, seed)
+        frame = table(world, rows, seed).round(4)
+        draws, naive = Draws(frame, values), Draws(frame, values | {"release": {"mode": "full"}})
         (own,) = draws.estimates("rmst_difference")
-        gap = float(drawn["1"].area(0.0, HORIZON) - drawn["0"].area(0.0, HORIZON)) - exact
-        errors["source"].append(own["estimate"] - exact)
-        errors["release"].append(gap)
-        for where, each in errors.items():
-            covered[where] += abs(each[-1]) <= Z95 * own["se"]
+        found = {"source": own["estimate"], "release": difference(draws, 10 * rows, seed), NAIVE: difference(naive, 10 * rows, seed)}
+        for where, estimate in found.items():
+            errors[where].append(estimate - exact)
+            covered[where] += abs(estimate - exact) <= Z95 * own["se"]
     root = {where: float(np.sqrt(np.mean(np.square(each)))) for where, each in errors.items()}
     return [
         f"{world}, {rows:,} rows, releases of {10 * rows:,}, {runs} runs; difference of restricted means {exact:.4f}",
@@ -221,8 +229,23 @@ def worlds(runs: int, world: str, rows: int) -> list[str]:
             f"{where}: bias {np.mean(each):+.4f}, RMSE {root[where]:.4f}, within 1.96 of its errors {covered[where] / runs:.1%}"
             for where, each in errors.items()
         ),
-        f"RMSE of release over source {root['release'] / root['source']:.3f}",
+        *(f"RMSE of {where} over source {ratio(each, errors['source'])}" for where, each in errors.items() if where != "source"),
     ]
+
+
+def difference(draws: Draws, rows: int, seed: int) -> float:
+    """Return the difference of restricted means of a release."""
+    drawn = draws.curves(rows, seed)
+    return float(drawn["1"].area(0.0, HORIZON) - drawn["0"].area(0.0, HORIZON))
+
+
+def ratio(errors: list[float], beside: list[float]) -> str:
+    """Return the ratio of two root mean squares over the same runs, with its Monte-Carlo error by the jackknife."""
+    ours, others = np.square(errors), np.square(beside)
+    n = len(ours)
+    without = np.sqrt((ours.sum() - ours) / (others.sum() - others))
+    spread = np.sqrt((n - 1) * np.var(without))
+    return f"{np.sqrt(ours.sum() / others.sum()):.3f} +- {spread:.3f}"
 
 
 def main() -> None:
