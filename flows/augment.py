@@ -143,7 +143,7 @@ def _reply(run: Run, stages: Stages) -> dict[str, Any]:
     ends = [0, *itertools.accumulate(augmentation.room(rows, len(schema.arms)) for rows in sizes)]
     donor_models = _beside(run, stages, source, Donor(model, tuple(fit.model for fit in fit_of_source.fits), donor), ends[-1])
     adding = [(run, schema, donor_models, decision, part, rows, ends[part]) for part, rows in enumerate(sizes)]
-    added: list[Added] = stages.map("add rows", augmentation.add, adding)
+    added: list[Added] = stages.map("add rows", augmentation.add, adding, sizes)
     return _conclude(run, stages, source, fit_of_source, other, decision, before, added, (worth.gates, files))
 
 

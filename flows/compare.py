@@ -139,7 +139,8 @@ def _measured(run: Run, stages: Stages, source_read: Source, variant: Variant, l
         weighted = (run, schema, learnt.fitted.table, model, learnt.mechanisms, learnt.anchored, models.clusters)
         models = models._replace(balance=stages.run(f"{variant}: calibrate covariates", mechanisms.calibrate, *weighted))
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
-    drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)])
+    drawing = [(run, schema, models, 0, part, rows) for part, rows in enumerate(sizes)]
+    drawn_parts = stages.map(f"{variant}: draw", mechanisms.draw, drawing, sizes)
     copy = Copy(learnt.fitted, learnt.anchored, models, drawn_parts, learnt.targeting)
     measured, _ = measure(run, stages, source_read, [copy])
     sides = measured.sample

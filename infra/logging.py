@@ -17,33 +17,30 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )  # fmt: skip
 
+from infra.pace import Pace
 from infra.settings import Verbosity, verbosity
-
-#: Seconds that a part must take before the time left is worth a word.
-LEAST_SECONDS = 5.0
 
 
 class Bar(Protocol):
     """Progress of one stage on the screen."""
 
     def advance(self) -> None:
-        """Mark one part done."""
+        """Show that a part is done."""
 
     def describe(self, words: str | None) -> None:
         """Show a few words beside the stage's name; None removes them."""
 
     def finish(self) -> None:
-        """Mark the stage done."""
+        """Show that the stage is done."""
 
 
 class Display(Protocol):
     """Where progress is shown."""
 
-    def bar(self, name: str, total: int) -> Bar:
-        """Show a stage of ``total`` parts."""
+    def bar(self, name: str, pace: Pace) -> Bar:
+        """Show a stage."""
 
     def note(self, text: str) -> None:
         """Show a line that stays on the screen."""
@@ -65,9 +62,9 @@ class PlainDisplay:
         self.every_part = every_part
         self._start = time.monotonic()
 
-    def bar(self, name: str, total: int) -> Bar:
-        """Show a stage of ``total`` parts."""
-        return PlainBar(self, name, total)
+    def bar(self, name: str, pace: Pace) -> Bar:
+        """Show a stage."""
+        return PlainBar(self, name, pace)
 
     def note(self, text: str) -> None:
         """Write one line."""
@@ -80,20 +77,17 @@ class PlainDisplay:
 
 
 class PlainBar:
-    """About ten lines for a stage of many parts, with the time that the others take at this rate, and one at its end."""
+    """About ten lines for a stage of many parts, with its pace, and one at its end."""
 
-    def __init__(self, display: PlainDisplay, name: str, total: int) -> None:
-        self._display, self._name, self._total = display, name, total
-        self._done = 0
-        self._began = time.monotonic()
+    def __init__(self, display: PlainDisplay, name: str, pace: Pace) -> None:
+        self._display, self._name, self._pace = display, name, pace
 
     def advance(self) -> None:
-        """Mark one part done."""
-        self._done += 1
-        step = 1 if self._display.every_part else max(1, self._total // 10)
-        if self._total > 1 and (self._done == self._total or self._done % step == 0):
-            left = time_left(self._done, self._total, time.monotonic() - self._began)
-            self._display.note(f"{self._name}: {self._done} of {self._total}{left}")
+        """Write a line where a tenth of the parts is done."""
+        done, total = self._pace.done, self._pace.total
+        step = 1 if self._display.every_part else max(1, total // 10)
+        if total > 1 and (done == total or done % step == 0):
+            self._display.note(f"{self._name}: {self._pace}")
 
     def describe(self, words: str | None) -> None:
         """Write a line with the words."""
@@ -101,22 +95,14 @@ class PlainBar:
             self._display.note(f"{self._name}: {words}")
 
     def finish(self) -> None:
-        """Write the seconds that the stage took."""
-        self._display.note(f"{self._name}: done in {time.monotonic() - self._began:.1f} s")
-
-
-def time_left(done: int, total: int, elapsed: float) -> str:
-    """Say how long the parts that are left take at the rate so far; nothing where that is soon, or nothing is left."""
-    seconds = elapsed / max(done, 1) * (total - done)
-    if seconds < LEAST_SECONDS:
-        return ""
-    return f", about {seconds:.0f} s left" if seconds < 100 else f", about {seconds / 60:.0f} min left"
+        """Write what the stage took."""
+        self._display.note(f"{self._name}: {self._pace.summary}")
 
 
 class QuietDisplay(PlainDisplay):
     """Warnings alone."""
 
-    def bar(self, name: str, total: int) -> Bar:  # noqa: ARG002 (as every display has it)
+    def bar(self, name: str, pace: Pace) -> Bar:  # noqa: ARG002 (as every display has it)
         """Show nothing of a stage."""
         return QuietBar()
 
@@ -132,13 +118,13 @@ class QuietBar:
     """A stage that is not shown."""
 
     def advance(self) -> None:
-        """Mark one part done."""
+        """Show nothing."""
 
     def describe(self, words: str | None) -> None:
         """Show nothing."""
 
     def finish(self) -> None:
-        """Mark the stage done."""
+        """Show nothing."""
 
 
 class LiveDisplay:
@@ -147,9 +133,9 @@ class LiveDisplay:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def bar(self, name: str, total: int) -> Bar:
-        """Show a stage of ``total`` parts."""
-        return LiveBar(self._progress, name, total)
+    def bar(self, name: str, pace: Pace) -> Bar:
+        """Show a stage."""
+        return LiveBar(self._progress, name, pace)
 
     def note(self, text: str) -> None:
         """Print one line above the bars."""
@@ -164,13 +150,14 @@ class LiveDisplay:
 class LiveBar:
     """A bar of the live display."""
 
-    def __init__(self, progress: Progress, name: str, total: int) -> None:
-        self._progress, self._name, self._total = progress, name, total
-        self._task: TaskID = progress.add_task(name, total=total)
+    def __init__(self, progress: Progress, name: str, pace: Pace) -> None:
+        self._progress, self._name, self._pace = progress, name, pace
+        self._task: TaskID = progress.add_task(name, total=pace.total, pace="")
 
     def advance(self) -> None:
-        """Mark one part done."""
-        self._progress.advance(self._task)
+        """Show how many parts are done, and the pace."""
+        words = f"{self._pace.speed}{self._pace.left}".removeprefix(", ")
+        self._progress.update(self._task, completed=self._pace.done, pace=words)
 
     def describe(self, words: str | None) -> None:
         """Show the words behind the stage's name."""
@@ -178,7 +165,7 @@ class LiveBar:
 
     def finish(self) -> None:
         """Fill the bar."""
-        self._progress.update(self._task, completed=self._total)
+        self._progress.update(self._task, completed=self._pace.total)
 
 
 @contextlib.contextmanager
@@ -192,6 +179,6 @@ def open_display() -> Iterator[Display]:
         yield PlainDisplay(every_part=wanted is Verbosity.VERBOSE)
         return
     names = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
-    columns = (*names, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+    columns = (*names, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[pace]}", markup=False))
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield LiveDisplay(progress)

@@ -12,10 +12,13 @@ from infra.cluster import FlowWork
 from infra.faults import lost_server
 from infra.logging import Bar, Display, PlainDisplay, open_display
 from infra.metering import Costs
+from infra.pace import Pace
 from tasks.contract.errors import StoreError
 
 #: A wait without a limit would hang for ever on a cluster without workers.
 LONGEST_WAIT = 6 * 3600.0
+#: Least seconds between two looks of a stage on the run's page: each costs a request to the server.
+PAGE_SECONDS = 5.0
 
 
 class Future(Protocol):
@@ -74,7 +77,7 @@ class Stages:
         self._timeout = timeout
         self._work: Work = work or FlowWork()
         self._costs = Costs()
-        self._watch: Callable[[int, str], None] | None = None
+        self._watch: Callable[[float, str], None] | None = None
 
     @classmethod
     def current(cls) -> Stages:
@@ -82,9 +85,9 @@ class Stages:
         return cls._current or cls()
 
     def count(self, total: int, description: str) -> None:
-        """Show on the run's page how many of ``total`` stages are finished."""
+        """Show on the run's page how many of ``total`` stages are finished, and the pace of the one under way."""
         meter = self._work.meter(description)
-        self._watch = lambda done, name: meter(done / total, name)
+        self._watch = lambda done, text: meter(done / total, text)
 
     def meter(self, description: str) -> Callable[[float, str], None]:
         """Show a progress bar on the run's page; return what sets its share, in [0, 1], and its text."""
@@ -124,11 +127,11 @@ class Stages:
         with self.stage(name) as stage:
             return stage.run(task, *arguments)
 
-    def map(self, name: str, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Run a task once for each tuple of arguments, as a stage of its own; return the results in order."""
+    def map(self, name: str, task: Any, calls: Iterable[tuple[Any, ...]], rows: Sequence[int] = ()) -> list[Any]:
+        """Run a task once for each tuple of arguments, as a stage of its own; see :meth:`Stage.map`."""
         wanted = list(calls)
         with self.stage(name, len(wanted)) as stage:
-            return stage.map(task, wanted)
+            return stage.map(task, wanted, rows)
 
     def submit(self, task: Any, *arguments: object) -> Future:
         """Submit one task and go on; a later stage waits for it."""
@@ -160,12 +163,26 @@ class Stages:
 
         Parts that are not marked when the block ends well count as done.
         """
-        bar, began = self._display.bar(name, total), self._costs.seconds
-        yield Stage(bar, self._work, self._timeout)
+        pace, began = Pace(total), self._costs.seconds
+        bar = self._display.bar(name, pace)
+        yield Stage(bar, pace, self._work, self._timeout, self._page_of(name, pace))
         bar.finish()
-        self._work.log(logging.INFO, f"{name}: done in {self._costs.add(name, total, began):.1f} s")
+        self._work.log(logging.INFO, f"{name}: {pace.summary}")
+        self._costs.add(name, total, began)
         if self._watch is not None:
             self._watch(len(self._costs.stages()), name)
+
+    def _page_of(self, name: str, pace: Pace) -> Callable[[], None]:
+        """Return what shows on the run's page how far a stage is, at most every few seconds."""
+        shown = 0.0
+
+        def show() -> None:
+            nonlocal shown
+            if self._watch is not None and pace.seconds - shown >= PAGE_SECONDS:
+                shown = pace.seconds
+                self._watch(len(self._costs.stages()) + pace.share, f"{name}: {pace}")
+
+        return show
 
 
 class Stage:
@@ -175,14 +192,18 @@ class Stage:
     ----------
     bar : Bar
         Its progress on the screen.
+    pace : Pace
+        Of its parts.
     work : Work
         Where tasks run.
     timeout : float
         Seconds of one wait.
+    show : callable
+        Shows its pace on the run's page.
     """
 
-    def __init__(self, bar: Bar, work: Work, timeout: float = LONGEST_WAIT) -> None:
-        self._bar = bar
+    def __init__(self, bar: Bar, pace: Pace, work: Work, timeout: float, show: Callable[[], None]) -> None:
+        self._bar, self._pace, self._show = bar, pace, show
         self._work = work
         self._timeout = timeout
 
@@ -194,12 +215,27 @@ class Stage:
         """Run one task in the flow's own process, where what it needs can't be sent to a worker; return its result."""
         return self._work.call(task, arguments)
 
-    def map(self, task: Any, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Run a task once for each tuple of arguments; return the results in order."""
-        return self.wait([self._work.submit(task, arguments) for arguments in calls])
+    def map(self, task: Any, calls: Iterable[tuple[Any, ...]], rows: Sequence[int] = ()) -> list[Any]:
+        """Run a task once for each tuple of arguments; return the results in order.
 
-    def wait(self, futures: Iterable[Future]) -> list[Any]:
+        Parameters
+        ----------
+        task : Task
+        calls : iterable of tuple
+            Arguments.
+        rows : sequence of int
+            Rows that each call goes through, where it goes through rows: the display then says how many a second.
+        """
+        return self.wait([self._work.submit(task, arguments) for arguments in calls], rows)
+
+    def wait(self, futures: Iterable[Future], rows: Sequence[int] = ()) -> list[Any]:
         """Wait for submitted tasks, marking each on the display; return the results in order.
+
+        Parameters
+        ----------
+        futures : iterable of PrefectFuture
+        rows : sequence of int
+            As of :meth:`map`.
 
         Raises
         ------
@@ -209,9 +245,12 @@ class Stage:
             If the wait is given up.
         """
         wanted = list(futures)
+        sizes = {id(future): size for future, size in zip(wanted, rows or [0] * len(wanted), strict=True)}
         for future in self._work.completed(wanted, self._timeout):
             future.result(timeout=self._timeout)
+            self._pace.advance(sizes[id(future)])
             self._bar.advance()
+            self._show()
         return [future.result(timeout=self._timeout) for future in wanted]
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from prefect.client.schemas.objects import State
 
 from infra.logging import Bar, PlainBar, PlainDisplay
+from infra.pace import Pace
 from infra.stages import Stages
 from infra.workspace import Run
 from tasks.contract.errors import GateFailed
@@ -47,6 +48,7 @@ class DirectWork:
     calls: list[Call] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     shares: list[float] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     lines: list[tuple[int, str]] = field(default_factory=list)
 
     def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
@@ -61,7 +63,11 @@ class DirectWork:
         yield from futures
 
     def meter(self, description: str) -> Callable[[float, str], None]:
-        return lambda share, text: self.shares.append(share)
+        def show(share: float, text: str) -> None:
+            self.shares.append(share)
+            self.texts.append(text)
+
+        return show
 
     def table(self, key: str, rows: list[dict[str, Any]], description: str) -> None:
         self.tables[key] = rows
@@ -73,8 +79,8 @@ class DirectWork:
 class CountedDisplay(PlainDisplay):
     """Plain lines; a stage may not have more parts than it announced."""
 
-    def bar(self, name: str, total: int) -> Bar:
-        return CountedBar(self, name, total)
+    def bar(self, name: str, pace: Pace) -> Bar:
+        return CountedBar(self, name, pace)
 
 
 class CountedBar(PlainBar):
@@ -82,7 +88,7 @@ class CountedBar(PlainBar):
 
     def advance(self) -> None:
         super().advance()
-        assert self._done <= self._total, f"stage '{self._name}' announced {self._total} parts and has more"
+        assert self._pace.done <= self._pace.total, f"stage '{self._name}' announced {self._pace.total} parts and has more"
 
 
 def run_of(values: dict[str, Any] | Spec, workspace: Path) -> Run:

@@ -58,7 +58,8 @@ def narrow(run: Run, stages: Stages, source: Source) -> Source:
     condition, schema = run.spec.release.condition, source.described.table
     if condition is None:
         return source
-    chosen = stages.map("select rows that meet the condition", source_tasks.select, [(run, schema, part) for part in source.parts])
+    selecting, sizes = [(run, schema, part) for part in source.parts], [part.rows for part in source.parts]
+    chosen = stages.map("select rows that meet the condition", source_tasks.select, selecting, sizes)
     parts = tuple(each.part for each in chosen if each.part.rows)
     rows, whole = sum(part.rows for part in parts), sum(part.rows for part in source.parts)
     if 0 < whole - rows < FEWEST_OTHERS:
@@ -94,7 +95,7 @@ def refer(run: Run, stages: Stages, source: Source, models: Models, targeting: R
     table = Table(f"reference/copy-{copy}", source.parts, copy if run.spec.release.copies > 1 else None, propensity)
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome in the rows to compare with{of}")
     anchoring = [(run, schema, table, models.mechanisms, part, None) for part in source.parts]
-    anchored = stages.map(f"predict the rows to compare with{of}", mechanisms.anchor, anchoring)
+    anchored = stages.map(f"predict the rows to compare with{of}", mechanisms.anchor, anchoring, [part.rows for part in source.parts])
     if run.spec.release.where:
         weighing = (run, schema, table, models.covariates, models.mechanisms, anchored, models.clusters)
         models = models._replace(balance=stages.run(f"calibrate covariates to the condition{of}", mechanisms.calibrate, *weighing))

@@ -40,7 +40,7 @@ def draw_copy(run: Run, stages: Stages, schema: TableSchema, models: FittedCopy,
     """Draw the rows of one copy."""
     sizes = part_sizes(run.spec.release.rows, run.spec.release.part_rows)
     drawing = [(run, schema, models.models, copy, part, rows) for part, rows in enumerate(sizes)]
-    drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing)
+    drawn = stages.map(f"draw release{_of(run, copy)}", mechanisms.draw, drawing, sizes)
     return Copy(models.fitted, models.anchored, models.models, drawn, models.targeting)
 
 
@@ -96,9 +96,11 @@ def fit_mechanisms(run: Run, stages: Stages, schema: TableSchema, parts: Sequenc
     )
     fitted = cross_fit(run, stages, schema, table, f"fit treatment and outcome{of}")
     with stages.stage(f"target outcome{of}", 2 * len(parts) + 1) as stage:
-        predicted = stage.map(nuisance.average, [(run, schema, table, fitted.fits, part) for part in parts])
+        rows = [part.rows for part in parts]
+        predicted = stage.map(nuisance.average, [(run, schema, table, fitted.fits, part) for part in parts], rows)
         assembled, targeting = stage.run(mechanisms.assemble, run, schema, table, fitted.nuisances, fitted.fits, predicted)
-        anchored = stage.map(mechanisms.anchor, [(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)])
+        anchoring = [(run, schema, table, assembled, *pair) for pair in zip(parts, predicted)]
+        anchored = stage.map(mechanisms.anchor, anchoring, rows)
     return Learnt(fitted, assembled, anchored, targeting)
 
 

@@ -21,7 +21,8 @@ def cross_fit(run: Run, stages: Stages, schema: TableSchema, table: Table, title
         grouped = [[fit for fit in fits if fit.repeat == repeat] for repeat in repeats]
         fits = [fit for batch in grouped for fit in _refine(run, stages, schema, table, batch, title)]
     predicting = [(run, schema, table, fits, number) for number in range(len(table.parts))]
-    return Fitted(table, tuple(stages.map(f"{title}: predict", nuisance.predict, predicting)), fits)
+    predicted = stages.map(f"{title}: predict", nuisance.predict, predicting, [part.rows for part in table.parts])
+    return Fitted(table, tuple(predicted), fits)
 
 
 def _refine(run: Run, stages: Stages, schema: TableSchema, table: Table, fits: Sequence[FoldFit], title: str) -> list[FoldFit]:
@@ -30,7 +31,8 @@ def _refine(run: Run, stages: Stages, schema: TableSchema, table: Table, fits: S
     while not done:
         number += 1
         with stages.stage(f"{title}: pass {number} over all rows", len(table.parts) + 1) as stage:
-            visited = stage.map(nuisance.visit, [(run, schema, table, fits, number, state, part) for part in table.parts])
+            visiting = [(run, schema, table, fits, number, state, part) for part in table.parts]
+            visited = stage.map(nuisance.visit, visiting, [part.rows for part in table.parts])
             state, done = stage.run(nuisance.advance, run, schema, table, fits, number, state, visited)
     kept: list[FoldFit] = stages.run(f"{title}: keep", nuisance.refined, run, schema, table, fits, state)
     return kept

@@ -23,7 +23,8 @@ def read_source(run: Run, stages: Stages, command: Purpose = "release", plan: So
     plan = plan or read_plan(run, stages)
     _forget_other_source(run, plan)
     shards = source.shards(plan, spec.source.partition_rows)
-    states = stages.map("read source: inspect", source.inspect, [(run, plan, shard, number) for number, shard in enumerate(shards)])
+    inspecting = [(run, plan, shard, number) for number, shard in enumerate(shards)]
+    states = stages.map("read source: inspect", source.inspect, inspecting, source.shard_rows(shards))
     described = source.describe(run, plan, states)
     schema = described.table
     buckets = -(-schema.rows // spec.source.partition_rows)
@@ -49,7 +50,7 @@ def read_rows(
     """Bring a table's rows into canonical form and hash order, cut into so many partitions; empty ones are left out."""
     shards = source.shards(plan, run.spec.source.partition_rows)
     scattering = [(run, plan, schema, shard, number, buckets) for number, shard in enumerate(shards)]
-    pieces = [ref for refs in stages.map(f"read {name}: hash rows", source.scatter, scattering) for ref in refs]
+    pieces = [ref for refs in stages.map(f"read {name}: hash rows", source.scatter, scattering, source.shard_rows(shards)) for ref in refs]
     parts = stages.map(f"read {name}: settle", source.settle_bucket, [(run, pieces, bucket) for bucket in range(buckets)])
     return tuple(part for part in parts if part.rows)
 

@@ -64,6 +64,11 @@ def shards(source: SourcePlan, rows: int) -> list[tuple[Fragment, ...]]:
     return [tuple(shard) for shard in packed]
 
 
+def shard_rows(shards: Sequence[Sequence[Fragment]]) -> list[int]:
+    """Return the rows of each shard, as far as they are known before it is read."""
+    return [sum(fragment.rows or 0 for fragment in shard) for shard in shards]
+
+
 @coarse("inspect source", "inspect shard {shard}")
 def inspect(run: Run, source: SourcePlan, fragments: Sequence[Fragment], shard: int) -> Ref:
     """Collect type evidence, counts and the profile of one shard."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra import cli
-from infra.logging import PlainDisplay, QuietDisplay, open_display, time_left
+from infra import cli, stages
+from infra.logging import PlainDisplay, QuietDisplay, open_display
+from infra.pace import Pace
 from infra.settings import Verbosity, verbosity
+from tests.direct import DirectWork
 
 
 @pytest.fixture
@@ -54,8 +57,10 @@ def test_verbosity_decides_the_display(monkeypatch: pytest.MonkeyPatch, capsys: 
         monkeypatch.setenv("WAYMINT_VERBOSITY", each.value)
         with open_display() as display:
             assert isinstance(display, QuietDisplay if each is Verbosity.QUIET else PlainDisplay)
-            bar = display.bar("fit", 40)
+            pace = Pace(40)
+            bar = display.bar("fit", pace)
             for _ in range(40):
+                pace.advance()
                 bar.advance()
             bar.finish()
             display.note("a note")
@@ -67,11 +72,52 @@ def test_verbosity_decides_the_display(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert written[Verbosity.VERBOSE][0].endswith("fit: 1 of 40")
 
 
-def test_the_time_left_goes_by_the_rate_so_far() -> None:
-    assert time_left(1, 4, 10.0) == ", about 30 s left"
-    assert time_left(10, 40, 100.0) == ", about 5 min left"
-    assert time_left(4, 4, 100.0) == ""
-    assert time_left(3, 4, 1.0) == ""
+class Clock:
+    """A clock that a test turns."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "rows", "seconds", "words"),
+    [
+        (4, 1, 0, 10.0, "1 of 4, about 30 s left"),
+        (40, 10, 0, 100.0, "10 of 40, about 5 min left"),
+        (4, 4, 50, 100.0, "4 of 4, 2 rows/s"),
+        (4, 3, 250_000, 1.0, "3 of 4, 750,000 rows/s"),
+        (4, 1, 123_456, 10.0, "1 of 4, 12,000 rows/s, about 30 s left"),
+    ],
+)
+def test_the_time_left_goes_by_the_rate_so_far(total: int, done: int, rows: int, seconds: float, words: str) -> None:
+    clock = Clock()
+    pace = Pace(total, clock)
+    for _ in range(done):
+        pace.advance(rows)
+    clock.now += seconds
+    assert str(pace) == words
+
+
+def test_the_page_of_a_run_shows_the_pace_of_the_stage_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share of the run counts parts of the stage; the text says rows a second."""
+    monkeypatch.setattr(stages, "PAGE_SECONDS", 0.0)
+    work = DirectWork()
+    run = stages.Stages(work=work)
+    run.count(2, "Release")
+    run.map("draw", Doubled(), [(1,), (2,)], rows=[10, 10])
+    run.map("publish", Doubled(), [(3,)])
+    assert work.shares == [0.25, 0.5, 0.5, 1.0, 1.0]
+    assert re.fullmatch(r"draw: 1 of 2, [0-9,]+ rows/s", work.texts[0])
+    assert work.texts[-2:] == ["publish: 1 of 1", "publish"]
+    assert re.search(r"draw: done in 0\.0 s, [0-9,]+ rows/s$", work.lines[0][1])
+
+
+class Doubled:
+    """A task."""
+
+    fn = staticmethod(lambda number: 2 * number)
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("waymint rel", ["release", "releases"]), ("waymint work cl", ["clear"])])
