@@ -71,11 +71,12 @@ def test_each_split_is_the_best_of_its_node(outputs: int) -> None:
     assert np.bincount(node)[np.unique(node)].min() >= 20
 
 
-def test_a_tree_adds_the_values_of_its_leaves() -> None:
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_tree_adds_the_values_of_its_leaves(outputs: int) -> None:
     codes = coded(3000, 3, 2)
     feature, cut, node = grow(codes, np.arange(3000), np.sin(codes[0] / 5.0)[:, None], np.ones(3, dtype=np.bool_), 32, 4, 50, 1.0, 1e-12)
-    value = np.random.default_rng(3).standard_normal((1, len(feature), 2)).astype(np.float32)
-    out = np.ones((3000, 2))
+    value = np.random.default_rng(3).standard_normal((1, len(feature), outputs)).astype(np.float32)
+    out = np.ones((3000, outputs))
     add_trees(feature[None], cut[None], value, codes, out)
     np.testing.assert_allclose(out, 1 + value[0, node])
 
