@@ -38,7 +38,7 @@ from benchmarks.memory import Peak, tree
 ROOT = Path(__file__).resolve().parents[1]
 # at most this slope of log CPU seconds on log rows, from 100,000 rows on
 SLOPE = 1.05
-STAGE = re.compile(r"^\[ *[\d.]+ s\] (.+): done in ([\d.]+) s$")
+STAGE = re.compile(r"^\[ *[\d.]+ s\] (.+): done in ([\d.]+) s(?:, .+)?$")
 
 
 def spec_text(source: Path, store: Path, rows: int, workers: int, extra: str = "") -> str:

@@ -15,7 +15,7 @@ from infra.store import open_store, split_release_uri
 from infra.workspaces import leftovers, sweep
 from tasks.audit.page import headline
 from tasks.contract.errors import SpecError, StoreMissing
-from tasks.contract.headline import built_in, main_effect, main_estimand
+from tasks.contract.headline import built_in, main_effect, main_estimand, main_pair
 from tasks.contract.store import Store
 from tasks.pages.numbers import plural
 from tasks.publish import collect, difference, releases, signatures
@@ -71,6 +71,8 @@ def summary(manifest: Manifest) -> list[str]:
         f"source    {manifest.source['uri']}  ({manifest.source['rows']:,} rows used)",
         f"mode      {_key(manifest.spec, 'release', 'mode')}, covariates by {_key(manifest.spec, 'covariates', 'synthesizer')}",
     ]
+    if pair := main_pair(effects):
+        lines.append(f"arms      {pair}: the first of the pairs, the report has all")
     for where in ("source", "release"):
         effect = Effect.model_validate(main_effect(effects, where) or {})
         if effect.estimate is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tasks.contract.headline import built_in, main_effect, main_estimand
+from tasks.contract.headline import built_in, main_effect, main_estimand, main_pair
 from tasks.publish.layout import REPORT
 
 _STATUS = {
@@ -46,7 +46,8 @@ def _effects(effects: Mapping[str, Any]) -> str:
     rows = [(name, _number(each["estimate"]), _number(each["se"]), _interval(each), each["estimator"]) for name, each in tables if each]
     carried = built_in(effects)
     rows += [] if carried is None else [("built into the release", _number(carried.value), "", "", "exact")]
-    return _section(f"Effect ({main_estimand(effects).upper()})", ("", "estimate", "SE", "95 % interval", "estimator"), rows)
+    title = ", ".join(each for each in (main_estimand(effects).upper(), main_pair(effects)) if each)
+    return _section(f"Effect ({title})", ("", "estimate", "SE", "95 % interval", "estimator"), rows)
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:

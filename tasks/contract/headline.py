@@ -42,6 +42,12 @@ def main_effect(effects: Effects, where: str) -> Mapping[str, Any] | None:
     return estimate
 
 
+def main_pair(effects: Effects) -> str:
+    """Return which of more than two arms the main effect compares, such as ``"2 against 0"``; empty for two arms."""
+    main = main_effect(effects, "source") or main_effect(effects, "release") or {}
+    return f"{main['arm']} against {main['control']}" if main.get("arm") is not None else ""
+
+
 def combined_effect(effects: Effects) -> Mapping[str, Any] | None:
     """Return the main effect over all copies of the release, with the source's sampling error in its interval, or None."""
     every, main = (effects.get("release") or {}).get("combined") or [], main_effect(effects, "release")

@@ -87,13 +87,15 @@ def effect_section(records: Mapping[str, Any], main: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"ate": {estimate, se, ci_low, ci_high, estimator, n}, "att": ..., "all": [...]}``; of a time to event also ``survival``.
+        ``{"ate": {estimate, se, ci_low, ci_high, estimator, n}, "att": ..., "all": [...]}``; of more than two arms with ``arm`` and
+        ``control``, the pair that stands for all; of a time to event also ``survival``.
     """
     section: dict[str, Any] = {}
     for each in records["estimates"]:
         # of several pairs of arms the first: that of the first arm beside the control
         if each["estimand"] not in section and each["estimand"] != "mean" and (each["estimand"] != "ate" or each["estimator"] == main):
-            section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n")}
+            pair = ("arm", "control") if each.get("arm") is not None else ()
+            section[each["estimand"]] = {key: each[key] for key in ("estimate", "se", "ci_low", "ci_high", "estimator", "n", *pair)}
     times = {"survival": records["survival"]} if "survival" in records else {}
     return {**section, "all": list(records["estimates"]), **times}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.checks.verdict import advice
-from tasks.contract.headline import built_in, combined_effect, main_effect
+from tasks.contract.headline import built_in, combined_effect, main_effect, main_pair
 from tasks.contract.results import Gate
 from tasks.pages.numbers import fixed, interval, number
 from tasks.report.effects import effect_decimals
@@ -102,23 +102,29 @@ def summary(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
     effects = manifest["effects"]
     decimals, carried = effect_decimals(effects), built_in(effects)
     source, release = main_effect(effects, "source"), main_effect(effects, "release")
-    tiles = []
+    pair, tiles = main_pair(effects), []
+    compared = f", {pair}" if pair else ""
     if source:
         reference = manifest["source"].get("reference")
         label = f"Effect in version {reference['version']}, in place of the real rows" if reference else "Effect in the real rows"
-        tiles.append({"label": label, **_tile(source, decimals), "where": "source"})
+        tiles.append({"label": label + compared, **_tile(source, decimals), "where": "source"})
     if carried is not None:
         error = carried.mc_se
         note = "exact, by construction" if error is None else f"known exactly for its rows; Monte-Carlo error {number(error, 1)}"
         tiles.append(
-            {"label": "Effect built into the release", "value": fixed(carried.value, decimals + 1), "note": note, "where": "release"}
+            {
+                "label": f"Effect built into the release{compared}",
+                "value": fixed(carried.value, decimals + 1),
+                "note": note,
+                "where": "release",
+            }
         )
     if release:
         tile, whole = _tile(release, decimals), combined_effect(effects)
         if whole and not effects["release"].get("copies"):
             span = interval(whole["ci_low"], whole["ci_high"], decimals)
             tile["note"] += f" for the release's own effect; {span} with the source's sampling error"
-        tiles.append({"label": "Effect estimated on the release", **tile, "where": "release"})
+        tiles.append({"label": f"Effect estimated on the release{compared}", **tile, "where": "release"})
     return tiles
 
 

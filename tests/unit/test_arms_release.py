@@ -13,7 +13,9 @@ import pytest
 
 from flows.check import check
 from flows.estimate import estimate
+from flows.release import describe
 from flows.stages.arms import arm_notes
+from flows.stages.page import release_page
 from tasks.checks.evidence import OverlapEvidence
 from tasks.checks.gathering import fidelity_evidence
 from tasks.contract.errors import SpecError
@@ -25,6 +27,7 @@ from tasks.mechanisms.balanced import balanced_treatment
 from tasks.mechanisms.draw import designed, draw_treatment
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets, require_carried
+from tasks.report.verdict import summary
 from tests.arms import GATES_OFF, ROLES, published, trial
 from tests.releasing import spec_of, write
 
@@ -81,6 +84,10 @@ def test_a_release_of_three_arms_carries_every_effect(three: tuple[Path, dict[st
     # old readers find the first arm against the control
     assert manifest["effects"]["truth"]["ate"] == built_in["high", "none"]
     assert manifest["effects"]["source"]["ate"]["estimate"] == adaptive["high", "none"]["estimate"]
+    # and readers of today are told which pair it is
+    assert "high against none: the first of the pairs" in "\n".join(describe(reply))
+    assert "# Effect (ATE, high against none)" in release_page(reply)
+    assert next(tile["label"] for tile in summary(manifest)) == "Effect in the real rows, high against none"
     gates = {gate["name"]: gate for gate in manifest["gates"]}
     assert "against" in gates["fidelity"]["detail"]
     assert "none " in gates["min_arm"]["detail"]

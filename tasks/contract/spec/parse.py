@@ -44,7 +44,8 @@ def parse_spec(values: dict[str, Any]) -> Spec:
                 faults.append(f"{key} of SPEC must be given.")
             else:
                 text = fault["msg"].removeprefix("Value error, ")
-                faults.append(f"{key or 'SPEC'} of SPEC must be valid: {text[:1].lower()}{text[1:]}; got {_short(fault['input'])}.")
+                whose = f"{key} of SPEC" if key else "SPEC"
+                faults.append(f"{whose} must be valid: {text[:1].lower()}{text[1:]}; got {_short(fault['input'])}.")
         # pydantic reports one fault per branch of a union: say each key once
         unique = list(dict.fromkeys(faults))
         raise SpecError(" ".join(unique), " ".join(h for h in dict.fromkeys(hints) if h) or "See 'waymint schema'.") from None
