@@ -32,11 +32,12 @@ from tasks.checks.evidence import Evidence
 from tasks.checks.methods.survival import SurvivalCheck
 from tasks.checks.survival import survival_evidence
 from tasks.checks.verdict import outcome
+from tasks.contract.nuisance import Float64
 from tasks.contract.registry import resolve
 from tasks.contract.rng import rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import GatesSpec
-from tasks.contract.survival import EventRows, Grid, TimesToEvent
+from tasks.contract.survival import EventRows, Grid, TimesToEvent, causes_of
 from tasks.estimation.survival.kaplan_meier import Steps, kaplan_meier
 from tasks.estimation.survival.record import survival_record
 from tasks.mechanisms.blocks import joint_block
@@ -93,13 +94,13 @@ LAWS: dict[str, Change] = {
 
 def record_of(frame: pd.DataFrame, times: TimesToEvent) -> dict[str, Any]:
     """Return the record of a table's curves that a release's manifest would hold, with ridge regressions and two folds."""
-    a, time, event = frame["a"].to_numpy().astype(np.int8), frame["t"].to_numpy(), frame["e"].to_numpy() == 1
-    rows = EventRows(np.arange(len(frame), dtype=np.uint64), a, time, event)
+    a, time, e = frame["a"].to_numpy().astype(np.int8), frame["t"].to_numpy(), frame["e"].to_numpy().astype(np.float64)
+    rows = EventRows(np.arange(len(frame), dtype=np.uint64), a, time, e > 0.5, cause=causes_of(e, times))
     plan = Plan("table", 1, FOLDS)
     predicted = cross_fit_times(plan, resolve("learner", "glm"), rows, frame[list(COVARIATES)], times, 2, BOUND)
     joined = pa.table(predicted.columns()).rename_columns({"outcome": "y"})
     joined = joined.append_column("a", pa.array(rows.a)).append_column("time", pa.array(rows.time))
-    joined = joined.append_column("e", pa.array(rows.event.astype(np.float64)))
+    joined = joined.append_column("e", pa.array(e))
     schema = TableSchema(columns=(), treated="1", control="0", arms=("0", "1"), outcome_kind="survival", rows=len(frame), survival=times)
     return {"survival": survival_record(schema, joined, predicted.curves, BOUND)}
 
@@ -151,14 +152,19 @@ class Draws:
             refs = (fitted.models.covariates, fitted.models.mechanisms, fitted.models.balance)
             self.models = tuple(space.model(ref) for ref in refs if ref is not None)
 
-    def curves(self, rows: int, seed: int) -> dict[str, Steps]:
-        """Draw a release and return the product-limit curve of each arm; in mode "full" the synthesizer draws everything."""
+    def rows(self, rows: int, seed: int) -> tuple[Float64, Float64, Float64]:
+        """Draw a release and return arms, times and events, each of shape (rows,); in mode "full" the synthesizer draws everything."""
         parts = []
         for number, start in enumerate(range(0, rows, BLOCK)):
             rng = rng_for(seed, "benchmark", number)
             size = min(BLOCK, rows - start)
             parts.append(self._block(size, rng))
         a, time, e = (np.concatenate([part.column(name).to_numpy() for part in parts]) for name in ("a", "y", "e"))
+        return a, time, e
+
+    def curves(self, rows: int, seed: int) -> dict[str, Steps]:
+        """Draw a release and return the product-limit curve of each arm."""
+        a, time, e = self.rows(rows, seed)
         arms = enumerate(self.schema.arms)
         return {label: kaplan_meier(time[a == arm], e[a == arm] > 0.5, np.ones(int((a == arm).sum()))) for arm, label in arms}
 

@@ -61,10 +61,10 @@ def estimate(data: str, roles: dict[str, Any], options: dict[str, Any]) -> tuple
         The ``--json`` reply of interface ``estimate`` and lines for people.
     """
     kind = roles.get("outcome_kind", "auto")
-    if options.get("cause") is not None and kind != "survival":
-        raise SpecError("--cause of estimate must be left out of an outcome that is no time to event.", "Add --outcome-kind survival.")
     release = find_release(data, "DATA of estimate")
     curves = kind == "survival" if release is None else holds_times(release)
+    if options.get("cause") is not None and not curves:
+        raise SpecError("--cause of estimate must be left out of an outcome that is no time to event.", "Add --outcome-kind survival.")
     options = options | {"estimators": options.get("estimators") or (None if curves else ATE)}
     if release is not None:
         if options.get("cluster"):

@@ -14,6 +14,7 @@ from flows.stages.survival import survival_roles
 from flows.stages.tables import strata_of
 from tasks.contract.columns import clusters_of, decode
 from tasks.contract.errors import SpecError
+from tasks.contract.labels import Label, match_label
 from tasks.contract.roles import TableSchema
 from tasks.estimation.combine import Combined, combine
 from tasks.estimation.survival.analysis import SurvivalAnalysis, analyse_survival
@@ -36,15 +37,23 @@ def estimate_released_times(release: PublishedRelease, options: dict[str, Any]) 
     release : PublishedRelease
         Whose outcome is a time to event; its manifest says horizon and times where ``options`` don't.
     options : dict
-        As for :func:`flows.stages.survival.estimate_times`.
+        As for :func:`flows.stages.survival.estimate_times`; where causes compete, the one of interest is the SPEC's unless ``cause`` names
+        another.
+
+    Raises
+    ------
+    SpecError
+        If a cause is named that the release does not have.
     """
     if options.get("propensity") is not None:
         raise SpecError("--propensity must be left out for a survival outcome; got a value.", "It is estimated.")
-    manifest = release.manifest
+    manifest, options = release.manifest, options | {"cause": _cause(release, options.get("cause"))}
     analyses = [_copy(release, copy, options) for copy in range(manifest.spec["release"]["copies"])]
     first = analyses[0]
     reply, lines = survival_answer(first, (), {"learner": options["learner"], "periods": len(first.curves[0].times)})
-    combined = [_combined(manifest, list(each)) for each in zip(*(analysis.estimates for analysis in analyses), strict=True)]
+    combined = [
+        _combined(manifest, options["cause"], list(each)) for each in zip(*(analysis.estimates for analysis in analyses), strict=True)
+    ]
     reply["combined"] = [entry for entry in combined if entry is not None]
     count = f"{len(analyses)} {'copy' if len(analyses) == 1 else 'copies'}"
     lines += ["", f"valid for the source's population ({count}; the release's own intervals above leave out the source's sampling error):"]
@@ -56,6 +65,19 @@ def estimate_released_times(release: PublishedRelease, options: dict[str, Any]) 
     return plain(reply), lines
 
 
+def _cause(release: PublishedRelease, wanted: Label | None) -> str | None:
+    """Return the label of the cause that is estimated; None where an event has one cause."""
+    outcome = TableSchema.model_validate(release.manifest.table).survival
+    causes = () if outcome is None else outcome.causes
+    if wanted is None:
+        return causes[0] if causes else None
+    label = match_label(wanted, causes) if causes else None
+    if label is None:
+        listed = ", ".join(f"'{each}'" for each in causes) or "none: its events have one cause"
+        raise SpecError(f"--cause must be one of the causes of the release ({listed}); got {wanted!r}.", "Leave it out.")
+    return label
+
+
 def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> SurvivalAnalysis:
     schema = TableSchema.model_validate(release.manifest.table)
     assert schema.survival is not None  # the caller looked
@@ -64,7 +86,7 @@ def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Surv
     frame = decode(schema, pa.concat_tables(rows).unify_dictionaries()).to_pandas()
     given = None if weights[0] is None else np.concatenate(weights)
     clusters = None if schema.cluster is None else np.concatenate([clusters_of(part) for part in rows])
-    roles, strata = survival_roles(schema, schema.event.name), strata_of(frame, rows, schema)
+    roles, strata = survival_roles(schema, schema.event.name, options["cause"]), strata_of(frame, rows, schema)
     table = read_survival(frame, roles, given, clusters, strata=strata)
     chosen = {key: options[key] for key in ("estimators", "seed", "learner", "folds", "repeats") if options.get(key) is not None}
     return analyse_survival(
@@ -72,11 +94,14 @@ def _copy(release: PublishedRelease, copy: int, options: dict[str, Any]) -> Surv
     )
 
 
-def _combined(manifest: Manifest, copies: Sequence[SurvivalEstimate]) -> dict[str, Any] | None:
+def _combined(manifest: Manifest, cause: str | None, copies: Sequence[SurvivalEstimate]) -> dict[str, Any] | None:
     """Combine one number over copies with the variance that the manifest gives for the source; None where it gives none."""
     first = copies[0]
     wanted = (first.estimand, first.arm, first.control, first.time)
-    source = manifest.effects["source"]["survival"]["estimates"]
+    record = manifest.effects["source"]["survival"]
+    if cause is not None:
+        record = next(each for each in record["causes"] if each["cause"] == cause)
+    source = record["estimates"]
     same = [each for each in source if (each["estimand"], each["arm"], each["control"], each["time"]) == wanted]
     if not same or first.estimator not in ("aipw", "tmle"):
         return None

@@ -57,7 +57,7 @@ def estimate(
     sizes = {"memory_rows": memory_rows, "fit_rows": fit_rows}
     options = {**models, **beside, **sizes, **curves, "reading": _reading(missing, missing_value or [], csv or [])}
     reply = call_entry("estimate", "estimate", json_, data, {**columns, **labels, **missing_rows, **kinds}, options)
-    ended = "combined" in reply or cause is not None  # of a release, or of what no release holds
+    ended = "combined" in reply or cause is not None  # of a release, or of what `init` knows nothing of
     reference = "" if control is None else f" --control {control}"
     suggest("" if ended else f"waymint init {data} --treatment {treatment} --outcome {outcomes[0]}{reference}", json_)
 

@@ -131,6 +131,9 @@ def _rows(space: Workspace, schema: TableSchema, parts: Sequence[PartitionRef], 
         tables = [space.table(parts[0]).slice(0, 0)]
     table = pa.concat_tables(tables).unify_dictionaries()
     further = pd.DataFrame({each.id: _numbers(table, each.id) for each in _outcomes(schema)[1:]})
+    if schema.event is not None:
+        # of competing causes: whether any event came
+        further[schema.event.id] = np.minimum(further[schema.event.id], 1.0)
     return Rows(to_frame(table, schema.modelled), np.array(table.column("a").to_numpy()), _numbers(table, "y"), len(schema.arms), further)
 
 

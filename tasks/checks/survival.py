@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -40,6 +41,24 @@ class NumberGap(NamedTuple):
         return max(0.0, gap) if math.isfinite(gap) else math.inf
 
 
+class CauseEvidence(NamedTuple):
+    """Numbers of competing causes in source and release.
+
+    Attributes
+    ----------
+    numbers : tuple of NumberGap
+        Times lost and incidences of every arm and cause.
+    curves : tuple of NumberGap
+        F(t) of every arm and cause at the end of every period.
+    events : tuple of NumberGap
+        Share of events of every arm and cause.
+    """
+
+    numbers: tuple[NumberGap, ...]
+    curves: tuple[NumberGap, ...]
+    events: tuple[NumberGap, ...]
+
+
 class SurvivalEvidence(NamedTuple):
     """Numbers of a time to event in source and release.
 
@@ -51,11 +70,14 @@ class SurvivalEvidence(NamedTuple):
         S(t) of every arm at the end of every period.
     events : tuple of NumberGap
         Share of events of every arm.
+    causes : CauseEvidence, optional
+        Where causes compete.
     """
 
     numbers: tuple[NumberGap, ...]
     curves: tuple[NumberGap, ...]
     events: tuple[NumberGap, ...]
+    causes: CauseEvidence | None = None
 
 
 def survival_evidence(source: Mapping[str, Any], release: Mapping[str, Any]) -> SurvivalEvidence | None:
@@ -69,20 +91,40 @@ def survival_evidence(source: Mapping[str, Any], release: Mapping[str, Any]) -> 
     if "survival" not in source or "survival" not in release:
         return None
     here, there = source["survival"], release["survival"]
-    numbers = [
-        NumberGap(f"{_TITLES[one['estimand']]} of arm '{one['arm']}' at {one['time']:g}", *_pair(one, other, "estimate"))
+    pairs = list(zip(here.get("causes", []), there.get("causes", []), strict=True))
+    causes = [_gaps(one, other, f" of '{one['cause']}'") for one, other in pairs]
+    joined = [tuple(itertools.chain.from_iterable(each)) for each in zip(*causes, strict=True)]
+    of_all = _gaps(here, there)
+    return SurvivalEvidence(of_all.numbers, of_all.curves, of_all.events, CauseEvidence(*joined) if joined else None)
+
+
+def _gaps(here: Mapping[str, Any], there: Mapping[str, Any], of: str = "") -> CauseEvidence:
+    """Pair the numbers of two records; ``of`` names the cause that they are about."""
+    return CauseEvidence(tuple(_numbers(here, there, of)), tuple(_curves(here, there, of)), tuple(_events(here, there, of)))
+
+
+def _numbers(here: Mapping[str, Any], there: Mapping[str, Any], of: str) -> list[NumberGap]:
+    """Pair the numbers of single arms."""
+    return [
+        NumberGap(f"{_TITLES[one['estimand']]}{of} in arm '{one['arm']}' at {one['time']:g}", *_pair(one, other, "estimate"))
         for one, other in zip(here["estimates"], there["estimates"], strict=True)
         if one["control"] is None
     ]
-    curves = [
-        NumberGap(f"curve of arm '{one['arm']}' at {one['time']:g}", *_pair(one, other, "survival"))
+
+
+def _curves(here: Mapping[str, Any], there: Mapping[str, Any], of: str) -> list[NumberGap]:
+    key = "incidence" if of else "survival"
+    return [
+        NumberGap(f"curve{of} in arm '{one['arm']}' at {one['time']:g}", *_pair(one, other, key))
         for one, other in zip(here["curves"], there["curves"], strict=True)
     ]
-    events = [
-        NumberGap(f"share of events of arm '{one['arm']}'", *_pair(one, other, "share"))
+
+
+def _events(here: Mapping[str, Any], there: Mapping[str, Any], of: str) -> list[NumberGap]:
+    return [
+        NumberGap(f"share of events{of} in arm '{one['arm']}'", *_pair(one, other, "share"))
         for one, other in zip(here["events"], there["events"], strict=True)
     ]
-    return SurvivalEvidence(tuple(numbers), tuple(curves), tuple(events))
 
 
 def worst(gaps: Sequence[NumberGap]) -> NumberGap:
@@ -90,7 +132,7 @@ def worst(gaps: Sequence[NumberGap]) -> NumberGap:
     return max(gaps, key=lambda each: (each.excess, each.z))
 
 
-_TITLES = {"rmst": "restricted mean", "survival": "survival"}
+_TITLES = {"rmst": "restricted mean", "survival": "survival", "time_lost": "time lost", "incidence": "incidence"}
 
 
 def _pair(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> tuple[float, float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +26,8 @@ def mechanism_columns(schema: TableSchema) -> dict[str, str]:
 
     Those of :func:`nuisance_columns`. Q of several outcomes have the outcome's name behind (``waymint_q0_NAME``), and outcomes with missing
     cells add the chance to be known in every arm (``waymint_pi0``, or ``waymint_pi0_NAME``). A time to event adds S* of every arm at the
-    p-th declared time (``waymint_s{p}_0``).
+    p-th declared time (``waymint_s{p}_0``); with competing causes also the time lost to the j-th (``waymint_f{j}_0_0``) and its incidence
+    (``waymint_f{j}_{p}_0``).
     """
     arms, names = range(len(schema.arms)), nuisance_columns(len(schema.arms))
     shown = {name: label for name, label in names.items() if name.startswith("g")}
@@ -36,7 +39,14 @@ def mechanism_columns(schema: TableSchema) -> dict[str, str]:
     if schema.survival is not None:
         for number in range(1, 1 + len(schema.survival.times)):
             shown |= {f"s{number}_{arm}": f"waymint_s{number}_{arm}" for arm in arms}
+        places = itertools.product(range(1, 1 + len(schema.survival.causes)), range(1 + len(schema.survival.times)), arms)
+        shown |= {name: f"waymint_{name}" for name in (cause_name(cause, number, arm) for cause, number, arm in places)}
     return shown
+
+
+def cause_name(cause: int, number: int, arm: int) -> str:
+    """Return the name of a canonical column of one cause, counted from 1, under an arm: its time lost (0), or F at the p-th time."""
+    return f"f{cause}_{number}_{arm}"
 
 
 #: Weight of every released row: the release stands for the weighted population by itself.
@@ -232,8 +242,19 @@ def joint_columns(schema: TableSchema) -> tuple[Column, ...]:
         for outcome, kind in zip(schema.outcomes, schema.outcome_kinds, strict=True)
     )
     treatment = schema.treatment.model_copy(update=two if len(schema.arms) == 2 else several)
-    event = () if schema.event is None else (schema.event.model_copy(update=two),)
+    event = () if schema.event is None else (schema.event.model_copy(update=two | _event_levels(schema.event)),)
     return (*schema.modelled, treatment, *outcomes, *event)
+
+
+def _event_levels(event: Column) -> dict[str, object]:
+    """Return kind and levels of the codes of events: "0" and "1", or of competing causes "0", "1", "2", ..."""
+    several = len(event.levels) > 2
+    return {"kind": "categorical" if several else "boolean", "levels": event_codes(event)}
+
+
+def event_codes(event: Column) -> tuple[str, ...]:
+    """Return the codes of a column of events as levels of a joint law: "0" of censoring, "1", ... of the causes."""
+    return tuple(str(code) for code in range(max(2, len(event.levels))))
 
 
 def constant_array(column: Column, rows: int) -> pa.Array:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.contract.columns import arm_levels, canonical_type, conform
+from tasks.contract.columns import arm_levels, canonical_type, conform, event_codes
 from tasks.contract.roles import Column, TableSchema
 
 if TYPE_CHECKING:
@@ -97,16 +97,16 @@ def joint_frame(table: pa.Table, schema: TableSchema) -> pd.DataFrame:
         values = table.column(column.id)
         frame[column.id] = values.to_numpy()
         if kind == "binary":
-            frame[column.id] = _two_levels(values)
+            frame[column.id] = _levelled(values, ("0", "1"))
     if schema.event is not None:
-        frame[schema.event.id] = _two_levels(table.column(schema.event.id))
+        frame[schema.event.id] = _levelled(table.column(schema.event.id), event_codes(schema.event))
     return frame
 
 
-def _two_levels(values: pa.ChunkedArray) -> pd.Series:
-    """Return cells of 0 and 1 as the categories "0" and "1"."""
+def _levelled(values: pa.ChunkedArray, levels: tuple[str, ...]) -> pd.Series:
+    """Return cells of 0, 1, ... as categories."""
     text: pd.Series = values.cast(pa.int8()).cast(pa.string()).dictionary_encode().to_pandas()
-    return text.astype("category").cat.set_categories(["0", "1"])
+    return text.astype("category").cat.set_categories(list(levels))
 
 
 def strata_codes(table: pa.Table, columns: Sequence[Column]) -> npt.NDArray[np.int64]:

@@ -25,15 +25,15 @@ class Column(BaseModel):
     ----------
     id : str
         ``"w0"``, ``"w1"``, ... for covariates and strata in their order, ``"a"``, ``"y"`` (further outcomes ``"y1"``, ``"y2"``, ...), of a
-        time to event ``"e"`` for whether it came; ``"i0"``, ... for ids, ``"c"`` for the cluster, ``"v"`` for the weight, ``"p0"``,
-        ``"p1"``, ... for passengers.
+        time to event ``"e"`` for whether it came (0, or the number of its cause); ``"i0"``, ... for ids, ``"c"`` for the cluster, ``"v"``
+        for the weight, ``"p0"``, ``"p1"``, ... for passengers.
     name : str
         As in the source.
     field : str
         The Arrow field of the source, serialised (base64 of an IPC schema of one field).
     levels : tuple of str
         Levels of a boolean or categorical column, sorted; of a two-valued outcome other than 0/1, or of events, the labels for 0
-        and 1; empty otherwise.
+        and 1 (with competing causes 0, 1, 2, ...); empty otherwise.
     rare_into : str
         The level that texts of fewer than five rows count to, where together they are fewer than five; empty where there are none, or
         where they have a pool.

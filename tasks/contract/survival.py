@@ -35,7 +35,7 @@ class EventRows(NamedTuple):
     clusters : ndarray of uint64, optional
         Hash of each row's cluster.
     cause : ndarray of int8, optional
-        Where events have competing causes: 1 of the cause of interest, 2 of another, 0 of none; ``event`` is True for either.
+        Where events have competing causes: 1 of the cause of interest, 2, ... of others, 0 of none; ``event`` is True for any.
     """
 
     keys: UInt64
@@ -248,6 +248,11 @@ def time_lost(grid: Grid, centres: Sequence[float] | None = None) -> Functional:
     return restricted_mean(grid, centres)._replace(estimand="time_lost", constant=0.0)
 
 
+def causes_of(e: Float64, outcome: TimesToEvent) -> Int8 | None:
+    """Return the causes of canonical events, 0 of none, shape (n,); None where an event has one cause."""
+    return e.astype(np.int8) if outcome.causes else None
+
+
 class TimesToEvent(BaseModel):
     """What a release keeps of a time to event.
 
@@ -262,6 +267,8 @@ class TimesToEvent(BaseModel):
         is rounded, so that none is a cell of the source. The last one is the end of follow-up in the release.
     centres : tuple of float
         Of the periods up to the horizon: :meth:`Grid.centres`, rounded.
+    causes : tuple of str
+        Labels of competing causes, that of interest first; empty where an event has one cause.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -270,6 +277,7 @@ class TimesToEvent(BaseModel):
     times: tuple[float, ...] = ()
     edges: tuple[float, ...]
     centres: tuple[float, ...]
+    causes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -285,6 +293,19 @@ class TimesToEvent(BaseModel):
     def functionals(self) -> tuple[Functional, ...]:
         """The restricted mean, then S(t) at each of the times; weights of later periods are 0."""
         inside = Grid(self.edges[: self.before])
-        later = len(self.edges) - self.before
-        wanted = (restricted_mean(inside, self.centres), *(survival_at(inside, time) for time in self.times))
-        return tuple(each._replace(weights=np.append(each.weights, np.zeros(later))) for each in wanted)
+        return self._extended((restricted_mean(inside, self.centres), *(survival_at(inside, time) for time in self.times)))
+
+    @property
+    def of_cause(self) -> tuple[Functional, ...]:
+        """The time lost to a cause, then its incidence F(t) at each of the times.
+
+        Events of every cause are taken to come at the same place of a period on average, so that times lost add up to the horizon less
+        the restricted mean.
+        """
+        inside = Grid(self.edges[: self.before])
+        return self._extended((time_lost(inside, self.centres), *(incidence_at(inside, time) for time in self.times)))
+
+    def _extended(self, functionals: Sequence[Functional]) -> tuple[Functional, ...]:
+        """Give functionals of curves up to the horizon weights of 0 in later periods."""
+        later = np.zeros(len(self.edges) - self.before)
+        return tuple(each._replace(weights=np.append(each.weights, later)) for each in functionals)

@@ -29,10 +29,13 @@ class OwnHazards(NamedTuple):
     Attributes
     ----------
     event, censoring : ndarray of float64, shape (n, m)
+    splits : ndarray of float64, shape (J - 1, n, m)
+        Nested chances of causes: :mod:`tasks.nuisance.causes`.
     """
 
     event: Float64
     censoring: Float64
+    splits: Float64
 
 
 def fit_alike(law: TimesLaw, hazards: OwnHazards, wanted: tuple[float, float], place: Intp, rng: np.random.Generator) -> Alike:
@@ -57,7 +60,7 @@ def fit_alike(law: TimesLaw, hazards: OwnHazards, wanted: tuple[float, float], p
 
     def draws(rho: float, lost: float) -> list[tuple[Float64, Mask]]:
         sets = zip(shared, alone, strict=True)
-        return [law.draw(*hazards, (_ranks(z[0][place], e[0], rho), _ranks(z[1][place], e[1], lost))) for z, e in sets]
+        return [law.draw(*hazards[:2], (_ranks(z[0][place], e[0], rho), _ranks(z[1][place], e[1], lost))) for z, e in sets]
 
     def of_censoring(lost: float, rho: float) -> float:
         counts = [law.outcome.grid.counts(time, came, censoring=True) for time, came in draws(rho, lost)]
@@ -111,7 +114,7 @@ def draw_alike_times(
             _ranks(ndtri((rng.permutation(count) + rng.random(count)) / count)[place], rng.normal(size=n), rho)
             for rho in (alike.rho, alike.lost)
         ]
-        drawn = law.draw(*hazards, (ranks[0], ranks[1]))
+        drawn = law.draw(*hazards[:2], (ranks[0], ranks[1]))
         if not balanced:
             return drawn
         left = rest(law, hazards, law.outcome.grid.counts(*drawn))

@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.contract.nuisance import Float64, Int8, Nuisances
-from tasks.contract.survival import Periods, TimesToEvent
+from tasks.contract.survival import TimesToEvent
 from tasks.mechanisms.survival_law import TimesLaw
-from tasks.mechanisms.survival_model import TimesMechanisms, solve_shifts
+from tasks.mechanisms.survival_model import TimesMechanisms, directions, shifted, solve_shifts, solve_splits
 from tasks.mechanisms.targeting import Targeting
 from tasks.mechanisms.targets import Targets
-from tasks.nuisance.survival_fold import Hazards, TimesFoldModel
+from tasks.nuisance.causes import cause_shares
+from tasks.nuisance.survival_fold import Counts, Hazards, TimesFoldModel, data_of_cause
+from tasks.targeting.causes import target_incidence
 from tasks.targeting.fluctuation import truncate_arms
 from tasks.targeting.survival import ArmData, survival, target_hazard, uncensored
 
@@ -28,16 +30,16 @@ class SourceTimes(NamedTuple):
     Attributes
     ----------
     a : ndarray of int8, shape (n,)
-    periods : Periods
-        Shape (n, m).
+    counts : Counts
+        Of periods, shape (n, m), and causes.
     nuisances : Nuisances
     hazards : Hazards
-        Out of fold, shape (K, n, m).
+        Out of fold.
     weights : ndarray of float64, shape (n,), or None
     """
 
     a: Int8
-    periods: Periods
+    counts: Counts
     nuisances: Nuisances
     hazards: Hazards
     weights: Float64 | None
@@ -56,11 +58,22 @@ def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covar
     repeats : int
     """
     shape = (models[0].arms, len(covariates), len(models[0].outcome.edges))
-    total = Hazards(np.zeros(shape), np.zeros(shape))
+    total = Hazards(np.zeros(shape), np.zeros(shape), np.zeros((len(models[0].splits), *shape)))
     for model, rows in zip(models, places, strict=True):
         for sums, values in zip(total, model.hazards(covariates.iloc[rows]), strict=True):
-            sums[:, rows] += values / repeats
+            sums[..., rows, :] += values / repeats
     return total
+
+
+def _of_arms(rows: SourceTimes, bound: float) -> list[ArmData]:
+    """Return what each arm's curve is estimated from."""
+    n = len(rows.a)
+    w = np.ones(n) if rows.weights is None else rows.weights * (n / rows.weights.sum())
+    arms = []
+    for arm, share in enumerate(truncate_arms(rows.nuisances, bound)):
+        kept = uncensored(rows.hazards.censoring[arm], share, bound)
+        arms.append(ArmData(rows.a == arm, rows.counts.periods, share, rows.hazards.event[arm], kept, w))
+    return arms
 
 
 def curve_goals(rows: SourceTimes, outcome: TimesToEvent, bound: float) -> Float64:
@@ -76,15 +89,38 @@ def curve_goals(rows: SourceTimes, outcome: TimesToEvent, bound: float) -> Float
     bound : float
         Propensities, and propensities times the chance to be uncensored, are kept at least so large.
     """
-    functionals, n = outcome.functionals, len(rows.a)
-    w = np.ones(n) if rows.weights is None else rows.weights * (n / rows.weights.sum())
+    functionals = outcome.functionals
     goals = []
-    for arm, share in enumerate(truncate_arms(rows.nuisances, bound)):
-        kept = uncensored(rows.hazards.censoring[arm], share, bound)
-        data = ArmData(rows.a == arm, rows.periods, share, rows.hazards.event[arm], kept, w)
+    for data in _of_arms(rows, bound):
         curves = survival(target_hazard(data, functionals))
         goals.append([float(data.mean(functional.value(curves))) for functional in functionals])
     return np.array(goals)
+
+
+def cause_goals(rows: SourceTimes, outcome: TimesToEvent, goals: Float64, bound: float) -> Float64:
+    """Return the targeted means of the time lost to each cause, and of its incidences, under every arm, shape (K, J, P).
+
+    Each cause is targeted by itself (:func:`tasks.targeting.causes.target_incidence`). Their sums are then those of the survival curve:
+    the horizon less the restricted mean, and 1 - S(t).
+
+    Parameters
+    ----------
+    rows : SourceTimes
+    outcome : TimesToEvent
+        With J causes.
+    goals : ndarray of float64, shape (K, P)
+        Of the survival curve.
+    bound : float
+        As in :func:`curve_goals`.
+    """
+    of_all = np.array([outcome.horizon, *(1.0 for _ in outcome.times)]) - goals
+    means = []
+    for arm, data in enumerate(_of_arms(rows, bound)):
+        shares = cause_shares(rows.hazards.splits[:, arm])
+        sources = (data_of_cause(data, rows.counts, number, share) for number, share in enumerate(shares, start=1))
+        points = np.array([target_incidence(source, outcome.of_cause).points for source in sources])
+        means.append(points * (of_all[arm] / points.sum(axis=0)))
+    return np.array(means)
 
 
 def assemble_times(
@@ -114,4 +150,11 @@ def assemble_times(
     goals = curve_goals(rows, outcome, targeting.truncation.bound)
     goals[:, 0] = [float(share @ mean[:n]) for mean in targeting.outcomes]
     shifts = tuple(solve_shifts(hazard, outcome, goal, share) for hazard, goal in zip(raw.event, goals, strict=True))
-    return TimesMechanisms(tuple(models), shifts, outcome, law, Targets(arms=len(goals)))
+    cause_shifts: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    if outcome.causes:
+        steps, of_causes = directions(outcome), cause_goals(rows, outcome, goals, targeting.truncation.bound)
+        moved = (shifted(hazard, steps, np.array(shift)) for hazard, shift in zip(raw.event, shifts, strict=True))
+        arms = zip(raw.splits.swapaxes(0, 1), moved, of_causes, strict=True)
+        of_arms = [solve_splits(splits, hazard, outcome, goal, share) for splits, hazard, goal in arms]
+        cause_shifts = tuple(zip(*of_arms, strict=True))
+    return TimesMechanisms(tuple(models), shifts, outcome, law, Targets(arms=len(goals)), cause_shifts)

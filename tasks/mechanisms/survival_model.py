@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,12 +12,14 @@ import pandas as pd
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Nuisances, Predictions
 from tasks.contract.roles import Column
-from tasks.contract.survival import TimesToEvent
+from tasks.contract.survival import Functional, TimesToEvent
 from tasks.mechanisms.moments import features
 from tasks.mechanisms.survival_law import TimesLaw
 from tasks.mechanisms.targets import Targets
+from tasks.nuisance.causes import cause_shares
 from tasks.nuisance.survival_fold import Hazards, TimesFoldModel
 from tasks.numerics.newton import halvings
+from tasks.targeting.causes import incidence
 from tasks.targeting.scores import expit
 from tasks.targeting.survival import EDGE, survival
 
@@ -35,10 +37,13 @@ class View(NamedTuple):
         g and the targeted restricted mean of every arm.
     values : ndarray of float64, shape (P - 1, K, n)
         Targeted S(t) at the declared times under every arm.
+    causes : ndarray of float64, shape (J, P, K, n)
+        Of each of J competing causes the targeted time lost, and F(t) at the declared times; J is 0 where an event has one cause.
     """
 
     nuisances: Nuisances
     values: Float64
+    causes: Float64
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class TimesMechanisms:
 
     Hazards are the means over the fold models, shifted on the logit scale: for each arm and each functional (the restricted mean, S(t) at
     the declared times) by one number times a fixed function of the period. The means over the source rows of the functionals equal those
-    of the targeted estimate.
+    of the targeted estimate. So are the chances of competing causes, for the time lost to each and its incidence.
 
     Attributes
     ----------
@@ -58,6 +63,8 @@ class TimesMechanisms:
     law : TimesLaw
     targets : Targets
         Of the release: the average effect.
+    cause_shifts : tuple of J - 1 tuples of K tuples of P float
+        By nested chance of a cause (:mod:`tasks.nuisance.causes`) and arm.
     """
 
     models: tuple[TimesFoldModel, ...]
@@ -65,6 +72,13 @@ class TimesMechanisms:
     outcome: TimesToEvent
     law: TimesLaw
     targets: Targets
+    cause_shifts: tuple[tuple[tuple[float, ...], ...], ...] = ()
+
+    @property
+    def kept_features(self) -> int:
+        """How many of the last of :func:`times_features` carry the effects: g, restricted means, S(t), and of all causes but one F(t)."""
+        arms, numbers = len(self.shifts), 1 + len(self.outcome.times)
+        return 2 * arms - 1 + arms * (numbers - 1) + len(self.cause_shifts) * arms * numbers
 
     def propensities(self, covariates: pd.DataFrame) -> Sequence[Float64]:
         """Return P(A = k | W) of the arms beside the control, each of shape (n,)."""
@@ -72,23 +86,36 @@ class TimesMechanisms:
         return [np.mean(each, axis=0) for each in given]
 
     def hazards(self, covariates: pd.DataFrame) -> Hazards:
-        """Return the targeted hazard of the event and that of censoring, each of shape (K, n, m)."""
+        """Return the targeted hazard of the event, that of censoring, and the targeted chances of causes."""
         raw = mean_hazards(self.models, covariates)
         steps = directions(self.outcome)
         event = [shifted(hazard, steps, np.array(shift)) for hazard, shift in zip(raw.event, self.shifts, strict=True)]
-        return Hazards(np.stack(event), raw.censoring)
+        splits = [
+            [shifted(chance, steps, np.array(shift)) for chance, shift in zip(of_arms, shifts, strict=True)]
+            for of_arms, shifts in zip(raw.splits, self.cause_shifts, strict=True)
+        ]
+        return Hazards(np.stack(event), raw.censoring, np.array(splits).reshape(raw.splits.shape))
 
     def view(self, covariates: pd.DataFrame) -> View:
         """Return g, restricted means and survival probabilities of some rows."""
         functionals, parts = self.outcome.functionals, []
         for start in range(0, max(len(covariates), 1), _BLOCK):
             block = covariates.iloc[start : start + _BLOCK]
-            curves = [survival(hazard) for hazard in self.hazards(block).event]
+            hazards = self.hazards(block)
+            curves = [survival(hazard) for hazard in hazards.event]
             values = np.array([[functional.value(curve) for curve in curves] for functional in functionals])
-            parts.append((self.propensities(block), values))
+            parts.append((self.propensities(block), values, self._causes(hazards)))
         given = [np.concatenate(each) for each in zip(*(part[0] for part in parts), strict=True)]
-        values = np.concatenate([part[1] for part in parts], axis=2)
-        return View(Nuisances(*given, *values[0]), values[1:])
+        values, causes = np.concatenate([part[1] for part in parts], axis=2), np.concatenate([part[2] for part in parts], axis=3)
+        return View(Nuisances(*given, *values[0]), values[1:], causes)
+
+    def _causes(self, hazards: Hazards) -> Float64:
+        """Return the time lost to each cause and its incidences, shape (J, P, K, n)."""
+        wanted = self.outcome.of_cause
+        if not self.outcome.causes:
+            return np.zeros((0, len(wanted), *hazards.event.shape[:2]))
+        shares = cause_shares(hazards.splits)
+        return np.array([cause_values(hazards.event, share, wanted) for share in shares])
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and the targeted restricted mean of every arm, each of shape (n,)."""
@@ -105,13 +132,26 @@ class TimesMechanisms:
 
 
 def mean_hazards(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Hazards:
-    """Return the means of both hazards over fold models, not targeted."""
+    """Return the means of both hazards, and of the chances of causes, over fold models, not targeted."""
     total: Hazards | None = None
     for model in models:
         one = model.hazards(covariates)
-        total = one if total is None else Hazards(total.event + one.event, total.censoring + one.censoring)
+        total = one if total is None else Hazards(*(mine + theirs for mine, theirs in zip(total, one, strict=True)))
     assert total is not None  # there are at least two folds
-    return Hazards(total.event / len(models), total.censoring / len(models))
+    return Hazards(*(each / len(models) for each in total))
+
+
+def cause_values(hazards: Float64, shares: Float64, functionals: Sequence[Functional]) -> Float64:
+    """Return numbers of one cause's incidence under every arm, shape (P, K, n).
+
+    Parameters
+    ----------
+    hazards, shares : ndarray of float64, shape (K, n, m)
+        Hazards of events of all causes, and the chance that an event is of this one.
+    functionals : sequence of P Functional
+    """
+    curves = [incidence(hazard, share) for hazard, share in zip(hazards, shares, strict=True)]
+    return np.array([[functional.value(curve) for curve in curves] for functional in functionals])
 
 
 def directions(outcome: TimesToEvent) -> Float64:
@@ -162,7 +202,57 @@ def solve_shifts(hazard: Float64, outcome: TimesToEvent, goal: Float64, share: F
         slopes = [-(share @ (curves * np.cumsum(moved * step, axis=1))) @ weights.T for step in steps]
         return (mean - goal) / scale, np.column_stack(slopes) / scale[:, None]
 
-    at = np.zeros(len(functionals))
+    return _solved(miss, len(functionals), "the survival curve")
+
+
+def solve_splits(splits: Float64, hazard: Float64, outcome: TimesToEvent, goals: Float64, share: Float64) -> tuple[tuple[float, ...], ...]:
+    """Find the shifts of the nested chances of causes under which the times lost and the incidences of an arm have given means.
+
+    One cause after the other, by Newton's method: F of a cause is linear in its chances, given the hazards and the causes before it.
+
+    Parameters
+    ----------
+    splits : ndarray of float64, shape (J - 1, n, m)
+        Of the arm at the source rows.
+    hazard : ndarray of float64, shape (n, m)
+        Targeted hazard of events of every cause.
+    outcome : TimesToEvent
+    goals : ndarray of float64, shape (J, P)
+        The last cause's follow from the others'.
+    share : ndarray of float64, shape (n,)
+        Weights of the rows, summing to one.
+
+    Returns
+    -------
+    tuple of J - 1 tuples of P float
+
+    Raises
+    ------
+    EstimationError
+        If no shift meets the goals.
+    """
+    functionals, steps = outcome.of_cause, directions(outcome)
+    weights = np.stack([each.weights for each in functionals])
+    # what an event in a period adds to each number
+    later = np.cumsum(weights[:, ::-1], axis=1)[:, ::-1]
+    scale = np.array([outcome.horizon, *(1.0 for _ in outcome.times)])
+    left, shifts = np.diff(-survival(hazard), axis=1, prepend=-1.0), []
+    for number, chance in enumerate(splits):
+
+        def miss(shift: Float64, chance: Float64 = chance, left: Float64 = left, goal: Float64 = goals[number]) -> tuple[Float64, Float64]:
+            moved = shifted(chance, steps, shift)
+            gained = (share @ (left * moved), share @ (left * moved * (1.0 - moved)))
+            return (later @ gained[0] - goal) / scale, (later * gained[1]) @ steps.T / scale[:, None]
+
+        shift = _solved(miss, len(functionals), f"the incidence of cause '{outcome.causes[number]}'")
+        left = left * (1.0 - shifted(chance, steps, np.array(shift)))
+        shifts.append(shift)
+    return tuple(shifts)
+
+
+def _solved(miss: Callable[[Float64], tuple[Float64, Float64]], count: int, what: str) -> tuple[float, ...]:
+    """Find where misses are zero: Newton's method, halved until they shrink; ``miss`` returns them with their Jacobian."""
+    at = np.zeros(count)
     gap, jacobian = miss(at)
     for _ in range(100):
         if float(np.abs(gap).max()) <= 1e-13:
@@ -177,13 +267,17 @@ def solve_shifts(hazard: Float64, outcome: TimesToEvent, goal: Float64, share: F
         at, gap, jacobian = at + length * change, beyond, following
     if float(np.abs(gap).max()) > _TOLERANCE:
         raise EstimationError(
-            f"means of the survival curve must be met to {_TOLERANCE:g} of their range; got {float(np.abs(gap).max()):.2g}.",
+            f"means of {what} must be met to {_TOLERANCE:g} of their range; got {float(np.abs(gap).max()):.2g}.",
             "Declare fewer times, or times further apart (outcomes.NAME.times).",
         )
     return tuple(float(value) for value in at)
 
 
 def times_features(covariates: pd.DataFrame, view: View, columns: Sequence[Column]) -> Float64:
-    """Return the directions in which a release's covariates must agree with the source's: those of any outcome, then S*(t) of every arm."""
+    """Return the directions in which a release's covariates must agree with the source's.
+
+    Those of any outcome, then S*(t) of every arm, then of all competing causes but the last the time lost and F*(t) of every arm.
+    """
     of_any = features(covariates, view.nuisances, columns)
-    return np.column_stack((of_any, *(values for each in view.values for values in each)))
+    of_causes = view.causes[:-1].reshape(-1, len(covariates))
+    return np.column_stack((of_any, *(values for each in view.values for values in each), *of_causes))

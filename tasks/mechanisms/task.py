@@ -30,6 +30,7 @@ from tasks.contract.refs import ModelRef, PartitionRef, Ref
 from tasks.contract.rng import part_name, release_keys, rng_for
 from tasks.contract.roles import TableSchema
 from tasks.contract.spec import Spec
+from tasks.contract.survival import causes_of
 from tasks.mechanisms.assembly import OutcomeRows, assemble_outcomes
 from tasks.mechanisms.blocks import SLICE, hybrid_block, joint_block, predicted_pool, with_passengers
 from tasks.mechanisms.calibration import balance
@@ -46,7 +47,7 @@ from tasks.mechanisms.survival_law import learn_times
 from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
-from tasks.nuisance.survival_fold import TimesFoldModel
+from tasks.nuisance.survival_fold import Counts, TimesFoldModel
 from tasks.nuisance.task import Fitted, FoldFit, Partitions, Table, by_partition, columns_of, held_rows, weights_of
 from tasks.numerics.blocked import blocks_of
 from tasks.targeting.fluctuation import truncation_bound
@@ -114,11 +115,12 @@ def _assemble_times(
     frame = Partitions(space, schema, table.parts).first(n)
     models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
     hazards = held_hazards(models, held_rows(space, fits, n), frame, len({fit.repeat for fit in fits}))
-    periods = outcome.grid.counts(time, e > 0.5, at=np.arange(n))
-    sample = SourceTimes(a[:n], periods, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
+    counts = Counts(outcome.grid.counts(time, e > 0.5, at=np.arange(n)), causes_of(e[:n], outcome))
+    sample = SourceTimes(a[:n], counts, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
     law = learn_times(time, e > 0.5, outcome)
     mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
     periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
+    periods_of |= {"causes": list(outcome.causes)} if outcome.causes else {}
     return mechanisms, {
         "ate": targeting.ate,
         "se": targeting.se,
@@ -259,8 +261,9 @@ def calibrate(
     rows = POOL_ROWS if condition is None else CONDITIONAL_ROWS
     pool = predicted_pool(schema, space.model(covariates), model, rows, rng_for(spec.seed, "calibrate", table.name), law, condition)
     if isinstance(model, TimesMechanisms):
-        kept = len(pool.predicted.first) + len(schema.arms) * len(model.outcome.times)
-        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept))
+        # incidences of causes are nearly functions of curves
+        rank = SEVERAL_RANK if model.outcome.causes else ONE_RANK
+        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=model.kept_features, rank=rank))
     kept, rank = effect_features(model.targets, len(model.every)), ONE_RANK if model.plain else SEVERAL_RANK
     return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank))
 

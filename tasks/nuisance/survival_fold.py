@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from tasks.contract.columns import cause_name
 from tasks.contract.nuisance import Float64, Int8, Learner, Nuisances, OutcomeModel, PropensityModel
 from tasks.contract.rng import UInt64
 from tasks.contract.survival import EventRows, Periods, TimesToEvent
 from tasks.nuisance.bounds import require_arms
+from tasks.nuisance.causes import cause_shares, fit_splits, predict_splits
 from tasks.nuisance.curve_sums import BLOCK, CurveSums, curve_sums
 from tasks.nuisance.fold_model import KnownPropensity
 from tasks.nuisance.hazards import arm_shares, fit_hazard, predict_hazard
 from tasks.nuisance.plan import Plan
 from tasks.numerics.threads import one_thread
+from tasks.targeting.causes import CauseData, cause_outcomes, curves_of, incidence_influence
 from tasks.targeting.survival import EDGE, ArmData, curve_influence, pseudo_outcomes, survival, uncensored
 
 
@@ -27,10 +31,13 @@ class Hazards(NamedTuple):
     Attributes
     ----------
     event, censoring : ndarray of float64, shape (K, n, m)
+    splits : ndarray of float64, shape (J - 1, K, n, m)
+        Nested chances of the causes of an event: :mod:`tasks.nuisance.causes`; of shape (0, K, n, m) where events have one cause.
     """
 
     event: Float64
     censoring: Float64
+    splits: Float64
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class TimesFoldModel:
         Training rows.
     arms : int
         K.
+    splits : tuple of J - 1 OutcomeModel
+        Nested chances of competing causes.
     """
 
     propensity: PropensityModel
@@ -57,6 +66,7 @@ class TimesFoldModel:
     outcome: TimesToEvent
     rows: int
     arms: int = 2
+    splits: tuple[OutcomeModel, ...] = ()
 
     def predict(self, covariates: pd.DataFrame) -> Nuisances:
         """Return g and the restricted mean of every arm, each of shape (n,)."""
@@ -73,11 +83,12 @@ class TimesFoldModel:
         return list(arm_shares(self.propensity.predict(covariates)).T[1:])
 
     def hazards(self, covariates: pd.DataFrame) -> Hazards:
-        """Return both hazards of some rows, not targeted."""
+        """Return both hazards, and the chances of causes, of some rows, not targeted."""
         with one_thread():
             grid = self.outcome.grid
             event = _inside(predict_hazard(self.event, covariates, grid, self.arms))
-            return Hazards(event, predict_hazard(self.censoring, covariates, grid, self.arms))
+            censoring = predict_hazard(self.censoring, covariates, grid, self.arms)
+            return Hazards(event, censoring, predict_splits(self.splits, covariates, grid, self.arms))
 
 
 def averaged_times(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Nuisances:
@@ -117,7 +128,7 @@ def fit_times_fold(
     Raises
     ------
     EstimationError
-        If an arm has fewer than two training rows, or there is no event.
+        If an arm has fewer than two training rows, or there is no event, or none of a cause.
     """
     order = np.argsort(rows.keys, kind="stable")
     if rows.weights is not None:
@@ -127,8 +138,24 @@ def fit_times_fold(
     with one_thread():
         propensity = KnownPropensity(given) if given is not None else learner.fit_propensity(frame, rows.a, rng, rows.weights)
         event, censoring = (fit_hazard(learner, rows, frame, outcome.grid, rng, which) for which in (False, True))
-    assert event is not None  # without an event fitting raises
-    return TimesFoldModel(propensity, event, censoring, outcome, len(order), arms)
+        assert event is not None  # without an event fitting raises
+        splits = fit_splits(learner, rows, frame, outcome.grid, len(outcome.causes), arms, rng)
+    return TimesFoldModel(propensity, event, censoring, outcome, len(order), arms, splits)
+
+
+class CauseOutcomes(NamedTuple):
+    """What estimators of means see of one of several causes, of n rows.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (P, K, n)
+        Time lost to the cause, then F at each time, under every arm.
+    outcomes : ndarray of float64, shape (P, n)
+        Pseudo-outcomes of each row's own arm: :func:`tasks.targeting.causes.cause_outcomes`.
+    """
+
+    values: Float64
+    outcomes: Float64
 
 
 class TimesPredictions(NamedTuple):
@@ -143,7 +170,10 @@ class TimesPredictions(NamedTuple):
     outcomes : ndarray of float64, shape (P, n)
         Pseudo-outcomes of each row's own arm: :func:`tasks.targeting.survival.pseudo_outcomes`.
     curves : CurveSums
-        Of the curves of every arm.
+        Of the curves of every arm, shape (K, m); with competing causes followed by the incidences of the first cause, of the second, ...:
+        shape (K + J K, m).
+    causes : tuple of J CauseOutcomes
+        Where causes compete.
     lost : ndarray of float64, shape (n,), optional
         Of rows in clusters: censorings less what the hazards of censoring expected of the time at risk.
     """
@@ -152,17 +182,40 @@ class TimesPredictions(NamedTuple):
     values: Float64
     outcomes: Float64
     curves: CurveSums
+    causes: tuple[CauseOutcomes, ...] = ()
     lost: Float64 | None = None
 
     def columns(self) -> dict[str, Float64]:
-        """Return them as columns of a table: g and q by name, ``outcome``, and of the p-th time ``z{p}`` and ``s{p}_{arm}``; ``lost``."""
+        """Return them as columns of a table: g and q by name, ``outcome``, and of the p-th time ``z{p}`` and ``s{p}_{arm}``; ``lost``.
+
+        Of cause j the same of the time lost (p = 0) and F at the p-th time: ``u{j}_{p}`` and ``f{j}_{p}_{arm}``.
+        """
         named = {**self.nuisances._asdict(), "outcome": self.outcomes[0]}
         if self.lost is not None:
             named["lost"] = self.lost
         for at in range(1, len(self.values)):
             named[f"z{at}"] = self.outcomes[at]
             named |= {f"s{at}_{arm}": values for arm, values in enumerate(self.values[at])}
+        for cause, of_cause in enumerate(self.causes, start=1):
+            for at, values in enumerate(of_cause.values):
+                named[f"u{cause}_{at}"] = of_cause.outcomes[at]
+                named |= {cause_name(cause, at, arm): each for arm, each in enumerate(values)}
         return named
+
+
+class Counts(NamedTuple):
+    """What came of n rows.
+
+    Attributes
+    ----------
+    periods : Periods
+        Counts of events, shape (n, m).
+    causes : ndarray of int8, shape (n,), optional
+        Where causes compete: 1, ..., J, 0 of none.
+    """
+
+    periods: Periods
+    causes: Int8 | None = None
 
 
 class Watched(NamedTuple):
@@ -181,7 +234,7 @@ class Watched(NamedTuple):
 
 
 def predict_times(
-    model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, periods: Periods, bound: float, w: Float64, watched: Watched | None = None
+    model: TimesFoldModel, covariates: pd.DataFrame, a: Int8, counts: Counts, bound: float, w: Float64, watched: Watched | None = None
 ) -> TimesPredictions:
     """Predict rows that the model has not seen, and turn their times into outcomes without censoring.
 
@@ -190,8 +243,8 @@ def predict_times(
     model : TimesFoldModel
     covariates : DataFrame, n rows
     a : ndarray of int8, shape (n,)
-    periods : Periods
-        Of the same rows, shape (n, m).
+    counts : Counts
+        Of the same rows.
     bound : float
         Propensities, and propensities times the chance to be uncensored, are kept at least so large.
     w : ndarray of float64, shape (n,)
@@ -199,25 +252,54 @@ def predict_times(
     watched : Watched, optional
         Where rows come in clusters.
     """
-    functionals = model.outcome.functionals
+    functionals, of_cause = model.outcome.functionals, model.outcome.of_cause
     given = model.propensities(covariates)
     shares = (1.0 - np.sum(given, axis=0), *given)
     hazards, n = model.hazards(covariates), len(a)
     values, outcomes = np.empty((len(functionals), model.arms, n)), np.empty((len(functionals), n))
     sums, clusters, lost = [], None if watched is None else watched.clusters, None
+    causes = [CauseOutcomes(np.empty_like(values), np.empty_like(outcomes)) for _ in model.outcome.causes]
+    incidences: list[list[CurveSums]] = [[] for _ in causes]
     for arm, share in enumerate(shares):
         held, here = np.maximum(share, bound), a == arm
         kept = uncensored(hazards.censoring[arm], held, bound)
-        data = ArmData(here, periods, held, hazards.event[arm], kept, np.ones(n))
+        data = ArmData(here, counts.periods, held, hazards.event[arm], kept, np.ones(n))
         survivors = survival(data.hazard)
         for at, functional in enumerate(functionals):
             values[at, arm] = functional.value(survivors)
         outcomes[:, here] = pseudo_outcomes(data, functionals)[here].T
         sums.append(curve_sums(curve_influence(data, survivors, data.hazard), w, clusters))
+        of_events = cause_shares(hazards.splits[:, arm])
+        for number, each in enumerate(causes, start=1):
+            of_one = data_of_cause(data, counts, number, of_events[number - 1])
+            curves = curves_of(of_one.hazards)
+            each.values[:, arm] = [functional.value(curves.incidence) for functional in of_cause]
+            each.outcomes[:, here] = cause_outcomes(of_one, curves, of_cause)[here].T
+            incidences[number - 1].append(curve_sums(incidence_influence(of_one, curves, of_one.hazards), w, clusters))
     if watched is not None:
         lost = residuals(hazards.censoring[a, np.arange(n)], watched.censorings)
-    of_arms = CurveSums(*(np.stack(each) for each in zip(*sums, strict=True)))
-    return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, of_arms, lost)
+    every = [*sums, *(each for of_one in incidences for each in of_one)]
+    whole = CurveSums(*(np.stack(each) for each in zip(*every, strict=True)))
+    return TimesPredictions(Nuisances(*given, *values[0]), values, outcomes, whole, tuple(causes), lost)
+
+
+def data_of_cause(data: ArmData, counts: Counts, cause: int, share: Float64) -> CauseData:
+    """Return what one arm's incidence of a cause is estimated from.
+
+    Parameters
+    ----------
+    data : ArmData
+        Of events of every cause.
+    counts : Counts
+    cause : int
+        From 1.
+    share : ndarray of float64, shape (n, m)
+        Chance that an event is of the cause.
+    """
+    assert counts.causes is not None  # causes compete
+    of_one = counts.periods.of_cause(counts.causes, cause)
+    hazards = np.stack((data.hazard * share, data.hazard * (1.0 - share)))
+    return CauseData(data.here, (of_one, counts.periods._replace(ends=counts.periods.ends & ~of_one.ends)), data.share, hazards, *data[4:])
 
 
 def residuals(hazard: Float64, periods: Periods) -> Float64:
@@ -254,8 +336,8 @@ def cross_fit_times(
     for fold in range(plan.folds):
         train, held = np.flatnonzero(plan.training(rows.keys, fold_of, fold)), np.flatnonzero(fold_of == fold)
         model = fit_times_fold(learner, covariates.iloc[train], rows.at(train), outcome, arms, plan.rng(0, fold))
-        periods = outcome.grid.counts(rows.time, rows.event, at=held)
-        parts.append(predict_times(model, covariates.iloc[held], rows.a[held], periods, bound, w[held]))
+        counts = Counts(outcome.grid.counts(rows.time, rows.event, at=held), None if rows.cause is None else rows.cause[held])
+        parts.append(predict_times(model, covariates.iloc[held], rows.a[held], counts, bound, w[held]))
         places.append(held)
     order = np.argsort(np.concatenate(places), kind="stable")
     sums = parts[0].curves
@@ -266,4 +348,11 @@ def cross_fit_times(
         np.concatenate([part.values for part in parts], axis=2)[:, :, order],
         np.concatenate([part.outcomes for part in parts], axis=1)[:, order],
         sums,
+        tuple(_joined(each, order) for each in zip(*(part.causes for part in parts), strict=True)),
     )
+
+
+def _joined(parts: Sequence[CauseOutcomes], order: npt.NDArray[np.intp]) -> CauseOutcomes:
+    """Put the rows of several folds together."""
+    values = np.concatenate([part.values for part in parts], axis=2)[:, :, order]
+    return CauseOutcomes(values, np.concatenate([part.outcomes for part in parts], axis=1)[:, order])

@@ -21,13 +21,13 @@ from tasks.contract.registry import resolve
 from tasks.contract.rng import bootstrap_weights
 from tasks.contract.roles import Column, TableSchema
 from tasks.contract.spec import Spec
-from tasks.contract.survival import EventRows
+from tasks.contract.survival import EventRows, causes_of
 from tasks.nuisance.crossfit import Rows, fit_sample, refined_model, refinement_of, streamed_model
 from tasks.nuisance.curve_sums import CurveSums, blocks, curves_key
 from tasks.nuisance.fold_model import averaged_all
 from tasks.nuisance.folds import FoldUnits
 from tasks.nuisance.plan import Plan
-from tasks.nuisance.survival_fold import TimesFoldModel, Watched, averaged_times, fit_times_fold, predict_times
+from tasks.nuisance.survival_fold import Counts, TimesFoldModel, Watched, averaged_times, fit_times_fold, predict_times
 from tasks.numerics.blocked import BlockedTable, blocked, mapped
 from tasks.targeting.fluctuation import truncation_bound
 
@@ -186,6 +186,7 @@ def _fold_units(space: Workspace, schema: TableSchema, table: Table) -> Iterator
     for part in table.parts:
         rows = space.table(part, ["key", "a", outcome, *schema.beside])
         y = np.nan_to_num(rows.column(outcome).to_numpy())
+        y = np.minimum(y, 1.0) if schema.survival is not None else y
         declared = space.table(part, [column.id for column in schema.strata]) if schema.strata else None
         strata = None if declared is None else strata_codes(declared, schema.strata)
         yield FoldUnits(rows.column("key").to_numpy(), rows.column("a").to_numpy(), y, clusters_of(rows), strata)
@@ -249,7 +250,8 @@ def fit(run: Run, schema: TableSchema, table: Table, assigned: tuple[PartitionRe
     rows, arms, weights = sample.rows, len(schema.arms), weights_of(run, table, sample.rows)
     keys, a, y = (rows.column(name).to_numpy() for name in ("key", "a", "y"))
     if schema.survival is not None:
-        events = EventRows(keys, a, y, rows.column("e").to_numpy() > 0.5, weights)
+        e = rows.column("e").to_numpy()
+        events = EventRows(keys, a, y, e > 0.5, weights, cause=causes_of(e, schema.survival))
         rng = plan.rng(repeat, fold)
         of_times = fit_times_fold(learner, sample.covariates, events, schema.survival, arms, rng, table.propensity)
         return FoldFit(space.put_model(key, of_times), repeat, fold, assigned)
@@ -395,8 +397,8 @@ def _predict_times(
         at = held[here]
         if clusters is not None:
             watched = Watched(clusters[at], outcome.grid.counts(time, event, censoring=True, at=at))
-        periods = outcome.grid.counts(time, event, at=at)
-        predicted.append(predict_times(model, frame.iloc[at], a[at], periods, bound, w[at], watched))
+        counts = Counts(outcome.grid.counts(time, event, at=at), causes_of(e[at], outcome))
+        predicted.append(predict_times(model, frame.iloc[at], a[at], counts, bound, w[at], watched))
     columns = [each.columns() for each in predicted]
     sums = functools.reduce(CurveSums.plus, (each.curves for each in predicted))
     return {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}, sums

@@ -10,21 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from tasks.pages.axis import Axis, spanning, tick_labels
+from tasks.pages.axis import spanning
 from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
-from tasks.pages.svg import drawing, element, line, polyline, words
+from tasks.report.curves import Curve, curve_plot
 from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
+from tasks.report.incidence import incidence_panels
+from tasks.report.survival_cells import TABLES, cell_of
 
 Float64 = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
 
-WIDTH, HEIGHT = 420.0, 230.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 412.0, 10.0, 182.0
 #: Draws that the width of simultaneous bands is found by, and their seed.
 _DRAWS, _SEED = 20_000, 20_260_101
 #: Most times that rows at risk are listed at.
 _MOST_TIMES = 8
-_TABLES = ("source", "release")
 
 
 def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str) -> dict[str, Any] | None:
@@ -44,24 +43,25 @@ def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str)
     dict or None
         ``curves`` (``arm``, ``plot``), ``times`` and ``at_risk`` (``arm``, ``where``, ``rows``), ``forest`` (``title``, ``source``,
         ``release``, ``plot``) with ``foot``, ``numbers`` (S(t) and its differences), ``events`` (``arm``, ``source``, ``release``),
-        ``logrank`` (``title``, ``source``, ``release``), ``ratios`` (``title``, ``source``, ``release``).
+        ``logrank`` (``title``, ``source``, ``release``), ``ratios`` (``title``, ``source``, ``release``), and ``causes`` of
+        :func:`tasks.report.incidence.incidence_panels`.
     """
-    records = {where: (effects.get(where) or {}).get("survival") for where in _TABLES}
+    records = {where: (effects.get(where) or {}).get("survival") for where in TABLES}
     if horizon is None or not all(records.values()):
         return None
     tables: dict[str, Record] = {where: record for where, record in records.items() if record}
     arms = list(dict.fromkeys(point["arm"] for point in tables["source"]["curves"]))
-    points = {(where, arm): [each for each in tables[where]["curves"] if each["arm"] == arm] for where in _TABLES for arm in arms}
+    points = {(where, arm): [each for each in tables[where]["curves"] if each["arm"] == arm] for where in TABLES for arm in arms}
     end = max(point["time"] for point in tables["source"]["curves"])
     listed = _listed([point["time"] for point in points["source", arms[0]]], horizon)
     at_risk = [
         {"arm": arm, "where": where, "rows": [number(point["at_risk"]) for point in points[where, arm] if point["time"] in listed]}
         for arm in arms
-        for where in _TABLES
+        for where in TABLES
     ]
     return {
         "horizon": number(horizon),
-        "curves": [{"arm": arm, "plot": _plot(arm, {where: points[where, arm] for where in _TABLES}, end, horizon, unit)} for arm in arms],
+        "curves": [{"arm": arm, "plot": _plot(arm, {where: points[where, arm] for where in TABLES}, end, horizon, unit)} for arm in arms],
         "times": [number(time) for time in listed],
         "at_risk": at_risk,
         **_forest(tables, unit),
@@ -69,6 +69,7 @@ def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str)
         "events": _events(tables),
         "logrank": _logrank(tables),
         "ratios": _ratios(tables),
+        **incidence_panels(tables, horizon, unit),
     }
 
 
@@ -100,33 +101,15 @@ def band_quantile(survival: Float64, se: Float64) -> float:
 
 def _plot(arm: str, points: Mapping[str, Sequence[Record]], end: float, horizon: float, unit: str) -> Markup:
     """Draw both curves of one arm: the source's with its simultaneous band, the release's as a line."""
-    across, up = Axis(0.0, end, _LEFT, _RIGHT), Axis(0.0, 1.0, _BOTTOM, _TOP)
-    parts: list[Markup] = []
-    heights = up.ticks()
-    for value, label in zip(heights, tick_labels(heights), strict=True):
-        parts += [line(_LEFT, up.at(value), _RIGHT, up.at(value), "grid"), words(_LEFT - 6.0, up.at(value) + 4.0, label, "tick", "end")]
-    curves = {where: _curve(points[where]) for where in _TABLES}
-    times, survival, se = curves["source"]
-    reach = band_quantile(survival[1:], se[1:]) * se
-    outline = [*zip(times, survival + reach), *reversed([*zip(times, survival - reach)])]
-    corners = " ".join(f"{across.at(float(t)):.1f},{up.at(float(s)):.1f}" for t, s in outline)
-    parts.append(element("polygon", points=corners, class_="band"))
-    for where in _TABLES:
-        parts.append(polyline(((across.at(float(t)), up.at(float(s))) for t, s in zip(*curves[where][:2])), f"outline {where}"))
-    parts.append(line(across.at(horizon), _TOP, across.at(horizon), _BOTTOM, "bound"))
-    marks = across.ticks()
-    parts += [words(across.at(value), _BOTTOM + 18.0, label) for value, label in zip(marks, tick_labels(marks), strict=True)]
-    parts += [line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"), words((_LEFT + _RIGHT) / 2, _BOTTOM + 38.0, unit)]
-    return drawing(WIDTH, HEIGHT, f"Survival of arm {arm} in source and release", parts)
+    curves = {where: _curve(points[where]) for where in TABLES}
+    reach = band_quantile(curves["source"].values[1:], curves["source"].se[1:])
+    return curve_plot(f"Survival of arm {arm} in source and release", curves, reach, end, horizon, unit)
 
 
-def _curve(points: Sequence[Record]) -> tuple[Float64, Float64, Float64]:
-    """Return times, survival and standard errors, from time 0 on."""
-    return (
-        np.array([0.0, *(point["time"] for point in points)]),
-        np.array([1.0, *(point["survival"] for point in points)]),
-        np.array([0.0, *(point["se"] for point in points)]),
-    )
+def _curve(points: Sequence[Record]) -> Curve:
+    """Return survival with its standard errors, from time 0 on."""
+    starts = {"time": 0.0, "survival": 1.0, "se": 0.0}
+    return Curve(*(np.array([start, *(point[key] for point in points)]) for key, start in starts.items()))
 
 
 def _paired(records: Mapping[str, Record], names: Sequence[str]) -> list[tuple[Record, Record]]:
@@ -138,7 +121,7 @@ def _forest(records: Mapping[str, Record], unit: str) -> dict[str, Any]:
     """Draw the differences of restricted means of every pair of arms."""
     pairs = _paired(records, ["rmst_difference"])
     rows = [
-        [Interval(where, each["estimate"], each["ci_low"], each["ci_high"]) for where, each in zip(_TABLES, pair, strict=True)]
+        [Interval(where, each["estimate"], each["ci_low"], each["ci_high"]) for where, each in zip(TABLES, pair, strict=True)]
         for pair in pairs
     ]
     axis = spanning(values_of(itertools.chain.from_iterable(rows)), START, END)
@@ -146,17 +129,13 @@ def _forest(records: Mapping[str, Record], unit: str) -> dict[str, Any]:
     drawn = [
         {
             "title": f"{one['arm']} against {one['control']}",
-            "source": _cell(one, decimals),
-            "release": _cell(other, decimals),
+            "source": cell_of(one, decimals),
+            "release": cell_of(other, decimals),
             "plot": forest_row(axis, row, f"Difference of restricted means, {one['arm']} against {one['control']}"),
         }
         for (one, other), row in zip(pairs, rows, strict=True)
     ]
     return {"forest": drawn, "foot": forest_foot(axis, f"difference of restricted means, {unit}")}
-
-
-def _cell(each: Record, decimals: int) -> dict[str, str]:
-    return {"estimate": fixed(each["estimate"], decimals), "interval": interval(each["ci_low"], each["ci_high"], decimals)}
 
 
 def _numbers(records: Mapping[str, Record]) -> list[dict[str, Any]]:
@@ -166,7 +145,7 @@ def _numbers(records: Mapping[str, Record]) -> list[dict[str, Any]]:
         name = f"S({number(one['time'])}), {one['arm']}"
         if one["control"] is not None:
             name = f"risk by {number(one['time'])}, {one['arm']} against {one['control']}"
-        rows.append({"title": name, "source": _cell(one, 3), "release": _cell(other, 3)})
+        rows.append({"title": name, "source": cell_of(one, 3), "release": cell_of(other, 3)})
     return rows
 
 
@@ -177,7 +156,7 @@ def _events(records: Mapping[str, Record]) -> list[dict[str, str]]:
 
 def _logrank(records: Mapping[str, Record]) -> list[dict[str, str]]:
     """List log-rank tests; none of a release of an earlier version, which holds none."""
-    pairs = zip(*(records[where].get("logrank", []) for where in _TABLES), strict=True)
+    pairs = zip(*(records[where].get("logrank", []) for where in TABLES), strict=True)
     return [
         {"title": "all arms" if one["arm"] is None else f"{one['arm']} and {one['control']}", "source": _chi2(one), "release": _chi2(other)}
         for one, other in pairs

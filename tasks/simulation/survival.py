@@ -115,7 +115,7 @@ def times_population(schema: TableSchema, rows: pa.Table, mechanisms: TimesMecha
     """
     covariates = pd.DataFrame(to_frame(rows, schema.modelled)).reset_index(drop=True)
     parts = [mechanisms.hazards(covariates.iloc[start : start + _BLOCK]) for start in range(0, len(covariates), _BLOCK)]
-    hazards = Hazards(*(np.concatenate(each, axis=1) for each in zip(*parts, strict=True)))
+    hazards = Hazards(*(np.concatenate(each, axis=-2) for each in zip(*parts, strict=True)))
     nuisances = Nuisances(*(np.array(values) for values in nuisances_of(rows)))
     columns, outcome, arms = schema.modelled, schema.outcome, schema.arms
     # the law of means has no part in it: times are drawn from hazards

@@ -1,4 +1,4 @@
-"""The column of events of a time to event: 1 where the event came, 0 where the row was censored."""
+"""The column of events of a time to event: 0 where the row was censored, 1 where the event came, or the number of its cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tasks.contract.disclosure import few
 from tasks.contract.errors import SourceError, SpecError
-from tasks.contract.labels import Label, affirmative, listed_labels, match_label
+from tasks.contract.labels import Label, affirmative, label_order, listed_labels, match_label
 from tasks.contract.roles import Column, Kind, pack_field
 from tasks.source.covariate import Decided, found_levels
 from tasks.source.findings import ColumnFindings
@@ -78,7 +78,7 @@ def decide_event(field: pa.Field, cells: ColumnFindings, cause: Label | None = N
     cells : ColumnFindings
         Over the rows used: those with a time.
     cause : label, optional
-        The label of the cause of interest, where causes compete: labels are then kept as they are.
+        The label of the cause of interest, where causes compete: levels are then that of censoring, this one, and the others in order.
 
     Raises
     ------
@@ -100,13 +100,17 @@ def decide_event(field: pa.Field, cells: ColumnFindings, cause: Label | None = N
         if pair is None:
             raise SourceError(
                 f"{owner} must be 1 for an event and 0 for censoring; got other labels{listed_labels(levels) if levels else ''}.",
-                "Recode it. Of several causes 'waymint estimate --cause' names the one of interest.",
+                "Recode it. Of several causes outcomes.NAME.cause (estimate --cause) names the one of interest.",
             )
     else:
-        cause_labels(tuple(levels), cause, field.name)
+        labels = tuple(levels)
+        place, censored = cause_labels(labels, cause, field.name)
+        others = sorted((label for at, label in enumerate(labels) if at not in (place, censored)), key=label_order)
+        pair = (labels[censored], labels[place], *others)
     kinds: dict[str, Kind] = {"integer": "integer", "float": "continuous", "boolean": "boolean"}
     kind = kinds.get(family(field.type) or "", "categorical")
-    column = Column(id="e", name=field.name, role="event", kind=kind, field=pack_field(field), levels=pair, decimals=0, low=0.0, high=1.0)
+    column = Column(id="e", name=field.name, role="event", kind=kind, field=pack_field(field), levels=pair, decimals=0, low=0.0)
+    column = column.model_copy(update={"high": float(max(len(pair) - 1, 1))})
     shown, rare = shown_levels(levels)
     return Decided(
         column, ColumnProfile(name=field.name, role="event", kind=kind, missing=0, missing_share=0.0, levels=shown, rare=rare), ()

@@ -21,6 +21,8 @@ Mask = npt.NDArray[np.bool_]
 PERIODS, LATER = 20, 4
 #: Fewest events of an arm up to the horizon that a release is made from.
 FEWEST_EVENTS = 10
+#: Most competing causes of a release.
+MOST_CAUSES = 5
 
 
 def last_events(name: str, arms: Sequence[str], a: Int8, time: Float64, event: Mask) -> list[float]:
@@ -99,13 +101,14 @@ def with_periods(schema: TableSchema, rows: pa.Table, declared: OutcomeSpec) -> 
     SpecError
         If the horizon or a time can't be used.
     EstimationError
-        If an arm has too few events.
+        If an arm has too few events, or too few of a cause.
     """
     if schema.event is None or declared.horizon is None:
         return schema
     name, horizon, treatment = schema.outcome.name, declared.horizon, schema.treatment.name
     a, time = (np.asarray(rows.column(column).to_numpy()) for column in ("a", "y"))
-    event = np.asarray(rows.column("e").to_numpy()) > 0.5
+    which = np.asarray(rows.column("e").to_numpy())
+    event, causes = which > 0.5, schema.event.levels[1:] if declared.cause is not None else ()
     last = last_events(treatment, schema.arms, a, time, event)
     # five events of every arm lie at or beyond what the hint says: it is no cell of the source
     safe = [safe_bounds(*tails(time[event & (a == arm)]))[1] for arm in range(len(schema.arms))]
@@ -117,10 +120,41 @@ def with_periods(schema: TableSchema, rows: pa.Table, declared: OutcomeSpec) -> 
                 f"events of arm '{label}' up to the horizon must be at least {FEWEST_EVENTS}; got {few(events)}.",
                 f"Choose a later outcomes.{name}.horizon, or leave the arm's rows out.",
             )
+    if declared.cause is not None:
+        _require_causes(schema, causes, a, np.where(time <= horizon, which, 0.0))
     edges = _edges(time, event, horizon, declared.times, 1.0 if schema.outcome.decimals == 0 else 0.0)
     centres = tuple(round(each, 3) for each in Grid(edges[: edges.index(horizon) + 1]).centres(time, event))
     times = tuple(sorted(set(declared.times)))
-    return schema.model_copy(update={"survival": TimesToEvent(horizon=horizon, times=times, edges=edges, centres=centres)})
+    outcome = TimesToEvent(horizon=horizon, times=times, edges=edges, centres=centres, causes=causes)
+    return schema.model_copy(update={"survival": outcome})
+
+
+def _require_causes(schema: TableSchema, causes: Sequence[str], a: Int8, which: Float64) -> None:
+    """Refuse causes whose incidence can't be kept in every arm; ``which`` numbers the causes of events up to the horizon from 1.
+
+    Raises
+    ------
+    SpecError
+        If there is one cause, or more than ``MOST_CAUSES``.
+    EstimationError
+        If a cause has fewer than five events in an arm.
+    """
+    name, column = schema.outcome.name, "" if schema.event is None else schema.event.name
+    if not 2 <= len(causes) <= MOST_CAUSES:
+        raise SpecError(
+            f"causes in event '{column}' must be 2 to {MOST_CAUSES} where outcomes.{name}.cause names one; got {len(causes)}.",
+            "Leave outcomes.NAME.cause out of events of one cause; recode rare causes as one.",
+        )
+    for number, cause in enumerate(causes, start=1):
+        total = int(np.count_nonzero(which == number))
+        shown = f"cause '{cause}'" if total >= SMALLEST_CELL else "every cause"
+        for arm, label in enumerate(schema.arms):
+            events = int(np.count_nonzero((which == number) & (a == arm)))
+            if events < SMALLEST_CELL:
+                raise EstimationError(
+                    f"events of {shown} up to the horizon must be at least {SMALLEST_CELL} in every arm; got {few(events)} in '{label}'.",
+                    "Recode rare causes as one, or choose a later horizon.",
+                )
 
 
 def _edges(time: Float64, event: Mask, horizon: float, times: Sequence[float], unit: float) -> tuple[float, ...]:

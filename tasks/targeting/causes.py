@@ -87,6 +87,13 @@ def bounded(hazards: Float64) -> Float64:
     return np.asarray(inside * np.minimum(1.0, (1.0 - EDGE) / inside.sum(axis=0)))
 
 
+def incidence(hazard: Float64, share: Float64) -> Float64:
+    """Return F of a cause that has a share of the hazard of all, both of shape (n, m)."""
+    free = np.cumprod(1.0 - hazard, axis=1)
+    before = np.column_stack((np.ones(len(free)), free[:, :-1]))
+    return np.asarray(np.cumsum(before * hazard * share, axis=1))
+
+
 def gradients(curves: Curves, functional: Functional) -> Float64:
     """Return H_1 and H_2 of one functional, shape (2, n, m)."""
     weights = functional.weights
@@ -96,10 +103,20 @@ def gradients(curves: Curves, functional: Functional) -> Float64:
     return np.stack((total - lost, -lost))
 
 
+def cause_outcomes(data: CauseData, curves: Curves, functionals: Sequence[Functional]) -> Float64:
+    """Return what the arm's rows would have as outcomes if none were censored, as far as the hazards know, shape (n, P).
+
+    Phi(F_a(.|W)) + sum_u 1 / G_a(u|W) sum_k H_k(u|W) (dN_k(u) - Y_u l_k(u|W)), as :func:`tasks.targeting.survival.pseudo_outcomes` for
+    survival. Rows of other arms have Phi itself.
+    """
+    gaps = data.share[:, None] * _gaps(data, data.hazards)
+    return np.column_stack([f.value(curves.incidence) + np.sum(gradients(curves, f) * gaps, axis=(0, 2)) for f in functionals])
+
+
 def estimate_incidence(data: CauseData, functionals: Sequence[Functional]) -> CurveEstimate:
     """Return the one-step (AIPW) estimate: the plug-in of the hazards plus the mean of the influence function."""
     curves = curves_of(data.hazards)
-    values, curve_values = _influence(data, curves, data.hazards, functionals), _curve_influence(data, curves, data.hazards)
+    values, curve_values = _influence(data, curves, data.hazards, functionals), incidence_influence(data, curves, data.hazards)
     points, curve = data.mean(values), data.mean(curve_values)
     return CurveEstimate(points, values - points, curve, curve_values - curve, 0.0)
 
@@ -125,7 +142,7 @@ def target_incidence(data: CauseData, functionals: Sequence[Functional]) -> Curv
     points = data.mean(np.column_stack([functional.value(curves.incidence) for functional in functionals]))
     curve, values = data.mean(curves.incidence), _influence(data, curves, hazards, functionals)
     residual = _residual(data, hazards, functionals)
-    return CurveEstimate(points, values - points, curve, _curve_influence(data, curves, hazards) - curve, residual)
+    return CurveEstimate(points, values - points, curve, incidence_influence(data, curves, hazards) - curve, residual)
 
 
 def _gaps(data: CauseData, hazards: Float64) -> Float64:
@@ -140,7 +157,7 @@ def _influence(data: CauseData, curves: Curves, hazards: Float64, functionals: S
     return np.column_stack([f.value(curves.incidence) + np.sum(gradients(curves, f) * gaps, axis=(0, 2)) for f in functionals])
 
 
-def _curve_influence(data: CauseData, curves: Curves, hazards: Float64) -> Float64:
+def incidence_influence(data: CauseData, curves: Curves, hazards: Float64) -> Float64:
     """Return D + F of every time of the grid, shape (n, m).
 
     Of F(t_j): sum_{u <= j} gap_1(u) + (gap_1 + gap_2)(u) (F(t_u) - F(t_j)) / S(t_u), by sums up to j.

@@ -98,7 +98,7 @@ def test_times_of_a_cluster_are_drawn_as_alike_as_they_were() -> None:
     place, n = np.repeat(np.arange(count), people), people * count
     until, lost = rng.exponential(8.0, 4_000), rng.exponential(12.0, 4_000)
     law = learn_times(np.minimum(until, lost), until <= lost, OUTCOME)
-    hazards = OwnHazards(np.full((n, 6), 0.2), np.tile([0.12, 0.12, 0.12, 0.12, 0.12, 0.999], (n, 1)))
+    hazards = OwnHazards(np.full((n, 6), 0.2), np.tile([0.12, 0.12, 0.12, 0.12, 0.12, 0.999], (n, 1)), np.zeros((0, n, 6)))
     alike = ClusterLaw(np.full(count, people), np.full(count, 1 / count), (), {}, False, 0.4, 0.1, 0.2)
     time, came = draw_alike_times(law, hazards, np.ones((n, 1)), place, alike, False, rng)
     alone = draw_alike_times(law, hazards, np.ones((n, 1)), place, alike._replace(rho=0.0, lost=0.0), False, rng)

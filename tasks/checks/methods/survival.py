@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.checks.evidence import Evidence
 from tasks.checks.metric import Metric, gate
-from tasks.checks.survival import NumberGap, worst
+from tasks.checks.survival import CauseEvidence, NumberGap, SurvivalEvidence, worst
 from tasks.contract.spec import GatesSpec
 
 
@@ -20,22 +20,27 @@ class SurvivalCheck:
     """Compares one-step estimates of both tables, arm by arm: what is lost in one arm can't be made up for in another."""
 
     def measure(self, evidence: Evidence, gates: GatesSpec) -> list[Metric]:
-        """Return the three gates; nothing where the outcome is no time to event."""
+        """Return the three gates, with competing causes three more; nothing where the outcome is no time to event."""
         times = evidence.survival
         if times is None:
             return []
-        furthest = max(times.numbers, key=lambda each: each.z)
-        of_curves, of_events = worst(times.curves), worst(times.events)
-        return [
-            gate("rmst_fidelity", furthest.z, gates, detail=_describe(furthest)),
-            gate("curve_distance", of_curves.excess, gates, detail=_describe(of_curves)),
-            gate("event_share", of_events.excess, gates, detail=_describe(of_events)),
-        ]
+        metrics = _measured(("rmst_fidelity", "curve_distance", "event_share"), times, gates)
+        if times.causes is not None:
+            metrics += _measured(("incidence_fidelity", "incidence_distance", "cause_share"), times.causes, gates)
+        return metrics
 
 
 def build(params: Params) -> SurvivalCheck:  # noqa: ARG001 - every method's build takes its Params
     """Return the check."""
     return SurvivalCheck()
+
+
+def _measured(names: tuple[str, str, str], of: SurvivalEvidence | CauseEvidence, gates: GatesSpec) -> list[Metric]:
+    """Measure the gates on numbers, curves and shares of events."""
+    furthest = max(of.numbers, key=lambda each: each.z)
+    of_curves, of_events = worst(of.curves), worst(of.events)
+    values = ((furthest, furthest.z), (of_curves, of_curves.excess), (of_events, of_events.excess))
+    return [gate(name, value, gates, detail=_describe(gap)) for name, (gap, value) in zip(names, values, strict=True)]
 
 
 def _describe(gap: NumberGap) -> str:

@@ -46,4 +46,47 @@ SURVIVAL: tuple[GateRow, ...] = (
         expectation="ExpectEventSharesToBeKept",
         asked_of_added_rows=False,
     ),
+    GateRow(
+        name="incidence_fidelity",
+        family="law",
+        rule="at most",
+        threshold="positive",
+        default=3.5,
+        title="Incidence kept",
+        meaning="Largest distance of an arm's incidence of a cause, or of the time lost to it, between release and source, in combined "
+        "standard errors.",
+        description="of competing causes: largest distance of an arm's incidence or time lost, in combined standard errors",
+        advice="A cause's incidence was not kept: declare fewer times in outcomes.NAME.times, recode rare causes as one, or take another "
+        "mechanisms.learner.",
+        expectation="ExpectIncidencesToBeKept",
+        asked_of_added_rows=False,
+    ),
+    GateRow(
+        name="incidence_distance",
+        family="law",
+        rule="at most",
+        threshold="share",
+        default=0.05,
+        title="Incidence curves",
+        meaning="Largest distance of an arm's curves of incidence, release against source, beyond three standard errors.",
+        description="of competing causes: largest distance of an arm's curves of incidence beyond three standard errors",
+        advice="A cause comes at other times than in the source: declare outcomes.NAME.times where it differs, or take another "
+        "mechanisms.learner.",
+        expectation="ExpectIncidenceCurvesToBeKept",
+        asked_of_added_rows=False,
+    ),
+    GateRow(
+        name="cause_share",
+        family="law",
+        rule="at most",
+        threshold="share",
+        default=0.05,
+        title="Share of causes",
+        meaning="Largest distance of an arm's share of rows with an event of a cause between release and source, beyond three standard "
+        "errors.",
+        description="of competing causes: largest distance of an arm's share of events of a cause beyond three standard errors",
+        advice="Causes are mixed in another way than in the source: take another mechanisms.learner, or recode rare causes as one.",
+        expectation="ExpectCauseSharesToBeKept",
+        asked_of_added_rows=False,
+    ),
 )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tasks.contract.labels import Label
 from tasks.contract.spec.section import Section
 
 
@@ -27,6 +28,12 @@ class OutcomeSpec(Section):
     event: str | None = Field(
         None, min_length=1, description="of a time to event: column that holds 1 for an event and 0 for censoring", examples=["died"]
     )
+    cause: Label | None = Field(
+        None,
+        description="of a time to event with competing causes: label of the events of interest; 0 or censored is then censoring, every "
+        "other label another cause, and all of them are kept",
+        examples=["relapse"],
+    )
     horizon: float | None = Field(None, gt=0.0, description="of a time to event: time that means are restricted to", examples=[1000.0])
     times: tuple[float, ...] = Field(
         (),
@@ -43,7 +50,8 @@ class OutcomeSpec(Section):
 
     @model_validator(mode="after")
     def _of_a_time(self) -> OutcomeSpec:
-        given = [name for name, value in (("event", self.event), ("horizon", self.horizon), ("times", self.times)) if value]
+        keys = (("event", self.event), ("cause", self.cause), ("horizon", self.horizon), ("times", self.times or None))
+        given = [name for name, value in keys if value is not None]
         if self.kind != "survival":
             if given:
                 raise ValueError(f'{given[0]} must be left out where kind is not "survival"; got a value')

@@ -128,7 +128,8 @@ class Spec(Section):
         """The roles, with the kinds, and of a time to event the column of events, that ``outcomes`` declares."""
         outcome = self.outcome
         if outcome.kind == "survival" and outcome.event is not None:
-            return SurvivalRoles(**self.roles.model_dump() | {"outcome_kind": outcome.kind}, column_of_events=outcome.event)
+            given = self.roles.model_dump() | {"outcome_kind": outcome.kind}
+            return SurvivalRoles(**given, column_of_events=outcome.event, cause=outcome.cause)
         kinds = {name: self.outcome_of(name).kind for name in self.roles.outcomes[1:]}
         return DeclaredRoles.model_validate(self.roles.model_dump() | {"outcome_kind": outcome.kind, "further_kinds": kinds})
 

@@ -12,6 +12,7 @@ from tasks.contract.nuisance import Float64
 from tasks.contract.survival import Functional, Grid
 from tasks.estimation.incidence.protocol import CauseCase
 from tasks.estimation.joint import joint_quantile
+from tasks.estimation.survival.numbers import Number
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
 from tasks.targeting.causes import CauseData
@@ -80,17 +81,6 @@ class ArmCurve(NamedTuple):
     at_risk: npt.NDArray[np.intp]
 
 
-class Number(NamedTuple):
-    """A point with its influence values, before its interval."""
-
-    estimand: str
-    arm: int
-    control: int | None
-    time: float
-    point: float
-    values: Float64
-
-
 def curve_estimates(
     name: str,
     table: SurvivalTable,
@@ -105,21 +95,16 @@ def curve_estimates(
         for arm, fit in enumerate(fits)
         for at, functional in enumerate(functionals)
     ]
+    count = len(functionals)
+    of_arms = [single[arm * count : (arm + 1) * count] for arm in range(len(fits))]
     contrasts = [
-        _contrast(functional, arm, control, float(fit.points[at] - other.points[at]), fit.values[:, at] - other.values[:, at])
-        for control, other in enumerate(fits)
-        for arm, fit in enumerate(fits)
-        if arm > control
-        for at, functional in enumerate(functionals)
+        one.against(other)
+        for control in range(len(fits))
+        for arm in range(control + 1, len(fits))
+        for one, other in zip(of_arms[arm], of_arms[control], strict=True)
     ]
     of_arm = [(effective_size(case.data.weights * case.data.here / case.data.share), _clipped(case.data, bound)) for case in cases]
     return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm)]
-
-
-def _contrast(functional: Functional, arm: int, control: int, difference: float, values: Float64) -> Number:
-    if functional.estimand == "survival":
-        return Number("risk_difference", arm, control, functional.time, -difference, -values)
-    return Number(f"{functional.estimand}_difference", arm, control, functional.time, difference, values)
 
 
 def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:
@@ -131,7 +116,7 @@ def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm
     for number, (se, quantile) in zip(family, errors):
         reach, band = quantile * se, max(width, quantile) * se
         arms = [number.arm] if number.control is None else [number.arm, number.control]
-        low, high = (0.0, 1.0) if number.estimand in ("survival", "incidence") else (-np.inf, np.inf)
+        low, high = number.limits
         limits = (max(low, number.point - reach), min(high, number.point + reach))
         bands = (max(low, number.point - band), min(high, number.point + band))
         control = None if number.control is None else table.arms[number.control]

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from tasks.contract.columns import MARKER, mechanism_columns
+from tasks.contract.columns import MARKER, cause_name, mechanism_columns
 from tasks.contract.disclosure import FEW, SMALLEST_CELL
 from tasks.contract.nuisance import suffix_of
 from tasks.contract.roles import Column, TableSchema
@@ -140,6 +140,9 @@ def truths(schema: TableSchema) -> dict[str, str]:
         for arm, label in enumerate(schema.arms):
             means[f"q{arm}"] = f"mean time without the event up to {until} under arm '{label}' that the row was drawn by"
             means |= {f"s{at}_{arm}": f"chance to be without the event at {time:g} under arm '{label}'" for at, time in times}
+            for number, cause in enumerate(schema.survival.causes, start=1):
+                means[cause_name(number, 0, arm)] = f"mean time lost to '{cause}' up to {until} under arm '{label}'"
+                means |= {cause_name(number, at, arm): f"chance of '{cause}' by {time:g} under arm '{label}'" for at, time in times}
     return {shown: means[name] for name, shown in mechanism_columns(schema).items()}
 
 
@@ -179,7 +182,8 @@ def _drawn(column: Column, spec: Mapping[str, Any]) -> str:
     if column.role == "passenger":
         return "law given covariates, treatment and outcome, fitted to the source"
     if column.role == "event":
-        return "1 where the time is that of an event: the earlier of times drawn from targeted hazards of event and censoring"
+        which = "its cause" if len(column.levels) > 2 else "1"
+        return f"{which} where the time is that of an event: the earlier of times drawn from targeted hazards of event and censoring"
     return "cross-fitted, targeted outcome mechanism"
 
 
