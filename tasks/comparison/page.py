@@ -63,6 +63,7 @@ def render(record: Mapping[str, Any]) -> bytes:
         outcomes=record.get("outcomes", []),
         gaps=any("missing_gap" in each["figures"] for each in measured),
         curves=[line for each in measured for line in _curve_lines(each)],
+        causes=[line for each in measured for line in _cause_lines(each)],
         horizon=_horizon(record),
         scores=[_score_line(view) for each in measured for view in _views(each) if record.get("outcomes")],
     )
@@ -90,6 +91,28 @@ def _curve_lines(each: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "se": with_error(arm["source_se"], decimals),
                 "events": with_error(arm["event_error"], 3),
                 "far": abs(arm["rmst_error"]["mean"]) > OFF * arm["source_se"]["mean"],
+            }
+        )
+    return lines
+
+
+def _cause_lines(each: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the lines of the table of competing causes, one for each cause and arm."""
+    lines = []
+    for one in each["causes"]:
+        decimals = decimals_of(one["source_se"]["mean"])
+        lines.append(
+            {
+                "synthesizer": each["synthesizer"],
+                "mode": each["mode"],
+                "cause": one["cause"],
+                "arm": one["arm"],
+                "distance": with_error(one["incidence_distance"], 3),
+                "lost": with_error(one["lost_error"], decimals),
+                "source": with_error(one["source_lost"], decimals),
+                "se": with_error(one["source_se"], decimals),
+                "events": with_error(one["share_error"], 3),
+                "far": abs(one["lost_error"]["mean"]) > OFF * one["source_se"]["mean"],
             }
         )
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.comparison.causes import CauseGap, cause_gaps
 from tasks.comparison.curves import ArmGap, arm_gaps
 from tasks.comparison.variants import Variant
 from tasks.contract.results import Gate
@@ -104,6 +105,8 @@ class Row(BaseModel):
         Of a time to event the largest of ``curves``.
     curves : tuple of ArmGap
         Of a time to event every arm.
+    causes : tuple of CauseGap
+        Of competing causes each in every arm.
     cate_ratio : float or None
         Gap of single effects on the first outcome to the source over that of a new sample of the source; 1 is as good as that.
     gates_failed : tuple of str
@@ -141,6 +144,7 @@ class Row(BaseModel):
     missing_gap: float | None = None
     curve_distance: float | None = None
     curves: tuple[ArmGap, ...] = ()
+    causes: tuple[CauseGap, ...] = ()
     cate_ratio: float | None = None
     gates_failed: tuple[str, ...] = ()
     fit_seconds: float | None = None
@@ -220,6 +224,7 @@ def measured_row(
         missing_gap=_largest(gaps.get("missing", ())),
         curve_distance=max((each.curve_distance for each in curves), default=None),
         curves=curves,
+        causes=cause_gaps(effects),
         cate_ratio=people["cate"].get("mean", {}).get("ratio"),
         gates_failed=tuple(gate.name for gate in gates if gate.passed is False),
         fit_seconds=costs["fit"].get("cpu_seconds"),

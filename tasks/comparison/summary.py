@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.comparison.causes import CauseSummary, summarize_causes
 from tasks.comparison.curves import ArmSummary, summarize_arms
 from tasks.comparison.row import ESTIMATORS, Row
 from tasks.comparison.spread import Spread, spread
@@ -128,6 +129,8 @@ class Summary(BaseModel):
         Of several outcomes each; ``figures``, ``tstr_metric`` and ``predicts`` of the summary are then those of the first.
     curves : tuple of ArmSummary
         Of a time to event every arm.
+    causes : tuple of CauseSummary
+        Of competing causes each in every arm.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -151,6 +154,7 @@ class Summary(BaseModel):
     pairs: tuple[PairSummary, ...] = ()
     outcomes: tuple[OutcomeSummary, ...] = ()
     curves: tuple[ArmSummary, ...] = ()
+    causes: tuple[CauseSummary, ...] = ()
 
     @property
     def off(self) -> bool:
@@ -212,6 +216,7 @@ def _summary(name: Variety, rows: Sequence[Row]) -> Summary:
         pairs=pairs,
         outcomes=tuple(_outcome_summary(measured, number, pairs) for number in range(len(measured[0].outcomes))),
         curves=summarize_arms([row.curves for row in measured]),
+        causes=summarize_causes([row.causes for row in measured]),
     )
 
 

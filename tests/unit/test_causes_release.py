@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from flows.check import check
+from flows.compare import contest
 from flows.estimate import estimate
 from flows.release import mint
 from tasks.contract.errors import SpecError
@@ -211,9 +212,21 @@ def test_clusters_weights_and_three_arms_keep_causes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_joint_synthesizer_draws_causes(tmp_path: Path) -> None:
-    frame = trial(500)
-    values = spec(tmp_path, frame, release={"rows": 800, "mode": "full", "draws": "iid"}, gates={"fidelity": False})
-    reply, _ = directly(mint, run_of(values, tmp_path / "workspace"))
-    assert reply["status"] in ("published", "rejected")
-    assert {gate["name"] for gate in reply["manifest"]["gates"]} >= {"incidence_fidelity", "cause_share"}
+def test_a_comparison_measures_causes_in_both_modes(tmp_path: Path) -> None:
+    values = spec(tmp_path, trial(500), release={"draws": "iid"}) | {"compare": {"synthesizers": ["copula"], "seeds": 1, "rows": 900}}
+    reply, _ = directly(contest, run_of(values, tmp_path / "workspace"))
+    assert [row["mode"] for row in reply["rows"]] == ["hybrid", "full"]
+    for row, summary in zip(reply["rows"], reply["summary"], strict=True):
+        assert row["refused"] is None
+        assert [(each["cause"], each["arm"]) for each in row["causes"]] == [(c, a) for c in ("relapse", "death") for a in ("0", "1")]
+        assert summary["causes"][1]["lost_error"]["mean"] == row["causes"][1]["lost_error"]
+    hybrid = reply["rows"][0]
+    for each in hybrid["causes"]:
+        assert abs(each["lost_error"]) < 2.0 * each["source_se"]
+        assert each["incidence_distance"] < 0.15
+    # times lost add up to the horizon less the restricted mean
+    for arm, of_arm in enumerate(hybrid["curves"]):
+        lost = sum(each["lost_error"] for each in hybrid["causes"] if each["arm"] == str(arm))
+        assert lost == pytest.approx(-of_arm["rmst_error"], abs=1e-3)
+    page = (Path(reply["uri"].removeprefix("file://")) / "compare.html").read_text()
+    assert "Competing causes, arm by arm" in page
