@@ -61,11 +61,15 @@ class Design:
         """Return the design of a canonical frame, shape (n, width)."""
         return np.ascontiguousarray(self.columns(covariates).T)
 
-    def columns(self, covariates: pd.DataFrame | Cells) -> Float64:
-        """Return the design of a canonical frame column by column, shape (width, n): written in the order of memory."""
+    def columns(self, covariates: pd.DataFrame | Cells, intercept: bool = False) -> Float64:
+        """Return the design of a canonical frame column by column, shape (width, n): written in the order of memory.
+
+        With an intercept a row of ones comes first.
+        """
         cells = cells_of(covariates if isinstance(covariates, Cells) else covariates[self._names])
-        out = np.empty((self.width, cells.rows))
-        at = 0
+        out = np.empty((int(intercept) + self.width, cells.rows))
+        at = int(intercept)
+        out[:at] = 1.0
         for term in self.numeric:
             at = _numeric_columns(term, cast(Float64, cells.columns[term.name]), out, at)
         for group in self.category:

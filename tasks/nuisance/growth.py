@@ -37,14 +37,31 @@ def _gradients(kind, y, w, raw, g, h):  # type: ignore[no-untyped-def]  # typed 
 
 
 @compiled
-def _tally(cells, offset, rows, g, h, near, sums_g, sums_h, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+def _tally(cells, offset, rows, g, h, near, flat, sums_g, sums_h, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
     """Sum the derivatives of some rows by column and bin; ``near`` is room for theirs, next to one another.
+
+    Where every second derivative is one (``flat``) their sums are the counts.
+    """
+    sums_g[:], counts[:] = 0.0, 0
+    for i in range(rows.shape[0]):
+        near[i, 0] = g[np.uint64(rows[i])]
+    if flat:
+        _tally_flat(cells, offset, rows, near, sums_g, counts)
+        for at in range(counts.shape[0]):
+            sums_h[at] = counts[at]
+    else:
+        sums_h[:] = 0.0
+        for i in range(rows.shape[0]):
+            near[i, 1] = h[np.uint64(rows[i])]
+        _tally_both(cells, offset, rows, near, sums_g, sums_h, counts)
+
+
+@compiled
+def _tally_both(cells, offset, rows, near, sums_g, sums_h, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Sum both derivatives and count rows by column and bin.
 
     Unsigned places spare the test for negative ones, and two columns at a time keep the adder busy while it waits for one bin's sum.
     """
-    sums_g[:], sums_h[:], counts[:] = 0.0, 0.0, 0
-    for i in range(rows.shape[0]):
-        near[i, 0], near[i, 1] = g[np.uint64(rows[i])], h[np.uint64(rows[i])]
     for j in range(0, cells.shape[0] - 1, 2):
         first, second = np.uint64(offset[j]), np.uint64(offset[j + 1])
         for i in range(rows.shape[0]):
@@ -62,6 +79,26 @@ def _tally(cells, offset, rows, g, h, near, sums_g, sums_h, counts):  # type: ig
             at = first + np.uint64(cells[cells.shape[0] - 1, np.uint64(rows[i])])
             sums_g[at] += np.float64(near[i, 0])
             sums_h[at] += np.float64(near[i, 1])
+            counts[at] += 1
+
+
+@compiled
+def _tally_flat(cells, offset, rows, near, sums_g, counts):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Sum first derivatives and count rows by column and bin, as :func:`_tally_both` does."""
+    for j in range(0, cells.shape[0] - 1, 2):
+        first, second = np.uint64(offset[j]), np.uint64(offset[j + 1])
+        for i in range(rows.shape[0]):
+            row = np.uint64(rows[i])
+            at, other = first + np.uint64(cells[j, row]), second + np.uint64(cells[j + 1, row])
+            sums_g[at] += np.float64(near[i, 0])
+            sums_g[other] += np.float64(near[i, 0])
+            counts[at] += 1
+            counts[other] += 1
+    if cells.shape[0] & 1:
+        first = np.uint64(offset[cells.shape[0] - 1])
+        for i in range(rows.shape[0]):
+            at = first + np.uint64(cells[cells.shape[0] - 1, np.uint64(rows[i])])
+            sums_g[at] += np.float64(near[i, 0])
             counts[at] += 1
 
 
@@ -223,14 +260,14 @@ def _before(leaf, count, row):  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @compiled
-def _grow_one(cells, offset, gaps, category, g, h, rows, near, most, rules, leaf, column, bins, span):  # type: ignore[no-untyped-def]  # typed by Numba
+def _grow_one(cells, offset, gaps, category, g, h, rows, near, flat, most, rules, leaf, column, bins, span):  # type: ignore[no-untyped-def]  # typed by Numba
     """Grow one tree: part ``rows`` among its leaves, fill the leaves and the splits; return how many leaves there are."""
     fewest, l2 = rules[0], rules[1]
     spare = np.empty(rows.shape[0], np.int32)
     sums_g, sums_h = np.empty((most, offset[-1])), np.empty((most, offset[-1]))
     counts = np.empty((most, offset[-1]), np.int64)
     best, best_bins = np.empty((most, 5)), np.empty((most, 8), np.uint32)
-    _tally(cells, offset, rows, g, h, near, sums_g[0], sums_h[0], counts[0])
+    _tally(cells, offset, rows, g, h, near, flat, sums_g[0], sums_h[0], counts[0])
     leaf[0, 0], leaf[0, 1] = _total(sums_g[0, : offset[1]]), _total(sums_h[0, : offset[1]])
     leaf[0, 2], leaf[0, 3], leaf[0, 4] = rows.shape[0], 0, 0.0
     best[0, 0] = -1.0
@@ -259,7 +296,7 @@ def _grow_one(cells, offset, gaps, category, g, h, rows, near, most, rules, leaf
             continue
         # the smaller side is counted; the larger one is what that leaves of their parent
         part = row_ids[:left] if left < size - left else row_ids[left:]
-        _tally(cells, offset, part, g, h, near, sums_g[new], sums_h[new], counts[new])
+        _tally(cells, offset, part, g, h, near, flat, sums_g[new], sums_h[new], counts[new])
         for sums in (sums_g, sums_h):
             _deal(sums, at, new, left < size - left)
         _deal(counts, at, new, left < size - left)
@@ -280,11 +317,12 @@ def grow(cells, offset, gaps, category, y, w, kind, raw, rate, most, rules, colu
     n = y.shape[0]
     g, h, near = np.empty(n, np.float32), np.empty(n, np.float32), np.empty((n, 2), np.float32)
     leaf, rows_of = np.empty((most, 5)), np.empty((most, 3), np.int64)
+    flat = kind == 0 and w.shape[0] == 0
     s, v = 0, 0
     for tree in range(ends.shape[0] - 1):
         _gradients(kind, y, w, raw, g, h)
         rows = np.arange(n).astype(np.int32)
-        count = _grow_one(cells, offset, gaps, category, g, h, rows, near, most, rules, leaf, column[s:], bins[s:], rows_of)
+        count = _grow_one(cells, offset, gaps, category, g, h, rows, near, flat, most, rules, leaf, column[s:], bins[s:], rows_of)
         for at in range(count):
             first = int(leaf[at, 3])
             worth = leaf[at, 4] * rate

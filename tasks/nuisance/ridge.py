@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from tasks.contract.nuisance import Float64
+from tasks.nuisance.regressors import Regressors, many_rows, plain_regressors, thinning
 from tasks.numerics.newton import factor, halvings, newton_step, trace_of_ridge
 from tasks.numerics.products import BLOCK, weighted_gram
 
@@ -21,9 +22,10 @@ STRENGTHS: tuple[float, ...] = tuple(float(v) for v in 10.0 ** np.linspace(1.5, 
 
 _ETA = 30.0  # |linear predictor| beyond which a probability or a rate is numerically at its bound
 _LEVERAGE = 1e-3  # smallest 1 - leverage used: a row that fits itself alone can't vote with infinite weight
-#: Rows, and rows per column, from which strengths are compared on the working linear model instead of by a fit for each.
-MANY_ROWS, MANY_PER_COLUMN = 5_000, 20
 _JUDGES = 20_000  # rows whose left-out losses compare strengths: differences are of paired losses, with little sampling error
+_STEPS = 50  # of a fit at most
+_FASTER = 10.0  # a step's decrement over the next one's, below which the information is taken anew
+_CLOSE = 1e-12  # decrement per row at which a step is the last
 _ROUNDS = 4  # of choosing a strength and fitting it: the second choice is the first unless strengths are all but equally good
 
 
@@ -76,7 +78,12 @@ def unit_of(family: Family, mean: float) -> float:
 
 
 def fit_ridge(
-    x: Float64, y: Float64, penalty: Float64, family: Family, weights: Float64 | None = None, strengths: Sequence[float] = STRENGTHS
+    x: Float64 | Regressors,
+    y: Float64,
+    penalty: Float64,
+    family: Family,
+    weights: Float64 | None = None,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> RidgeFit:
     """Fit a ridge GLM along a path of strengths and keep the one with the least leave-one-out loss.
 
@@ -88,7 +95,7 @@ def fit_ridge(
 
     Parameters
     ----------
-    x : ndarray of float64, shape (n, p)
+    x : ndarray of float64, shape (n, p), or Regressors
         Design, intercept included; it may be rank deficient and p may exceed n.
     y : ndarray of float64, shape (n,)
         Outcome; for ``"gaussian"`` of about unit variance.
@@ -114,8 +121,11 @@ def fit_ridge(
     centre = float(np.average(y, weights=w))
     unit = unit_of(family, centre)
     factors = [strength * unit * len(y) for strength in strengths]
-    many = len(strengths) > 1 and len(y) >= max(MANY_ROWS, MANY_PER_COLUMN * x.shape[1])
-    coefficients, at, loss = (_fit_many if many else _fit_path)(x, y, w, penalty, family, factors)
+    if isinstance(x, np.ndarray) and not (many_rows(*x.shape) and len(strengths) > 1):
+        coefficients, at, loss = _fit_path(x, y, w, penalty, family, factors)
+    else:
+        many = plain_regressors(x) if isinstance(x, np.ndarray) else x
+        coefficients, at, loss = _fit_many(many, many.sorted(y), many.sorted(w), penalty, family, factors)
     return RidgeFit(coefficients, strengths[at], loss)
 
 
@@ -145,57 +155,115 @@ def _fit_path(x: Float64, y: Float64, w: Float64, penalty: Float64, family: Fami
     return best
 
 
-def _fit_many(x: Float64, y: Float64, w: Float64, penalty: Float64, family: Family, factors: Sequence[float]) -> _Choice:
+def _fit_many(x: Regressors, y: Float64, w: Float64, penalty: Float64, family: Family, factors: Sequence[float]) -> _Choice:
     """Choose a strength on the working linear model of a fit and fit it, until the choice stays; then try stronger ones.
 
     Far from the fit that it is made at, the working model overrates strong penalties' losses: so the next stronger one gets a fit of its
     own, as long as that is better.
     """
-    step, start = len(y) // MANY_ROWS, np.zeros(x.shape[1])
-    if family != "gaussian":
-        middle = factors[len(factors) // 2] / step
-        start = _newton(x[::step], y[::step], w[::step], penalty * middle, family, start, None)
-    candidates, losses = _working_fits(x, y, w, penalty, family, start, factors)
-    at = int(np.argmin(losses))
+    n, p = x.shape
+    step, start = thinning(n), np.zeros(p)
+    judges = _judges(x, y, w)
     if family == "gaussian":  # whose working model is the model
+        model = _working_model(x, y, w, family, start)
+        candidates, losses = _working_fits(model, judges, penalty, family, factors)
+        at = int(np.argmin(losses))
         return _Choice(candidates[:, at], at, float(losses[at]))
+    middle, (some, few) = penalty * (factors[len(factors) // 2] / step), x.every(step)
+    start = _descend(some, y[few], w[few], middle, family, start, some.gram(w[few] * variance_of(family, mean_of(family, some @ start))))
+    model = _working_model(x, y, w, family, start)
+    candidates, losses = _working_fits(model, judges, penalty, family, factors)
+    at = int(np.argmin(losses))
     choices: dict[int, _Choice] = {}
     while at not in choices and len(choices) < _ROUNDS:
-        coefficients = _newton(x, y, w, penalty * factors[at], family, candidates[:, at], None)
-        candidates, losses = _working_fits(x, y, w, penalty, family, coefficients, factors)
+        coefficients = _descend(x, y, w, penalty * factors[at], family, candidates[:, at], model.gram)
+        model = _working_model(x, y, w, family, coefficients)
+        candidates, losses = _working_fits(model, judges, penalty, family, factors)
         # the loss of the strength that was fitted is its own; those of others are approximate
         choices[at] = _Choice(coefficients, at, float(losses[at]))
         at = int(np.argmin(losses))
     best = min(choices.values(), key=lambda choice: choice.loss)
     for at in range(best.at - 1, -1, -1):
-        coefficients = _newton(x, y, w, penalty * factors[at], family, best.coefficients, None)
-        stronger = _Choice(coefficients, at, float(_working_fits(x, y, w, penalty, family, coefficients, factors[at : at + 1])[1][0]))
+        coefficients = _descend(x, y, w, penalty * factors[at], family, best.coefficients, model.gram)
+        model = _working_model(x, y, w, family, coefficients)
+        stronger = _Choice(coefficients, at, float(_working_fits(model, judges, penalty, family, factors[at : at + 1])[1][0]))
         if stronger.loss >= best.loss:
             break
         best = stronger
     return best
 
 
-def _working_fits(
-    x: Float64, y: Float64, w: Float64, penalty: Float64, family: Family, b: Float64, factors: Sequence[float]
-) -> tuple[Float64, Float64]:
-    """Return one Newton step from b to the fit of each strength, shape (p, s), and its mean approximate leave-one-out loss, shape (s,)."""
+class _Judges(NamedTuple):
+    """Rows whose left-out losses compare strengths, and their weights over the sum of theirs."""
+
+    x: Regressors
+    y: Float64
+    w: Float64
+    share: Float64
+
+
+def _judges(x: Regressors, y: Float64, w: Float64) -> _Judges:
+    some, places = x.every(max(1, len(y) // _JUDGES))
+    return _Judges(some, y[places], w[places], w[places] / w[places].sum())
+
+
+class _Working(NamedTuple):
+    """The working linear model of a GLM at some coefficients: its Gram matrix, its right-hand side, and where it was made."""
+
+    gram: Float64
+    score: Float64
+    at: Float64
+
+
+def _working_model(x: Regressors, y: Float64, w: Float64, family: Family, b: Float64) -> _Working:
     mu = mean_of(family, x @ b)
-    information = w * variance_of(family, mu)
-    gram = weighted_gram(x, information)
-    shrinkage = _shrinkage(gram, penalty, factors)
-    score = gram @ b + x.T @ (w * (y - mu))
-    fits = shrinkage.vectors @ (shrinkage.kept.T * (shrinkage.vectors.T @ score)[:, None])
-    judges = slice(0, len(y), max(1, len(y) // _JUDGES))
-    x, y, w, information = x[judges], y[judges], w[judges], information[judges]
-    losses = np.zeros(len(factors))
-    for first in range(0, len(x), BLOCK):
-        rows = slice(first, first + BLOCK)
-        leverage = (shrinkage.kept @ np.square(x[rows] @ shrinkage.vectors).T).T
-        for at, eta in enumerate((x[rows] @ fits).T):
-            lost = _losses_left_out(y[rows], w[rows], information[rows], family, eta, leverage[:, at])
-            losses[at] += float(w[rows] @ lost)
-    return fits, losses / w.sum()
+    gram = x.gram(w * variance_of(family, mu))
+    return _Working(gram, gram @ b + x.score(w * (y - mu)), b)
+
+
+def _working_fits(model: _Working, judges: _Judges, penalty: Float64, family: Family, factors: Sequence[float]) -> tuple[Float64, Float64]:
+    """Return one Newton step to the fit of each strength, shape (p, s), and its mean approximate leave-one-out loss, shape (s,)."""
+    shrinkage = _shrinkage(model.gram, penalty, factors)
+    fits = shrinkage.vectors @ (shrinkage.kept.T * (shrinkage.vectors.T @ model.score)[:, None])
+    information = judges.w * variance_of(family, mean_of(family, judges.x @ model.at))
+    leverage, etas = judges.x.squares(shrinkage.vectors, shrinkage.kept), judges.x @ fits
+    losses = [
+        float(judges.share @ _losses_left_out(judges.y, judges.w, information, family, eta, of))
+        for eta, of in zip(etas.T, leverage.T, strict=True)
+    ]
+    return fits, np.array(losses)
+
+
+def _descend(x: Regressors, y: Float64, w: Float64, diagonal: Float64, family: Family, start: Float64, gram: Float64) -> Float64:
+    """Minimise the penalised loss by steps with the information of coefficients nearby, and with their own where those are too slow.
+
+    Such a step reads x twice; a Gram matrix takes as long as ten of them.
+    """
+    b, eta, held, previous = start, x @ start, factor(gram, diagonal), np.inf
+    objective = _objective(y, w, diagonal, family, b, eta)
+    for _ in range(_STEPS):
+        mu = mean_of(family, eta)
+        gradient = x.score(w * (mu - y)) + diagonal * b
+        step = -scipy.linalg.cho_solve(held, gradient, check_finite=False)
+        decrement = -float(gradient @ step)
+        if decrement > previous / _FASTER:
+            held, previous = factor(x.gram(w * variance_of(family, mu)), diagonal), np.inf
+            step = -scipy.linalg.cho_solve(held, gradient, check_finite=False)
+            decrement = -float(gradient @ step)
+        else:
+            previous = decrement
+        if decrement <= _CLOSE * len(y):
+            return b + step
+        for length in halvings(1e-8):
+            b_next = b + length * step
+            eta_next = x @ b_next
+            next_objective = _objective(y, w, diagonal, family, b_next, eta_next)
+            if next_objective <= objective - 1e-4 * length * decrement:
+                break
+        else:
+            break
+        b, eta, objective = b_next, eta_next, next_objective
+    return b
 
 
 def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, start: Float64, gram: Float64 | None) -> Float64:
@@ -203,7 +271,7 @@ def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Famil
     b = start
     eta = x @ b
     objective = _objective(y, w, diagonal, family, b, eta)
-    for _ in range(1 if family == "gaussian" else 50):
+    for _ in range(1 if family == "gaussian" else _STEPS):
         mu = mean_of(family, eta)
         gradient = x.T @ (w * (mu - y)) + diagonal * b
         step = newton_step(weighted_gram(x, w * variance_of(family, mu)) if gram is None else gram, diagonal, gradient)

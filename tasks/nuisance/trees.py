@@ -91,7 +91,13 @@ def fit_columns(covariates: pd.DataFrame) -> TreeColumns:
             if kept and len(kept) + int((codes < 0).any()) > 1:
                 names.append(str(name))
                 levels.append(kept)
-        elif column.nunique(dropna=False) > 1:
+        elif _varies(column.to_numpy(dtype=np.float64)):
             names.append(str(name))
             levels.append(None)
     return TreeColumns(tuple(names), tuple(levels))
+
+
+def _varies(cells: Float64) -> bool:
+    """Return whether a column has two values, a missing one among them."""
+    gaps = np.isnan(cells)
+    return not gaps.all() and bool(gaps.any() or (cells != cells[0]).any())

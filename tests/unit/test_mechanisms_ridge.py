@@ -6,6 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
 from tasks.nuisance.design import fit_design
+from tasks.nuisance.regressors import regressors
 from tasks.nuisance.ridge import fit_ridge, loss_of
 from tasks.nuisance.simplex import convex_weights
 
@@ -92,7 +93,7 @@ def test_many_rows_get_the_fit_that_every_strength_s_own_fit_would_choose(family
     }[family]
     design, penalty = with_intercept(x)
     path = fit_ridge(design, y, penalty, family, w)
-    monkeypatch.setattr("tasks.nuisance.ridge.MANY_ROWS", 400)
+    monkeypatch.setattr("tasks.nuisance.regressors.MANY_ROWS", 400)
     many = fit_ridge(design, y, penalty, family, w)
     # where two strengths are all but equally good either may be chosen
     if many.strength == path.strength:
@@ -156,3 +157,44 @@ def test_convex_weights_find_the_best_mixture() -> None:
     share = convex_weights(z, 0.6 * z[:, 0] + 0.4 * z[:, 2], "continuous")
     np.testing.assert_allclose(share, [0.6, 0, 0.4], atol=1e-4)
     assert convex_weights(z, -z[:, 1], "continuous").sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("interactions", [True, False])
+@pytest.mark.parametrize("arms", [2, 3])
+def test_regressors_of_many_rows_are_the_matrix_laid_out(arms: int, interactions: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, n = np.random.default_rng(3), 500
+    frame = pd.DataFrame({"w0": rng.normal(size=n), "w1": pd.Categorical(rng.choice(["p", "q", "r"], n))})
+    a, design = rng.integers(0, arms, n).astype(np.int8), fit_design(frame)
+    wide = regressors(design, frame, a, interactions, arms)
+    assert isinstance(wide, np.ndarray)
+    monkeypatch.setattr("tasks.nuisance.regressors.MANY_ROWS", 400)
+    narrow = regressors(design, frame, a, interactions, arms)
+    assert narrow.shape == wide.shape
+    assert narrow.columns.shape == (1 + design.width, n)
+    b, r, info = rng.normal(size=wide.shape[1]), rng.normal(size=n), rng.exponential(size=n)
+    np.testing.assert_allclose(narrow @ b, narrow.sorted(wide @ b), atol=1e-12)
+    np.testing.assert_allclose(narrow.score(narrow.sorted(r)), wide.T @ r, atol=1e-10)
+    gram = narrow.gram(narrow.sorted(info))
+    np.testing.assert_allclose(gram, (wide * info[:, None]).T @ wide, atol=1e-10)
+    np.testing.assert_array_equal(gram, gram.T)
+    vectors, kept = rng.normal(size=gram.shape), rng.random((3, len(gram)))
+    expected = np.square(wide @ vectors) @ kept.T
+    np.testing.assert_allclose(narrow.squares(vectors, kept), expected[narrow.order], atol=1e-9)
+    some, places = narrow.every(7)
+    np.testing.assert_array_equal(np.sort(narrow.order[places]), np.arange(0, n, 7))
+    np.testing.assert_allclose(some @ b, (narrow @ b)[places], atol=1e-12)
+
+
+def test_a_fit_of_regressors_is_that_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, n = np.random.default_rng(5), 900
+    frame = pd.DataFrame({"w0": rng.normal(size=n), "w1": rng.normal(size=n)})
+    a, design, w = rng.integers(0, 2, n).astype(np.int8), fit_design(frame), rng.exponential(size=n)
+    wide = regressors(design, frame, a)
+    penalty = np.concatenate((np.zeros(2), np.ones(2 * design.width)))
+    eta = 0.5 * frame["w0"].to_numpy() * a
+    outcomes = {"gaussian": eta + rng.normal(size=n), "binomial": (rng.random(n) < 1 / (1 + np.exp(-eta))) * 1.0}
+    monkeypatch.setattr("tasks.nuisance.regressors.MANY_ROWS", 400)
+    for family, y in outcomes.items():
+        one, other = (fit_ridge(x, y, penalty, family, w) for x in (wide, regressors(design, frame, a)))
+        assert one.strength == other.strength
+        np.testing.assert_allclose(one.coefficients, other.coefficients, atol=1e-7)

@@ -9,8 +9,9 @@ import pandas as pd
 
 from tasks.contract.disclosure import safe_bounds, tails
 from tasks.contract.nuisance import Float64, Int8
-from tasks.nuisance.design import Design, eta_of, fit_design, with_treatment
+from tasks.nuisance.design import Design, eta_of, fit_design
 from tasks.nuisance.folds import assign_folds
+from tasks.nuisance.regressors import regressors
 from tasks.nuisance.ridge import fit_ridge
 
 _ROWS = 20_000  # rows a scale model is fitted on: a spread needs no more
@@ -67,7 +68,7 @@ def fit_scale(covariates: pd.DataFrame, treatment: Int8, residual: Float64, weig
     """
     design = sheltered(fit_design(covariates), covariates)
     arms = int(treatment.max(initial=1)) + 1
-    x = with_treatment(design.matrix(covariates), treatment, arms=arms)
+    x = regressors(design, covariates, treatment, arms=arms)
     size = np.abs(residual)
     penalty = np.concatenate((np.zeros(arms), np.ones(arms * design.width)))
     fit = fit_ridge(x, size / float(np.average(size, weights=weights)), penalty, "poisson", weights)

@@ -13,10 +13,11 @@ from tasks.contract.nuisance import Float64, Int8, OutcomeModel, Predictions, Pr
 from tasks.nuisance.bounds import arms_of, on_simplex, require_arms, within
 from tasks.nuisance.cells import Cells
 from tasks.nuisance.descent import Problem
-from tasks.nuisance.design import Design, arm_coefficients, eta_of, fit_design, with_treatment
+from tasks.nuisance.design import Design, arm_coefficients, eta_of, fit_design
 from tasks.nuisance.folded import predict_folds, standard
 from tasks.nuisance.multinomial import fit_multinomial, probabilities, shares_of
 from tasks.nuisance.passes import FoldDesign, GlmRefinement
+from tasks.nuisance.regressors import regressors
 from tasks.nuisance.ridge import FAMILY, Family, fit_ridge, mean_of
 from tasks.nuisance.scoring.sums import Part, Scoring
 
@@ -145,11 +146,12 @@ class GlmLearner:
         arms = arms_of(treatment)
         require_arms(treatment, arms)
         design = self.design(covariates)
-        x = np.column_stack((np.ones(len(treatment)), design.matrix(covariates)))
         if arms > 2:
+            x = np.column_stack((np.ones(len(treatment)), design.matrix(covariates)))
             several = fit_multinomial(x, treatment, arms, self._propensity_penalty(design), weights)
             return MultinomialPropensity(design, several.coefficients, several.strength)
-        fit = fit_ridge(x, treatment.astype(np.float64), self._propensity_penalty(design), "binomial", weights)
+        penalty = self._propensity_penalty(design)
+        fit = fit_ridge(regressors(design, covariates, None), treatment.astype(np.float64), penalty, "binomial", weights)
         return LinearPropensity(design, fit.coefficients, fit.strength)
 
     def fit_outcome(
@@ -165,7 +167,7 @@ class GlmLearner:
         arms = arms_of(treatment)
         require_arms(treatment, arms)
         design = self.design(covariates)
-        x = with_treatment(design.matrix(covariates), treatment, self.params.interactions, arms)
+        x = regressors(design, covariates, treatment, self.params.interactions, arms)
         penalty = self._outcome_penalty(design, arms)
         family: Family = FAMILY[kind]
         centre, scale = standard(outcome, weights) if kind == "continuous" else (0.0, 1.0)
