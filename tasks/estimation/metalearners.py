@@ -7,29 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+import scipy.special
 
 from tasks.contract.errors import EstimationError
 from tasks.contract.nuisance import Float64, Int8
+from tasks.nuisance.forest import Rules, fit_forest
+from tasks.nuisance.walk import Forest
 from tasks.targeting.fluctuation import truncate, truncation_bound
 
 #: Keys of the meta-learners, in the order in which their effects are returned.
 LEARNERS = ("t", "s", "dr", "ra")
 #: Settings of every base regression: few small trees, for what is compared are functions learnt from a third of the rows.
-TREES = 50
-LEARNING_RATE = 0.1
-LEAVES = 4
 LEAF_ROWS = 20
-L2 = 1.0
-
-_LOSS = {"binary": "log_loss", "continuous": "squared_error", "count": "poisson"}
+RULES = Rules(iterations=50, rate=0.1, leaves=4, fewest=LEAF_ROWS, l2=1.0)
 
 
 @dataclass(frozen=True)
 class Regression:
     """Boosted trees of one target, or its mean where the rows are too few or all alike to grow a tree."""
 
-    trees: HistGradientBoostingClassifier | HistGradientBoostingRegressor | None
+    trees: Forest | None
     mean: float
     kind: str
 
@@ -37,8 +34,8 @@ class Regression:
         """Return E[target | x], shape (n,)."""
         if self.trees is None:
             return np.full(len(x), self.mean)
-        raw = self.trees.predict_proba(x)[:, 1] if self.kind == "binary" else self.trees.predict(x)
-        return np.asarray(raw, dtype=np.float64)
+        total = self.trees.total(x)
+        return np.asarray(scipy.special.expit(total) if self.kind == "binary" else np.exp(total) if self.kind == "count" else total)
 
 
 class Propensity(NamedTuple):
@@ -85,17 +82,14 @@ class MetaLearners:
         )
 
 
-def fit_propensity(x: Float64, categorical: npt.NDArray[np.bool_], a: Int8, half: Int8, rng: np.random.Generator) -> Propensity:
+def fit_propensity(x: Float64, categorical: npt.NDArray[np.bool_], a: Int8, half: Int8) -> Propensity:
     """Fit g on either half of the rows; parameters as for :func:`fit_metalearners`."""
     treatment = a.astype(np.float64)
-    seeds = rng.integers(2**31 - 1, size=2).tolist()
-    first, second = (_regress(x[half == side], treatment[half == side], "binary", categorical, seeds[side]) for side in (0, 1))
+    first, second = (_regress(x[half == side], treatment[half == side], "binary", categorical) for side in (0, 1))
     return Propensity(first, second)
 
 
-def fit_metalearners(
-    x: Float64, categorical: npt.NDArray[np.bool_], a: Int8, y: Float64, kind: str, half: Int8, rng: np.random.Generator
-) -> MetaLearners:
+def fit_metalearners(x: Float64, categorical: npt.NDArray[np.bool_], a: Int8, y: Float64, kind: str, half: Int8) -> MetaLearners:
     """Fit every meta-learner on the same rows.
 
     * T: Q1(w) - Q0(w), each regression on its own arm; S: Q(1, w) - Q(0, w) of one regression (Kuenzel et al. 2019,
@@ -120,8 +114,6 @@ def fit_metalearners(
         ``"binary"``, ``"continuous"`` or ``"count"``.
     half : ndarray of int8, shape (n,)
         0 or 1: the half a row is in.
-    rng : numpy.random.Generator
-        Seeds the choice of bin edges in tables of more than 200,000 rows, nothing else.
 
     Returns
     -------
@@ -136,40 +128,24 @@ def fit_metalearners(
         arms = [int(np.count_nonzero((half == side) & (a == arm))) for arm in (0, 1)]
         if min(arms) == 0:
             raise EstimationError(f"arms of half {side} must have at least 1 row each; got {arms[0]} and {arms[1]}.", "Bring more rows.")
-    g = fit_propensity(x, categorical, a, half, rng)
-    seeds = rng.integers(2**31 - 1, size=9).tolist()
+    g = fit_propensity(x, categorical, a, half)
     treatment = a.astype(np.float64)
-    control, treated = (_regress(x[a == arm], y[a == arm], kind, categorical, seeds[arm]) for arm in (0, 1))
-    joint = _regress(np.column_stack([x, treatment]), y, kind, np.append(categorical, False), seeds[2])
+    control, treated = (_regress(x[a == arm], y[a == arm], kind, categorical) for arm in (0, 1))
+    joint = _regress(np.column_stack([x, treatment]), y, kind, np.append(categorical, False))
     robust, adjusted = np.empty(len(y)), np.empty(len(y))
     for side in (0, 1):
         learn, apply = half != side, half == side
-        q0, q1 = (
-            _regress(x[learn & (a == arm)], y[learn & (a == arm)], kind, categorical, seeds[3 + 2 * side + arm]).predict(x[apply])
-            for arm in (0, 1)
-        )
+        q0, q1 = (_regress(x[learn & (a == arm)], y[learn & (a == arm)], kind, categorical).predict(x[apply]) for arm in (0, 1))
         p0, p1 = truncate(g[1 - side].predict(x[apply]), truncation_bound(len(y), "auto"))
         t, seen = treatment[apply], y[apply]
         robust[apply] = q1 - q0 + t * (seen - q1) / p1 - (1.0 - t) * (seen - q0) / p0
         adjusted[apply] = t * (seen - q0) + (1.0 - t) * (q1 - seen)
-    second = [_regress(x, target, "continuous", categorical, seed) for target, seed in zip((robust, adjusted), seeds[7:])]
+    second = [_regress(x, target, "continuous", categorical) for target in (robust, adjusted)]
     return MetaLearners(control, treated, joint, second[0], second[1])
 
 
-def _regress(x: Float64, target: Float64, kind: str, categorical: npt.NDArray[np.bool_], seed: int) -> Regression:
+def _regress(x: Float64, target: Float64, kind: str, categorical: npt.NDArray[np.bool_]) -> Regression:
     mean = float(np.mean(target))
     if len(target) < 2 * LEAF_ROWS or x.shape[1] == 0 or float(np.ptp(target)) == 0.0:
         return Regression(None, mean, kind)
-    model = HistGradientBoostingClassifier if kind == "binary" else HistGradientBoostingRegressor
-    trees = model(
-        loss=_LOSS[kind],
-        max_iter=TREES,
-        learning_rate=LEARNING_RATE,
-        max_leaf_nodes=LEAVES,
-        min_samples_leaf=LEAF_ROWS,
-        l2_regularization=L2,
-        categorical_features=categorical if bool(categorical.any()) else None,
-        early_stopping=False,
-        random_state=seed,
-    )
-    return Regression(trees.fit(x, target), mean, kind)
+    return Regression(fit_forest(x, categorical, target, kind, RULES), mean, kind)

@@ -164,11 +164,11 @@ class _Cut(NamedTuple):
     x: Float64
     part: Int8
 
-    def lesson(self, part: int, size: int, seed: int) -> tuple[npt.NDArray[np.intp], Int8, np.random.Generator]:
-        """Return the first ``size`` rows of a part, the half each is in, and the part's generator."""
+    def lesson(self, part: int, size: int, seed: int) -> tuple[npt.NDArray[np.intp], Int8]:
+        """Return the first ``size`` rows of a part and the half each is in."""
         chosen = np.flatnonzero(self.part == part)[:size]
         half = assign_folds(self.rows.keys[chosen], self.rows.a[chosen].astype(np.int64), 2, seed, repeat=1)
-        return chosen, half, np.random.default_rng(salt(seed, "teach", part))
+        return chosen, half
 
 
 def _ask(people: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, size: int, kind: str, seed: int) -> tuple[Float64, Float64]:
@@ -176,10 +176,10 @@ def _ask(people: _Cut, effects: _Cut, assignment: _Cut, features: TreeColumns, s
     n = len(people.part)
     tau, g = np.empty((2, len(LEARNERS), n)), np.empty((2, n))
     for part in range(PARTS):
-        rows, half, rng = effects.lesson(part, size, seed)
-        teacher = fit_metalearners(effects.x[rows], features.categorical, effects.rows.a[rows], effects.rows.y[rows], kind, half, rng)
-        rows, half, rng = assignment.lesson(part, size, seed)
-        propensity = fit_propensity(assignment.x[rows], features.categorical, assignment.rows.a[rows], half, rng)
+        rows, half = effects.lesson(part, size, seed)
+        teacher = fit_metalearners(effects.x[rows], features.categorical, effects.rows.a[rows], effects.rows.y[rows], kind, half)
+        rows, half = assignment.lesson(part, size, seed)
+        propensity = fit_propensity(assignment.x[rows], features.categorical, assignment.rows.a[rows], half)
         for place in (0, 1):
             # rows of part c are predicted by parts c + 1 (place 0) and c + 2 (place 1)
             answering = people.part == (part - 1 - place) % PARTS
@@ -207,7 +207,7 @@ def _in_hash_order(sample: Sample, design: Float64 | None, seed: int, owner: str
 def _thin(drawn: _Rows, x: Float64, source_rows: _Rows, source_x: Float64, features: TreeColumns, seed: int) -> _Rows:
     """Keep released rows so that the kept ones are assigned as the source's were."""
     half = assign_folds(source_rows.keys, source_rows.a.astype(np.int64), 2, seed, repeat=2)
-    g = fit_propensity(source_x, features.categorical, source_rows.a, half, np.random.default_rng(salt(seed, "thin"))).predict(x)
+    g = fit_propensity(source_x, features.categorical, source_rows.a, half).predict(x)
     ratio = np.where(drawn.a == 1, g / drawn.design, (1.0 - g) / (1.0 - drawn.design))
     return drawn.take(np.flatnonzero(unit(drawn.keys, salt(seed, "thin")) * float(np.max(ratio)) < ratio))
 

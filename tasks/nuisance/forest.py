@@ -194,7 +194,7 @@ def _edges(
         Cells of weight 0 have no part.
     """
     if categorical:
-        return np.arange(float(values[-1]))
+        return np.arange(float(values[-1])) if len(values) else np.empty(0)
     seen = codes >= 0 if weights is None else (codes >= 0) & (weights != 0.0)
     counts = np.bincount(codes[seen], minlength=len(values))[places]
     values, counts = values[counts > 0], counts[counts > 0]

@@ -63,7 +63,7 @@ class Regressors:
     def score(self, residual: Float64) -> Float64:
         """Return ``x' residual``, shape (p,)."""
         sums = [part @ residual[first : first + part.shape[1]] for part, first in zip(self._parts(), self.ends)]
-        return np.sum([of.T @ each for of, each in zip(self.maps, sums, strict=True)], axis=0)
+        return np.asarray(np.sum([of.T @ each for of, each in zip(self.maps, sums, strict=True)], axis=0))
 
     def gram(self, information: Float64) -> Float64:
         """Return ``x' diag(information) x``, shape (p, p), symmetric to the last bit; ``information`` of shape (n,), not negative."""

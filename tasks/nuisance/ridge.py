@@ -253,7 +253,7 @@ def _descend(x: Regressors, y: Float64, w: Float64, diagonal: Float64, family: F
         else:
             previous = decrement
         if decrement <= _CLOSE * len(y):
-            return b + step
+            return np.asarray(b + step)
         for length in halvings(1e-8):
             b_next = b + length * step
             eta_next = x @ b_next

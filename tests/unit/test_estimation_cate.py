@@ -197,11 +197,9 @@ def test_every_learner_finds_who_benefits():
     sample, _ = world(6000, 7)
     features = fit_columns(sample.covariates)
     half = (np.arange(6000) % 2).astype(np.int8)
-    fitted = fit_metalearners(
-        features.matrix(sample.covariates), features.categorical, sample.a, sample.y, "continuous", half, rng_for(0, "x")
-    )
+    fitted = fit_metalearners(features.matrix(sample.covariates), features.categorical, sample.a, sample.y, "continuous", half)
     new, g = world(2000, 8)
-    g_model = fit_propensity(features.matrix(sample.covariates), features.categorical, sample.a, half, rng_for(0, "g"))
+    g_model = fit_propensity(features.matrix(sample.covariates), features.categorical, sample.a, half)
     x = features.matrix(new.covariates)
     truth = 1 + new.covariates["w0"].to_numpy()
     effects = pickle.loads(pickle.dumps(fitted)).effects(x)
