@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
@@ -12,6 +14,7 @@ Intp = npt.NDArray[np.intp]
 SPAN = 5
 """Order statistics that the ends of a safe range are the means of."""
 _KNOT_ROWS = 20
+_EVEN = ndtri((np.arange(2048) + 0.5) / 2048)
 _BIN_GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -32,22 +35,47 @@ def fit_quantiles(values: Float64, low: float, high: float, fold: Intp) -> tuple
     """
     n = len(values)
     if n < 2 * _KNOT_ROWS:
-        return _knots(np.sort(values), low, high, 1, True)
-    grid = [(bins, moments) for bins in _BIN_GRID if bins * _KNOT_ROWS <= n for moments in (True, False)]
+        return _quantiles(_sorted(values), low, high, 1, True)
+    numbers = [bins for bins in _BIN_GRID if bins * _KNOT_ROWS <= n]
+    grid = [(bins, moments) for bins in numbers for moments in (True, False)]
     scores = np.empty((len(grid), n))
     for k in np.unique(fold):
-        kept, held = np.sort(values[fold != k]), fold == k
-        for row, (bins, moments) in enumerate(grid):
-            scores[row, held] = _log_density(values[held], *_knots(kept, low, high, bins, moments))
+        kept, held = _sorted(values[fold != k]), np.flatnonzero(fold == k)
+        # in their order, values are found in a table of heights without a guess
+        held = held[np.argsort(values[held])]
+        inside = values[held]
+        for row, bins in enumerate(numbers):
+            knots, heights = _knots(kept, low, high, bins)
+            scores[2 * row, held] = _log_density(inside, knots, _with_moments(knots, heights, kept))
+            scores[2 * row + 1, held] = _log_density(inside, knots, heights)
     best = int(scores.mean(axis=1).argmax())
     lost = scores[best] - scores
     enough = lost.mean(axis=1) <= lost.std(axis=1) / np.sqrt(n)
     bins, moments = grid[int(np.flatnonzero(enough)[0])]
-    return _knots(np.sort(values), low, high, bins, moments)
+    return _quantiles(_sorted(values), low, high, bins, moments)
 
 
-def _knots(ordered: Float64, low: float, high: float, bins: int, moments: bool) -> tuple[Float64, Float64]:
+class _Sorted(NamedTuple):
+    """Values in their order, their mean and standard deviation."""
+
+    values: Float64
+    mean: float
+    spread: float
+
+
+def _sorted(values: Float64) -> _Sorted:
+    ordered = np.sort(values)
+    return _Sorted(ordered, float(ordered.mean()), float(ordered.std())) if len(values) else _Sorted(ordered, 0.0, 0.0)
+
+
+def _quantiles(ordered: _Sorted, low: float, high: float, bins: int, moments: bool) -> tuple[Float64, Float64]:
+    knots, heights = _knots(ordered, low, high, bins)
+    return knots, _with_moments(knots, heights, ordered) if moments else heights
+
+
+def _knots(kept: _Sorted, low: float, high: float, bins: int) -> tuple[Float64, Float64]:
     """Place knots at even ranks and in both tails; heights are means of at least five order statistics, the ends are the safe range."""
+    ordered = kept.values
     n = len(ordered)
     if n == 0:
         return np.array([-1.0, 1.0]), np.array([low, high])
@@ -59,21 +87,21 @@ def _knots(ordered: Float64, low: float, high: float, bins: int, moments: bool) 
     edge = np.minimum(ranks, n - 1 - ranks)
     # the wider the bin, the more neighbours a knot is the mean of
     half = np.where(edge < 2 * _KNOT_ROWS, np.minimum(edge // 2, 8), max(n // (8 * bins), SPAN // 2))
-    inner = np.array([ordered[r - h : r + h + 1].mean() for r, h in zip(ranks, half, strict=True)])
+    inner = np.array([np.add.reduce(ordered[r - h : r + h + 1]) / (2 * h + 1) for r, h in zip(ranks, half, strict=True)])
     scores = ndtri((ranks + 0.5) / n)
     within = (inner > low) & (inner < high)
     knots = np.concatenate(([-end], scores[within], [end]))
     heights = np.maximum.accumulate(np.concatenate(([low], inner[within], [high])))
-    return knots, _with_moments(knots, heights, ordered) if moments else heights
+    return knots, heights
 
 
-def _with_moments(knots: Float64, heights: Float64, ordered: Float64) -> Float64:
+def _with_moments(knots: Float64, heights: Float64, ordered: _Sorted) -> Float64:
     """Move inner heights affinely so that the law has the rows' mean and variance; none leaves the safe range."""
-    grid = np.interp(ndtri((np.arange(2048) + 0.5) / 2048), knots, heights)
+    grid = np.interp(_EVEN, knots, heights)
     if grid.std() == 0 or len(heights) < 4:
         return heights
-    factor = float(np.clip(ordered.std() / grid.std(), 0.8, 1.25))
-    moved = ordered.mean() + factor * (heights - grid.mean())
+    factor = float(np.clip(ordered.spread / grid.std(), 0.8, 1.25))
+    moved = ordered.mean + factor * (heights - grid.mean())
     return np.concatenate((heights[:1], np.clip(moved[1:-1], heights[0], heights[-1]), heights[-1:]))
 
 

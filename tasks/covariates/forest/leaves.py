@@ -77,7 +77,9 @@ class Rows(NamedTuple):
 
     def take(self, chosen: Intp) -> Rows:
         """Return the chosen rows."""
-        return Rows(self.features[chosen], self.slant[chosen], self.state[chosen], self.is_smooth[chosen], self.residual[chosen])
+        return Rows(
+            np.take(self.features, chosen, axis=0), self.slant[chosen], self.state[chosen], self.is_smooth[chosen], self.residual[chosen]
+        )
 
 
 def make_rows(features: Float32, slant: Float64, coded: Coded, residual: Float64, smooth: int, states: int) -> Rows:
@@ -118,7 +120,7 @@ def grow(rows: Rows, states: int, prior: float, growth: Growth, rng: np.random.G
         mixed = rng.permutation(n)
         chosen, donors = mixed[: min(n // 2, growth.split_rows)], mixed[n // 2 :]
         fewest = max(int(size * len(chosen) / n), 5)
-        tree = grow_tree(rows.features[chosen], target[chosen], fewest, growth.features, int(seed)).tree_
+        tree = grow_tree(np.take(rows.features, chosen, axis=0), np.take(target, chosen, axis=0), fewest, growth.features, int(seed)).tree_
         parts.append(_fill(tree, rows.take(donors), states, prior, fewest_donors))
     return _join(parts, np.sort(rows.residual[rows.is_smooth]))
 
