@@ -54,7 +54,7 @@ class Regressors:
         """Return every step-th row of the table, in the order of these, and where they stand here."""
         places = np.arange(0, self.shape[0], step) if self.order is None else np.flatnonzero(self.order % step == 0)
         ends = np.searchsorted(places, self.ends)
-        return Regressors(self.columns[:, places], tuple(int(end) for end in ends), self.maps), places
+        return Regressors(np.take(self.columns, places, axis=1), tuple(int(end) for end in ends), self.maps), places
 
     def __matmul__(self, coefficients: Float64) -> Float64:
         """Return ``x @ coefficients``, shape (n,) or (n, k)."""
