@@ -2,8 +2,8 @@
 
 Run ``python -m benchmarks.release_scale`` (10,000 and 100,000 rows), ``--full`` (1,000,000 too) or ``--rows N N ...``. Every size gets
 a source of 20 covariates with as many rows (benchmarks/make_source.py), a home of its own, so also a Prefect server of its own, and
-is released with as many rows by two worker processes. ``--peer`` runs benchmarks/plain_script.py on the same source right after. JSON on
-stdout, progress on stderr.
+is released with as many rows by two worker processes. ``--peer`` runs benchmarks/plain_script.py on the same source right after;
+``--times`` takes a time to event on about 30 periods. JSON on stdout, progress on stderr.
 
 Memory is the largest sum over the command and everything below it (workers, nannies, Prefect server and its keeper), sampled
 every second; PSS counts a page that n processes share as 1/n in each. Start-up is some 20 s at any size, so ratios of small sizes flatter.
@@ -32,16 +32,24 @@ from typing import Any
 import psutil
 
 from benchmarks.bytecode import keeping_bytecode
-from benchmarks.make_source import OUTCOME, TREATMENT, make_source
+from benchmarks.make_source import EVENT, OUTCOME, TIME, TREATMENT, make_source
 from benchmarks.memory import Peak, tree
 
 ROOT = Path(__file__).resolve().parents[1]
 # at most this slope of log CPU seconds on log rows, from 100,000 rows on
 SLOPE = 1.05
+# of a time to event: 20 periods up to the horizon, 5 of later follow-up, and one more for each declared time
+OF_TIMES = f"""
+[outcomes.{TIME}]
+kind = "survival"
+event = "{EVENT}"
+horizon = 48
+times = [6, 12, 18, 24, 36]
+"""
 STAGE = re.compile(r"^\[ *[\d.]+ s\] (.+): done in ([\d.]+) s(?:, .+)?$")
 
 
-def spec_text(source: Path, store: Path, rows: int, workers: int, extra: str = "") -> str:
+def spec_text(source: Path, store: Path, rows: int, workers: int, extra: str = "", times: bool = False) -> str:
     """Return the SPEC (TOML) of one size: the defaults, but for what must be named."""
     return f"""
 name = "scale"
@@ -50,7 +58,8 @@ seed = 1
 uri = "{source}"
 [roles]
 treatment = "{TREATMENT}"
-outcome = "{OUTCOME}"
+outcome = "{TIME if times else OUTCOME}"
+{OF_TIMES if times else ""}
 [release]
 rows = {rows}
 [store]
@@ -81,7 +90,7 @@ def end_all(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=20)
 
 
-def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool = False) -> dict[str, Any]:
+def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool = False, times: bool = False) -> dict[str, Any]:
     """Release one size and return what it took.
 
     Parameters
@@ -96,6 +105,8 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool =
         More TOML for the SPEC.
     peer : bool
         Whether the plain script runs too.
+    times : bool
+        Whether the outcome is a time to event.
 
     Returns
     -------
@@ -103,9 +114,9 @@ def measure(rows: int, workers: int, folder: Path, extra: str = "", peer: bool =
         ``rows, status, seconds, cpu_seconds, rows_per_second, peak_rss_mib, peak_pss_mib, largest_process_mib, samples, stages``,
         and ``peer`` where asked.
     """
-    source = make_source(folder / "source", rows)
+    source = make_source(folder / "source", rows, times=times)
     spec = folder / "spec.toml"
-    spec.write_text(spec_text(source, folder / "store", rows, workers, extra))
+    spec.write_text(spec_text(source, folder / "store", rows, workers, extra, times))
     variables = environment(folder / "home")
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     left: list[psutil.Process] = []
@@ -172,13 +183,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", help="sizes instead")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--peer", action="store_true", help="the plain script too")
+    parser.add_argument("--times", action="store_true", help="a time to event in place of a continuous outcome")
     parser.add_argument("--extra", default="", help="more TOML for the SPEC, e.g. '[mechanisms]\\nlearner = \"glm\"'")
     asked = parser.parse_args()
+    if asked.peer and asked.times:
+        parser.error("the plain script knows no times")
     sizes = asked.rows or ([10_000, 100_000, 1_000_000] if asked.full else [10_000, 100_000])
     found = []
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="waymint-scale-") as folder:
-            found.append(measure(rows, asked.workers, Path(folder), asked.extra.replace("\\n", "\n"), asked.peer))
+            found.append(measure(rows, asked.workers, Path(folder), asked.extra.replace("\\n", "\n"), asked.peer, asked.times))
         print({name: value for name, value in found[-1].items() if name != "stages"}, file=sys.stderr, flush=True)
     ratios = growth(found)
     machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version(), "load": os.getloadavg()}

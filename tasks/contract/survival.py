@@ -131,7 +131,12 @@ class Grid(NamedTuple):
         return self.edges.index(time)
 
     def counts(
-        self, time: Float64, event: npt.NDArray[np.bool_], censoring: bool = False, at: npt.NDArray[np.intp] | None = None
+        self,
+        time: Float64,
+        event: npt.NDArray[np.bool_],
+        censoring: bool = False,
+        at: npt.NDArray[np.intp] | None = None,
+        among: Float64 | None = None,
     ) -> Periods:
         """Count events, or censorings, and the time at risk of them.
 
@@ -146,13 +151,15 @@ class Grid(NamedTuple):
             Whether censorings are counted in place of events.
         at : ndarray of intp, shape (k,), optional
             Rows whose counts are wanted; by default all.
+        among : ndarray of float64, optional
+            Times of all counted events of a table that the rows are a part of, increasing; by default those of the rows.
 
         Returns
         -------
         Periods
         """
         edges = np.array(self.edges)
-        ordered = np.sort(time[~event if censoring else event])
+        ordered = np.sort(time[~event if censoring else event]) if among is None else among
         time, event = (time, event) if at is None else (time[at], event[at])
         counted, period = ~event if censoring else event, self.period(time)
         last = np.searchsorted(ordered, edges, side="right")

@@ -124,6 +124,6 @@ def own_hazards(mechanisms: TimesMechanisms, a: Int8, covariates: pd.DataFrame) 
     parts = []
     for start in range(0, max(len(a), 1), _BLOCK):
         arm = a[start : start + _BLOCK]
-        hazards = mechanisms.hazards(covariates.iloc[start : start + _BLOCK])
+        hazards = mechanisms.hazards(covariates.iloc[start : start + _BLOCK], arm)
         parts.append([hazard[..., arm, np.arange(len(arm)), :] for hazard in hazards])
     return OwnHazards(*(np.concatenate(each, axis=-2) for each in zip(*parts, strict=True)))

@@ -45,8 +45,8 @@ class SourceTimes(NamedTuple):
     weights: Float64 | None
 
 
-def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covariates: pd.DataFrame, repeats: int) -> Hazards:
-    """Predict each row's hazards by the models that have not seen it, averaged over repeats.
+def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covariates: pd.DataFrame, a: Int8, repeats: int) -> Hazards:
+    """Predict each row's hazards by the models that have not seen it, averaged over repeats; of censoring under its own arm.
 
     Parameters
     ----------
@@ -55,12 +55,13 @@ def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covar
     places : sequence of ndarray of intp
         Rows of each model's own fold.
     covariates : DataFrame, n rows
+    a : ndarray of int8, shape (n,)
     repeats : int
     """
     shape = (models[0].arms, len(covariates), len(models[0].outcome.edges))
     total = Hazards(np.zeros(shape), np.zeros(shape), np.zeros((len(models[0].splits), *shape)))
     for model, rows in zip(models, places, strict=True):
-        for sums, values in zip(total, model.hazards(covariates.iloc[rows]), strict=True):
+        for sums, values in zip(total, model.hazards(covariates.iloc[rows], a[rows]), strict=True):
             sums[..., rows, :] += values / repeats
     return total
 
@@ -142,7 +143,7 @@ def assemble_times(
         Of the restricted means, by their pseudo-outcomes.
     rows : SourceTimes
     raw : Hazards
-        Averaged over the fold models, at the same rows.
+        Averaged over the fold models, at the same rows; that of censoring is not looked at.
     law : TimesLaw
     """
     outcome, n = law.outcome, len(rows.a)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.contract.errors import EstimationError
-from tasks.contract.nuisance import Float64, Nuisances, Predictions
+from tasks.contract.nuisance import Float64, Int8, Nuisances, Predictions
 from tasks.contract.roles import Column
 from tasks.contract.survival import Functional, TimesToEvent
 from tasks.mechanisms.moments import features
@@ -85,9 +85,12 @@ class TimesMechanisms:
         given = zip(*(model.propensities(covariates) for model in self.models), strict=True)
         return [np.mean(each, axis=0) for each in given]
 
-    def hazards(self, covariates: pd.DataFrame) -> Hazards:
-        """Return the targeted hazard of the event, that of censoring, and the targeted chances of causes."""
-        raw = mean_hazards(self.models, covariates)
+    def hazards(self, covariates: pd.DataFrame, a: Int8 | None = None) -> Hazards:
+        """Return the targeted hazard of the event, that of censoring, and the targeted chances of causes.
+
+        Arms are those of :meth:`tasks.nuisance.survival_fold.TimesFoldModel.hazards`.
+        """
+        raw = mean_hazards(self.models, covariates, a)
         steps = directions(self.outcome)
         event = [shifted(hazard, steps, np.array(shift)) for hazard, shift in zip(raw.event, self.shifts, strict=True)]
         splits = [
@@ -101,7 +104,7 @@ class TimesMechanisms:
         functionals, parts = self.outcome.functionals, []
         for start in range(0, max(len(covariates), 1), _BLOCK):
             block = covariates.iloc[start : start + _BLOCK]
-            hazards = self.hazards(block)
+            hazards = self.hazards(block, uncounted(len(block)))
             curves = [survival(hazard) for hazard in hazards.event]
             values = np.array([[functional.value(curve) for curve in curves] for functional in functionals])
             parts.append((self.propensities(block), values, self._causes(hazards)))
@@ -131,11 +134,16 @@ class TimesMechanisms:
         return Predictions(view.nuisances), times_features(covariates, view, columns)
 
 
-def mean_hazards(models: Sequence[TimesFoldModel], covariates: pd.DataFrame) -> Hazards:
+def uncounted(n: int) -> Int8:
+    """Return arms of n rows whose censoring is not looked at."""
+    return np.full(n, -1, dtype=np.int8)
+
+
+def mean_hazards(models: Sequence[TimesFoldModel], covariates: pd.DataFrame, a: Int8 | None = None) -> Hazards:
     """Return the means of both hazards, and of the chances of causes, over fold models, not targeted."""
     total: Hazards | None = None
     for model in models:
-        one = model.hazards(covariates)
+        one = model.hazards(covariates, a)
         total = one if total is None else Hazards(*(mine + theirs for mine, theirs in zip(total, one, strict=True)))
     assert total is not None  # there are at least two folds
     return Hazards(*(each / len(models) for each in total))

@@ -44,7 +44,7 @@ from tasks.mechanisms.survival_clusters import fit_alike
 from tasks.mechanisms.survival_draw import own_hazards, times_block, with_curves
 from tasks.mechanisms.survival_fit import SourceTimes, assemble_times, held_hazards
 from tasks.mechanisms.survival_law import learn_times
-from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features
+from tasks.mechanisms.survival_model import TimesMechanisms, mean_hazards, times_features, uncounted
 from tasks.mechanisms.targeting import target
 from tasks.mechanisms.targets import Targets
 from tasks.nuisance.survival_fold import Counts, TimesFoldModel
@@ -114,11 +114,11 @@ def _assemble_times(
     targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
     frame = Partitions(space, schema, table.parts).first(n)
     models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
-    hazards = held_hazards(models, held_rows(space, fits, n), frame, len({fit.repeat for fit in fits}))
+    hazards = held_hazards(models, held_rows(space, fits, n), frame, a[:n], len({fit.repeat for fit in fits}))
     counts = Counts(outcome.grid.counts(time, e > 0.5, at=np.arange(n)), causes_of(e[:n], outcome))
     sample = SourceTimes(a[:n], counts, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
     law = learn_times(time, e > 0.5, outcome)
-    mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame), law)
+    mechanisms = assemble_times(models, targeting, sample, mean_hazards(models, frame, uncounted(n)), law)
     periods_of = {"periods": len(outcome.edges), "horizon": outcome.horizon, "times": list(outcome.times)}
     periods_of |= {"causes": list(outcome.causes)} if outcome.causes else {}
     return mechanisms, {

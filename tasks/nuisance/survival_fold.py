@@ -82,12 +82,16 @@ class TimesFoldModel:
         """Return P(A = k | W) of the arms beside the control, each of shape (n,)."""
         return list(arm_shares(self.propensity.predict(covariates)).T[1:])
 
-    def hazards(self, covariates: pd.DataFrame) -> Hazards:
-        """Return both hazards, and the chances of causes, of some rows, not targeted."""
+    def hazards(self, covariates: pd.DataFrame, a: Int8 | None = None) -> Hazards:
+        """Return both hazards, and the chances of causes, of some rows, not targeted.
+
+        Given arms, that of censoring is found under each row's own one alone and is 0 under the others: estimates look at no other. With
+        an arm of -1 it is not found at all.
+        """
         with one_thread():
             grid = self.outcome.grid
             event = _inside(predict_hazard(self.event, covariates, grid, self.arms))
-            censoring = predict_hazard(self.censoring, covariates, grid, self.arms)
+            censoring = predict_hazard(self.censoring, covariates, grid, self.arms, a)
             return Hazards(event, censoring, predict_splits(self.splits, covariates, grid, self.arms))
 
 
@@ -255,7 +259,7 @@ def predict_times(
     functionals, of_cause = model.outcome.functionals, model.outcome.of_cause
     given = model.propensities(covariates)
     shares = (1.0 - np.sum(given, axis=0), *given)
-    hazards, n = model.hazards(covariates), len(a)
+    hazards, n = model.hazards(covariates, a), len(a)
     values, outcomes = np.empty((len(functionals), model.arms, n)), np.empty((len(functionals), n))
     sums, clusters, lost = [], None if watched is None else watched.clusters, None
     causes = [CauseOutcomes(np.empty_like(values), np.empty_like(outcomes)) for _ in model.outcome.causes]

@@ -360,13 +360,14 @@ def predict(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     rows, frame = space.table(fits[0].assigned[number]), Partitions(space, schema, table.parts).frame(part)
     total: dict[str, Float64] = {}
     sums: CurveSums | None = None
+    among = _ordered_times(space, fits[0].assigned) if schema.survival is not None else ()
     for fit in fits:
         held = np.flatnonzero(_folds_of(space.table(fit.assigned[number], ["fold"])) == fit.fold)
         if not len(held):
             continue
         model = space.model(fit.model)
         if schema.survival is not None:
-            predicted, curves = _predict_times(run, schema, table, model, rows, frame, held)
+            predicted, curves = _predict_times(run, schema, table, model, rows, frame, held, among)
             sums = curves if sums is None else sums.plus(curves)
         else:
             predicted = model.predict_all(frame.iloc[held].reset_index(drop=True)).columns()
@@ -383,8 +384,22 @@ def predict(run: Run, schema: TableSchema, table: Table, fits: Sequence[FoldFit]
     return space.put_table(key, rows, part=part.part)
 
 
+def _ordered_times(space: Workspace, parts: Sequence[PartitionRef]) -> tuple[Float64, Float64]:
+    """Return the times of all events of a table, and of all censorings, increasing: a row's time at risk does not depend on partitions."""
+    rows = space.table(parts, ["y", "e"])
+    time, event = rows.column("y").to_numpy(), rows.column("e").to_numpy() > 0.5
+    return np.sort(time[event]), np.sort(time[~event])
+
+
 def _predict_times(
-    run: Run, schema: TableSchema, table: Table, model: TimesFoldModel, rows: pa.Table, frame: pd.DataFrame, held: npt.NDArray[np.intp]
+    run: Run,
+    schema: TableSchema,
+    table: Table,
+    model: TimesFoldModel,
+    rows: pa.Table,
+    frame: pd.DataFrame,
+    held: npt.NDArray[np.intp],
+    among: Sequence[Float64],
 ) -> tuple[dict[str, Float64], CurveSums]:
     """Predict some rows of a partition, and add up their curves. Columns: :class:`tasks.nuisance.survival_fold.TimesPredictions`."""
     outcome, weight = schema.survival, weights_of(run, table, rows)
@@ -396,8 +411,8 @@ def _predict_times(
     for here in blocks(len(held), None if clusters is None else clusters[held]):
         at = held[here]
         if clusters is not None:
-            watched = Watched(clusters[at], outcome.grid.counts(time, event, censoring=True, at=at))
-        counts = Counts(outcome.grid.counts(time, event, at=at), causes_of(e[at], outcome))
+            watched = Watched(clusters[at], outcome.grid.counts(time, event, censoring=True, at=at, among=among[1]))
+        counts = Counts(outcome.grid.counts(time, event, at=at, among=among[0]), causes_of(e[at], outcome))
         predicted.append(predict_times(model, frame.iloc[at], a[at], counts, bound, w[at], watched))
     columns = [each.columns() for each in predicted]
     sums = functools.reduce(CurveSums.plus, (each.curves for each in predicted))

@@ -76,6 +76,25 @@ class Forest:
         trees = (self.starts, self.splits, self.leaves, self.column, self.bins, self.span, self.value)
         _add(cells, *(part.copy() for part in trees), out)
 
+    def product(self, rows: Float64, others: Float64) -> Float64:
+        """Return baseline plus leaves of every row with some columns of every other row, shape (n, m).
+
+        Parameters
+        ----------
+        rows : ndarray of float64, shape (n, d)
+        others : ndarray of float64, shape (m, d)
+            The columns in which they differ from one another replace those of each row.
+        """
+        columns, starts, edges = self.columns.copy(), self.starts.copy(), self.edges.copy()
+        cells, replacing = np.empty((len(columns), len(rows)), dtype=np.uint8), np.empty((len(columns), len(others)), dtype=np.uint8)
+        sort_in(np.require(rows.T, requirements=["C", "W"]), columns, starts, edges, cells)
+        sort_in(np.require(others.T, requirements=["C", "W"]), columns, starts, edges, replacing)
+        replaced = (replacing != replacing[:, :1]).any(axis=1)
+        out = np.full((len(rows), len(others)), self.baseline)
+        trees = (self.starts, self.splits, self.leaves, self.column, self.bins, self.span, self.value)
+        _add_product(cells, replacing, replaced, *(part.copy() for part in trees), out)
+        return out
+
 
 @compiled
 def sort_in(matrix, columns, starts, edges, cells):  # type: ignore[no-untyped-def]  # typed by Numba at the call
@@ -164,4 +183,62 @@ def _add(cells, starts, splits, leaves, column, bins, span, value, out):  # type
                     total += worth[8 * word + byte, ranks[left & np.uint64(255)]]
                     left >>= np.uint64(8)
             out[i] = total
+        first = last
+
+
+@compiled
+def _add_product(  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    cells, replacing, replaced, starts, splits, leaves, column, bins, span, value, out
+):
+    """Add to ``out`` the leaves of every row with the replaced columns of every other row.
+
+    The leaves that a row can reach by the columns which stay are found once. Only trees in which more than one is left are looked
+    at again for each other row.
+    """
+    full, acc = np.empty(_WORDS, np.uint64), np.empty(_WORDS, np.uint64)
+    worth = np.empty((8 * _WORDS, 9))  # the last place answers for a byte without a leaf
+    reach = np.empty((starts[-1] + 2 * cells.shape[0], _WORDS), np.uint64)
+    allowed = np.empty((replacing.shape[1], 8 * _WORDS), np.uint8)
+    alone = np.empty(8 * _WORDS, np.bool_)
+    places, seen = np.empty(8 * _WORDS, np.int64), np.empty(8 * _WORDS, np.uint8)
+    ranks = np.full(256, 8, np.uint8)
+    for bit in range(8):
+        ranks[1 << bit] = bit
+    first = 0
+    while first < leaves.shape[0] - 1:
+        last, words = _lift(first, leaves, value, full, worth)
+        _narrow(first, last, starts, splits, leaves, column, bins, span, full, reach)
+        byte = 0
+        for tree in range(first, last):
+            size = (leaves[tree + 1] - leaves[tree] + 7) >> 3
+            alone[byte : byte + size] = size == 1
+            byte += size
+        for other in range(replacing.shape[1]):
+            acc[:] = full
+            for j in range(cells.shape[0]):
+                if replaced[j]:
+                    acc &= reach[starts[j] + 2 * j + np.int32(replacing[j, other])]
+            for at in range(byte):
+                allowed[other, at] = (acc[at >> 3] >> np.uint64(8 * (at & 7))) & np.uint64(255)
+        for i in range(out.shape[0]):
+            acc[:] = full
+            for j in range(cells.shape[0]):
+                if not replaced[j]:
+                    at = starts[j] + 2 * j + np.int32(cells[j, i])
+                    for word in range(words):
+                        acc[word] &= reach[at, word]
+            settled, count = 0.0, 0
+            for at in range(byte):
+                left = np.uint8((acc[at >> 3] >> np.uint64(8 * (at & 7))) & np.uint64(255))
+                # of a tree that lies in one byte, the only leaf that is left is the row's in every case
+                if alone[at] and ranks[left] < 8:
+                    settled += worth[at, ranks[left]]
+                else:
+                    places[count], seen[count] = at, left
+                    count += 1
+            for other in range(out.shape[1]):
+                total = settled
+                for k in range(count):
+                    total += worth[places[k], ranks[seen[k] & allowed[other, places[k]]]]
+                out[i, other] += total
         first = last

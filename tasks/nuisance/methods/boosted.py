@@ -36,6 +36,12 @@ class Ensemble:
             return within(self.kind, np.full(len(covariates), self.mean))
         return self._mean(self.forest.total(self.columns.matrix(covariates)))
 
+    def predict_product(self, rows: pd.DataFrame, others: pd.DataFrame) -> Float64:
+        """Return predictions of every row with some columns of every other row, shape (n, m)."""
+        if self.forest is None:
+            return within(self.kind, np.full((len(rows), len(others)), self.mean))
+        return self._mean(self.forest.product(self.columns.matrix(rows), self.columns.matrix(others)))
+
     def join(self, scoring: Scoring) -> Part:
         """Join a pass (:class:`tasks.nuisance.scoring.sums.ScoredPropensity`)."""
         if self.forest is None:
@@ -49,6 +55,25 @@ class Ensemble:
         elif self.kind == "count":
             total = np.exp(total)
         return within(self.kind, total)
+
+
+@dataclass(frozen=True)
+class ArmForests(ArmEnsembles):
+    """A fitted Q: boosted trees of each arm."""
+
+    arms: tuple[Ensemble, ...]
+
+    def predict_product(self, rows: pd.DataFrame, others: pd.DataFrame, arm: int) -> Float64:
+        """Return predictions of every row with some columns of every other row, shape (n, m).
+
+        Parameters
+        ----------
+        rows : DataFrame, n rows
+        others : DataFrame, m rows
+            Alike but for the columns that replace those of ``rows``.
+        arm : int
+        """
+        return self.arms[arm].predict_product(rows, others)
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,7 @@ class BoostedLearner:
         kind: str,
         rng: np.random.Generator,
         weights: Float64 | None = None,
-    ) -> ArmEnsembles:
+    ) -> ArmForests:
         """Fit Q arm by arm."""
         require_arms(treatment, arms_of(treatment))
         arms = []
@@ -90,7 +115,7 @@ class BoostedLearner:
             rows = treatment == arm
             row_weights = None if weights is None else weights[rows]
             arms.append(_grow(self.params, covariates.loc[rows], outcome[rows], kind, rng, row_weights))
-        return ArmEnsembles(tuple(arms))
+        return ArmForests(tuple(arms))
 
 
 def build(params: Params) -> BoostedLearner:
