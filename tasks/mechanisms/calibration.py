@@ -15,7 +15,7 @@ _PENALTIES: tuple[float, ...] = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _TOLERANCE = 1e-10  # largest gap of a mean, in standard deviations of the pool
 _RANK = 1e-9  # eigenvalue of the pool's correlations below which a direction doesn't vary
 _PASSES = 50
-_STEEPEST = 50.0  # log-weight per standard deviation at which the dual is taken to run away
+_STEEPEST = 50.0  # log-weight per standard deviation of its direction at which the dual is taken to run away
 
 
 class Balance(NamedTuple):
@@ -34,7 +34,8 @@ class Balance(NamedTuple):
     capped : float
         Share of pool rows whose weight is held at the ceiling.
     relaxed : float
-        How far the target was moved towards the pool's means: 0 is not at all, 1 is no balancing.
+        How far the target was moved towards the pool's means: 0 is not at all, 1 is no balancing. A distance that sampling errors of both
+        means explain counts as long as these are, so that what was missed of it weighs little.
     feasible : bool
         Whether all means meet their targets (within 1e-8 standard deviations of the pool).
     """
@@ -49,7 +50,15 @@ class Balance(NamedTuple):
     feasible: bool
 
 
-def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float = 0.05, kept: int = 0, rank: float = _RANK) -> Balance:
+def balance(
+    pool: Float64,
+    target: Float64,
+    ceiling: float = 4.0,
+    min_ess: float = 0.05,
+    kept: int = 0,
+    rank: float = _RANK,
+    rows: float = np.inf,
+) -> Balance:
     """Choose the weights closest to uniform under which the pool's means are the target's.
 
     Minimises ``sum w log w`` subject to ``sum w x = target``, ``sum w = 1`` and ``w <= ceiling / N`` through its dual,
@@ -73,6 +82,8 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
         Number of features, the last ones, whose means are given up last.
     rank : float
         Eigenvalue of the pool's correlations below which a direction counts as not varying.
+    rows : float
+        Rows that the target is a mean of; by default it is known exactly.
 
     Returns
     -------
@@ -109,8 +120,10 @@ def balance(pool: Float64, target: Float64, ceiling: float = 4.0, min_ess: float
     achieved = w @ pool
     gap = float((np.abs(achieved - target) / scale).max(initial=0.0))
     moved, target_shift = (achieved - centre) / scale, (target - centre) / scale
-    length = float(target_shift @ target_shift)
-    relaxed = 0.0 if length == 0.0 else float(np.clip(1.0 - (moved @ target_shift) / length, 0.0, 1.0))
+    # two means of the same law are that far apart, squared and in standard deviations
+    chance = float(varies.sum()) * (1.0 / rows + 1.0 / len(pool)) if np.isfinite(rows) else 0.0
+    length = max(float(target_shift @ target_shift), chance)
+    relaxed = 0.0 if length == 0.0 else float(np.clip((target_shift - moved) @ target_shift / length, 0.0, 1.0))
     met = gap <= 1e-8 and lost <= 1e-8
     return Balance(
         coefficients=coefficients,
@@ -170,6 +183,8 @@ def _solve_in_turn(z: Float64, goal: Float64, ceiling: float, min_ess: float, ge
 
 def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Float64 | None:
     """Minimise the dual by damped Newton steps; None where it has no minimum within reach."""
+    # directions in which the pool varies little need large coefficients for a log-weight that any other has
+    spread = z.std(axis=0)
     b = np.zeros(z.shape[1])
     value, gradient, hessian = _dual(z, goal, ceiling, penalty, b)
     for _ in range(_PASSES):
@@ -177,7 +192,7 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Floa
             return b
         step = -np.linalg.solve(hessian + 1e-12 * np.eye(len(b)), gradient)
         decrement = -float(gradient @ step)
-        for length in halvings(1e-10, min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))):
+        for length in halvings(1e-10, min(1.0, 5.0 / max(float(np.abs(step * spread).max()), 1e-300))):
             following = b + length * step
             next_value, next_gradient, next_hessian = _dual(z, goal, ceiling, penalty, following)
             # near the minimum values agree to rounding: there a smaller gradient is progress enough
@@ -186,7 +201,7 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Floa
                 break
         else:
             return None
-        if float(np.abs(following).max()) > _STEEPEST:
+        if float(np.abs(following * spread).max()) > _STEEPEST:
             return None
         b, value, gradient, hessian = following, next_value, next_gradient, next_hessian
     return None

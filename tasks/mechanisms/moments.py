@@ -96,11 +96,19 @@ class Moments(NamedTuple):
         Sum of row weights.
     total, squares : ndarray of float64, shape (p,)
         Weighted sums of the features and of their squares.
+    weight_squares : float
+        Sum of squared row weights.
     """
 
     weight: float
     total: Float64
     squares: Float64
+    weight_squares: float
+
+    @property
+    def size(self) -> float:
+        """Effective number of rows: that of equal weights whose means vary as much."""
+        return self.weight**2 / self.weight_squares
 
     @property
     def means(self) -> Float64:
@@ -116,9 +124,10 @@ class Moments(NamedTuple):
 def moments(values: Float64, weights: Float64 | None = None) -> Moments:
     """Return the sums of one partition's features, shape (n, p)."""
     w = np.ones(len(values)) if weights is None else weights
-    return Moments(float(w.sum()), w @ values, w @ (values * values))
+    return Moments(float(w.sum()), w @ values, w @ (values * values), float(w @ w))
 
 
 def merge(left: Moments, right: Moments) -> Moments:
     """Return the sums of two partitions together."""
-    return Moments(left.weight + right.weight, left.total + right.total, left.squares + right.squares)
+    total, squares = left.total + right.total, left.squares + right.squares
+    return Moments(left.weight + right.weight, total, squares, left.weight_squares + right.weight_squares)

@@ -263,9 +263,11 @@ def calibrate(
     if isinstance(model, TimesMechanisms):
         # incidences of causes are nearly functions of curves
         rank = SEVERAL_RANK if model.outcome.causes else ONE_RANK
-        return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=model.kept_features, rank=rank))
+        return space.put_model(
+            key, balance(pool.features, total.means, spec.mechanisms.pool, kept=model.kept_features, rank=rank, rows=total.size)
+        )
     kept, rank = effect_features(model.targets, len(model.every)), ONE_RANK if model.plain else SEVERAL_RANK
-    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank))
+    return space.put_model(key, balance(pool.features, total.means, spec.mechanisms.pool, kept=kept, rank=rank, rows=total.size))
 
 
 class Models(NamedTuple):

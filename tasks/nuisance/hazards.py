@@ -154,7 +154,7 @@ def fit_hazard(
     if rows.cause is not None and not censoring:
         periods = periods.of_cause(rows.cause, cause)
     row, period = np.nonzero(periods.risk > 0.0)
-    kept, copies = thinned(periods.ends[row, period], MOST, rng)
+    kept, copies = thin(periods.ends[row, period], MOST, rng)
     row, period = row[kept], period[kept]
     ends, risk, a = periods.ends[row, period], periods.risk[row, period] * copies, rows.a[row]
     if not ends.any():
@@ -166,7 +166,7 @@ def fit_hazard(
     return learner.fit_outcome(frame, a, ends.astype(np.float64), "binary", rng, weights)
 
 
-def thinned(ends: npt.NDArray[np.bool_], most: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], Float64]:
+def thin(ends: npt.NDArray[np.bool_], most: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], Float64]:
     """Choose person-periods, those with an event first.
 
     Parameters
@@ -195,7 +195,7 @@ def thinned(ends: npt.NDArray[np.bool_], most: int, rng: np.random.Generator) ->
     return kept, np.where(ends[kept], *shares)
 
 
-def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: Grid, arms: int, own: Int8 | None = None) -> Float64:
+def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: Grid, arms: int, a: Int8 | None = None) -> Float64:
     """Predict a hazard of every row in every period under every arm, or under its own.
 
     Parameters
@@ -206,7 +206,7 @@ def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: G
     grid : Grid
     arms : int
         K.
-    own : ndarray of int8, shape (n,), optional
+    a : ndarray of int8, shape (n,), optional
         Arm of each row: hazards under others are left at 0.
 
     Returns
@@ -217,10 +217,10 @@ def predict_hazard(model: OutcomeModel | None, covariates: pd.DataFrame, grid: G
     if model is None:
         return hazard
     for arm in range(arms):
-        if own is None:
+        if a is None:
             hazard[arm] = _of_arm(model, covariates, grid, arm)
         else:
-            rows = np.flatnonzero(own == arm)
+            rows = np.flatnonzero(a == arm)
             hazard[arm, rows] = _of_arm(model, covariates.iloc[rows], grid, arm)
     return hazard
 

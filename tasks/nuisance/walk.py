@@ -227,17 +227,17 @@ def _add_product(  # type: ignore[no-untyped-def]  # typed by Numba at the call
                     at = starts[j] + 2 * j + np.int32(cells[j, i])
                     for word in range(words):
                         acc[word] &= reach[at, word]
-            settled, count = 0.0, 0
+            fixed, count = 0.0, 0
             for at in range(byte):
                 left = np.uint8((acc[at >> 3] >> np.uint64(8 * (at & 7))) & np.uint64(255))
                 # of a tree that lies in one byte, the only leaf that is left is the row's in every case
                 if alone[at] and ranks[left] < 8:
-                    settled += worth[at, ranks[left]]
+                    fixed += worth[at, ranks[left]]
                 else:
                     places[count], seen[count] = at, left
                     count += 1
             for other in range(out.shape[1]):
-                total = settled
+                total = fixed
                 for k in range(count):
                     total += worth[places[k], ranks[seen[k] & allowed[other, places[k]]]]
                 out[i, other] += total

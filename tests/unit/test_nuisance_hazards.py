@@ -8,7 +8,7 @@ import pytest
 
 from tasks.contract.survival import EventRows, Grid
 from tasks.nuisance import hazards
-from tasks.nuisance.hazards import ProductModel, fit_hazard, predict_hazard, thinned, with_period
+from tasks.nuisance.hazards import ProductModel, fit_hazard, predict_hazard, thin, with_period
 from tasks.nuisance.methods import boosted, glm
 
 GRID = Grid(tuple(range(1, 16)))
@@ -30,29 +30,29 @@ def test_trees_of_all_periods_at_once_are_those_of_each(leaves: int) -> None:
     rows, frame = patients(600, 1)
     model = fit_hazard(boosted.build(boosted.Params(leaves=leaves, iterations=80)), rows, frame, GRID, np.random.default_rng(0), False)
     assert isinstance(model, ProductModel)
-    found = predict_hazard(model, frame, GRID, 2)
-    assert np.ptp(found, axis=2).mean() > 0.01
+    curves = predict_hazard(model, frame, GRID, 2)
+    assert np.ptp(curves, axis=2).mean() > 0.01
     for arm in (0, 1):
         for period in (0, 7, 14):
             one = model.predict(with_period(frame, np.full(600, period), GRID), np.full(600, arm, dtype=np.int8))
-            np.testing.assert_allclose(found[arm, :, period], one, rtol=1e-12)
-    own = predict_hazard(model, frame, GRID, 2, rows.a)
-    np.testing.assert_array_equal(own[rows.a, np.arange(600)], found[rows.a, np.arange(600)])
-    assert not own[1 - rows.a, np.arange(600)].any()
+            np.testing.assert_allclose(curves[arm, :, period], one, rtol=1e-12)
+    of_own = predict_hazard(model, frame, GRID, 2, rows.a)
+    np.testing.assert_array_equal(of_own[rows.a, np.arange(600)], curves[rows.a, np.arange(600)])
+    assert not of_own[1 - rows.a, np.arange(600)].any()
 
 
 def test_a_part_of_the_person_periods_stands_for_all() -> None:
     rng = np.random.default_rng(2)
     ends = rng.random(10_000) < 0.1
     for most in (4_000, 1_000):
-        kept, copies = thinned(ends, most, rng)
+        kept, copies = thin(ends, most, rng)
         assert len(np.unique(kept)) == most
         assert copies.min() >= 1.0
         for kind in (ends, ~ends):
             assert copies[kind[kept]].sum() == pytest.approx(kind.sum())
-    kept, _ = thinned(~ends, 4_000, rng)
+    kept, _ = thin(~ends, 4_000, rng)
     assert int(ends[kept].sum()) == int(ends.sum())  # few others: events fill what they leave
-    assert thinned(ends, 10_000, rng)[1].max() == 1.0
+    assert thin(ends, 10_000, rng)[1].max() == 1.0
 
 
 def test_a_hazard_of_a_part_is_near_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
