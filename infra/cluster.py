@@ -41,6 +41,9 @@ BUILTIN = "builtin:"
 _LOCAL = {
     # with the default of 15 s a cluster whose workers restart can lose all of them for ever
     "distributed.deploy.lost-worker-timeout": "600s",
+    # Dask keeps the last messages to each worker for its own debugging: of the default's thousand each holds a task's arguments,
+    # which name all partitions, so the flow's process grew with the square of their number
+    "distributed.admin.low-level-log-length": 20,
     # pages of the scheduler and the workers show keys and logs to whoever asks on loopback
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
