@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
+from tasks.numerics.threads import one_thread
 
 Float64 = npt.NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def two_sample(
     fold = np.concatenate([rng.permutation(len(one)) % _FOLDS, rng.permutation(len(two)) % _FOLDS])
     seed = int(rng.integers(2**31))
     areas = []
-    with threadpool_limits(1):
+    with one_thread():
         for k in range(_FOLDS):
             held = fold == k
             model = HistGradientBoostingClassifier(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
 from tasks.covariates.chain.cells import Cells, Coder, fit_coder
@@ -15,6 +14,7 @@ from tasks.covariates.chain.views import UInt8
 from tasks.covariates.folds import assign_folds
 from tasks.covariates.margins import decode
 from tasks.covariates.protocol import require_rows
+from tasks.numerics.threads import one_thread
 
 
 class PassengerLaw(NamedTuple):
@@ -49,7 +49,7 @@ class PassengerLaw(NamedTuple):
         # encoding spreads ties by a generator of the coder's: the draw's own makes it a function of ``rng``
         drawn = [_coded(coder._replace(rng=rng), given[coder.margin.id]).at(slice(None)) for coder in self.given]
         cells: dict[str, pd.Series] = {}
-        with threadpool_limits(1):
+        with one_thread():
             for step in self.steps:
                 drawn.append(step.draw(drawn, model % len(step.models), rng))
                 cells[step.margin.id] = decode(step.margin, drawn[-1])
@@ -85,7 +85,7 @@ def fit_passenger_laws(
     coders = [fit_coder(table[column.id], column, fold.astype(np.intp), rng) for column in (*given, *passengers)]
     pairs = [(coder.margin, _coded(coder, table[coder.margin.id])) for coder in coders]
     steps = []
-    with threadpool_limits(1):
+    with one_thread():
         for number in range(len(given), len(pairs)):
             steps.append(fit_law(*pairs[number], pairs[:number], fold, LawParams(), rng))
     return PassengerLaw(tuple(coders[: len(given)]), tuple(steps))

@@ -14,7 +14,7 @@ _MOST_INDICATORS = 8
 _MOST_INDICES = 8
 _PRIOR_ROWS = 20.0
 _BINS = 8
-_MOST_SQUARE = 9.0
+MOST_SQUARE = 9.0
 _CAUTION = 2.0
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -132,7 +132,7 @@ def expand(block: Block, coded: Coded) -> Float64:
     if block.smooth != MISSING:
         inside = coded.state == block.smooth
         result[:, 0] += np.where(inside, coded.score, 0.0)
-        result[:, 1] = np.where(inside, (np.minimum(coded.score**2, _MOST_SQUARE) - 1) / np.sqrt(2), 0.0)
+        result[:, 1] = np.where(inside, (np.minimum(coded.score**2, MOST_SQUARE) - 1) / np.sqrt(2), 0.0)
     return result
 
 

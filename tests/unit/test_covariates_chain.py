@@ -12,10 +12,11 @@ import pytest
 from tasks.contract.errors import EstimationError, SpecError
 from tasks.contract.registry import resolve
 from tasks.covariates.chain.boost import Boosting, boost
-from tasks.covariates.chain.kernels import add_trees, encode, find_leaves, grow
+from tasks.covariates.chain.kernels import add_trees, find_leaves, grow
 from tasks.covariates.chain.lift import fit_lift
 from tasks.covariates.chain.losses import ClassLoss, SizeLoss, SquaredLoss, chances
 from tasks.covariates.chain.shapes import fit_shapes, normal_shapes
+from tasks.covariates.coded_cells import encode
 from tasks.covariates.predictors import Tilt
 from tests.contract.test_synthesizers import describe, mixed, sample
 from tests.unit.test_covariates_quality import memory, numbers, separation, world

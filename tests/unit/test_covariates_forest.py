@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tasks.covariates.forest.growth import descend, grow_tree
+from tasks.covariates.forest.descent import Drawn, Predictors
+from tasks.covariates.forest.growth import grow_tree
 from tasks.covariates.forest.leaves import _fill, make_rows
 from tasks.covariates.margins import Coded
 from tasks.covariates.predictors import fit_index, make_basis
@@ -23,7 +24,7 @@ def test_donors_lie_in_the_leaves_that_drawn_rows_descend_to(least: int) -> None
 
     leaves = _fill(tree, rows, 2, 1.0, least)
 
-    leaf = descend(leaves.left, leaves.right, leaves.feature, leaves.threshold, np.zeros(1500, dtype=np.intp), features)
+    leaf = Predictors.of([]).land(Drawn.empty(0, 1500), features.astype(np.float64), leaves, np.zeros(1500, dtype=np.intp))
     held = np.bincount(leaf, minlength=len(leaves.left))
     assert held[held > 0].min() >= min(least, 1500)
     assert (held[leaves.left >= 0] == 0).all()

@@ -1,4 +1,4 @@
-"""Compiled loops of the chain: coding of predictors, growth of trees on codes, sums over trees."""
+"""Compiled loops of the chain: growth of trees on codes, sums over trees, draws from leaves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,6 @@ import numpy as np
 from tasks.numerics.compiled import compiled
 
 _ROWS_AT_ONCE = 1024
-
-
-@compiled
-def encode(design, edges, codes):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Write the number of edges below each cell into ``codes`` (p, n); ``edges`` (p, 2^k - 1) are sorted and padded with infinity."""
-    n, p = design.shape
-    half = (edges.shape[1] + 1) // 2
-    for j in range(p):
-        for i in range(n):
-            x = design[i, j]
-            place = 0
-            step = half
-            while step > 0:
-                if edges[j, place + step - 1] < x:
-                    place += step
-                step //= 2
-            codes[j, i] = place
 
 
 @compiled
@@ -197,3 +180,40 @@ def find_leaves(feature, cut, tree, codes, out):  # type: ignore[no-untyped-def]
         while feature[t, at] >= 0:
             at = 2 * at + 1 + (codes[feature[t, at], i] > cut[t, at])
         out[i] = at
+
+
+@compiled
+def draw_bins(upper, tree, leaf, chance, out):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Write the bin of each row: how many cumulative shares of its leaf, ``upper`` (trees, nodes, bins), are at most chance."""
+    for i in range(len(out)):
+        shares = upper[tree[i], leaf[i]]
+        low, high = 0, len(shares) - 1
+        while low < high:
+            middle = (low + high) >> 1
+            if shares[middle] <= chance[i]:
+                low = middle + 1
+            else:
+                high = middle
+        out[i] = low
+
+
+@compiled
+def draw_classes(logits, chance, place):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Write the class of each row, drawn by uniform numbers, to ``place`` (n,); logits (n, K), or (n, 1) of the second of two classes."""
+    n, outputs = logits.shape
+    classes = max(outputs, 2)
+    upper = np.empty(classes)
+    for i in range(n):
+        place[i] = 0
+        highest = 0.0 if outputs == 1 else logits[i, 0]
+        for k in range(outputs):
+            highest = max(highest, logits[i, k])
+        total = 0.0
+        for k in range(classes):
+            logit = logits[i, k] if outputs > 1 else 0.0 if k == 0 else logits[i, 0]
+            total += np.exp(logit - highest)
+            upper[k] = total
+        spot = chance[i] * total
+        for k in range(classes - 1):
+            if upper[k] <= spot:
+                place[i] += 1

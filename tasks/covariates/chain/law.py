@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.covariates.chain.boost import Boosting, Trees, boost, constant
 from tasks.covariates.chain.cells import Cells
+from tasks.covariates.chain.kernels import draw_classes
 from tasks.covariates.chain.lift import Lift, fit_lift
-from tasks.covariates.chain.losses import ClassLoss, SizeLoss, SquaredLoss, chances
+from tasks.covariates.chain.losses import ClassLoss, SizeLoss, SquaredLoss
 from tasks.covariates.chain.rows import evenly, sample_rows
 from tasks.covariates.chain.shapes import Shapes, fit_shapes, normal_shapes
 from tasks.covariates.chain.views import Lens, UInt8, fit_lens, pick
@@ -75,6 +76,8 @@ class Law(NamedTuple):
     def draw(self, drawn: list[Coded], model: Intp, rng: np.random.Generator) -> Coded:
         """Draw cells of rows whose earlier cells are given; ``model`` is the number of the fold model of each row."""
         n = len(model)
+        if len(self.models) == 1:
+            return self._draw(self.models[0], drawn, n, rng)
         state, score = np.empty(n, dtype=np.intp), np.empty(n)
         for k, fitted in enumerate(self.models):
             rows = np.flatnonzero(model == k)
@@ -89,8 +92,7 @@ class Law(NamedTuple):
         for start in range(0, n if len(self.support) > 1 else 0, step):
             rows = slice(start, start + step)
             logits = fitted.states.predict(np.ascontiguousarray(view.codes[:, rows])) + fitted.lift.start(view.odds[rows])
-            upper = np.cumsum(chances(logits), axis=1)
-            place[rows] = (upper[:, :-1] <= rng.random(len(upper))[:, None] * upper[:, -1:]).sum(axis=1)
+            draw_classes(logits, rng.random(len(logits)), place[rows])
         states = len(self.margin.shares)
         state = self.support[place]
         state = np.where(state == states, MISSING, state)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.special
 import scipy.stats
 
-from tasks.covariates.chain.kernels import find_leaves, grow
+from tasks.covariates.chain.kernels import draw_bins, find_leaves, grow
 from tasks.covariates.chain.views import UInt8
 from tasks.covariates.margins import Float64
 
@@ -52,10 +52,8 @@ class Shapes(NamedTuple):
         tree = rng.integers(len(self.feature), size=n)
         find_leaves(self.feature.copy(), self.cut.copy(), tree, codes, leaf)
         spot = rng.random(n)
-        bins = np.zeros(n, dtype=np.intp)
-        for start in range(0, n, 50_000):
-            rows = slice(start, start + 50_000)
-            bins[rows] = (self.upper[tree[rows], leaf[rows]][:, :-1] <= spot[rows, None]).sum(axis=1)
+        bins = np.empty(n, dtype=np.intp)
+        draw_bins(self.upper.copy(), tree, leaf, spot, bins)
         place = rng.random(n)
         last = len(self.edges)
         low, high = self.edges[np.maximum(bins - 1, 0)], self.edges[np.minimum(bins, last - 1)]

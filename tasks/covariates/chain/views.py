@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.covariates.chain.cells import Cells
-from tasks.covariates.chain.kernels import encode
 from tasks.covariates.chain.rows import evenly
+from tasks.covariates.coded_cells import code_cells, encode, predict_indices
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin
 from tasks.covariates.predictors import Block, Index, Tilt, expand, fit_index, make_basis, make_block, tilt_targets
 
@@ -65,17 +65,26 @@ class Lens(NamedTuple):
         odds = np.empty((n, self.states.slope.shape[1]), dtype=np.float32)
         for start in range(0, n, _ROWS_AT_ONCE):
             rows = slice(start, min(start + _ROWS_AT_ONCE, n))
-            features, odds[rows], line[rows] = self.features(cells_at(rows), rows.stop - start)
-            block = np.empty((len(self.edges), rows.stop - start), dtype=np.uint8)
-            encode(features, self.edges, block)
-            codes[:, rows] = block
+            block, indices = self._codes(cells_at(rows), rows.stop - start)
+            codes[:, rows], odds[rows], line[rows] = block, indices[:, :-1], indices[:, -1]
         return View(codes, odds, line)
 
-    def features(self, drawn: list[Coded], n: int) -> tuple[Float64, Float64, Float64]:
-        """Return the design with its linear indices, shape (n, p), these of the states, and the line."""
+    def _codes(self, drawn: list[Coded], n: int) -> tuple[UInt8, Float64]:
+        """Return the codes of rows, shape (p, n), and their linear indices, shape (n, k + 1), the line last."""
+        indices = predict_indices(self.blocks, (self.states, self.line), drawn, n)
+        codes, at = np.zeros((len(self.edges), n), dtype=np.uint8), 0 if self.blocks else 1
+        for block, cells in zip(self.blocks, drawn, strict=True):
+            kept = _split_in(block)
+            end = at + int(kept.sum())
+            code_cells(block, cells, kept, self.edges[at:end], codes[at:end])
+            at = end
+        encode(indices, self.edges[at:], codes[at:])
+        return codes, indices
+
+    def features(self, drawn: list[Coded], n: int) -> Float64:
+        """Return what codes are cut from: the design and its linear indices, shape (n, p)."""
         design = make_design(self.blocks, drawn, n)
-        odds, line = self.states.predict(design), self.line.predict(design)[:, 0]
-        return np.column_stack([design[:, _split_on(self.blocks)], odds, line]), odds, line
+        return np.column_stack([design[:, _split_on(self.blocks)], predict_indices(self.blocks, (self.states, self.line), drawn, n)])
 
 
 def make_design(blocks: tuple[Block, ...], drawn: list[Coded], n: int) -> Float64:
@@ -89,7 +98,11 @@ def _split_on(blocks: tuple[Block, ...]) -> npt.NDArray[np.bool_]:
     """Say which columns of the design trees split on: not the squares, which order rows as the scores do."""
     if not blocks:
         return np.ones(1, dtype=np.bool_)
-    return np.concatenate([np.arange(block.table.shape[1]) != (1 if block.smooth != MISSING else -1) for block in blocks])
+    return np.concatenate([_split_in(block) for block in blocks])
+
+
+def _split_in(block: Block) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.arange(block.table.shape[1]) != (1 if block.smooth != MISSING else -1))
 
 
 def pick(cells: Coded, rows: Intp | slice) -> Coded:
@@ -129,7 +142,7 @@ def fit_lens(
         line = fit_index(basis if inside.all() else make_basis(design[inside]), coded.score[used][inside, None])
     lens = Lens(blocks, states, line, np.zeros((0, 1)))
     if edges is None:
-        edges = _cuts(lens.features(earlier, len(used))[0], len(rows))
+        edges = _cuts(lens.features(earlier, len(used)), len(rows))
     return lens._replace(edges=edges)
 
 

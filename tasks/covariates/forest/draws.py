@@ -1,20 +1,14 @@
-"""Draws from the leaves of a forest: where a row lands, its state, its residual."""
+"""Draws from the leaves of a forest: a row's state, its residual."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tasks.covariates.forest.growth import Float32, descend
 from tasks.covariates.forest.leaves import FEWEST_SMOOTH, Leaves
 from tasks.covariates.margins import Float64, Intp
+from tasks.numerics.compiled import compiled
 
 _MOST_TILT = 2.0
-
-
-def land(leaves: Leaves, features: Float32, rng: np.random.Generator) -> Intp:
-    """Send each row down one tree, all trees equally often; return the leaf it lands in, shape (n,)."""
-    node = leaves.roots[rng.permutation(len(features)) % len(leaves.roots)]
-    return descend(leaves.left, leaves.right, leaves.feature, leaves.threshold, node, features)
 
 
 def draw_states(leaves: Leaves, node: Intp, index: Float64, tilted: Intp, rng: np.random.Generator) -> Intp:
@@ -31,8 +25,8 @@ def draw_states(leaves: Leaves, node: Intp, index: Float64, tilted: Intp, rng: n
     leaves : Leaves
     node : ndarray of intp, shape (n,)
         Leaf of each row.
-    index : ndarray of float64, shape (n, k)
-        Linear indices divided by the states' shares, for the states ``tilted``.
+    index : ndarray of float64, shape (n, at least k)
+        First linear indices divided by the states' shares, for the states ``tilted``.
     tilted : ndarray of intp, shape (k,)
     rng : numpy.random.Generator
 
@@ -41,11 +35,32 @@ def draw_states(leaves: Leaves, node: Intp, index: Float64, tilted: Intp, rng: n
     ndarray of intp, shape (n,)
         States from 0; missing is the last.
     """
-    chance = leaves.shares[node].astype(np.float64)
-    chance[:, tilted] *= np.exp(np.clip(index - leaves.position[node], -_MOST_TILT, _MOST_TILT))
-    upper = np.cumsum(chance, axis=1)
-    spot = rng.random(len(node)) * upper[:, -1]
-    return np.asarray((upper <= spot[:, None]).sum(axis=1).clip(0, chance.shape[1] - 1), dtype=np.intp)
+    state = np.empty(len(node), dtype=np.intp)
+    _draw_states(leaves.shares, leaves.position, node, index, tilted, rng.random(len(node)), state)
+    return state
+
+
+@compiled
+def _draw_states(shares, position, node, index, tilted, spot, state):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Write the state whose share of the chances, laid end to end, each row's uniform number falls into."""
+    states = shares.shape[1]
+    chance = np.empty(states)
+    for i in range(len(node)):
+        at = node[i]
+        for k in range(states):
+            chance[k] = shares[at, k]
+        for t in range(len(tilted)):
+            apart = index[i, t] - position[at, t]
+            chance[tilted[t]] *= np.exp(min(max(apart, -_MOST_TILT), _MOST_TILT))
+        total = 0.0
+        for k in range(states):
+            total += chance[k]
+            chance[k] = total
+        place, where = 0, spot[i] * total
+        for k in range(states):
+            if chance[k] <= where:
+                place += 1
+        state[i] = min(place, states - 1)
 
 
 def draw_residuals(leaves: Leaves, node: Intp, bandwidth: float, rng: np.random.Generator) -> Float64:

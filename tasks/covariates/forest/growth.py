@@ -128,15 +128,3 @@ def _predict(model: Any, features: Float32, states: npt.NDArray[Any] | None) -> 
     result = np.zeros((len(features), len(states)))
     result[:, np.searchsorted(states, model.classes_)] = model.predict_proba(features, check_input=False)
     return result
-
-
-def descend(left: Intp, right: Intp, feature: Intp, threshold: Float64, node: Intp, features: Float32) -> Intp:
-    """Follow the splits from the given nodes down to leaves, shape (n,)."""
-    node = node.copy()
-    active = np.flatnonzero(left[node] >= 0)
-    while len(active):
-        at = node[active]
-        at = np.where(features[active, feature[at]] <= threshold[at], left[at], right[at])
-        node[active] = at
-        active = active[left[at] >= 0]
-    return node

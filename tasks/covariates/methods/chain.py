@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
 from tasks.covariates.chain.cells import Cells
@@ -16,6 +15,7 @@ from tasks.covariates.chain.law import Law, LawParams, fit_law
 from tasks.covariates.chain.table import read_parts
 from tasks.covariates.margins import MISSING, Coded, Margin, decode
 from tasks.covariates.protocol import CovariateModel, Synthesizer
+from tasks.numerics.threads import one_thread
 
 
 class Params(LawParams):
@@ -36,11 +36,11 @@ class ChainModel(NamedTuple):
         model = rng.permutation(n) % len(self.steps[0].models)
         drawn: list[Coded] = []
         cells: dict[str, pd.Series] = {}
-        with threadpool_limits(1):
+        with one_thread():
             for step in self.steps:
                 drawn.append(step.draw(drawn, model, rng))
                 cells[step.margin.id] = decode(step.margin, drawn[-1])
-        return pd.DataFrame({name: cells[name] for name in self.columns})
+        return pd.DataFrame({name: cells[name] for name in self.columns}, copy=False)
 
 
 class Chain(NamedTuple):
@@ -62,7 +62,7 @@ class Chain(NamedTuple):
         """Fit the chain in one pass; see :class:`tasks.covariates.protocol.PartwiseSynthesizer`."""
         steps: list[Law] = []
         seen: list[tuple[Margin, Cells]] = []
-        with threadpool_limits(1):
+        with one_thread():
             table = read_parts(parts, columns, self.params.first_rows, rng)
             for k in self._order([margin for margin, _ in table.columns]):
                 steps.append(fit_law(*table.columns[k], seen, table.fold, self.params, rng))

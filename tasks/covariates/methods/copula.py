@@ -10,13 +10,13 @@ import scipy.linalg
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtri
 from sklearn.covariance import ledoit_wolf_shrinkage
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
 from tasks.covariates.folds import assign_folds
 from tasks.covariates.latent import latent_to_state, mean_between, state_to_latent
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
 from tasks.covariates.protocol import CovariateModel, Synthesizer, require_rows
+from tasks.numerics.threads import one_thread
 
 _DEGREES = 9
 _GRID = 4096
@@ -47,7 +47,7 @@ class CopulaModel(NamedTuple):
 
     def sample(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
         """Draw ``n`` rows; see :class:`tasks.covariates.protocol.CovariateModel`."""
-        with threadpool_limits(1):
+        with one_thread():
             latent = rng.standard_normal((n, len(self.factor))) @ self.factor.T
         cells = {}
         for k, part in enumerate(self.parts):
@@ -76,7 +76,7 @@ class Copula(NamedTuple):
         table = table[[column.id for column in columns]]
         fold = assign_folds(table, rng)
         pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
-        with threadpool_limits(1):
+        with one_thread():
             orders = _orders(pairs, self.params.order_rows)
             parts, latent, steps = [], [], []
             for (margin, coded), order in zip(pairs, orders, strict=True):

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.roles import Column
+from tasks.covariates.coded_cells import predict_indices
 from tasks.covariates.folds import assign_folds
-from tasks.covariates.forest.draws import draw_residuals, draw_states, land
+from tasks.covariates.forest.descent import Drawn, Predictors
+from tasks.covariates.forest.draws import draw_residuals, draw_states
 from tasks.covariates.forest.growth import Float32, Growth
 from tasks.covariates.forest.leaves import Leaves, grow, make_rows
 from tasks.covariates.margins import MISSING, Coded, Float64, Intp, Margin, decode, fit_margin
@@ -28,6 +29,7 @@ from tasks.covariates.predictors import (
     tilt_targets,
 )
 from tasks.covariates.protocol import MIN_ROWS, CovariateModel, Synthesizer, require_rows
+from tasks.numerics.threads import one_thread
 
 
 class Params(BaseModel):
@@ -58,10 +60,15 @@ class _Guide(NamedTuple):
 
     def look(self, drawn: list[Coded], n: int) -> _View:
         """Return what the guide says about rows whose earlier columns are given."""
-        design = _design(self.blocks, drawn, n)
-        states, line = self.states.predict(design), self.line.predict(design)[:, 0]
-        width = np.clip(self.width.predict(design)[:, 0], 0.3, 3.0)
-        return _View(np.column_stack([design, states, line, width]).astype(np.float32), states, line, width)
+        indices = self.indices(drawn, n)
+        features = np.column_stack([_design(self.blocks, drawn, n), indices]).astype(np.float32)
+        return _View(features, indices[:, :-2], indices[:, -2], indices[:, -1])
+
+    def indices(self, drawn: list[Coded], n: int) -> Float64:
+        """Return linear predictions: of the states, of the score, and of the residual's size, in [0.3, 3]; shape (n, k + 2)."""
+        indices = predict_indices(self.blocks, (self.states, self.line, self.width), drawn, n)
+        np.clip(indices[:, -1], 0.3, 3.0, out=indices[:, -1])
+        return indices
 
 
 class _View(NamedTuple):
@@ -94,21 +101,23 @@ class ForestModel(NamedTuple):
 
     def sample(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
         """Draw ``n`` rows; see :class:`tasks.covariates.protocol.CovariateModel`."""
-        drawn: list[Coded] = []
+        drawn = Drawn.empty(len(self.steps), n)
         cells: dict[str, pd.Series] = {}
-        with threadpool_limits(1):
-            for step in self.steps:
-                view = step.guide.look(drawn, n)
-                leaf = land(step.leaves, view.features, rng)
-                state = draw_states(step.leaves, leaf, view.states, step.tilt.states, rng)
+        with one_thread():
+            for number, step in enumerate(self.steps):
+                before = drawn.before(number)
+                indices = step.guide.indices(before.columns, n)
+                root = step.leaves.roots[rng.permutation(n) % len(step.leaves.roots)]
+                leaf = Predictors.of(step.guide.blocks).land(before, indices, step.leaves, root)
+                state = draw_states(step.leaves, leaf, indices, step.tilt.states, rng)
                 state = np.where(state == len(step.margin.shares), MISSING, state)
                 score = np.append(step.margin.position, 0.0)[state]
                 if step.margin.smooth != MISSING:
                     residual = draw_residuals(step.leaves, leaf, self.bandwidth, rng)
-                    score = np.where(state == step.margin.smooth, view.line + view.width * residual, score)
-                drawn.append(Coded(state, score))
-                cells[step.margin.id] = decode(step.margin, drawn[-1])
-        return pd.DataFrame({name: cells[name] for name in self.columns})
+                    score = np.where(state == step.margin.smooth, indices[:, -2] + indices[:, -1] * residual, score)
+                drawn.state[number], drawn.score[number] = state, score
+                cells[step.margin.id] = decode(step.margin, Coded(state, score))
+        return pd.DataFrame({name: cells[name] for name in self.columns}, copy=False)
 
 
 class Forest(NamedTuple):
@@ -135,7 +144,7 @@ class Forest(NamedTuple):
         pairs = [fit_margin(table[column.id], column, fold, rng) for column in columns]
         steps: list[_Step] = []
         seen: list[tuple[Margin, Coded]] = []
-        with threadpool_limits(1):
+        with one_thread():
             for k in _order([margin for margin, _ in pairs]):
                 margin, coded = pairs[k]
                 steps.append(_fit_step(margin, coded, seen, self.params.prior, growth, rng))

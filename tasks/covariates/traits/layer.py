@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from tasks.contract.relations import Relation
 from tasks.contract.roles import Column
@@ -18,6 +17,7 @@ from tasks.covariates.traits.atoms import find_atoms
 from tasks.covariates.traits.grids import find_grids
 from tasks.covariates.traits.patterns import find_patterns
 from tasks.covariates.traits.relations import find_relations
+from tasks.numerics.threads import one_thread
 
 HEAD_ROWS = 100_000
 """Training rows that traits are looked for in, where a table is read part by part; the others may refute them."""
@@ -101,7 +101,7 @@ class LayeredModel(NamedTuple):
     def sample(self, n: int, rng: np.random.Generator) -> pd.DataFrame:
         """Draw ``n`` rows; see :class:`tasks.covariates.protocol.CovariateModel`."""
         drawn = self.model.sample(n, rng)
-        with threadpool_limits(1):
+        with one_thread():
             return self.layer.decode(drawn, rng)
 
 
@@ -140,7 +140,7 @@ def find_layer(
         zip(KINDS, (related, find_grids, find_atoms, find_patterns), strict=True)
     )
     layer = Layer({}, columns)
-    with threadpool_limits(1):
+    with one_thread():
         for kind, find in finders.items():
             shown = tuple(column for column in layer.columns if column.id not in refuted.get(kind, ()) or kind == "relations")
             trait = find(table, shown)

@@ -16,7 +16,7 @@ from tasks.nuisance.scoring.trees import Trees
 from tasks.nuisance.trees import TreeColumns
 from tasks.nuisance.walk import Forest
 
-_BLOCK = 16_384  # rows summed at a time
+_BLOCK = 32_768  # rows summed at a time: the tables that forests are looked up in are laid out anew for each block
 
 
 class Sums(NamedTuple):
