@@ -26,6 +26,8 @@ from tasks.targeting.unobserved import observed_of, with_presence
 
 #: Rows that the natural support of an outcome is found on: the first in hash order.
 SUPPORT_ROWS = 1_000_000
+#: Rows that tell how missing outcomes go together: the first in hash order.
+PRESENCE_ROWS = 1_000_000
 
 
 class OutcomeRows(NamedTuple):
@@ -136,4 +138,6 @@ def _ranks(spec: Spec, schema: TableSchema, name: str, rows: OutcomeRows, parts:
 def _presence(spec: Spec, rows: OutcomeRows) -> PresenceLaw | None:
     if not any(each is not None for each in rows.fitted.presence):
         return None
-    return fit_presence(rows.a, ~np.isnan(rows.y), rows.fitted, spec.roles.visits, rows.weights)
+    some = slice(PRESENCE_ROWS)
+    weights = None if rows.weights is None else rows.weights[some]
+    return fit_presence(rows.a[some], ~np.isnan(rows.y[some]), rows.fitted.at(some), spec.roles.visits, weights)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import string
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.contract.columns import CLUSTER, CLUSTER_NAME, SELF_WEIGHT, WEIGHT
 from tasks.contract.rng import UInt64, mix, salt
 from tasks.contract.roles import TableSchema
-from tasks.source.sampled import cell_hashes
+from tasks.numerics.distinct import Distinct
+from tasks.source.sampled import cell_hashes, text_hashes
 
 #: Most keys that are told apart by their code; positions of a text beyond it are filled at random.
 _MOST = 2**62
@@ -44,12 +45,15 @@ class KeyForm(NamedTuple):
         Whether keys are each used once and none is the source's; False where the type has too few values.
     name : str
         Id of the column: its keys are drawn apart from other columns'.
+    total : int
+        The source's distinct keys.
     """
 
     alphabets: tuple[str, ...]
     taken: UInt64
     exact: bool
     name: str
+    total: int
 
     @property
     def size(self) -> int:
@@ -82,16 +86,17 @@ class KeyForm(NamedTuple):
         return _texts(self.alphabets, places + before.astype(np.uint64), seed, self.name)
 
 
-def key_form(texts: Sequence[str], kind: pa.DataType, needed: int, name: str) -> KeyForm:
+def key_form(blocks: Callable[[], Iterable[pa.Array]], kind: pa.DataType, needed: int, name: str) -> KeyForm:
     """Learn the form of fresh keys from a source's.
 
     Whole numbers keep the number of digits that most have; texts keep their length, the characters that all share, and at each place
-    the kinds of characters that occur there. Where such keys are too few for the release, digits are added.
+    the kinds of characters that occur there. Where such keys are too few for the release, digits are added. One block of the source's
+    keys is in memory at a time, and eight bytes of each distinct one.
 
     Parameters
     ----------
-    texts : sequence of str
-        The source's distinct keys.
+    blocks : callable
+        Starts to go over the source's keys: arrays of texts without null.
     kind : pyarrow.DataType
         Of the column; of a dictionary the type of its words.
     needed : int
@@ -105,17 +110,52 @@ def key_form(texts: Sequence[str], kind: pa.DataType, needed: int, name: str) ->
     """
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
     whole = pa.types.is_integer(inner) or pa.types.is_decimal(inner)
-    room = _ROOM * (needed + len(texts))
+    shapes: dict[int, _Shape] = {}
+    for texts in blocks():
+        for length, alike in _by_length(pc.utf8_ltrim(texts, "-") if whole else texts):
+            shapes.setdefault(length, _Shape(length)).add(alike)
+    total = sum(len(shape.hashes) for shape in shapes.values())
+    room = _ROOM * (needed + total)
     most = _most_digits(inner) if whole else 10**6
-    forms = [_number_form(length) for length, _ in Counter(len(text.lstrip("-")) for text in texts).most_common()] if whole else []
-    forms = forms or [_text_form([text for text in texts if len(text) == length]) for length, _ in Counter(map(len, texts)).most_common()]
+    common = sorted(shapes.values(), key=lambda shape: (-len(shape.hashes), len(shape.letters)))
+    forms = [_number_form(len(shape.letters)) if whole else _text_form(shape.letters) for shape in common]
     form = next((one for one in forms if len(one) <= most and _coded(one)[1] >= room), None)
     if form is None:
         form = max(forms, key=len)[:most]
         while _coded(form)[1] < room and len(form) < most:
             form = (*form, string.digits)
-    exact = _coded(form)[1] >= needed + len(texts)
-    return KeyForm(form, _codes(form, texts) if exact else np.empty(0, dtype=np.uint64), exact, name)
+    exact, taken = _coded(form)[1] >= needed + total, Distinct()
+    for texts in blocks() if exact else ():
+        for length, alike in _by_length(texts):
+            if length == len(form):
+                taken.add(_codes(form, _letters(alike, length)))
+    return KeyForm(form, taken.values(), exact, name, total)
+
+
+class _Shape:
+    """Keys of one length: how many different ones there are, and the characters of each place."""
+
+    def __init__(self, length: int) -> None:
+        self.hashes = Distinct()
+        self.letters: list[set[str]] = [set() for _ in range(length)]
+
+    def add(self, texts: pa.Array) -> None:
+        self.hashes.add(text_hashes(texts))
+        for seen, column in zip(self.letters, _letters(texts, len(self.letters)).T, strict=True):
+            seen.update(map(chr, np.flatnonzero(np.bincount(column))))
+
+
+def _by_length(texts: pa.Array) -> Iterable[tuple[int, pa.Array]]:
+    """Yield the texts of each length."""
+    lengths = pc.utf8_length(texts)
+    return ((length, texts.filter(pc.equal(lengths, length))) for length in sorted(lengths.unique().to_pylist()))
+
+
+def _letters(texts: pa.Array, length: int) -> npt.NDArray[np.uint32]:
+    """Return the characters of texts of one length by their numbers, shape (n, length)."""
+    if not length:
+        return np.empty((len(texts), 0), dtype=np.uint32)
+    return np.array(texts.to_pylist(), dtype=f"<U{length}").view(np.uint32).reshape(-1, length)
 
 
 def first_row(rows: int, part_rows: int, part: int) -> int:
@@ -159,13 +199,12 @@ def _number_form(length: int) -> tuple[str, ...]:
     return (string.digits[1:], *[string.digits] * (length - 1))
 
 
-def _text_form(texts: Sequence[str]) -> tuple[str, ...]:
+def _text_form(letters: Sequence[set[str]]) -> tuple[str, ...]:
     """Return at each place the one character that all texts have there, or every character of the kinds that occur."""
-    alphabets = []
-    for place in range(len(texts[0])):
-        seen = {text[place] for text in texts}
+    alphabets: list[str] = []
+    for seen in letters:
         if len(seen) == 1 and not seen <= set(string.digits):
-            alphabets.append(seen.pop())
+            alphabets.extend(seen)
             continue
         hexadecimal = seen <= set("0123456789abcdef") and seen & set(string.digits) and seen & set("abcdef")
         kinds = ["0123456789abcdef"] if hexadecimal else [one for one in _CLASSES if seen & set(one)]
@@ -189,18 +228,19 @@ def _coded(alphabets: Sequence[str]) -> tuple[int, int]:
     return first, size
 
 
-def _codes(alphabets: tuple[str, ...], texts: Sequence[str]) -> UInt64:
-    """Return the distinct codes of texts of this form, ascending."""
+def _codes(alphabets: tuple[str, ...], letters: npt.NDArray[np.uint32]) -> UInt64:
+    """Return the codes of those texts that are of this form."""
     first, _ = _coded(alphabets)
-    places = [{char: number for number, char in enumerate(alphabet)} for alphabet in alphabets]
-    codes = set()
-    for text in texts:
-        if len(text) == len(alphabets) and all(char in place for char, place in zip(text, places, strict=True)):
-            code = 0
-            for char, place in zip(text[first:], places[first:], strict=True):
-                code = code * len(place) + place[char]
-            codes.add(code)
-    return np.array(sorted(codes), dtype=np.uint64)
+    codes, fits = np.zeros(len(letters), dtype=np.uint64), np.ones(len(letters), dtype=bool)
+    for place, (alphabet, column) in enumerate(zip(alphabets, letters.T, strict=True)):
+        points = list(map(ord, alphabet))
+        digits = np.full(max(points) + 2, -1)  # the last one stands for all characters beyond
+        digits[points] = np.arange(len(points))
+        digit = digits[np.minimum(column, len(digits) - 1)]
+        fits &= digit >= 0
+        if place >= first:
+            codes = codes * np.uint64(len(alphabet)) + digit.astype(np.uint64)
+    return codes[fits]
 
 
 def _permuted(numbers: UInt64, size: int, key: int) -> UInt64:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,8 +85,7 @@ def assemble(
     done, told_before = space.finished(key, ModelRef), space.finished(record_key, Ref)
     if done is not None and told_before is not None:
         return Assembled(done, told_before)
-    one = schema.survival is None and schema.plain
-    rows = columns_of(space, nuisances) if one else space.table(nuisances)
+    rows = columns_of(space, nuisances) if schema.survival is None else space.table(nuisances)
     a, weight = rows.column("a").to_numpy(), weights_of(run, table, rows)
     if schema.survival is not None:
         of_times, facts = _assemble_times(run, schema, table, rows, fits, weight)
@@ -95,7 +95,7 @@ def assemble(
     targets, members = _targets(space, spec, schema, table)
     # laws need rows in memory: the first in hash order are a random sample
     some = Partitions(space, schema, table.parts).first(spec.mechanisms.fit_rows)
-    averaged = predictions_of(columns_of(space, predicted) if one else space.table(predicted))
+    averaged = predictions_of(columns_of(space, predicted))
     of_source = OutcomeRows(a, y, predictions_of(rows), averaged, weight, some, members)
     mechanisms, facts = assemble_outcomes(spec, schema, table.name, [space.model(fit.model) for fit in fits], of_source, targets)
     record = space.put_bytes(record_key, json.dumps(facts, sort_keys=True).encode())
@@ -197,12 +197,15 @@ def learn_keys(run: Run, schema: TableSchema, parts: Sequence[PartitionRef], nee
     forms: dict[str, FreshKeys] = {}
     for column in (*schema.ids, *((schema.cluster,) if schema.cluster is not None else ())):
         stored = CLUSTER_NAME if column.role == "cluster" else column.id
-        texts: set[str] = set()
-        for part in parts:
-            texts |= set(space.table(part, [stored]).column(stored).cast(pa.string()).unique().to_pylist())
-        form = key_form(sorted(texts), column.arrow().type, needed or release.copies * release.rows, column.id)
-        forms[column.id] = FreshKeys(form, column.role == "cluster" or (schema.cluster is not None and len(texts) < schema.rows))
+        blocks = partial(_texts_of, space, parts, stored)
+        form = key_form(blocks, column.arrow().type, needed or release.copies * release.rows, column.id)
+        forms[column.id] = FreshKeys(form, column.role == "cluster" or (schema.cluster is not None and form.total < schema.rows))
     return space.put_model(key, forms)
+
+
+def _texts_of(space: Workspace, parts: Sequence[PartitionRef], name: str) -> Iterator[pa.Array]:
+    """Yield the distinct texts of a column, partition by partition."""
+    return (space.table(part, [name]).column(name).cast(pa.string()).unique() for part in parts)
 
 
 @coarse("learn clusters", "learn clusters of {table.name}")

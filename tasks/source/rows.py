@@ -12,6 +12,7 @@ from tasks.contract.columns import CLUSTER, CLUSTER_NAME, canonical_type
 from tasks.contract.errors import SourceError
 from tasks.contract.rng import UInt64, mix, salt
 from tasks.contract.roles import Column, TableSchema
+from tasks.numerics.distinct import distinct
 from tasks.source.levels import pool_of
 from tasks.source.sampled import cell_hashes
 from tasks.source.values import as_floats, as_levels, as_names, is_text, level_number
@@ -187,8 +188,7 @@ def _numbered(ordered: UInt64) -> UInt64:
     start = np.maximum.accumulate(np.where(first, index, 0))
     with np.errstate(over="ignore"):
         numbered = ordered + (index - start).astype(np.uint64)
-    unique = np.unique(numbered)
-    if len(unique) == len(numbered):
+    if len(distinct(numbered)) == len(numbered):
         return numbered
     taken: set[int] = set()
     result = numbered.copy()

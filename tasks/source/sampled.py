@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.contract.rng import UInt64, mix, salt
+from tasks.numerics.distinct import distinct
 
 Int64 = npt.NDArray[np.int64]
 
@@ -57,7 +58,7 @@ def sampled(hashes: UInt64, labels: UInt64) -> Sampled:
         Of the treatment in the same rows.
     """
     if len(hashes) > 8 * SIZE:  # most values of many can't be among the smallest: sort few
-        some = np.unique(hashes[: 8 * SIZE])
+        some = distinct(hashes[: 8 * SIZE])
         if len(some) > SIZE:
             kept = hashes <= some[SIZE - 1]
             hashes, labels = hashes[kept], labels[kept]

@@ -55,7 +55,8 @@ def test_a_release_does_not_depend_on_what_is_held(spec: Any, tmp_path: Path, mo
         folder.mkdir()
         values = spec(folder)
         values["source"] = {**values["source"], "partition_rows": 150}
-        values["release"] = {**values["release"], "part_rows": 150}
+        # balanced draws choose between rows: another rounding may choose another one
+        values["release"] = {**values["release"], "part_rows": 150, "draws": "iid"}
         reply, _ = directly(mint, run_of(values, folder / "workspace"))
         records.append(reply["manifest"])
         assert bool(tables) == (held == 1)
