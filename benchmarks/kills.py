@@ -2,6 +2,7 @@
 
     python -m benchmarks.kills                      # 200 kills of the work of a release, in processes of its own
     python -m benchmarks.kills --command --kills 20 # of the whole command, with its Prefect server
+    python -m benchmarks.kills --rows 1000000 --kills 6 --most 3    # of a million rows in and out
 
 A chain is one release: it is killed (SIGKILL, up to ``--most`` times), resumed each time, and left to end. A third of the kills wait
 until the run has claimed its number, and fall within the second after that: publishing is short, and where a half release could be
@@ -32,18 +33,21 @@ from benchmarks.checkpoints import finished
 from infra.store import open_store
 from tasks.publish.releases import scan_releases, verify
 from tests.faulty import mint_on
-from tests.releasing import Command, parts, save, spec_of, table, write
+from tests.releasing import ROWS, Command, parts, save, spec_of, table, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHING_SECONDS = 1.0
+#: A run that nobody kills must end within this time.
+LONGEST_SECONDS = 3_600.0
 
 
 class Study(NamedTuple):
-    """What is killed: the work in a fork of this process, or the whole command; how often at most; from which seed."""
+    """What is killed: the work in a fork of this process, or the whole command; how often at most; from which seed; of how many rows."""
 
     command: bool
     most: int
     seed: int
+    rows: int = ROWS
 
 
 class World(NamedTuple):
@@ -55,6 +59,13 @@ class World(NamedTuple):
 
 
 Start = Callable[[dict[str, Any], Path], int]
+
+
+def spec_for(source: Path, store: Path, rows: int) -> dict[str, Any]:
+    """Return the SPEC of what is killed: some seconds of work, or as many rows as the source has by the synthesizer of many rows."""
+    if rows == ROWS:
+        return spec_of(source, store)
+    return spec_of(source, store, covariates__synthesizer="chain", release__rows=rows, release__part_rows=100_000)
 
 
 def fork(values: dict[str, Any], folder: Path) -> int:
@@ -98,20 +109,20 @@ def load() -> None:
         mint_on(spec_of(source, folder / "store"), folder / "work")
 
 
-def undisturbed(folder: Path, start: Start) -> World:
+def undisturbed(folder: Path, start: Start, rows: int) -> World:
     """Run once without a kill."""
-    source = write(table(), folder / "source.parquet")
+    source = write(table(rows), folder / "source.parquet")
     place = folder / "expected"
     place.mkdir()
     began = time.monotonic()
-    if wait(start(spec_of(source, place / "store"), place), None) != 0:
+    if wait(start(spec_for(source, place / "store", rows), place), None) != 0:
         raise RuntimeError(f"a run that nobody killed failed: see {place}")
     return World(source, parts(place / "store"), time.monotonic() - began)
 
 
 def wait(process: int, limit: float | None) -> int | None:
     """Wait for a process; return its exit code, None where it still runs after so many seconds."""
-    end = time.monotonic() + (600.0 if limit is None else limit)
+    end = time.monotonic() + (LONGEST_SECONDS if limit is None else limit)
     while time.monotonic() < end:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
@@ -159,7 +170,7 @@ def chain(study: Study, number: int, folder: Path, world: World, start: Start) -
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     store = folder / "store"
-    values = spec_of(world.source, store)
+    values = spec_for(world.source, store, study.rows)
     kinds: list[str] = []
     half = wrong = early = 0
     for _ in range(study.most):
@@ -190,7 +201,7 @@ def study_lines(study: Study, kills: int, path: Path) -> Iterator[dict[str, Any]
         while total < kills:
             line = known.get(number)
             if line is None:
-                world = world or undisturbed(folder, start)
+                world = world or undisturbed(folder, start, study.rows)
                 line = chain(study, number, folder / "chain", world, start)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("a") as file:
@@ -205,11 +216,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--most", type=int, default=6, help="kills of one release")
     parser.add_argument("--seed", type=int, default=20260103)
+    parser.add_argument("--rows", type=int, default=ROWS, help="of source and release")
     parser.add_argument("--command", action="store_true", help="kill the whole command")
     parser.add_argument("--out", type=Path, default=ROOT / "build/kills.jsonl")
     options = parser.parse_args()
     lines = []
-    for line in study_lines(Study(options.command, options.most, options.seed), options.kills, options.out):
+    for line in study_lines(Study(options.command, options.most, options.seed, options.rows), options.kills, options.out):
         lines.append(line)
         print(f"chain {line['chain']}: {len(line['kills'])} kills, {line['half']} half, {line['wrong']} wrong", flush=True)
     kinds = [kind for line in lines for kind in line["kills"]]

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.dask_site import DaskSite
 from tests.releasing import ROOT, ROWS, TRUE_EFFECT, Published, files, manifest, parts, save, spec_of, table
 
 CONTINUOUS = ("age", "bmi", "score")
@@ -210,3 +211,20 @@ def test_any_number_of_processes_gives_the_same_bytes(published: Published, sour
     spec = save(spec_of(source, tmp_path / "store", engine__dask="local", engine__workers=workers), tmp_path / "spec.yaml")
     assert command.run("release", spec).code == 0
     assert parts(tmp_path / "store") == parts(published.store)
+
+
+@pytest.mark.slow
+def test_workers_of_a_site_over_tcp_give_the_same_bytes(published: Published, source: Path, command, tmp_path: Path) -> None:
+    """Three workers, each in a folder of its own, that a scheduler of the site holds."""
+    site = DaskSite(tmp_path / "site", command.environment)
+    try:
+        for number in range(3):
+            folder = tmp_path / f"worker-{number}"
+            folder.mkdir()
+            site.start_worker(cwd=folder)
+        spec = save(spec_of(source, tmp_path / "store", engine__dask=site.address), tmp_path / "spec.yaml")
+        answer = command.run("release", spec)
+        assert answer.code == 0, answer.err
+        assert parts(tmp_path / "store") == parts(published.store)
+    finally:
+        site.close()

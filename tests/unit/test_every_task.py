@@ -35,20 +35,24 @@ class World(NamedTuple):
 
 
 class Watched(DirectWork):
-    """Also remembers which files each call has written first."""
+    """Also remembers which files each call has written first, and which it has written again."""
 
     def __init__(self, workspace: Path) -> None:
         super().__init__()
         self._workspace = workspace
         self.written: list[set[Path]] = []
+        self.again: list[Path] = []
 
-    def _files(self) -> set[Path]:
-        return {path for path in self._workspace.rglob("*") if path.is_file()}
+    def _files(self) -> dict[Path, int]:
+        """Return the number of each file in its file system: what is written again gets another one."""
+        return {path: path.stat().st_ino for path in self._workspace.rglob("*") if path.is_file()}
 
     def call(self, task: Any, arguments: tuple[Any, ...]) -> Any:
         before = self._files()
         result = super().call(task, arguments)
-        self.written.append(self._files() - before)
+        after = self._files()
+        self.written.append(after.keys() - before.keys())
+        self.again += [path for path, number in before.items() if after.get(path, number) != number]
         return result
 
 
@@ -137,6 +141,11 @@ def test_the_flows_worked(worlds: dict[str, World]) -> None:
     assert worlds["simulate"].reply["rows"]
     assert worlds["simulate a release"].reply["rows"]
     assert worlds["rejected"].reply["status"] == "rejected"
+
+
+def test_every_object_of_a_release_is_written_once(worlds: dict[str, World]) -> None:
+    """In a bucket that is one upload each."""
+    assert worlds["release"].work.again == []
 
 
 def test_a_release_keeps_the_study_as_it_is(worlds: dict[str, World]) -> None:
