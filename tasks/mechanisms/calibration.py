@@ -15,7 +15,7 @@ _PENALTIES: tuple[float, ...] = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _TOLERANCE = 1e-10  # largest gap of a mean, in standard deviations of the pool
 _RANK = 1e-9  # eigenvalue of the pool's correlations below which a direction doesn't vary
 _PASSES = 50
-_STEEPEST = 50.0  # log-weight per standard deviation of its direction at which the dual is taken to run away
+_STEEPEST = 50.0  # log-weight per standard deviation at which the dual is taken to run away
 
 
 class Balance(NamedTuple):
@@ -183,8 +183,6 @@ def _solve_in_turn(z: Float64, goal: Float64, ceiling: float, min_ess: float, ge
 
 def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Float64 | None:
     """Minimise the dual by damped Newton steps; None where it has no minimum within reach."""
-    # directions in which the pool varies little need large coefficients for a log-weight that any other has
-    spread = z.std(axis=0)
     b = np.zeros(z.shape[1])
     value, gradient, hessian = _dual(z, goal, ceiling, penalty, b)
     for _ in range(_PASSES):
@@ -192,7 +190,7 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Floa
             return b
         step = -np.linalg.solve(hessian + 1e-12 * np.eye(len(b)), gradient)
         decrement = -float(gradient @ step)
-        for length in halvings(1e-10, min(1.0, 5.0 / max(float(np.abs(step * spread).max()), 1e-300))):
+        for length in halvings(1e-10, min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))):
             following = b + length * step
             next_value, next_gradient, next_hessian = _dual(z, goal, ceiling, penalty, following)
             # near the minimum values agree to rounding: there a smaller gradient is progress enough
@@ -201,7 +199,7 @@ def _newton(z: Float64, goal: Float64, ceiling: float, penalty: Float64) -> Floa
                 break
         else:
             return None
-        if float(np.abs(following * spread).max()) > _STEEPEST:
+        if float(np.abs(following).max()) > _STEEPEST:
             return None
         b, value, gradient, hessian = following, next_value, next_gradient, next_hessian
     return None
