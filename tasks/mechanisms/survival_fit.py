@@ -45,8 +45,8 @@ class SourceTimes(NamedTuple):
     weights: Float64 | None
 
 
-def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covariates: pd.DataFrame, a: Int8, repeats: int) -> Hazards:
-    """Predict each row's hazards by the models that have not seen it, averaged over repeats; of censoring under its own arm.
+def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covariates: pd.DataFrame, repeats: int) -> Hazards:
+    """Predict each row's hazards by the models that have not seen it, averaged over repeats.
 
     Parameters
     ----------
@@ -55,13 +55,12 @@ def held_hazards(models: Sequence[TimesFoldModel], places: Sequence[Intp], covar
     places : sequence of ndarray of intp
         Rows of each model's own fold.
     covariates : DataFrame, n rows
-    a : ndarray of int8, shape (n,)
     repeats : int
     """
     shape = (models[0].arms, len(covariates), len(models[0].outcome.edges))
     total = Hazards(np.zeros(shape), np.zeros(shape), np.zeros((len(models[0].splits), *shape)))
     for model, rows in zip(models, places, strict=True):
-        for sums, values in zip(total, model.hazards(covariates.iloc[rows], a[rows]), strict=True):
+        for sums, values in zip(total, model.hazards(covariates.iloc[rows]), strict=True):
             sums[..., rows, :] += values / repeats
     return total
 

@@ -114,7 +114,7 @@ def _assemble_times(
     targeting = target(a, y, nuisances, schema.mean_kind, bound, weight, spec.mechanisms.targeting)
     frame = Partitions(space, schema, table.parts).first(n)
     models: list[TimesFoldModel] = [space.model(fit.model) for fit in fits]
-    hazards = held_hazards(models, held_rows(space, fits, n), frame, a[:n], len({fit.repeat for fit in fits}))
+    hazards = held_hazards(models, held_rows(space, fits, n), frame, len({fit.repeat for fit in fits}))
     counts = Counts(outcome.grid.counts(time, e > 0.5, at=np.arange(n)), causes_of(e[:n], outcome))
     sample = SourceTimes(a[:n], counts, Nuisances(*(values[:n] for values in nuisances)), hazards, None if weight is None else weight[:n])
     law = learn_times(time, e > 0.5, outcome)
