@@ -85,8 +85,8 @@ class TimesFoldModel:
     def hazards(self, covariates: pd.DataFrame, a: Int8 | None = None) -> Hazards:
         """Return both hazards, and the chances of causes, of some rows, not targeted.
 
-        Given arms, that of censoring is found under each row's own one alone and is 0 under the others: one-step estimates look at no other, targeting does. With
-        an arm of -1 it is not found at all.
+        Given arms, that of censoring is found under each row's own one alone and is 0 under the others: one-step estimates look at no
+        other, targeting does. With an arm of -1 it is not found at all.
         """
         with one_thread():
             grid = self.outcome.grid
