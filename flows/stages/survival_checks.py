@@ -42,9 +42,6 @@ def time_faults(spec: Spec, command: Purpose) -> list[SpecError]:
     if command not in ("release", "audit", "simulate", "compare"):
         hint = "All other commands that take a SPEC take it; here declare a binary outcome, such as an event by one year."
         return [SpecError(f"kind of outcomes.{name} must be another than 'survival' in {command}; got 'survival'.", hint)]
-    if spec.outcome.cause is not None and command in ("simulate",):
-        hint = f"Power is for the event of any cause: declare outcomes.{name} with a column of events of 0 and 1."
-        return [SpecError(f"cause of outcomes.{name} must be left out in {command}; got a cause.", hint)]
     settings = spec.mechanisms
     wanted = (
         ("subgroups of roles", bool(spec.roles.subgroups), "left out", "curves of subgroups are not targeted"),

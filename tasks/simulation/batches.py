@@ -12,7 +12,7 @@ from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
-from tasks.simulation.unadjusted import UNADJUSTED
+from tasks.simulation.unadjusted import OF_CAUSES, OF_EVENTS, UNADJUSTED
 from tasks.targeting.estimators import ALL, OBSERVED
 
 #: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
@@ -31,21 +31,29 @@ class Work(NamedTuple):
     replicates: int
 
 
-def unadjusted_of(settings: SimulateSpec, kind: str) -> tuple[str, ...]:
-    """Return what needs no cross-fit and is for a time to event alone: for "all", all of it where the outcome is one.
+def unadjusted_of(settings: SimulateSpec, kind: str, causes: bool = False) -> tuple[str, ...]:
+    """Return what needs no cross-fit and is for a time to event alone: for "all", all of it that is for such an outcome.
 
     Raises
     ------
     SpecError
-        If the outcome is none.
+        If the outcome is none, or a name is of events with one cause where causes compete, or the other way round.
     """
+    apt = OF_CAUSES if causes else OF_EVENTS
     if settings.estimators == "all":
-        return UNADJUSTED if kind == "survival" else ()
+        return apt if kind == "survival" else ()
     names = tuple(name for name in settings.estimators if name in UNADJUSTED)
     if names and kind != "survival":
         raise SpecError(
             f"estimators of simulate must be those of the outcome's kind; got '{names[0]}', which is for a time to event.",
             "Leave it out, or declare the outcome's kind as 'survival'.",
+        )
+    other = next((name for name in names if name not in apt), None)
+    if other is not None:
+        what = "compete (outcomes.NAME.cause)" if causes else "do not compete"
+        raise SpecError(
+            f"estimators of simulate must be those of the outcome: causes {what}; got '{other}'.",
+            f"In its place there is {', '.join(apt)}.",
         )
     return names
 

@@ -65,6 +65,7 @@ def render(record: Mapping[str, Any]) -> bytes:
         gaps=[each for each in record.get("outcomes", ()) if each["missing"]],
         complete=any(row["estimator"] == COMPLETE for row in record["rows"]),
         clusters=record.get("clusters"),
+        lost=any(each["kind"] == "survival" for each in record.get("outcomes", ())),
         label=label,
     )
 

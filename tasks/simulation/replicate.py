@@ -84,14 +84,14 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
     drawn = time.thread_time()
     population = source.population
     if not method.estimators:
-        return Replicate(number, drawn - start, 0.0, tuple(_unadjusted(method, data, population.labels)))
+        return Replicate(number, drawn - start, 0.0, tuple(_unadjusted(method, data, population)))
     try:
         trials = _trials(data, population, method, cell.n, rng)
     except FAILURES:
         spent = time.thread_time() - drawn
         compared = {name: tuple(population.compared(name)) for name in _names(population, method)}
         nothing = (Outcome(name, each, (None,) * len(each), 0.0) for name, each in compared.items())
-        return Replicate(number, drawn - start, spent, (*nothing, *_unadjusted(method, data, population.labels)))
+        return Replicate(number, drawn - start, spent, (*nothing, *_unadjusted(method, data, population)))
     fitted = time.thread_time()
     outcomes = []
     for name, views in trials.items():
@@ -99,18 +99,18 @@ def replicate(source: Source, method: Method, cell: Cell, seed: int, draw: int, 
         estimator = method.estimators[TWINS.get(name, name)]
         estimates = tuple(each for view in views for each in _evaluated(name, estimator, view.sample, population.labels))
         outcomes.append(Outcome(name, tuple(population.compared(name)), estimates, time.thread_time() - began))
-    return Replicate(number, drawn - start, fitted - drawn, (*outcomes, *_unadjusted(method, data, population.labels)))
+    return Replicate(number, drawn - start, fitted - drawn, (*outcomes, *_unadjusted(method, data, population)))
 
 
-def _unadjusted(method: Method, data: Data, labels: Sequence[str]) -> list[Outcome]:
+def _unadjusted(method: Method, data: Data, population: Population) -> list[Outcome]:
     """Evaluate what uses neither covariates nor a cross-fit, on a data set of times."""
     outcomes: list[Outcome] = []
     if not isinstance(data, TimesData):
         return outcomes
     for name in method.unadjusted:
         began = time.thread_time()
-        estimates = unadjusted(name, data, labels)
-        outcomes.append(Outcome(name, tuple(contrasts(labels, name)), estimates, time.thread_time() - began))
+        estimates = unadjusted(name, data, population.labels)
+        outcomes.append(Outcome(name, tuple(population.compared(name)), estimates, time.thread_time() - began))
     return outcomes
 
 
@@ -131,10 +131,10 @@ def _trials(data: Data, population: Population, method: Method, n: int, rng: np.
             trials[COMPLETE] = [_view(name, left, kind, method, rng) for name, kind, left in complete_data(data, population)]
         return trials
     if isinstance(data, TimesData):
-        nuisances, y = predict_data(data, method.learner, method.folds, method.truncation, rng)
-        bound = truncation_bound(n, method.truncation, nuisances.arms)  # type: ignore[arg-type]  # the SPEC has checked it
-        # of a time to event, what estimators see is a number without censoring
-        views = [View(None, prepare(data.a, y, nuisances, "continuous", bound))]
+        bound = truncation_bound(n, method.truncation, data.arms)  # type: ignore[arg-type]  # the SPEC has checked it
+        # of a time to event, what estimators see are numbers without censoring
+        seen = predict_data(data, method.learner, method.folds, method.truncation, rng)
+        views = [View(each.name, prepare(data.a, each.outcomes, each.nuisances, "continuous", bound)) for each in seen]
         return dict.fromkeys(names, views)
     views = [_view(None, data, population.kind, method, rng)]
     trials = dict.fromkeys(names, views)

@@ -12,7 +12,7 @@ Record = Mapping[str, Any]
 
 LABELS = {
     "or": "OR", "ipw": "IPW", "aipw": "AIPW", "tmle": "TMLE", "adaptive": "adaptive TMLE", "att": "ATT", "atc": "ATC", "ato": "ATO",
-    "km": "Kaplan–Meier", "logrank": "log-rank test", COMPLETE: "AIPW, complete rows",
+    "km": "Kaplan–Meier", "logrank": "log-rank test", "aj": "Aalen–Johansen", COMPLETE: "AIPW, complete rows",
     ROWS: "AIPW, rows as independent",
 }  # fmt: skip
 

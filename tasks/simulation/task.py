@@ -136,9 +136,8 @@ def method_of(spec: Spec, cell: Cell, kind: str) -> Method:
     estimators = {name: resolve("estimator", name) for name in estimators_of(settings, spec.roles.missing_outcome)}
     learner_params = spec.mechanisms.params if cell.learner == spec.mechanisms.learner else None
     params = settings.params.get(cell.learner, learner_params)
-    return Method(
-        resolve("learner", cell.learner, params), estimators, settings.folds, spec.mechanisms.truncation, unadjusted_of(settings, kind)
-    )
+    plain = unadjusted_of(settings, kind, kind == "survival" and spec.outcome.cause is not None)
+    return Method(resolve("learner", cell.learner, params), estimators, settings.folds, spec.mechanisms.truncation, plain)
 
 
 @coarse("measure estimators", "measure estimators")
@@ -187,19 +186,26 @@ def _truth_of(population: Population, cell: Cell) -> dict[str, float]:
 
 
 def _outcomes_of(population: Population, cell: Cell) -> dict[str, Any]:
-    """Return what the law says of clusters; of several outcomes, or one that some rows lack, each one's ATE and share of missing cells."""
+    """Return what the law says of clusters; of several outcomes, or one that some rows lack, each one's ATE and share of missing cells.
+
+    So of the numbers of a cause that competes.
+    """
     if isinstance(population, ClusterPopulation):
         return {"clusters": population.facts}
-    if not isinstance(population, StudyPopulation):
+    if not isinstance(population, StudyPopulation) and len(population.names) == 1:
         return {}
     source = source_of(population, cell._replace(effect_scale=1.0))
-    effects, missing = truths(source), population.missing_shares(source.nuisances)
+    effects = truths(source)
     contrasts = {contrast.outcome: contrast for contrast in reversed(population.compared())}
-    listed = zip(population.names, population.each, missing, strict=True)
+    if isinstance(population, StudyPopulation):
+        titles = [(one.outcome.name, one.kind) for one in population.each]
+        missing = population.missing_shares(source.nuisances)
+    else:
+        titles, missing = [(str(name), population.kind) for name in population.names], [0.0] * len(population.names)
     return {
         "outcomes": [
-            {"outcome": one.outcome.name, "kind": one.kind, **_named(effects[Effect("ate", contrasts[name])]), "missing": share}
-            for name, one, share in listed
+            {"outcome": title, "kind": kind, **_named(effects[Effect("ate", contrasts[name])]), "missing": share}
+            for name, (title, kind), share in zip(population.names, titles, missing, strict=True)
         ]
     }
 

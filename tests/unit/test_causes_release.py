@@ -176,7 +176,6 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str, str]] = {
         "release",
         "must be known in every row with a time; got fewer than 5",
     ),
-    "power": (None, {}, "simulate", "cause of outcomes.days must be left out in simulate"),
 }
 
 

@@ -11,7 +11,7 @@ from waymint.plots.canvas import COLORS, GREY, MARKERS, Plot, canvas, legend_bel
 
 ACROSS, NOMINAL = 2, 0.95
 #: Estimators of the average effect, and the test beside them; others answer other questions.
-AVERAGE = (*ATE, "adaptive", "km", "logrank")
+AVERAGE = (*ATE, "adaptive", "km", "aj", "logrank")
 TITLES = {"power": "power", "coverage": "coverage of the 95 % interval", "bias": "bias", "rmse": "root mean squared error"}
 
 

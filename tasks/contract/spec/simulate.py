@@ -38,7 +38,8 @@ class SimulateSpec(Section):
     )
     folds: int = Field(5, ge=2, le=20, description="folds of each cross-fit")
     estimators: Literal["all"] | tuple[str, ...] = Field(
-        "all", description='names of estimators, of a time to event also km and logrank; "all" is every one that needs no subgroup'
+        "all",
+        description='names of estimators, of a time to event also km and logrank, of causes aj; "all" is every one that needs no subgroup',
     )
     replicates: int = Field(1_000, ge=20, le=1_000_000, description="most data sets of a cell")
     precision: float = Field(
