@@ -12,6 +12,7 @@ from tasks.contract.registry import require
 from tasks.contract.spec import Purpose, Spec
 from tasks.mechanisms.targets import require_carried
 from tasks.source.sizes import size_faults, size_warnings
+from tasks.targeting.estimators import UNADJUSTED
 
 
 def precheck(spec: Spec, purpose: Purpose) -> None:
@@ -76,7 +77,8 @@ def _tests(spec: Spec, purpose: Purpose) -> Iterator[Callable[[], object]]:
     names += [("law", spec.outcome.law)] if spec.outcome.law != "auto" else []
     names += [("synthesizer", each.name) for each in spec.compare.synthesizers]
     names += [("learner", learner) for learner in spec.simulate.learners]
-    names += [("estimator", name) for name in (() if spec.simulate.estimators == "all" else spec.simulate.estimators)]
+    tried = () if spec.simulate.estimators == "all" else spec.simulate.estimators
+    names += [("estimator", name) for name in tried if name not in UNADJUSTED]
     for kind, name in dict.fromkeys(names):
         yield lambda kind=kind, name=name: require(kind, name)  # type: ignore[misc]
     if purpose == "release":

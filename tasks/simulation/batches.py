@@ -12,8 +12,7 @@ from tasks.contract.spec.simulate import SimulateSpec
 from tasks.simulation.contrasts import Series
 from tasks.simulation.grid import Cell
 from tasks.simulation.performance import Tally
-from tasks.simulation.unadjusted import OF_CAUSES, OF_EVENTS, UNADJUSTED
-from tasks.targeting.estimators import ALL, OBSERVED
+from tasks.targeting.estimators import ALL, OBSERVED, OF_CAUSES, OF_EVENTS, UNADJUSTED
 
 #: Replicates after which a cell is looked at: may it stop? Part of what decides the results.
 ROUND = 200

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.simulation.contrasts import COMPLETE, ROWS, by_contrast, contrast_of, first_control
 from tasks.simulation.page import TYPE1, headlines, is_null
 from tasks.simulation.sizes_page import power_lines
-from tasks.simulation.unadjusted import UNADJUSTED
+from tasks.targeting.estimators import UNADJUSTED
 
 ABSENT = "–"
 

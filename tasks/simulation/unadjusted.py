@@ -20,10 +20,6 @@ from tasks.numerics.normal import Z95
 from tasks.simulation.survival import TimesData
 from tasks.targeting.influence import standard_error
 
-#: Of a time to event whose events have one cause, and of one with competing causes.
-OF_EVENTS, OF_CAUSES = ("km", "logrank"), ("aj",)
-#: Of a time to event alone.
-UNADJUSTED = (*OF_EVENTS, *OF_CAUSES)
 #: The log-rank test's estimand, which has no truth in units of the outcome: hazards of arms that differ need not be proportional.
 LOG_RATIO = "log_hazard_ratio"
 

@@ -10,11 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from flows.check import check
 from flows.simulate import replicate
 from tasks.contract.errors import SpecError
 from tasks.contract.nuisance import Nuisances
 from tasks.contract.roles import Column, pack_field
-from tasks.contract.spec import MechanismsSpec
+from tasks.contract.spec import MechanismsSpec, Spec
 from tasks.contract.spec.simulate import SimulateSpec
 from tasks.contract.survival import TimesToEvent
 from tasks.mechanisms.survival_law import Placement, TimesLaw
@@ -101,6 +102,11 @@ def test_estimators_are_tried_on_times_lost_and_incidences(tmp_path: Path) -> No
         assert (row["truth"] == pytest.approx(0.0, abs=1e-9)) == (row["effect_scale"] == 0.0)
     assert {(each["estimator"], each["outcome"]) for each in reply["sizes"]} == {(e, n) for e in ("aipw", "tmle", "aj") for n in names}
     assert "Aalen–Johansen" in (Path(reply["uri"].removeprefix("file://")) / "simulate.html").read_text()
+
+
+def test_a_check_takes_what_needs_no_covariates(tmp_path: Path) -> None:
+    reply, _ = check(Spec.model_validate(spec(tmp_path, trial(240), simulate={"estimators": ["aj", "tmle"]})), "simulate")
+    assert not reply["findings"]
 
 
 def test_tests_of_all_events_are_refused_where_causes_compete() -> None:
