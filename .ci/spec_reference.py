@@ -42,7 +42,7 @@ NAMED = {"outcomes": ("outcomes.score", "OutcomeSpec"), "labels": ("labels.age",
 
 #: Keys that do not stand beside the others of their table: they have an example of their own, headed by a sentence and these lines.
 APART = {
-    "outcomes.score": (frozenset({"event", "horizon", "times"}), "A time to event:", ["[outcomes.days]", 'kind = "survival"']),
+    "outcomes.score": (frozenset({"event", "cause", "horizon", "times"}), "A time to event:", ["[outcomes.days]", 'kind = "survival"']),
     "roles": (frozenset({"outcomes", "visits"}), "Several outcomes:", ["[roles]", 'treatment = "drug"']),
 }
 

@@ -26,7 +26,7 @@ class OutcomeSpec(Section):
     )
 
     event: str | None = Field(
-        None, min_length=1, description="of a time to event: column that holds 1 for an event and 0 for censoring", examples=["died"]
+        None, min_length=1, description="of a time to event: column that holds 1 for an event and 0 for censoring", examples=["status"]
     )
     cause: Label | None = Field(
         None,
