@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import time
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
 from pydantic import ValidationError
 
 import infra.cluster
@@ -137,19 +135,6 @@ def test_how_many_workers_a_cluster_may_have() -> None:
     assert EngineSpec(dask="threads", workers=2, max_workers=5).most_workers == 5
     with pytest.raises(ValidationError, match=r"max_workers must be at least workers \(4\); got 2"):
         EngineSpec(workers=4, max_workers=2)
-
-
-class Given:
-    """What a task is given."""
-
-
-def test_a_cluster_forgets_what_its_tasks_were_given() -> None:
-    infra.cluster.task_runner(EngineSpec(dask="local"))  # configures Dask for the clusters of this process
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
-        for number in range(100):
-            assert client.submit(isinstance, Given(), Given, key=f"task-{number}").result()
-        gc.collect()
-        assert sum(isinstance(each, Given) for each in gc.get_objects()) < 50
 
 
 @pytest.mark.slow

@@ -57,12 +57,12 @@ def test_categories_enter_the_design_by_name_not_by_code() -> None:
 
 
 def test_prediction_block_by_block_is_prediction() -> None:
-    train, fresh = table(600), table(20_000, seed=4)
+    train, fresh = table(600), table(40_000, seed=4)
     rng = np.random.default_rng(5)
     a = rng.integers(0, 2, 600).astype(np.int8)
     y = np.nan_to_num(train["w0"].to_numpy()) + a + rng.normal(size=600)
     model = fit_fold(resolve("learner", "stack"), train, a, y, "continuous", np.ones(600, dtype=bool), rng)
     g, q0, q1 = model.predict(fresh)
     for arm, q in enumerate((q0, q1)):
-        assert np.allclose(q, model.outcome.predict(fresh, np.full(20_000, arm, dtype=np.int8)), rtol=1e-12, atol=0)
-    assert np.allclose(g, model.propensity.predict(fresh), rtol=1e-12, atol=0)
+        assert np.allclose(q, model.outcome.predict(fresh, np.full(40_000, arm, dtype=np.int8)), rtol=1e-12, atol=1e-12)
+    assert np.allclose(g, model.propensity.predict(fresh), rtol=1e-12, atol=1e-12)
