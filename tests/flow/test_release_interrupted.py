@@ -70,6 +70,7 @@ def test_killed_again_and_again_and_resumed(
     assert not list(work.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_nothing(command: Command, published: Published, source: Path, tmp_path: Path) -> None:
     store, work = tmp_path / "store", tmp_path / "work"
     spec = save(spec_of(source, store, engine__dask="local", engine__workspace=str(work)), tmp_path / "spec.yaml")
