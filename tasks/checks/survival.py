@@ -94,8 +94,7 @@ def survival_evidence(source: Mapping[str, Any], release: Mapping[str, Any]) -> 
     pairs = list(zip(here.get("causes", []), there.get("causes", []), strict=True))
     causes = [_gaps(one, other, f" of '{one['cause']}'") for one, other in pairs]
     joined = [tuple(itertools.chain.from_iterable(each)) for each in zip(*causes, strict=True)]
-    of_all = _gaps(here, there)
-    return SurvivalEvidence(of_all.numbers, of_all.curves, of_all.events, CauseEvidence(*joined) if joined else None)
+    return SurvivalEvidence(*_gaps(here, there), CauseEvidence(*joined) if joined else None)
 
 
 def _gaps(here: Mapping[str, Any], there: Mapping[str, Any], of: str = "") -> CauseEvidence:

@@ -239,11 +239,11 @@ def _descend(x: Regressors, y: Float64, w: Float64, diagonal: Float64, family: F
 
     Such a step reads x twice; a Gram matrix takes as long as ten of them.
     """
-    b, eta, held, previous = start, x @ start, factor(gram, diagonal), np.inf
-    objective = _objective(y, w, diagonal, family, b, eta)
+    loss, held, previous = _Loss(x, y, w, diagonal, family), factor(gram, diagonal), np.inf
+    at = loss.at(start)
     for _ in range(_STEPS):
-        mu = mean_of(family, eta)
-        gradient = x.score(w * (mu - y)) + diagonal * b
+        mu = mean_of(family, at.eta)
+        gradient = x.score(w * (mu - y)) + diagonal * at.b
         step = -scipy.linalg.cho_solve(held, gradient, check_finite=False)
         decrement = -float(gradient @ step)
         if decrement > previous / _FASTER:
@@ -253,45 +253,60 @@ def _descend(x: Regressors, y: Float64, w: Float64, diagonal: Float64, family: F
         else:
             previous = decrement
         if decrement <= _CLOSE * len(y):
-            return np.asarray(b + step)
-        for length in halvings(1e-8):
-            b_next = b + length * step
-            eta_next = x @ b_next
-            next_objective = _objective(y, w, diagonal, family, b_next, eta_next)
-            if next_objective <= objective - 1e-4 * length * decrement:
-                break
-        else:
+            return np.asarray(at.b + step)
+        lower = loss.lower(at, step, decrement)
+        if lower is None:
             break
-        b, eta, objective = b_next, eta_next, next_objective
-    return b
+        at = lower
+    return at.b
 
 
 def _newton(x: Float64, y: Float64, w: Float64, diagonal: Float64, family: Family, start: Float64, gram: Float64 | None) -> Float64:
     """Minimise the penalised loss from a starting point."""
-    b = start
-    eta = x @ b
-    objective = _objective(y, w, diagonal, family, b, eta)
+    loss = _Loss(x, y, w, diagonal, family)
+    at = loss.at(start)
     for _ in range(1 if family == "gaussian" else _STEPS):
-        mu = mean_of(family, eta)
-        gradient = x.T @ (w * (mu - y)) + diagonal * b
+        mu = mean_of(family, at.eta)
+        gradient = x.T @ (w * (mu - y)) + diagonal * at.b
         step = newton_step(weighted_gram(x, w * variance_of(family, mu)) if gram is None else gram, diagonal, gradient)
         decrement = -float(gradient @ step)
-        for length in halvings(1e-8):
-            b_next = b + length * step
-            eta_next = x @ b_next
-            next_objective = _objective(y, w, diagonal, family, b_next, eta_next)
-            if next_objective <= objective - 1e-4 * length * decrement:
-                break
-        else:
+        lower = loss.lower(at, step, decrement)
+        if lower is None:
             break
-        b, eta, objective = b_next, eta_next, next_objective
+        at = lower
         if decrement <= 1e-10 * len(y):
             break
-    return b
+    return at.b
 
 
-def _objective(y: Float64, w: Float64, diagonal: Float64, family: Family, b: Float64, eta: Float64) -> float:
-    return float(w @ loss_of(family, y, eta)) + 0.5 * float(diagonal @ (b * b))
+class _Place(NamedTuple):
+    """Coefficients, their linear predictor, and the penalised loss there."""
+
+    b: Float64
+    eta: Float64
+    loss: float
+
+
+class _Loss(NamedTuple):
+    """The penalised loss of a regression; ``diagonal`` is the penalty of each coefficient."""
+
+    x: Float64 | Regressors
+    y: Float64
+    w: Float64
+    diagonal: Float64
+    family: Family
+
+    def at(self, b: Float64) -> _Place:
+        eta = self.x @ b
+        return _Place(b, eta, float(self.w @ loss_of(self.family, self.y, eta)) + 0.5 * float(self.diagonal @ (b * b)))
+
+    def lower(self, start: _Place, step: Float64, decrement: float) -> _Place | None:
+        """Return where a step, halved until the loss falls by enough of its decrement, leads; None where no half does."""
+        for length in halvings(1e-8):
+            place = self.at(start.b + length * step)
+            if place.loss <= start.loss - 1e-4 * length * decrement:
+                return place
+        return None
 
 
 class _Shrinkage(NamedTuple):

@@ -158,14 +158,21 @@ def _narrow(first, last, starts, splits, leaves, column, bins, span, full, reach
 
 
 @compiled
-def _add(cells, starts, splits, leaves, column, bins, span, value, out):  # type: ignore[no-untyped-def]  # typed by Numba at the call
-    """Add to ``out`` the leaf of every tree that each row falls into."""
+def _room(starts, columns):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Make room for leaves that are left, of all rows and of one, their values, and those of each bin; and number a byte's single bits."""
     full, acc = np.empty(_WORDS, np.uint64), np.empty(_WORDS, np.uint64)
     worth = np.empty((8 * _WORDS, 9))  # the last place answers for a byte without a leaf
-    reach = np.empty((starts[-1] + 2 * cells.shape[0], _WORDS), np.uint64)
+    reach = np.empty((starts[-1] + 2 * columns, _WORDS), np.uint64)
     ranks = np.full(256, 8, np.uint8)
     for bit in range(8):
         ranks[1 << bit] = bit
+    return full, acc, worth, reach, ranks
+
+
+@compiled
+def _add(cells, starts, splits, leaves, column, bins, span, value, out):  # type: ignore[no-untyped-def]  # typed by Numba at the call
+    """Add to ``out`` the leaf of every tree that each row falls into."""
+    full, acc, worth, reach, ranks = _room(starts, cells.shape[0])
     first = 0
     while first < leaves.shape[0] - 1:
         last, words = _lift(first, leaves, value, full, worth)
@@ -195,15 +202,10 @@ def _add_product(  # type: ignore[no-untyped-def]  # typed by Numba at the call
     The leaves that a row can reach by the columns which stay are found once. Only trees in which more than one is left are looked
     at again for each other row.
     """
-    full, acc = np.empty(_WORDS, np.uint64), np.empty(_WORDS, np.uint64)
-    worth = np.empty((8 * _WORDS, 9))  # the last place answers for a byte without a leaf
-    reach = np.empty((starts[-1] + 2 * cells.shape[0], _WORDS), np.uint64)
+    full, acc, worth, reach, ranks = _room(starts, cells.shape[0])
     allowed = np.empty((replacing.shape[1], 8 * _WORDS), np.uint8)
     alone = np.empty(8 * _WORDS, np.bool_)
     places, seen = np.empty(8 * _WORDS, np.int64), np.empty(8 * _WORDS, np.uint8)
-    ranks = np.full(256, 8, np.uint8)
-    for bit in range(8):
-        ranks[1 << bit] = bit
     first = 0
     while first < leaves.shape[0] - 1:
         last, words = _lift(first, leaves, value, full, worth)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tasks.numerics.normal import Z95
-from tasks.pages.axis import spanning
 from tasks.pages.numbers import decimals_of, number, percent
 from tasks.report.curves import Curve, curve_plot
-from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
-from tasks.report.survival_cells import TABLES, cell_of
+from tasks.report.survival_cells import TABLES, cell_of, paired
+from tasks.report.survival_forest import difference_forest
 
 Record = Mapping[str, Any]
 
@@ -55,7 +53,7 @@ def _panel(records: Mapping[str, Record], horizon: float, unit: str) -> dict[str
     return {
         "cause": cause,
         "curves": curves,
-        **_forest(records, cause, unit),
+        **difference_forest(records, "time_lost_difference", "times lost", f" to {cause}", unit),
         "numbers": _numbers(records),
         "events": [{"arm": one["arm"], "source": percent(one["share"]), "release": percent(other["share"])} for one, other in events],
     }
@@ -66,36 +64,10 @@ def _curve(points: Sequence[Record]) -> Curve:
     return Curve(*(np.array([0.0, *(point[key] for point in points)]) for key in ("time", "incidence", "se")))
 
 
-def _paired(records: Mapping[str, Record], names: Sequence[str]) -> list[tuple[Record, Record]]:
-    pairs = zip(records["source"]["estimates"], records["release"]["estimates"], strict=True)
-    return [(one, other) for one, other in pairs if one["estimand"] in names]
-
-
-def _forest(records: Mapping[str, Record], cause: str, unit: str) -> dict[str, Any]:
-    """Draw the differences of times lost of every pair of arms."""
-    pairs = _paired(records, ["time_lost_difference"])
-    rows = [
-        [Interval(where, each["estimate"], each["ci_low"], each["ci_high"]) for where, each in zip(TABLES, pair, strict=True)]
-        for pair in pairs
-    ]
-    axis = spanning(values_of(itertools.chain.from_iterable(rows)), START, END)
-    decimals = decimals_of(min((each["se"] for pair in pairs for each in pair if each["se"]), default=None))
-    drawn = [
-        {
-            "title": f"{one['arm']} against {one['control']}",
-            "source": cell_of(one, decimals),
-            "release": cell_of(other, decimals),
-            "plot": forest_row(axis, row, f"Difference of times lost to {cause}, {one['arm']} against {one['control']}"),
-        }
-        for (one, other), row in zip(pairs, rows, strict=True)
-    ]
-    return {"forest": drawn, "foot": forest_foot(axis, f"difference of times lost, {unit}")}
-
-
 def _numbers(records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """List the time lost and F(t) of every arm, and the differences of F(t) of every pair."""
     rows = []
-    for one, other in _paired(records, ["time_lost", "incidence", "incidence_difference"]):
+    for one, other in paired(records, ["time_lost", "incidence", "incidence_difference"]):
         name = f"{'time lost by' if one['estimand'] == 'time_lost' else 'incidence by'} {number(one['time'])}, {one['arm']}"
         name += "" if one["control"] is None else f" against {one['control']}"
         decimals = decimals_of(one["se"]) if one["estimand"] == "time_lost" else 3

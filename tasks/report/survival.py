@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from tasks.pages.axis import spanning
-from tasks.pages.numbers import decimals_of, fixed, interval, number, percent
+from tasks.pages.numbers import fixed, interval, number, percent
 from tasks.report.curves import Curve, curve_plot
-from tasks.report.forest import END, START, Interval, forest_foot, forest_row, values_of
 from tasks.report.incidence import incidence_panels
-from tasks.report.survival_cells import TABLES, cell_of
+from tasks.report.survival_cells import TABLES, cell_of, paired
+from tasks.report.survival_forest import difference_forest
 
 Float64 = npt.NDArray[np.float64]
 Record = Mapping[str, Any]
@@ -64,7 +62,7 @@ def survival_panel(effects: Mapping[str, Any], horizon: float | None, unit: str)
         "curves": [{"arm": arm, "plot": _plot(arm, {where: points[where, arm] for where in TABLES}, end, horizon, unit)} for arm in arms],
         "times": [number(time) for time in listed],
         "at_risk": at_risk,
-        **_forest(tables, unit),
+        **difference_forest(tables, "rmst_difference", "restricted means", "", unit),
         "numbers": _numbers(tables),
         "events": _events(tables),
         "logrank": _logrank(tables),
@@ -112,36 +110,10 @@ def _curve(points: Sequence[Record]) -> Curve:
     return Curve(*(np.array([start, *(point[key] for point in points)]) for key, start in starts.items()))
 
 
-def _paired(records: Mapping[str, Record], names: Sequence[str]) -> list[tuple[Record, Record]]:
-    pairs = zip(records["source"]["estimates"], records["release"]["estimates"], strict=True)
-    return [(one, other) for one, other in pairs if one["estimand"] in names]
-
-
-def _forest(records: Mapping[str, Record], unit: str) -> dict[str, Any]:
-    """Draw the differences of restricted means of every pair of arms."""
-    pairs = _paired(records, ["rmst_difference"])
-    rows = [
-        [Interval(where, each["estimate"], each["ci_low"], each["ci_high"]) for where, each in zip(TABLES, pair, strict=True)]
-        for pair in pairs
-    ]
-    axis = spanning(values_of(itertools.chain.from_iterable(rows)), START, END)
-    decimals = decimals_of(min((each["se"] for pair in pairs for each in pair if each["se"]), default=None))
-    drawn = [
-        {
-            "title": f"{one['arm']} against {one['control']}",
-            "source": cell_of(one, decimals),
-            "release": cell_of(other, decimals),
-            "plot": forest_row(axis, row, f"Difference of restricted means, {one['arm']} against {one['control']}"),
-        }
-        for (one, other), row in zip(pairs, rows, strict=True)
-    ]
-    return {"forest": drawn, "foot": forest_foot(axis, f"difference of restricted means, {unit}")}
-
-
 def _numbers(records: Mapping[str, Record]) -> list[dict[str, Any]]:
     """List S(t) of every arm and the differences of risk of every pair."""
     rows = []
-    for one, other in _paired(records, ["survival", "risk_difference"]):
+    for one, other in paired(records, ["survival", "risk_difference"]):
         name = f"S({number(one['time'])}), {one['arm']}"
         if one["control"] is not None:
             name = f"risk by {number(one['time'])}, {one['arm']} against {one['control']}"

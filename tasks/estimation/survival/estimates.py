@@ -12,7 +12,7 @@ from tasks.contract.nuisance import Float64
 from tasks.contract.survival import Functional, Grid
 from tasks.estimation.incidence.protocol import CauseCase
 from tasks.estimation.joint import joint_quantile
-from tasks.estimation.survival.numbers import Number
+from tasks.estimation.survival.numbers import Number, families_of
 from tasks.estimation.survival.protocol import ArmCase
 from tasks.estimation.survival.table import SurvivalTable
 from tasks.targeting.causes import CauseData
@@ -90,21 +90,15 @@ def curve_estimates(
     bound: float,
 ) -> list[SurvivalEstimate]:
     """Return one estimator's numbers: of each arm, then of each pair of arms, those against the control first."""
-    single = [
-        Number(functional.estimand, arm, None, functional.time, float(fit.points[at]), fit.values[:, at])
+    of_arms = [
+        [
+            Number(functional.estimand, arm, None, functional.time, float(fit.points[at]), fit.values[:, at])
+            for at, functional in enumerate(functionals)
+        ]
         for arm, fit in enumerate(fits)
-        for at, functional in enumerate(functionals)
-    ]
-    count = len(functionals)
-    of_arms = [single[arm * count : (arm + 1) * count] for arm in range(len(fits))]
-    contrasts = [
-        one.against(other)
-        for control in range(len(fits))
-        for arm in range(control + 1, len(fits))
-        for one, other in zip(of_arms[arm], of_arms[control], strict=True)
     ]
     of_arm = [(effective_size(case.data.weights * case.data.here / case.data.share), _clipped(case.data, bound)) for case in cases]
-    return [one for family in (single, contrasts) for one in _intervals(name, table, family, of_arm)]
+    return [one for family in families_of(of_arms) for one in _intervals(name, table, family, of_arm)]
 
 
 def _intervals(name: str, table: SurvivalTable, family: Sequence[Number], of_arm: Sequence[tuple[float, float]]) -> list[SurvivalEstimate]:

@@ -47,6 +47,17 @@ class Number(NamedTuple):
         return (0.0, 1.0) if self.estimand in ("survival", "incidence") else (-np.inf, np.inf)
 
 
+def families_of(of_arms: Sequence[Sequence[Number]]) -> tuple[list[Number], list[Number]]:
+    """Return the numbers of every arm, and the contrasts of every pair of arms: intervals hold together within each of the two."""
+    pairs = [
+        one.against(other)
+        for control in range(len(of_arms))
+        for arm in range(control + 1, len(of_arms))
+        for one, other in zip(of_arms[arm], of_arms[control], strict=True)
+    ]
+    return [one for of_arm in of_arms for one in of_arm], pairs
+
+
 def contrast_entries(
     labels: Sequence[str], of_arms: Sequence[Sequence[Number]], w: Float64, clusters: UInt64 | None
 ) -> list[dict[str, Any]]:
@@ -62,14 +73,7 @@ def contrast_entries(
     clusters : ndarray of uint64, shape (n,), optional
         Hash of each row's cluster.
     """
-    pairs = [
-        one.against(other)
-        for control in range(len(of_arms))
-        for arm in range(control + 1, len(of_arms))
-        for one, other in zip(of_arms[arm], of_arms[control], strict=True)
-    ]
-    families = ([one for of_arm in of_arms for one in of_arm], pairs)
-    return [each for family in families for each in _intervals(labels, family, w, clusters)]
+    return [each for family in families_of(of_arms) for each in _intervals(labels, family, w, clusters)]
 
 
 def _intervals(labels: Sequence[str], family: Sequence[Number], w: Float64, clusters: UInt64 | None) -> list[dict[str, Any]]:
